@@ -1,0 +1,93 @@
+// What the service says about a channel: the state on every reply, and the full description.
+import * as v from "valibot";
+import type { Settings } from "./settings.ts";
+
+/** A whole number in a reply. */
+export const count = v.pipe(v.number(), v.integer());
+
+/** Back-pressure at the commit that a reply reports: on each put and get reply, as headers or as a member. */
+export interface PressureState {
+  /** Messages that wait to be taken. */
+  readonly depth: number;
+  readonly bytes: number;
+  /** The larger of messages and bytes over their limits: 0 empty, 1 full, more after a channel was shrunk. */
+  readonly utilization: number;
+  /** Puts and gets that wait. */
+  readonly waiters: number;
+}
+
+export const pressureStateSchema = v.object({
+  depth: count,
+  bytes: count,
+  utilization: v.number(),
+  waiters: count,
+});
+
+export type Lifecycle = "open" | "draining" | "closed" | "deleted";
+
+/** The reply of `GET /v1/channels/{channel}`. Counts are those of this life of the name. */
+export interface ChannelDescription extends PressureState {
+  readonly channel: string;
+  readonly life: string;
+  readonly state: Lifecycle;
+  readonly createdAtMs: number;
+  readonly drainUntilMs: number | null;
+  readonly settings: Settings;
+  /** The limits in force: the settings, or what the channel has grown to. */
+  readonly limits: { readonly maxMessages: number; readonly maxBytes: number };
+  readonly segments: number;
+  readonly isEmpty: boolean;
+  readonly isFull: boolean;
+  /** The offset of the next record that a get would look at, and the one that the next put receives. */
+  readonly firstOffset: number;
+  readonly nextOffset: number;
+  readonly waiting: { readonly gets: number; readonly puts: number };
+  readonly connections: number;
+  /** Conservation (G4): `put = depth + acked + removed`. */
+  readonly counts: { readonly put: number; readonly acked: number; readonly removed: number };
+  /** Rows written and read since the object woke. */
+  readonly rows: { readonly written: number; readonly read: number; readonly sinceMs: number };
+}
+
+const settingsDescriptionSchema = v.object({
+  maxMessages: count,
+  maxBytes: count,
+  maxMessageBytes: count,
+  growth: v.nullable(v.object({ factor: v.number(), maxMessages: count, maxBytes: count })),
+  expireAfterIdleMs: v.nullable(count),
+});
+
+export const channelDescriptionSchema = v.object({
+  ...pressureStateSchema.entries,
+  channel: v.string(),
+  life: v.string(),
+  state: v.picklist(["open", "draining", "closed", "deleted"]),
+  createdAtMs: count,
+  drainUntilMs: v.nullable(count),
+  settings: settingsDescriptionSchema,
+  limits: v.object({ maxMessages: count, maxBytes: count }),
+  segments: count,
+  isEmpty: v.boolean(),
+  isFull: v.boolean(),
+  firstOffset: count,
+  nextOffset: count,
+  waiting: v.object({ gets: count, puts: count }),
+  connections: count,
+  counts: v.object({ put: count, acked: count, removed: count }),
+  rows: v.object({ written: count, read: count, sinceMs: count }),
+});
+
+/** An entry of `GET /v1/channels`. */
+export const channelEntrySchema = v.object({ channel: v.string(), createdAtMs: count, settings: settingsDescriptionSchema });
+
+export interface ChannelEntry {
+  readonly channel: string;
+  readonly createdAtMs: number;
+  readonly settings: Settings;
+}
+
+/** How far a channel is filled, from 0; more than 1 after it was shrunk below its depth. */
+export function computeUtilization(depth: number, bytes: number, limits: { maxMessages: number; maxBytes: number }): number {
+  const utilization = Math.max(depth / limits.maxMessages, bytes / limits.maxBytes);
+  return Math.round(utilization * 10_000) / 10_000;
+}

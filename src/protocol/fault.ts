@@ -1,0 +1,37 @@
+// Turns what a schema found wrong into faults with JSON pointers.
+import * as v from "valibot";
+import { accept, refuse, type Result } from "../base/result.ts";
+import type { Fault, Refusal } from "./problems.ts";
+
+export type InvalidRequest = Extract<Refusal, { kind: "invalid-request" }>;
+
+export function invalidRequest(pointer: string, detail: string): InvalidRequest {
+  return { kind: "invalid-request", errors: [{ pointer, detail }] };
+}
+
+/** Checks `input` against `schema`. `base` is the pointer of `input` itself: "" for a body, "/query" for parameters. */
+export function parseWith<Schema extends v.GenericSchema>(
+  schema: Schema,
+  input: unknown,
+  base = "",
+): Result<v.InferOutput<Schema>, InvalidRequest> {
+  // Only the first fault is told: a list of a million wrong items would otherwise make a million issues.
+  const parsed = v.safeParse(schema, input, { abortEarly: true });
+  if (parsed.success) return accept(parsed.output);
+  const errors = parsed.issues.map((issue): Fault => ({ pointer: base + pointerOf(issue), detail: issue.message }));
+  return refuse({ kind: "invalid-request", errors });
+}
+
+/** Parses JSON text; the refusal points to the whole body, since malformed text has no inside. */
+export function parseJson(text: string): Result<unknown, InvalidRequest> {
+  try {
+    return accept(JSON.parse(text));
+  } catch (error) {
+    return refuse(invalidRequest("", `Malformed JSON: ${error instanceof Error ? error.message : "cannot be parsed"}`));
+  }
+}
+
+function pointerOf(issue: v.BaseIssue<unknown>): string {
+  const keys = (issue.path ?? []).map((item) => String(item.key));
+  return keys.map((key) => `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+}

@@ -1,0 +1,151 @@
+// The frames of the WebSocket subprotocol channel.v1.json: one JSON object a frame, its `type` a verb.
+import * as v from "valibot";
+import { refuse, type Result } from "../base/result.ts";
+import type { PressureState } from "./description.ts";
+import { parseJson, parseWith, invalidRequest } from "./fault.ts";
+import { LIMITS } from "./limits.ts";
+import { putMessageSchema } from "./message.ts";
+import type { Problem, Refusal } from "./problems.ts";
+import { wholeNumber } from "./settings.ts";
+
+export const SUBPROTOCOL_JSON = "channel.v1.json";
+
+/** Versions of the protocol that this code speaks. */
+export const PROTOCOL_VERSIONS: readonly number[] = [1];
+
+const idSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+/** A longer wait is accepted and capped at `LIMITS.waitMsMax`. */
+const waitMsSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+
+const helloSchema = v.strictObject({
+  type: v.literal("hello"),
+  versions: v.pipe(
+    v.array(wholeNumber(1, 65_535)),
+    v.minLength(1, "Expected at least one version"),
+    v.maxLength(16, "Expected at most 16 versions"),
+  ),
+});
+
+/** Set when the put is sent for room that it was promised: if the promise is gone by then, nothing is stored. */
+const promisedSchema = v.optional(v.literal(true));
+
+const putSchema = v.strictObject({
+  type: v.literal("put"),
+  id: idSchema,
+  waitMs: v.optional(waitMsSchema),
+  promised: promisedSchema,
+  ...putMessageSchema.entries,
+});
+
+export const messagesSchema = v.pipe(
+  v.unknown(),
+  // Counted before any message is looked at.
+  v.check(
+    (input) => !Array.isArray(input) || input.length <= LIMITS.batchMessagesMax,
+    `Expected at most ${LIMITS.batchMessagesMax} messages`,
+  ),
+  v.array(putMessageSchema, "Expected a list of messages"),
+  v.maxLength(LIMITS.batchMessagesMax, `Expected at most ${LIMITS.batchMessagesMax} messages`),
+);
+
+const putBatchSchema = v.strictObject({
+  type: v.literal("put-batch"),
+  id: idSchema,
+  waitMs: v.optional(waitMsSchema),
+  promised: promisedSchema,
+  messages: messagesSchema,
+});
+
+/** Asks for room without sending the bodies: the put with the same id follows on `room`. */
+const reserveSchema = v.strictObject({
+  type: v.literal("reserve"),
+  id: idSchema,
+  messages: wholeNumber(1, LIMITS.batchMessagesMax),
+  bytes: wholeNumber(0, LIMITS.batchBytesMax + LIMITS.headersBytesMax),
+  waitMs: v.optional(waitMsSchema),
+});
+
+/** How many messages a get asks for: at least `min`, at most `max`, exactly so many when they are equal. */
+export const takeEntries = {
+  max: v.optional(wholeNumber(0, LIMITS.batchMessagesMax)),
+  min: v.optional(wholeNumber(0, LIMITS.batchMessagesMax)),
+  waitMs: v.optional(waitMsSchema),
+};
+
+const getSchema = v.strictObject({ type: v.literal("get"), id: idSchema, ...takeEntries });
+const cancelSchema = v.strictObject({ type: v.literal("cancel"), id: idSchema });
+const statsSchema = v.strictObject({ type: v.literal("stats"), id: idSchema });
+
+export const CLIENT_FRAME_SCHEMAS = {
+  hello: helloSchema,
+  put: putSchema,
+  "put-batch": putBatchSchema,
+  reserve: reserveSchema,
+  get: getSchema,
+  cancel: cancelSchema,
+  stats: statsSchema,
+} as const;
+
+const CLIENT_FRAME_TYPES = Object.keys(CLIENT_FRAME_SCHEMAS);
+
+export type ClientFrame = {
+  [Type in keyof typeof CLIENT_FRAME_SCHEMAS]: v.InferOutput<(typeof CLIENT_FRAME_SCHEMAS)[Type]>;
+}[keyof typeof CLIENT_FRAME_SCHEMAS];
+
+/** What the server sends. `problem` without `inReplyTo` answers a frame whose id could not be read. */
+export type ServerFrame =
+  | {
+      readonly type: "welcome";
+      readonly version: number;
+      readonly versions: readonly number[];
+      readonly channel: string;
+      readonly connection: number;
+    }
+  | {
+      readonly type: "put-ok";
+      readonly id: number;
+      readonly offset: number;
+      readonly count: number;
+      readonly state: PressureState;
+    }
+  | {
+      readonly type: "got";
+      readonly id: number;
+      readonly messages: readonly unknown[];
+      readonly controls?: readonly unknown[];
+      readonly state: PressureState;
+    }
+  | { readonly type: "wait"; readonly id: number }
+  | { readonly type: "room"; readonly id: number; readonly reservedMs: number }
+  | { readonly type: "stats"; readonly id: number; readonly stats: object }
+  | { readonly type: "problem"; readonly inReplyTo?: number; readonly problem: Problem };
+
+/** Close codes of our own. 1009 is the standard's: a frame was too large. */
+export const CLOSE_CODES = { frameTooLarge: 1009, unsupportedVersion: 4400 } as const;
+
+/** A refused frame, with the request it answers where that could be read. */
+export interface FrameRefusal {
+  readonly refusal: Refusal;
+  readonly inReplyTo?: number;
+}
+
+export function parseClientFrame(text: string): Result<ClientFrame, FrameRefusal> {
+  const parsed = parseJson(text);
+  if (!parsed.ok) return refuse({ refusal: parsed.refusal });
+  const frame = parsed.value;
+  if (typeof frame !== "object" || frame === null || Array.isArray(frame)) {
+    return refuse({ refusal: invalidRequest("", "Expected a JSON object") });
+  }
+  const id = "id" in frame && Number.isSafeInteger(frame.id) && Number(frame.id) >= 0 ? { inReplyTo: Number(frame.id) } : {};
+  const type = "type" in frame ? frame.type : undefined;
+  if (typeof type !== "string") return refuse({ refusal: invalidRequest("/type", "Expected the type of the frame"), ...id });
+  if (!isClientFrameType(type)) {
+    return refuse({ refusal: { kind: "unknown-frame", frameType: type.slice(0, 64), frameTypes: CLIENT_FRAME_TYPES }, ...id });
+  }
+  const checked = parseWith(CLIENT_FRAME_SCHEMAS[type], frame);
+  return checked.ok ? checked : refuse({ refusal: checked.refusal, ...id });
+}
+
+function isClientFrameType(type: string): type is keyof typeof CLIENT_FRAME_SCHEMAS {
+  return Object.hasOwn(CLIENT_FRAME_SCHEMAS, type);
+}

@@ -1,0 +1,71 @@
+// Every bound of the service, in one table (G6). A unit ends each name. PROTOCOL.md shows the same numbers to users.
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SECOND_MS = 1000;
+const DAY_MS = 24 * 60 * 60 * SECOND_MS;
+
+export const LIMITS = {
+  // Names
+  channelNameCharsMax: 128,
+  messageIdBytesMax: 256,
+  keyBytesMax: 256,
+  contentTypeBytesMax: 256,
+  headersBytesMax: 16 * KIB,
+
+  // Messages and batches
+  messageBytesMax: 16 * MIB,
+  batchMessagesMax: 10_000,
+  batchBytesMax: 16 * MIB,
+  /** Message bytes of one reply; a single larger message still travels alone. */
+  replyBytesMax: 8 * MIB,
+  browseMessagesMax: 1000,
+  browseMessagesDefault: 100,
+  /** Records that one browse looks at, removed ones too; it then says where to go on. */
+  browseRecordsMax: 20_000,
+
+  // What arrives in one piece. Base64 of the largest batch, with its headers, still fits.
+  frameBytesMax: 24 * MIB,
+  requestBodyBytesMax: 24 * MIB,
+  controlBodyBytesMax: 64 * KIB,
+
+  // A channel's settings
+  channelMessagesDefault: 1_000_000,
+  channelMessagesMax: 1_000_000_000,
+  channelBytesDefault: 1024 * MIB,
+  channelBytesMax: 8_000_000_000,
+  channelMessageBytesDefault: MIB,
+  /** A smaller factor would take very many steps from a small limit to a large one. */
+  growthFactorMin: 1.1,
+  growthFactorMax: 16,
+  expireAfterIdleMsMin: 60 * SECOND_MS,
+  expireAfterIdleMsMax: 365 * DAY_MS,
+  autoCreatedExpireAfterIdleMs: 30 * DAY_MS,
+
+  // Waiting
+  waitMsMax: 5 * 60 * SECOND_MS,
+  waitersPerSocketMax: 64,
+  waitersMax: 16_384,
+  reservationMs: 5 * SECOND_MS,
+  connectionsMax: 10_000,
+
+  // Life cycle
+  graceMsDefault: 5 * SECOND_MS,
+  graceMsMax: DAY_MS,
+  tombstoneMs: DAY_MS,
+
+  // Storage: production refuses a row of more than 2 MB, the local runtime does not.
+  rowBytesMax: 2_000_000,
+  segmentBytesMax: 1_000_000,
+  segmentRecordsMax: 16_384,
+  headWindowBytesMax: 4 * MIB,
+
+  // The commit loop
+  commitQueueBytesMax: 8 * MIB,
+  commitQueueOperationsMax: 4096,
+
+  // The directory
+  directoryShards: 16,
+  directoryPageMax: 1000,
+  directoryPageDefault: 100,
+} as const;

@@ -1,0 +1,201 @@
+// A message on the wire: bytes with a content type, a key, an id and headers; and its JSON form.
+import * as v from "valibot";
+import { accept, refuse, type Result } from "../base/result.ts";
+import { decodeBase64, encodeBase64, decodeUtf8, encodeUtf8, utf8Length } from "./bytes.ts";
+import { invalidRequest, type InvalidRequest } from "./fault.ts";
+import { LIMITS } from "./limits.ts";
+
+/** Which JSON member carries the body: chosen when the message is put, and kept, so that a reader sees what the producer sent. */
+export type Presentation = "bytes" | "text" | "json";
+
+export const DEFAULT_CONTENT_TYPES: { readonly [Member in Presentation]: string } = {
+  bytes: "application/octet-stream",
+  text: "text/plain; charset=utf-8",
+  json: "application/json",
+};
+
+/** What a producer gives. `body` is opaque to the channel. */
+export interface PutMessage {
+  readonly body: Uint8Array;
+  readonly presentation: Presentation;
+  readonly contentType: string;
+  readonly key?: string | undefined;
+  readonly messageId?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What a reader gets. */
+export interface Message extends PutMessage {
+  readonly offset: number;
+  readonly putAtMs: number;
+}
+
+/** An in-band record of the channel itself, with an offset of its own. */
+export interface ControlRecord {
+  readonly offset: number;
+  readonly putAtMs: number;
+  readonly control: ControlEvent;
+}
+
+export type ControlEvent =
+  | { readonly type: "resize"; readonly maxMessages: number; readonly maxBytes: number }
+  | { readonly type: "close" };
+
+const wellFormed = v.check<string, string>(
+  (text) => text.isWellFormed(),
+  "Expected well-formed Unicode, without lone surrogates",
+);
+
+export const keySchema = v.pipe(
+  v.string(),
+  v.nonEmpty("A key has at least one character"),
+  v.maxBytes(LIMITS.keyBytesMax, `A key has at most ${LIMITS.keyBytesMax} bytes`),
+  wellFormed,
+);
+
+export const messageIdSchema = v.pipe(
+  v.string(),
+  v.nonEmpty("A message id has at least one character"),
+  v.maxBytes(LIMITS.messageIdBytesMax, `A message id has at most ${LIMITS.messageIdBytesMax} bytes`),
+  wellFormed,
+);
+
+export const contentTypeSchema = v.pipe(
+  v.string(),
+  v.maxLength(LIMITS.contentTypeBytesMax, `A content type has at most ${LIMITS.contentTypeBytesMax} characters`),
+  v.regex(/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:[ \t]*;[\x20-\x7e]*)?$/, 'Expected a content type such as "text/plain"'),
+);
+
+const headerRecordSchema = v.record(
+  v.pipe(
+    v.string(),
+    v.regex(/^[a-z0-9!#$&'*+.^_|~-]{1,64}$/, "A header name has 1 to 64 lower-case letters, digits or !#$&'*+.^_|~-"),
+  ),
+  v.pipe(v.string(), wellFormed),
+);
+
+export const headersSchema = v.pipe(
+  // valibot takes a list for an object, and leaves out in silence the names that a prototype has.
+  v.unknown(),
+  v.check((input) => !Array.isArray(input), "Expected an object"),
+  v.check(hasNoReservedNames, "A header cannot be named constructor, prototype or __proto__"),
+  headerRecordSchema,
+  v.check(
+    (headers) => headersBytes(headers) <= LIMITS.headersBytesMax,
+    `Headers have at most ${LIMITS.headersBytesMax} bytes together`,
+  ),
+);
+
+/** The JSON form of a message that is put: exactly one of `json`, `text` and `base64` holds the body. */
+export const putMessageSchema = v.strictObject({
+  key: v.optional(keySchema),
+  messageId: v.optional(messageIdSchema),
+  contentType: v.optional(contentTypeSchema),
+  headers: v.optional(headersSchema),
+  json: v.optional(v.unknown()),
+  text: v.optional(v.pipe(v.string(), wellFormed)),
+  base64: v.optional(v.string()),
+});
+
+export type PutMessageJson = v.InferOutput<typeof putMessageSchema>;
+
+function hasNoReservedNames(input: unknown): boolean {
+  const names = typeof input === "object" && input !== null ? Object.keys(input) : [];
+  return !names.some((name) => name === "constructor" || name === "prototype" || name === "__proto__");
+}
+
+function headersBytes(headers: Readonly<Record<string, string>>): number {
+  let bytes = 0;
+  for (const [name, value] of Object.entries(headers)) bytes += name.length + utf8Length(value);
+  return bytes;
+}
+
+/** Takes the message out of its JSON form. `base` is the pointer of that form, for the refusal. */
+export function parsePutMessage(form: PutMessageJson, base: string): Result<PutMessage, InvalidRequest> {
+  const body = parseBody(form, base);
+  if (!body.ok) return body;
+  const { bytes, presentation } = body.value;
+  const { key, messageId, headers } = form;
+  const hasHeaders = headers !== undefined && Object.keys(headers).length > 0;
+  // Every member is written, absent ones too: messages of one shape keep the code that handles them fast.
+  return accept({
+    body: bytes,
+    presentation,
+    contentType: form.contentType ?? DEFAULT_CONTENT_TYPES[presentation],
+    key,
+    messageId,
+    headers: hasHeaders ? headers : undefined,
+  });
+}
+
+function parseBody(
+  form: PutMessageJson,
+  base: string,
+): Result<{ bytes: Uint8Array; presentation: Presentation }, InvalidRequest> {
+  const members = Number("json" in form) + Number(form.text !== undefined) + Number(form.base64 !== undefined);
+  if (members !== 1) return refuse(invalidRequest(base, `Expected exactly one of json, text and base64 but found ${members}`));
+  if (form.text !== undefined) return accept({ bytes: encodeUtf8(form.text), presentation: "text" });
+  if (form.base64 !== undefined) {
+    const bytes = decodeBase64(form.base64);
+    if (bytes === undefined) return refuse(invalidRequest(`${base}/base64`, "Expected padded base64 (RFC 4648)"));
+    return accept({ bytes, presentation: "bytes" });
+  }
+  try {
+    return accept({ bytes: encodeUtf8(JSON.stringify(form.json)), presentation: "json" });
+  } catch {
+    // JSON.parse reads any depth, JSON.stringify runs out of stack.
+    return refuse(invalidRequest(`${base}/json`, "The value is nested too deeply"));
+  }
+}
+
+/** Chooses the presentation of a body that came as bytes with a content type: what JSON can show as it is, else base64. */
+export function presentationOf(contentType: string, body: Uint8Array): Presentation {
+  const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  const isJson = mediaType === "application/json" || mediaType.endsWith("+json");
+  if (!isJson && !mediaType.startsWith("text/")) return "bytes";
+  const text = decodeUtf8(body);
+  if (text === undefined) return "bytes";
+  if (isJson && isJsonText(text)) return "json";
+  // Control characters grow sixfold when JSON escapes them: base64 bounds the growth.
+  return hasControlCharacters(text) ? "bytes" : "text";
+}
+
+function isJsonText(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function hasControlCharacters(text: string): boolean {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text);
+}
+
+/** Builds the JSON text of a message. A body that is JSON already is spliced in, not parsed again. */
+export function formatMessage(message: Message): string {
+  let text = `{"offset":${message.offset},"putAtMs":${message.putAtMs},"contentType":${JSON.stringify(message.contentType)}`;
+  if (message.key !== undefined) text += `,"key":${JSON.stringify(message.key)}`;
+  if (message.messageId !== undefined) text += `,"messageId":${JSON.stringify(message.messageId)}`;
+  if (message.headers !== undefined) text += `,"headers":${JSON.stringify(message.headers)}`;
+  return `${text},${formatBody(message)}}`;
+}
+
+function formatBody(message: Message): string {
+  if (message.presentation === "bytes") return `"base64":"${encodeBase64(message.body)}"`;
+  const text = decodeUtf8(message.body);
+  if (text === undefined) return `"base64":"${encodeBase64(message.body)}"`;
+  return message.presentation === "json" ? `"json":${text}` : `"text":${JSON.stringify(text)}`;
+}
+
+/** The size of a message against `maxBytes`, in bytes: its body, key, id, headers, and a content type that is not the default. */
+export function messageBytes(message: PutMessage): number {
+  let bytes = message.body.byteLength;
+  if (message.contentType !== DEFAULT_CONTENT_TYPES[message.presentation]) bytes += utf8Length(message.contentType);
+  if (message.key !== undefined) bytes += utf8Length(message.key);
+  if (message.messageId !== undefined) bytes += utf8Length(message.messageId);
+  if (message.headers !== undefined) bytes += headersBytes(message.headers);
+  return bytes;
+}

@@ -1,0 +1,195 @@
+// The problem table: the only place where a refusal becomes an RFC 9457 problem. The same object travels over HTTP and WebSocket.
+// `kind` strings are API and never change; the wording of `detail` may.
+import { assertNever } from "../base/assert.ts";
+
+/** What may be tried after a refusal: nothing, the same again after a pause, or the same after reading the current state. */
+export type Retry = "never" | "after" | "refetch";
+
+export interface Fault {
+  /** RFC 6901 JSON pointer into the body, or `/query/NAME`, `/header/NAME`, `/path/NAME`. */
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+/** A refusal with the facts that are needed to recover from it (G11). */
+export type Refusal =
+  | { readonly kind: "invalid-request"; readonly errors: readonly Fault[] }
+  | { readonly kind: "unsupported-version"; readonly supported: readonly number[] }
+  | { readonly kind: "unknown-frame"; readonly frameType: string; readonly frameTypes: readonly string[] }
+  | { readonly kind: "request-in-use"; readonly id: number }
+  | { readonly kind: "promise-lost"; readonly id: number }
+  | { readonly kind: "unauthorized" }
+  | { readonly kind: "forbidden"; readonly reason: string }
+  | { readonly kind: "not-configured"; readonly setting: string; readonly remedy: string }
+  | { readonly kind: "unknown-channel"; readonly channel: string }
+  | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
+  | { readonly kind: "unknown-route"; readonly path: string }
+  | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
+  | { readonly kind: "settings-conflict"; readonly conflicts: readonly string[]; readonly current: object }
+  | { readonly kind: "channel-draining"; readonly drainUntilMs: number | null }
+  | { readonly kind: "channel-closed" }
+  | { readonly kind: "channel-deleted"; readonly deletedAtMs: number; readonly droppedMessages: number }
+  | { readonly kind: "message-too-large"; readonly bytes: number; readonly limit: number }
+  | { readonly kind: "batch-too-large"; readonly size: number; readonly limit: number; readonly unit: "messages" | "bytes" }
+  | { readonly kind: "request-too-large"; readonly limit: number }
+  | { readonly kind: "unsupported-media-type"; readonly accepted: readonly string[] }
+  | { readonly kind: "upgrade-required"; readonly protocols: readonly string[] }
+  | {
+      readonly kind: "channel-full";
+      readonly retryAfterMs: number;
+      readonly depth: number;
+      readonly maxMessages: number;
+      readonly bytes: number;
+      readonly maxBytes: number;
+    }
+  | { readonly kind: "too-many-waiters"; readonly limit: number; readonly retryAfterMs: number }
+  | { readonly kind: "too-many-connections"; readonly limit: number; readonly retryAfterMs: number }
+  | { readonly kind: "storage-failed"; readonly outcome: "not-applied"; readonly retryAfterMs: number }
+  | { readonly kind: "unavailable"; readonly outcome: "unknown" | "not-applied"; readonly retryAfterMs: number }
+  | { readonly kind: "internal"; readonly outcome: "unknown" | "not-applied" };
+
+export type RefusalKind = Refusal["kind"];
+
+interface ProblemType {
+  readonly status: number;
+  readonly title: string;
+  readonly retry: Retry;
+}
+
+export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
+  "invalid-request": { status: 400, title: "The request is not valid", retry: "never" },
+  "unsupported-version": { status: 400, title: "No common protocol version", retry: "never" },
+  "unknown-frame": { status: 400, title: "Unknown frame type", retry: "never" },
+  "request-in-use": { status: 409, title: "The request id is in use", retry: "never" },
+  "promise-lost": { status: 409, title: "The promised room was given up", retry: "refetch" },
+  unauthorized: { status: 401, title: "A valid bearer token is needed", retry: "never" },
+  forbidden: { status: 403, title: "Not allowed", retry: "never" },
+  "not-configured": { status: 503, title: "The deployment is not configured", retry: "never" },
+  "unknown-channel": { status: 404, title: "No such channel", retry: "never" },
+  "unknown-message": { status: 404, title: "No such message", retry: "never" },
+  "unknown-route": { status: 404, title: "No such route", retry: "never" },
+  "method-not-allowed": { status: 405, title: "The method is not allowed here", retry: "never" },
+  "settings-conflict": { status: 409, title: "The channel exists with other settings", retry: "refetch" },
+  "channel-draining": { status: 410, title: "The channel is draining", retry: "never" },
+  "channel-closed": { status: 410, title: "The channel is closed", retry: "never" },
+  "channel-deleted": { status: 410, title: "The channel was deleted", retry: "never" },
+  "message-too-large": { status: 413, title: "The message is too large", retry: "never" },
+  "batch-too-large": { status: 413, title: "The batch is too large", retry: "never" },
+  "request-too-large": { status: 413, title: "The request is too large", retry: "never" },
+  "unsupported-media-type": { status: 415, title: "The content type is not accepted", retry: "never" },
+  "upgrade-required": { status: 426, title: "A WebSocket upgrade is needed", retry: "never" },
+  "channel-full": { status: 429, title: "The channel is full", retry: "after" },
+  "too-many-waiters": { status: 429, title: "Too many requests are waiting", retry: "after" },
+  "too-many-connections": { status: 429, title: "Too many connections", retry: "after" },
+  "storage-failed": { status: 503, title: "The storage refused the write", retry: "after" },
+  unavailable: { status: 503, title: "The channel cannot be reached", retry: "after" },
+  internal: { status: 500, title: "Internal error", retry: "refetch" },
+};
+
+const TYPE_PREFIX = "urn:edge-channel:problem:";
+
+/** An RFC 9457 problem: `type` ends in the kind, and the refusal's facts are extension members. */
+export type Problem = Refusal & {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly retry: Retry;
+};
+
+export function formatProblem(refusal: Refusal): Problem {
+  const { status, title, retry } = PROBLEM_TYPES[refusal.kind];
+  return { type: TYPE_PREFIX + refusal.kind, title, status, detail: formatDetail(refusal), retry, ...refusal };
+}
+
+function formatDetail(refusal: Refusal): string {
+  switch (refusal.kind) {
+    case "invalid-request":
+      return refusal.errors.map((fault) => `${fault.pointer === "" ? "The body" : fault.pointer}: ${fault.detail}`).join("; ");
+    case "unsupported-version":
+      return `This server speaks the versions ${refusal.supported.join(", ")}`;
+    case "unknown-frame":
+      return `Cannot handle a frame of type "${refusal.frameType}": the types are ${refusal.frameTypes.join(", ")}`;
+    case "request-in-use":
+      return `Cannot begin request ${refusal.id}: a request with this id is still waiting on this connection`;
+    case "promise-lost":
+      return `Nothing was put for request ${refusal.id}: its body did not come while room was kept for it`;
+    case "unauthorized":
+      return "Send the header Authorization: Bearer TOKEN with the deployment's token";
+    case "forbidden":
+      return refusal.reason;
+    case "not-configured":
+      return refusal.remedy;
+    case "upgrade-required":
+      return `Open this address as a WebSocket with the subprotocol ${refusal.protocols.join(" or ")}`;
+    case "unsupported-media-type":
+      return `Send the body as ${refusal.accepted.join(" or ")}`;
+    case "method-not-allowed":
+      return `Use ${refusal.allow.join(", ")}`;
+    case "unknown-route":
+      return `Nothing is served at ${refusal.path}: see /openapi.json`;
+    default:
+      return formatChannelDetail(refusal);
+  }
+}
+
+type ChannelRefusal = Extract<
+  Refusal,
+  {
+    kind:
+      | "unknown-channel"
+      | "unknown-message"
+      | "settings-conflict"
+      | "channel-draining"
+      | "channel-closed"
+      | "channel-deleted"
+      | "message-too-large"
+      | "batch-too-large"
+      | "request-too-large"
+      | "channel-full"
+      | "too-many-waiters"
+      | "too-many-connections"
+      | "storage-failed"
+      | "unavailable"
+      | "internal";
+  }
+>;
+
+function formatChannelDetail(refusal: ChannelRefusal): string {
+  switch (refusal.kind) {
+    case "unknown-channel":
+      return `Channel "${refusal.channel}" does not exist: create it with PUT /v1/channels/${refusal.channel}`;
+    case "unknown-message":
+      return refusal.messageId === undefined
+        ? `No message is kept at offset ${refusal.offset ?? "?"}`
+        : `No message with the id "${refusal.messageId}" is kept`;
+    case "settings-conflict":
+      return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
+    case "channel-draining":
+      return "The channel takes no more messages: it is being drained";
+    case "channel-closed":
+      return 'The channel is closed: open it again with PATCH {"state":"open"}';
+    case "channel-deleted":
+      return "The channel was deleted: create it anew with PUT";
+    case "message-too-large":
+      return `The message has ${refusal.bytes} bytes, the limit is ${refusal.limit}`;
+    case "batch-too-large":
+      return `The batch has ${refusal.size} ${refusal.unit}, at most ${refusal.limit} can be handled at once`;
+    case "request-too-large":
+      return `A request may have at most ${refusal.limit} bytes`;
+    case "channel-full":
+      return `The channel holds ${refusal.depth} of ${refusal.maxMessages} messages and ${refusal.bytes} of ${refusal.maxBytes} bytes`;
+    case "too-many-waiters":
+      return `At most ${refusal.limit} requests can wait`;
+    case "too-many-connections":
+      return `At most ${refusal.limit} connections can be open`;
+    case "storage-failed":
+      return "The write failed and nothing was changed: try again";
+    case "unavailable":
+      return "The channel did not answer: try again";
+    case "internal":
+      return "Something went wrong on our side";
+    default:
+      return assertNever(refusal);
+  }
+}

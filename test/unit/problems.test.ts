@@ -1,0 +1,107 @@
+// Refusals as problems: the table is complete, and a problem says what is needed to recover (G11).
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import * as v from "valibot";
+import { describe, expect, test } from "vitest";
+import { invalidRequest, parseJson, parseWith } from "../../src/protocol/fault.ts";
+import { formatProblem, PROBLEM_TYPES, type Refusal, type RefusalKind } from "../../src/protocol/problems.ts";
+
+/** A refusal of each kind. */
+const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind }> } = {
+  "invalid-request": { kind: "invalid-request", errors: [{ pointer: "/max", detail: "Expected a whole number" }] },
+  "unsupported-version": { kind: "unsupported-version", supported: [1] },
+  "unknown-frame": { kind: "unknown-frame", frameType: "x", frameTypes: ["put", "get"] },
+  "request-in-use": { kind: "request-in-use", id: 7 },
+  "promise-lost": { kind: "promise-lost", id: 7 },
+  unauthorized: { kind: "unauthorized" },
+  forbidden: { kind: "forbidden", reason: "Not from this page" },
+  "not-configured": { kind: "not-configured", setting: "API_TOKEN", remedy: "Set API_TOKEN" },
+  "unknown-channel": { kind: "unknown-channel", channel: "orders" },
+  "unknown-message": { kind: "unknown-message", offset: 5 },
+  "unknown-route": { kind: "unknown-route", path: "/x" },
+  "method-not-allowed": { kind: "method-not-allowed", allow: ["GET", "PUT"] },
+  "settings-conflict": { kind: "settings-conflict", conflicts: ["maxBytes"], current: {} },
+  "channel-draining": { kind: "channel-draining", drainUntilMs: null },
+  "channel-closed": { kind: "channel-closed" },
+  "channel-deleted": { kind: "channel-deleted", deletedAtMs: 1, droppedMessages: 2 },
+  "message-too-large": { kind: "message-too-large", bytes: 5, limit: 4 },
+  "batch-too-large": { kind: "batch-too-large", size: 5, limit: 4, unit: "messages" },
+  "request-too-large": { kind: "request-too-large", limit: 4 },
+  "unsupported-media-type": { kind: "unsupported-media-type", accepted: ["application/json"] },
+  "upgrade-required": { kind: "upgrade-required", protocols: ["channel.v1.json"] },
+  "channel-full": { kind: "channel-full", retryAfterMs: 100, depth: 1, maxMessages: 2, bytes: 3, maxBytes: 4 },
+  "too-many-waiters": { kind: "too-many-waiters", limit: 64, retryAfterMs: 1000 },
+  "too-many-connections": { kind: "too-many-connections", limit: 10, retryAfterMs: 1000 },
+  "storage-failed": { kind: "storage-failed", outcome: "not-applied", retryAfterMs: 1000 },
+  unavailable: { kind: "unavailable", outcome: "unknown", retryAfterMs: 1000 },
+  internal: { kind: "internal", outcome: "unknown" },
+};
+const KINDS = Object.keys(PROBLEM_TYPES) as RefusalKind[];
+
+const isError = (kind: RefusalKind): boolean => PROBLEM_TYPES[kind].status >= 400 && PROBLEM_TYPES[kind].status < 600;
+const isUntimed = (kind: RefusalKind): boolean => "retryAfterMs" in REFUSALS[kind] !== (PROBLEM_TYPES[kind].retry === "after");
+
+describe("src/protocol/problems", () => {
+  test.each(KINDS)("[G11] %s becomes a problem of RFC 9457 with its facts", (kind) => {
+    const refusal: Refusal = REFUSALS[kind];
+
+    const problem = formatProblem(refusal);
+
+    const { status, title, retry } = PROBLEM_TYPES[kind];
+    expect(problem).toMatchObject({ ...refusal, type: `urn:edge-channel:problem:${kind}`, status, title, retry });
+    expect(problem.detail).toMatch(/^\S.*\S$/);
+    expect(problem.detail).not.toMatch(/undefined|\[object|NaN/);
+    expect(JSON.parse(JSON.stringify(problem))).toEqual(problem);
+  });
+
+  test("[G11] no fact of a refusal hides a member of the problem", () => {
+    const reserved = ["type", "title", "status", "detail", "retry", "instance"];
+
+    const hiding = Object.values(REFUSALS).filter((refusal) => Object.keys(refusal).some((name) => reserved.includes(name)));
+
+    expect(hiding).toEqual([]);
+  });
+
+  test("[G11] statuses are those of errors, and what may be tried after a pause says how long", () => {
+    expect([KINDS.filter((kind) => !isError(kind)), KINDS.filter(isUntimed)]).toEqual([[], []]);
+  });
+
+  test("[G11] what stands behind a server's error says whether it was applied", () => {
+    const failures = KINDS.filter((kind) => PROBLEM_TYPES[kind].status >= 500 && PROBLEM_TYPES[kind].retry !== "never");
+
+    expect(failures.filter((kind) => !("outcome" in REFUSALS[kind]))).toEqual([]);
+  });
+
+  test("[G11] PROTOCOL.md names every kind with its status", () => {
+    const protocol = readFileSync(resolve(import.meta.dirname, "../../src/protocol/PROTOCOL.md"), "utf8");
+    const rows = protocol.split("\n").filter((line) => line.startsWith("| `"));
+
+    const isNamed = (kind: RefusalKind): boolean => {
+      const row = rows.find((line) => line.split("|")[1]?.includes(`\`${kind}\``));
+      return row?.includes(String(PROBLEM_TYPES[kind].status)) === true;
+    };
+
+    expect(KINDS.filter((kind) => !isNamed(kind))).toEqual([]);
+  });
+
+  test("[G11] a detail names the message by what it was asked for", () => {
+    expect(formatProblem({ kind: "unknown-message", offset: 5 }).detail).toContain("5");
+    expect(formatProblem({ kind: "unknown-message", messageId: "m" }).detail).toContain('"m"');
+    expect(formatProblem(invalidRequest("", "Expected an object")).detail).toBe("The body: Expected an object");
+  });
+});
+
+describe("src/protocol/fault", () => {
+  test("[G11] faults point into the input with RFC 6901 pointers, from a base", () => {
+    const schema = v.strictObject({ "a/b": v.array(v.object({ "~": v.number() })) });
+
+    const parsed = parseWith(schema, { "a/b": [{ "~": 1 }, { "~": "x" }] }, "/query");
+
+    expect(parsed).toMatchObject({ ok: false, refusal: { errors: [{ pointer: "/query/a~1b/1/~0" }] } });
+  });
+
+  test("[G11] malformed JSON is refused as a whole, well-formed JSON is a value", () => {
+    expect(parseJson("{")).toMatchObject({ ok: false, refusal: { kind: "invalid-request", errors: [{ pointer: "" }] } });
+    expect(parseJson(" [1] ")).toEqual({ ok: true, value: [1] });
+  });
+});
