@@ -1,0 +1,71 @@
+// Whether a put fits: now, after the channel grows, or never.
+import { LIMITS } from "../protocol/limits.ts";
+import { messageBytes, type PutMessage } from "../protocol/message.ts";
+import type { Refusal } from "../protocol/problems.ts";
+import type { Settings } from "../protocol/settings.ts";
+import type { ChannelRecord } from "./store.ts";
+
+export interface Size {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+export interface Capacity {
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+}
+
+/** The size of a batch, or the refusal of one that is too large for any channel with these settings (rule PT1). */
+export function measureBatch(messages: readonly PutMessage[], settings: Settings): Size | Refusal {
+  let bytes = 0;
+  for (const message of messages) {
+    const size = messageBytes(message);
+    if (size > settings.maxMessageBytes) return { kind: "message-too-large", bytes: size, limit: settings.maxMessageBytes };
+    bytes += size;
+  }
+  if (messages.length > LIMITS.batchMessagesMax) {
+    return { kind: "batch-too-large", size: messages.length, limit: LIMITS.batchMessagesMax, unit: "messages" };
+  }
+  // A single message may carry headers on top of the largest body.
+  if (messages.length > 1 && bytes > LIMITS.batchBytesMax) {
+    return { kind: "batch-too-large", size: bytes, limit: LIMITS.batchBytesMax, unit: "bytes" };
+  }
+  return { messages: messages.length, bytes };
+}
+
+/** The most that a channel can ever hold: its limits in force, or those it may grow to. */
+export function ceilingOf({ limits, settings }: ChannelRecord): Capacity {
+  return {
+    maxMessages: Math.max(limits.maxMessages, settings.growth?.maxMessages ?? 0),
+    maxBytes: Math.max(limits.maxBytes, settings.growth?.maxBytes ?? 0),
+  };
+}
+
+/** The refusal of what will never fit, however long it waits (rule PT5). */
+export function refuseNeverFitting(size: Size, ceiling: Capacity): Refusal | undefined {
+  if (size.messages > ceiling.maxMessages) {
+    return { kind: "batch-too-large", size: size.messages, limit: ceiling.maxMessages, unit: "messages" };
+  }
+  if (size.bytes > ceiling.maxBytes) return { kind: "batch-too-large", size: size.bytes, limit: ceiling.maxBytes, unit: "bytes" };
+  return undefined;
+}
+
+export function fits(size: Size, held: Size, capacity: Capacity): boolean {
+  return held.messages + size.messages <= capacity.maxMessages && held.bytes + size.bytes <= capacity.maxBytes;
+}
+
+/** The limits to grow to for `needed`, as near to it as growth allows; undefined when nothing is gained (rule GR1). */
+export function decideGrowth(needed: Size, { limits, settings }: ChannelRecord): Capacity | undefined {
+  const { growth } = settings;
+  if (growth === null) return undefined;
+  const maxMessages = growTo(needed.messages, limits.maxMessages, growth.factor, growth.maxMessages);
+  const maxBytes = growTo(needed.bytes, limits.maxBytes, growth.factor, growth.maxBytes);
+  return maxMessages === limits.maxMessages && maxBytes === limits.maxBytes ? undefined : { maxMessages, maxBytes };
+}
+
+function growTo(needed: number, limit: number, factor: number, limitMax: number): number {
+  let grown = limit;
+  // Ends: each step is at least one more, and the factor is more than 1.
+  while (grown < needed && grown < limitMax) grown = Math.min(limitMax, Math.max(grown + 1, Math.ceil(grown * factor)));
+  return Math.max(grown, limit);
+}

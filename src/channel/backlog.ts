@@ -1,0 +1,426 @@
+// The backlog: the ordered records of a channel, from its head to its end, and the changes to storage that operations on it make.
+// Knows offsets, totals and segments; knows nothing of limits, waiting or the life cycle (channel.ts).
+import { assert } from "../base/assert.ts";
+import { encodeUtf8 } from "../protocol/bytes.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import {
+  DEFAULT_CONTENT_TYPES,
+  type ControlEvent,
+  type ControlRecord,
+  type Message,
+  type PutMessage,
+} from "../protocol/message.ts";
+import { encodeGonePlaces } from "./gone-places.ts";
+import { HeadWindow } from "./head-window.ts";
+import { endOffset, RecordRun, type Run } from "./run.ts";
+import { cutSegments, type Cut } from "./segment-cut.ts";
+import {
+  addTotals,
+  NO_TOTALS,
+  subtractTotals,
+  type Changes,
+  type ChannelStore,
+  type MessageIdEntry,
+  type Position,
+  type Totals,
+} from "./store.ts";
+import { readControl, walkStretch, type Stretch, type StretchRequest } from "./stretch.ts";
+
+const EMPTY_POSITION: Position = {
+  nextOffset: 1,
+  headOffset: 1,
+  put: NO_TOTALS,
+  passed: NO_TOTALS,
+  removedAhead: NO_TOTALS,
+  removedMessages: 0,
+  lastControlOffset: 0,
+  writtenAtMs: 0,
+};
+
+/** The part of a commit's changes that the backlog makes. */
+export type BacklogChanges = Omit<Changes, "channel">;
+
+export const NO_BACKLOG_CHANGES: BacklogChanges = {
+  isPurge: false,
+  deleteBelowOffset: 0,
+  deleteSegments: [],
+  insertSegments: [],
+  writeGone: new Map(),
+  deleteMessageIds: [],
+  insertMessageIds: [],
+  position: undefined,
+};
+
+export class Backlog {
+  readonly #store: ChannelStore;
+  readonly #window: HeadWindow;
+  /** Records that this commit puts; its first offset is where the stored ones end. */
+  #pending: RecordRun;
+  #headOffset: number;
+  /** Totals before the head. Invariant: depth = put - passed - removedAhead. */
+  #passed: Totals;
+  #removedAhead: Totals;
+  #removedMessages: number;
+  #lastControlOffset: number;
+  /** The row as it is stored. Most commits leave it, because the segments say the same or more (rule RC2). */
+  #written: Position;
+  /** Where the stored segments begin and end; the end is 0 when none is stored. */
+  #storedFirst: number;
+  #storedEnd: number;
+  /** Whether a reader of the segments alone would find the head: it stands at the beginning of one. */
+  #isHeadAtSegment: boolean;
+
+  // What the next commit changes.
+  #isPurge = false;
+  #deleteBelow = 0;
+  #deletedSegments: number[] = [];
+  #changedGone = new Set<Run>();
+  #deletedIds = new Map<number, string>();
+  #isPositionChanged = false;
+
+  /** Reads at most four rows, whatever the backlog (rule RC1). */
+  constructor(store: ChannelStore) {
+    this.#store = store;
+    this.#window = new HeadWindow(store);
+    const position = store.readPosition() ?? EMPTY_POSITION;
+    const last = store.readLastSegment();
+    this.#written = position;
+    this.#storedEnd = last === undefined ? 0 : endOffset(last);
+    this.#headOffset = position.headOffset;
+    this.#passed = position.passed;
+    this.#removedAhead = position.removedAhead;
+    this.#removedMessages = position.removedMessages;
+    this.#lastControlOffset = position.lastControlOffset;
+    const isTailNewer = last !== undefined && this.#storedEnd > position.nextOffset;
+    const put = isTailNewer ? addTotals(last.before, { messages: last.messages, bytes: last.bytes, segments: 1 }) : position.put;
+    this.#pending = new RecordRun(isTailNewer ? this.#storedEnd : position.nextOffset, put);
+    // Whole segments may have been deleted at the head without writing the row (rule RC2).
+    const head = last === undefined ? undefined : this.#window.runFrom(this.#headOffset);
+    if (head !== undefined) this.#window.keep(head);
+    if (head !== undefined && head.firstOffset > this.#headOffset) {
+      this.#headOffset = head.firstOffset;
+      this.#passed = head.before;
+    }
+    this.#storedFirst = head?.firstOffset ?? this.#headOffset;
+    this.#isHeadAtSegment = head?.firstOffset === this.#headOffset;
+  }
+
+  get nextOffset(): number {
+    return endOffset(this.#pending);
+  }
+
+  get headOffset(): number {
+    return this.#headOffset;
+  }
+
+  /** Messages put since the life began. */
+  get putMessages(): number {
+    return this.#pending.before.messages + this.#pending.messages;
+  }
+
+  get removedMessages(): number {
+    return this.#removedMessages;
+  }
+
+  /** Messages that wait to be taken. */
+  get depth(): number {
+    return this.putMessages - this.#passed.messages - this.#removedAhead.messages;
+  }
+
+  /** Bytes of the messages that wait to be taken. */
+  get bytes(): number {
+    return this.#pending.before.bytes + this.#pending.bytes - this.#passed.bytes - this.#removedAhead.bytes;
+  }
+
+  /** Stored rows that hold waiting records. */
+  get segments(): number {
+    return this.#pending.before.segments - this.#passed.segments - this.#removedAhead.segments;
+  }
+
+  /** When the last commit happened that could have made the channel idle. */
+  get writtenAtMs(): number {
+    return this.#written.writtenAtMs;
+  }
+
+  /** Whether this commit changes what is stored. */
+  get hasChanges(): boolean {
+    const isMoved = this.#isPositionChanged || this.#deleteBelow > 0;
+    return isMoved || this.#isPurge || this.#pending.count > 0 || this.#changedGone.size > 0;
+  }
+
+  /** Notes that the channel was changed in another way: its idle time begins anew. */
+  noteChange(): void {
+    this.#isPositionChanged = true;
+  }
+
+  /** Appends messages and returns the offset of the first. */
+  append(messages: readonly PutMessage[], nowMs: number): number {
+    const offset = this.nextOffset;
+    for (const { body, presentation, contentType, key, messageId, headers } of messages) {
+      this.#pending.push({ body, presentation, contentType, key, messageId, headers, isControl: false, putAtMs: nowMs });
+    }
+    return offset;
+  }
+
+  /** Appends a control record. One that directly follows another supersedes it, so that they stay fewer than the messages. */
+  appendControl(event: ControlEvent, nowMs: number): void {
+    const previous = this.nextOffset - 1;
+    if (previous === this.#lastControlOffset && previous >= this.#headOffset) this.#dropControl(previous);
+    this.#lastControlOffset = this.nextOffset;
+    this.#isPositionChanged = true;
+    const body = encodeUtf8(JSON.stringify(event));
+    this.#pending.push({ body, presentation: "json", contentType: DEFAULT_CONTENT_TYPES.json, isControl: true, putAtMs: nowMs });
+  }
+
+  /** What a get would take; nothing changes until `take`. */
+  plan(request: StretchRequest): Stretch {
+    return walkStretch(this, this.#headOffset, request);
+  }
+
+  /** Takes a planned stretch: the head moves behind it. */
+  take(stretch: Stretch): void {
+    const { run, place, headOffset, messageIds } = stretch;
+    if (this.#removedAhead.messages > 0 || this.#removedAhead.segments > 0) this.#isPositionChanged = true;
+    const isEnd = headOffset === this.nextOffset;
+    this.#headOffset = headOffset;
+    if (isEnd) {
+      // Whatever was removed lies behind the head now, also where no record of it is left to be walked over.
+      this.#passed = this.#putTotals;
+      this.#removedAhead = NO_TOTALS;
+    } else {
+      const isStored = run !== undefined && run !== this.#pending;
+      const segments = isStored ? run.before.segments + Number(place === run.count) : this.#pending.before.segments;
+      this.#passed = { ...addTotals(this.#passed, stretch.passed), segments };
+      this.#removedAhead = subtractTotals(this.#removedAhead, stretch.gone);
+    }
+    for (const { messageId, offset } of messageIds)
+      if (offset < this.#pending.firstOffset) this.#deletedIds.set(offset, messageId);
+    const isBoundary = run === undefined || place === 0 || place === run.count;
+    this.#isHeadAtSegment = isBoundary && !isEnd;
+    const keptFirst =
+      isEnd || run === undefined || run === this.#pending ? this.#pending.firstOffset : isBoundary ? headOffset : run.firstOffset;
+    if (this.#storedEnd > 0 && keptFirst > this.#storedFirst) {
+      this.#deleteBelow = keptFirst;
+      this.#storedFirst = keptFirst;
+    }
+    this.#window.dropBelow(headOffset);
+    assert(this.depth >= 0 && this.#removedAhead.messages >= 0, "depth = put - passed - removedAhead, all of them counts");
+  }
+
+  /** Removes the message at `offset`; false when none is kept there. */
+  remove(offset: number): boolean {
+    const run = offset >= this.#headOffset && offset < this.nextOffset ? this.runFrom(offset) : undefined;
+    if (run === undefined || run.firstOffset > offset) return false;
+    const place = offset - run.firstOffset;
+    if (run.isControl(place) || run.gone.has(place)) return false;
+    const { messageId } = run.message(place);
+    if (messageId !== undefined && run !== this.#pending) this.#deletedIds.set(offset, messageId);
+    this.#removedMessages += 1;
+    this.#markGone(run, place, { messages: 1, bytes: run.messageBytes(place), segments: 0 });
+    return true;
+  }
+
+  /** The offset of the first kept message with this id: one look-up, whatever the backlog. */
+  findMessageId(messageId: string): number | undefined {
+    let from = this.#headOffset;
+    while (from < this.#pending.firstOffset) {
+      const stored = this.#store.findMessageId(messageId, from);
+      if (stored === undefined) break;
+      if (!this.#deletedIds.has(stored)) return stored;
+      from = stored + 1;
+    }
+    const first = Math.max(0, this.#headOffset - this.#pending.firstOffset);
+    for (let place = first; place < this.#pending.count; place++) {
+      if (this.#pending.records[place]?.messageId === messageId && !this.#pending.gone.has(place))
+        return this.#pending.firstOffset + place;
+    }
+    return undefined;
+  }
+
+  /** Removes everything and returns how many messages that were. */
+  purge(): number {
+    const removed = this.depth;
+    this.#removedMessages += removed;
+    this.#beginEmpty(this.nextOffset, this.#putTotals);
+    return removed;
+  }
+
+  /** Begins a new life: offsets and totals start over. */
+  restart(): void {
+    this.#removedMessages = 0;
+    this.#lastControlOffset = 0;
+    this.#beginEmpty(1, NO_TOTALS);
+  }
+
+  /** The message kept at `offset`. */
+  read(offset: number): Message | undefined {
+    const { messages } = this.browse({ fromOffset: offset, messagesMax: 1, bytesMax: 0, toOffset: offset });
+    return messages[0];
+  }
+
+  /** Reads from an offset on without taking. `nextOffset` is where to go on, or undefined at the end. */
+  browse(request: { fromOffset: number; toOffset?: number; messagesMax: number; bytesMax: number }): BrowsedPage {
+    const toOffset = Math.min(request.toOffset ?? Number.MAX_SAFE_INTEGER, this.nextOffset - 1);
+    const messages: Message[] = [];
+    const controls: ControlRecord[] = [];
+    let bytes = 0;
+    let looked = 0;
+    let offset = Math.max(request.fromOffset, this.#headOffset);
+    for (let run = this.runFrom(offset); run !== undefined; run = this.runFrom(offset)) {
+      for (let place = Math.max(0, offset - run.firstOffset); place < run.count; place++) {
+        offset = run.firstOffset + place;
+        if (offset > toOffset) return { messages, controls, nextOffset: undefined };
+        if (looked++ === LIMITS.browseRecordsMax) return { messages, controls, nextOffset: offset };
+        if (run.gone.has(place)) continue;
+        if (run.isControl(place)) {
+          controls.push(readControl(run, place));
+          continue;
+        }
+        bytes += run.messageBytes(place);
+        const isFull = messages.length === request.messagesMax || (messages.length > 0 && bytes > request.bytesMax);
+        if (isFull) return { messages, controls, nextOffset: offset };
+        messages.push(run.message(place));
+      }
+      offset = endOffset(run);
+    }
+    return { messages, controls, nextOffset: undefined };
+  }
+
+  /** For `walkStretch` and browsing: the first run that ends after `offset`. Runs at the head stay in memory. */
+  runFrom(offset: number): Run | undefined {
+    if (offset >= this.nextOffset) return undefined;
+    const stored = offset < this.#pending.firstOffset ? this.#window.runFrom(offset) : undefined;
+    if (stored === undefined) return this.#pending.count > 0 ? this.#pending : undefined;
+    if (offset === this.#headOffset || this.#window.reaches(stored.firstOffset)) this.#window.keep(stored);
+    return stored;
+  }
+
+  /** Whether anything but plain messages can lie at or after `offset`. */
+  mayFollow(offset: number): boolean {
+    return this.#removedAhead.messages > 0 || this.#removedAhead.segments > 0 || this.#lastControlOffset >= offset;
+  }
+
+  /** Hands over what has to be written and begins the next commit; undefined when nothing changed. */
+  takeChanges(nowMs: number): BacklogChanges | undefined {
+    const cuts = cutSegments(this.#pending, Math.max(0, this.#headOffset - this.#pending.firstOffset));
+    const last = cuts.at(-1)?.segment;
+    if (this.#deleteBelow >= this.#storedEnd) this.#storedEnd = 0;
+    if (last !== undefined) {
+      if (this.#storedEnd === 0) this.#storedFirst = cuts[0]?.segment.firstOffset ?? last.firstOffset;
+      this.#storedEnd = endOffset(last);
+    }
+    if (cuts[0]?.segment.firstOffset === this.#headOffset) this.#isHeadAtSegment = true;
+    this.#advancePending(cuts);
+    const position = this.#takePosition(nowMs);
+    const isChanged =
+      this.#isPurge || this.#deleteBelow > 0 || this.#changedGone.size > 0 || cuts.length > 0 || position !== undefined;
+    const changes: BacklogChanges = {
+      isPurge: this.#isPurge,
+      deleteBelowOffset: this.#deleteBelow,
+      deleteSegments: this.#deletedSegments,
+      insertSegments: cuts.map((cut) => cut.segment),
+      writeGone: this.#collectGone(cuts),
+      deleteMessageIds: [...this.#deletedIds].map(([offset, messageId]): MessageIdEntry => ({ messageId, offset })),
+      insertMessageIds: cuts.flatMap((cut) => cut.messageIds),
+      position,
+    };
+    this.#resetChanges();
+    this.#window.settle();
+    return isChanged ? changes : undefined;
+  }
+
+  /** Everything put so far; the segments are the stored ones. */
+  get #putTotals(): Totals {
+    const { before, messages, bytes } = this.#pending;
+    return addTotals(before, { messages, bytes, segments: 0 });
+  }
+
+  /** The records of this commit become stored ones; they stay in the window if it reaches them. */
+  #advancePending(cuts: readonly Cut[]): void {
+    for (const { run } of cuts) {
+      const isNext = this.#headOffset === run.firstOffset || this.#window.reaches(run.firstOffset);
+      if (isNext) this.#window.keep(run);
+    }
+    const { before, messages, bytes } = this.#pending;
+    this.#pending = new RecordRun(this.nextOffset, addTotals(before, { messages, bytes, segments: cuts.length }));
+  }
+
+  /** The position row, if the segments alone would not tell the same (rule RC2). */
+  #takePosition(nowMs: number): Position | undefined {
+    const isTailTold = this.#storedEnd === this.nextOffset || this.#written.nextOffset === this.nextOffset;
+    const isHeadTold =
+      (this.#isHeadAtSegment && this.#storedEnd > this.#headOffset) || this.#written.headOffset === this.#headOffset;
+    if (!this.#isPositionChanged && isTailTold && isHeadTold) return undefined;
+    this.#written = {
+      nextOffset: this.nextOffset,
+      headOffset: this.#headOffset,
+      put: this.#pending.before,
+      passed: this.#passed,
+      removedAhead: this.#removedAhead,
+      removedMessages: this.#removedMessages,
+      lastControlOffset: this.#lastControlOffset,
+      writtenAtMs: nowMs,
+    };
+    return this.#written;
+  }
+
+  #collectGone(cuts: readonly Cut[]): Map<number, Uint8Array<ArrayBuffer>> {
+    const gone = new Map<number, Uint8Array<ArrayBuffer>>();
+    for (const run of [...this.#changedGone, ...cuts.map((cut) => cut.run)]) {
+      const isKept = endOffset(run) > this.#headOffset && run.gone.size < run.count;
+      if (isKept && run.gone.size > 0) gone.set(run.firstOffset, encodeGonePlaces(run.gone));
+    }
+    return gone;
+  }
+
+  #dropControl(offset: number): void {
+    const run = this.runFrom(offset);
+    if (run === undefined || run.firstOffset > offset) return;
+    this.#markGone(run, offset - run.firstOffset, NO_TOTALS);
+  }
+
+  #markGone(run: Run, place: number, removed: Totals): void {
+    run.gone.add(place);
+    this.#removedAhead = addTotals(this.#removedAhead, removed);
+    this.#isPositionChanged = true;
+    if (run !== this.#pending) {
+      this.#changedGone.add(run);
+      this.#window.touch(run);
+    }
+    if (run.firstOffset + place === this.#headOffset) this.take(this.plan({ messagesMax: 0, bytesMax: 0 }));
+    const isWhollyGone = run !== this.#pending && run.gone.size === run.count && endOffset(run) > this.#headOffset;
+    if (!isWhollyGone) return;
+    this.#window.delete(run);
+    this.#deletedSegments.push(run.firstOffset);
+    this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + 1 };
+    if (endOffset(run) === this.#storedEnd) this.#storedEnd = run.firstOffset;
+  }
+
+  #beginEmpty(nextOffset: number, put: Totals): void {
+    this.#pending = new RecordRun(nextOffset, put);
+    this.#headOffset = nextOffset;
+    this.#passed = put;
+    this.#removedAhead = NO_TOTALS;
+    this.#window.clear();
+    this.#storedEnd = 0;
+    this.#isHeadAtSegment = false;
+    this.#resetChanges();
+    this.#isPurge = true;
+    this.#isPositionChanged = true;
+  }
+
+  #resetChanges(): void {
+    this.#isPurge = false;
+    this.#deleteBelow = 0;
+    this.#deletedSegments = [];
+    this.#changedGone = new Set();
+    this.#deletedIds = new Map();
+    this.#isPositionChanged = false;
+  }
+}
+
+export interface BrowsedPage {
+  readonly messages: readonly Message[];
+  readonly controls: readonly ControlRecord[];
+  readonly nextOffset: number | undefined;
+}

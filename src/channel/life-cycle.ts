@@ -1,0 +1,94 @@
+// The life of a channel: created, open, draining, closed, deleted. Decisions only; channel.ts carries them out.
+import { LIMITS } from "../protocol/limits.ts";
+import type { Refusal } from "../protocol/problems.ts";
+import { DEFAULT_SETTINGS, type Settings } from "../protocol/settings.ts";
+import type { ChannelRecord, Outbox } from "./store.ts";
+import type { Moment } from "./operation.ts";
+
+/** A channel that begins now. The outbox carries its registration (rule LC9). */
+export function beginLife(settings: Settings, previous: ChannelRecord | undefined, moment: Moment): ChannelRecord {
+  return {
+    life: moment.freshLife,
+    state: "open",
+    settings,
+    limits: { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes },
+    createdAtMs: moment.nowMs,
+    drainUntilMs: null,
+    deletedAtMs: null,
+    droppedMessages: 0,
+    isExpired: false,
+    outbox: postOutbox(previous?.outbox, moment.nowMs),
+  };
+}
+
+/** The settings of a channel that first use creates. */
+export const AUTO_CREATED_SETTINGS: Settings = { ...DEFAULT_SETTINGS, expireAfterIdleMs: LIMITS.autoCreatedExpireAfterIdleMs };
+
+/** Ends a life. The tombstone answers for 24 h; a channel that expired answers as if it had never been. */
+export function endLife(
+  record: ChannelRecord,
+  end: { nowMs: number; droppedMessages: number; isExpired: boolean },
+): ChannelRecord {
+  const { nowMs, droppedMessages, isExpired } = end;
+  const outbox = postOutbox(record.outbox, nowMs);
+  return { ...record, state: "deleted", drainUntilMs: null, deletedAtMs: nowMs, droppedMessages, isExpired, outbox };
+}
+
+/**
+ * Asks for the directory to be told. Versions rise over all lives of a name even after its storage was erased, since they are not
+ * lower than the time in ms: a late call about an older life changes nothing there.
+ */
+export function postOutbox(previous: Outbox | undefined, nowMs: number): Outbox {
+  return { version: Math.max(nowMs, (previous?.version ?? 0) + 1), isPending: true, attempts: 0, nextAttemptAtMs: nowMs };
+}
+
+const DIRECTORY_RETRY_MS_MIN = 1000;
+const DIRECTORY_RETRY_MS_MAX = 60 * 60 * 1000;
+
+/** After an attempt to tell the directory: done, or again after 1 s, 2 s, 4 s … 1 h. */
+export function settleOutbox(outbox: Outbox, isDone: boolean, nowMs: number): Outbox {
+  if (isDone) return { ...outbox, isPending: false, attempts: 0 };
+  const delayMs = Math.min(DIRECTORY_RETRY_MS_MAX, DIRECTORY_RETRY_MS_MIN * 2 ** Math.min(outbox.attempts, 30));
+  return { ...outbox, attempts: outbox.attempts + 1, nextAttemptAtMs: nowMs + delayMs };
+}
+
+/** The refusal of an operation that needs a channel that exists. */
+export function refuseMissing(record: ChannelRecord | undefined, channel: string): Refusal | undefined {
+  if (record === undefined || record.isExpired) return { kind: "unknown-channel", channel };
+  return record.state === "deleted" ? refuseDeleted(record) : undefined;
+}
+
+export function refuseDeleted({ deletedAtMs, droppedMessages }: ChannelRecord): Refusal {
+  return { kind: "channel-deleted", deletedAtMs: deletedAtMs ?? 0, droppedMessages };
+}
+
+export function refusePut(record: ChannelRecord): Refusal | undefined {
+  if (record.state === "draining") return { kind: "channel-draining", drainUntilMs: record.drainUntilMs };
+  return record.state === "closed" ? { kind: "channel-closed" } : undefined;
+}
+
+export function refuseGet(record: ChannelRecord): Refusal | undefined {
+  return record.state === "closed" ? { kind: "channel-closed" } : undefined;
+}
+
+/** When the channel has to be looked at though nobody asks; undefined for never. The idle check begins at `lastChangeAtMs`. */
+export function computeNextAlarm(record: ChannelRecord, lastChangeAtMs: number): number | undefined {
+  const times: number[] = [];
+  if (record.outbox.isPending) times.push(record.outbox.nextAttemptAtMs);
+  if (record.state === "draining" && record.drainUntilMs !== null) times.push(record.drainUntilMs);
+  if (record.state === "deleted" && !record.outbox.isPending) times.push(forgetAtMs(record));
+  if (record.state !== "deleted" && record.settings.expireAfterIdleMs !== null) {
+    times.push(Math.max(lastChangeAtMs, record.createdAtMs) + record.settings.expireAfterIdleMs);
+  }
+  return times.length === 0 ? undefined : Math.min(...times);
+}
+
+/** Whether nothing of a deleted channel has to be remembered any more. */
+export function isForgotten(record: ChannelRecord, nowMs: number): boolean {
+  return record.state === "deleted" && !record.outbox.isPending && nowMs >= forgetAtMs(record);
+}
+
+function forgetAtMs(record: ChannelRecord): number {
+  // An expired life is kept as long, though it answers nothing: the version of its outbox must not start over too soon.
+  return (record.deletedAtMs ?? 0) + LIMITS.tombstoneMs;
+}

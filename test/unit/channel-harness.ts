@@ -1,0 +1,268 @@
+// Drives a Channel over a MemoryStore as the object around it does: applies, commits, hands out answers, keeps the waiters of each
+// connection, and can be evicted or fail to write at any commit. The clock is set by hand.
+import { Channel } from "../../src/channel/channel.ts";
+import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
+import type { Waiter } from "../../src/channel/wait-line.ts";
+import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
+import type { PutMessage } from "../../src/protocol/message.ts";
+import type { Refusal } from "../../src/protocol/problems.ts";
+import type { ChannelPatch, GivenSettings } from "../../src/protocol/settings.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+
+export const START_MS = 1_800_000_000_000;
+
+/** A memory store that counts the rows of the backlog that are read, and can list its segments. */
+export class CountingStore implements ChannelStore {
+  readonly #store = new MemoryStore();
+  rowsRead = 0;
+
+  readChannel(): ReturnType<ChannelStore["readChannel"]> {
+    return this.#store.readChannel();
+  }
+
+  readPosition(): Position | undefined {
+    this.rowsRead += 1;
+    return this.#store.readPosition();
+  }
+
+  readLastSegment(): Segment | undefined {
+    this.rowsRead += 1;
+    return this.#store.readLastSegment();
+  }
+
+  readSegmentFrom(offset: number): StoredSegment | undefined {
+    this.rowsRead += 1;
+    return this.#store.readSegmentFrom(offset);
+  }
+
+  readSegmentUpTo(offset: number): StoredSegment | undefined {
+    this.rowsRead += 1;
+    return this.#store.readSegmentUpTo(offset);
+  }
+
+  findMessageId(messageId: string, fromOffset: number): number | undefined {
+    this.rowsRead += 1;
+    return this.#store.findMessageId(messageId, fromOffset);
+  }
+
+  commit(changes: Changes): void {
+    this.#store.commit(changes);
+  }
+
+  /** All stored segments, in order; not counted. */
+  listSegments(): StoredSegment[] {
+    const segments: StoredSegment[] = [];
+    for (let from = this.#store.readSegmentFrom(0); from !== undefined;) {
+      segments.push(from);
+      from = this.#store.readSegmentFrom(from.firstOffset + from.count);
+    }
+    return segments;
+  }
+}
+
+export interface HarnessOptions {
+  readonly mayCreate?: boolean;
+  /** Settings to create the channel with; without them it is not created. */
+  readonly settings?: GivenSettings;
+}
+
+export interface PutOptions {
+  readonly waitMs?: number;
+  readonly isPromised?: boolean;
+  readonly origin?: Origin;
+}
+
+export interface GetOptions {
+  readonly max?: number;
+  readonly min?: number;
+  readonly waitMs?: number;
+}
+
+export class ChannelHarness {
+  readonly store = new CountingStore();
+  channel: Channel;
+  nowMs = START_MS;
+  mayCreate: boolean;
+  /** What the last commit wrote. */
+  changes: Changes | undefined;
+  readonly #open = new Set<number>();
+  /** What the sockets carry through an eviction. */
+  readonly #attachments = new Map<number, readonly Waiter[]>();
+  readonly #answers: Effect[] = [];
+  #lastConnection = 0;
+  #lives = 0;
+  #isTogether = false;
+
+  constructor(options: HarnessOptions = {}) {
+    this.mayCreate = options.mayCreate ?? false;
+    this.channel = this.#build();
+    if (options.settings !== undefined) this.apply({ type: "create", settings: options.settings });
+  }
+
+  get moment(): Moment {
+    return { nowMs: this.nowMs, freshLife: `life-${this.#lives}`, mayCreate: this.mayCreate };
+  }
+
+  get waiters(): readonly Waiter[] {
+    return [...this.#open].flatMap((connection) => this.#attachments.get(connection) ?? []);
+  }
+
+  apply(operation: Operation, origin?: Origin): Outcome {
+    this.#lives += 1;
+    const outcome = this.channel.apply(operation, this.moment, origin);
+    this.#settle();
+    return outcome;
+  }
+
+  /** Everything that `work` applies is one commit. */
+  together<Value>(work: () => Value): Value {
+    this.#isTogether = true;
+    const value = work();
+    this.#isTogether = false;
+    this.commit();
+    return value;
+  }
+
+  commit(): void {
+    this.changes = this.channel.takeChanges(this.nowMs);
+    if (this.changes !== undefined) this.store.commit(this.changes);
+    for (const connection of this.channel.takeChangedConnections()) {
+      if (this.#open.has(connection)) this.#attachments.set(connection, this.channel.waitersOf(connection));
+    }
+  }
+
+  /** Applies what `work` says, then storage refuses the write: all of it is dropped. */
+  failToCommit(work: () => void): void {
+    this.#isTogether = true;
+    work();
+    this.#isTogether = false;
+    this.channel.takeChanges(this.nowMs);
+    this.#answers.length = 0;
+    this.evict();
+  }
+
+  /** Forgets everything in memory and wakes from the store and the sockets. */
+  evict(): void {
+    this.channel = this.#build();
+  }
+
+  /** A second look at what is stored, beside the channel in use. */
+  reopen(): Channel {
+    return this.#build();
+  }
+
+  connect(): number {
+    this.#lastConnection += 1;
+    this.#open.add(this.#lastConnection);
+    return this.#lastConnection;
+  }
+
+  /** The socket closes; the channel has not heard of it yet. */
+  cut(connection: number): void {
+    this.#open.delete(connection);
+    this.#attachments.delete(connection);
+  }
+
+  close(connection: number): void {
+    this.cut(connection);
+    this.channel.disconnect(connection, this.moment);
+    this.#settle();
+  }
+
+  tick(afterMs = 0): void {
+    this.nowMs += afterMs;
+    this.channel.tick(this.moment);
+    this.#settle();
+  }
+
+  /** The answers to requests that waited, since the last call. */
+  takeAnswers(): Effect[] {
+    return this.#answers.splice(0);
+  }
+
+  put(texts: readonly string[], more: PutOptions = {}): Outcome {
+    return this.putMessages(texts.map(textMessage), more);
+  }
+
+  putMessages(messages: readonly PutMessage[], { origin, ...more }: PutOptions = {}): Outcome {
+    return this.apply({ type: "put", messages, ...more }, origin);
+  }
+
+  get(options: GetOptions = {}, origin?: Origin): Outcome {
+    return this.apply({ type: "get", ...options }, origin);
+  }
+
+  /** Takes up to `max` messages and returns their texts. */
+  getTexts(max = 1): string[] {
+    return textsOf(this.get({ max }));
+  }
+
+  reserve(messages: number, bytes: number, origin: Origin, waitMs = 0): Outcome {
+    return this.apply({ type: "reserve", messages, bytes, waitMs }, origin);
+  }
+
+  patch(patch: ChannelPatch): Outcome {
+    return this.apply({ type: "patch", patch });
+  }
+
+  delete(graceMs = 0): Outcome {
+    return this.apply({ type: "delete", graceMs });
+  }
+
+  browse(fromOffset = 1, limit = 1000): Extract<Outcome, { type: "page" }> {
+    return expectType(this.apply({ type: "browse", fromOffset, limit }), "page");
+  }
+
+  /** The texts of all messages that are kept. */
+  browseTexts(): string[] {
+    return textsOf(this.browse());
+  }
+
+  describe(): ChannelFacts {
+    return expectType(this.apply({ type: "describe" }), "described").facts;
+  }
+
+  #build(): Channel {
+    return new Channel({
+      name: "orders",
+      store: this.store,
+      waiters: this.waiters,
+      isConnected: (connection) => this.#open.has(connection),
+    });
+  }
+
+  #settle(): void {
+    this.#answers.push(...this.channel.takeEffects());
+    if (!this.#isTogether) this.commit();
+  }
+}
+
+export function textMessage(text: string): PutMessage {
+  return { body: encodeUtf8(text), presentation: "text", contentType: "text/plain; charset=utf-8" };
+}
+
+/** A message with an id and this many bytes of body. */
+export function sizedMessage(bytes: number, more: Partial<PutMessage> = {}): PutMessage {
+  return { body: new Uint8Array(bytes), presentation: "bytes", contentType: "application/octet-stream", ...more };
+}
+
+export function expectType<Type extends Outcome["type"]>(outcome: Outcome, type: Type): Extract<Outcome, { type: Type }> {
+  if (outcome.type !== type) throw new Error(`Expected the outcome ${type} but got ${JSON.stringify(outcome)}`);
+  return outcome as Extract<Outcome, { type: Type }>;
+}
+
+/** The texts of the messages that an outcome carries. */
+export function textsOf(outcome: Outcome): string[] {
+  if (outcome.type !== "got" && outcome.type !== "page") throw new Error(`Expected messages but got ${JSON.stringify(outcome)}`);
+  return outcome.messages.map((message) => decodeUtf8(message.body) ?? "");
+}
+
+export function refusalOf(outcome: Outcome | undefined): Refusal {
+  if (outcome?.type !== "refused") throw new Error(`Expected a refusal but got ${JSON.stringify(outcome)}`);
+  return outcome.refusal;
+}
+
+export function kindOf(outcome: Outcome | undefined): string {
+  return outcome?.type === "refused" ? outcome.refusal.kind : (outcome?.type ?? "none");
+}
