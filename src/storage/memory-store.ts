@@ -1,0 +1,68 @@
+// The channel's storage in memory: the twin of SqliteStore for the simulation and for tests of the core.
+import type {
+  Changes,
+  ChannelRecord,
+  ChannelStore,
+  MessageIdEntry,
+  NewSegment,
+  Position,
+  Segment,
+  StoredSegment,
+} from "../channel/store.ts";
+
+export class MemoryStore implements ChannelStore {
+  #channel: ChannelRecord | undefined;
+  #position: Position | undefined;
+  /** In the order of offsets. */
+  #segments: NewSegment[] = [];
+  #gone = new Map<number, Uint8Array>();
+  #messageIds: MessageIdEntry[] = [];
+
+  readChannel(): ChannelRecord | undefined {
+    return this.#channel;
+  }
+
+  readPosition(): Position | undefined {
+    return this.#position;
+  }
+
+  readLastSegment(): Segment | undefined {
+    return this.#segments.at(-1);
+  }
+
+  readSegmentFrom(offset: number): StoredSegment | undefined {
+    return this.#withGone(this.#segments.find((segment) => segment.firstOffset >= offset));
+  }
+
+  readSegmentUpTo(offset: number): StoredSegment | undefined {
+    return this.#withGone(this.#segments.findLast((segment) => segment.firstOffset <= offset));
+  }
+
+  findMessageId(messageId: string, fromOffset: number): number | undefined {
+    const offsets = this.#messageIds
+      .filter((entry) => entry.messageId === messageId && entry.offset >= fromOffset)
+      .map((entry) => entry.offset);
+    return offsets.length === 0 ? undefined : Math.min(...offsets);
+  }
+
+  commit(changes: Changes): void {
+    if (changes.isPurge) {
+      this.#segments = [];
+      this.#gone.clear();
+      this.#messageIds = [];
+    }
+    const deleted = new Set(changes.deleteSegments);
+    const isKept = (firstOffset: number): boolean => firstOffset >= changes.deleteBelowOffset && !deleted.has(firstOffset);
+    this.#segments = [...this.#segments.filter((segment) => isKept(segment.firstOffset)), ...changes.insertSegments];
+    for (const firstOffset of this.#gone.keys()) if (!isKept(firstOffset)) this.#gone.delete(firstOffset);
+    for (const [firstOffset, places] of changes.writeGone) this.#gone.set(firstOffset, places);
+    const deletedIds = new Set(changes.deleteMessageIds.map((entry) => entry.offset));
+    this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
+    this.#position = changes.position ?? this.#position;
+    this.#channel = changes.channel ?? this.#channel;
+  }
+
+  #withGone(segment: NewSegment | undefined): StoredSegment | undefined {
+    return segment === undefined ? undefined : { ...segment, gone: this.#gone.get(segment.firstOffset) };
+  }
+}

@@ -1,0 +1,264 @@
+// The channel's storage in the SQLite database of its Durable Object. All SQL of the channel is here and in schema.ts.
+import { assert } from "../base/assert.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
+import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
+import { migrate, readSchemaVersion } from "./schema.ts";
+
+type SegmentRow = {
+  first_offset: number;
+  record_count: number;
+  message_count: number;
+  message_bytes: number;
+  before_messages: number;
+  before_bytes: number;
+  before_segments: number;
+  put_at_ms: number;
+};
+
+type StoredSegmentRow = SegmentRow & { part_count: number; places: ArrayBuffer | null; body: ArrayBuffer };
+
+type PositionRow = {
+  next_offset: number;
+  head_offset: number;
+  put_messages: number;
+  put_bytes: number;
+  put_segments: number;
+  passed_messages: number;
+  passed_bytes: number;
+  passed_segments: number;
+  ahead_messages: number;
+  ahead_bytes: number;
+  ahead_segments: number;
+  removed_messages: number;
+  last_control_offset: number;
+  written_at_ms: number;
+};
+
+/** One statement of a commit. The text is constant, since statements are cached by it. */
+interface Statement {
+  readonly text: string;
+  readonly bindings: readonly SqlValue[];
+}
+
+/** The rest of the row is small: 100 kB of headroom below the platform's limit. */
+const PART_BYTES_MAX = LIMITS.rowBytesMax - 100_000;
+const PARTS_MAX = 16;
+
+const SEGMENT_COLUMNS =
+  "segment.first_offset, record_count, message_count, message_bytes, before_messages, before_bytes, before_segments, put_at_ms";
+const SEGMENT_WITH_BODY = `SELECT ${SEGMENT_COLUMNS}, part_count, places, body FROM segment LEFT JOIN gone ON gone.first_offset = segment.first_offset`;
+const SELECT_SEGMENT_FROM = `${SEGMENT_WITH_BODY} WHERE segment.first_offset >= ? ORDER BY segment.first_offset LIMIT 1`;
+const SELECT_SEGMENT_UP_TO = `${SEGMENT_WITH_BODY} WHERE segment.first_offset <= ? ORDER BY segment.first_offset DESC LIMIT 1`;
+const SELECT_LAST_SEGMENT = `SELECT ${SEGMENT_COLUMNS} FROM segment ORDER BY segment.first_offset DESC LIMIT 1`;
+const SELECT_PARTS = "SELECT body FROM segment_part WHERE part_id > ? AND part_id < ? ORDER BY part_id";
+const SELECT_POSITION = `SELECT next_offset, head_offset, put_messages, put_bytes, put_segments, passed_messages, passed_bytes, passed_segments,
+  ahead_messages, ahead_bytes, ahead_segments, removed_messages, last_control_offset, written_at_ms FROM position`;
+const UPSERT_POSITION = `INSERT OR REPLACE INTO position (id, next_offset, head_offset, put_messages, put_bytes, put_segments,
+  passed_messages, passed_bytes, passed_segments, ahead_messages, ahead_bytes, ahead_segments, removed_messages, last_control_offset,
+  written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message_count, message_bytes, before_messages, before_bytes,
+  before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+export class SqliteStore implements ChannelStore {
+  readonly #storage: MeteredStorage;
+  #schemaVersion: number;
+  /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
+  #hasParts: boolean;
+  #hasGone: boolean;
+
+  constructor(storage: MeteredStorage) {
+    this.#storage = storage;
+    this.#schemaVersion = readSchemaVersion(storage);
+    // An object that was only asked about keeps no tables: they are made by the first commit.
+    if (this.#schemaVersion > 0) this.#migrate();
+    this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
+    this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
+  }
+
+  readChannel(): ChannelRecord | undefined {
+    const row = this.#select<{ record_json: string }>("SELECT record_json FROM channel")[0];
+    return row === undefined ? undefined : (JSON.parse(row.record_json) as ChannelRecord);
+  }
+
+  readPosition(): Position | undefined {
+    const row = this.#select<PositionRow>(SELECT_POSITION)[0];
+    return row === undefined ? undefined : parsePosition(row);
+  }
+
+  readLastSegment(): Segment | undefined {
+    const row = this.#select<SegmentRow>(SELECT_LAST_SEGMENT)[0];
+    return row === undefined ? undefined : parseSegment(row);
+  }
+
+  readSegmentFrom(offset: number): StoredSegment | undefined {
+    return this.#parseStored(this.#select<StoredSegmentRow>(SELECT_SEGMENT_FROM, offset)[0]);
+  }
+
+  readSegmentUpTo(offset: number): StoredSegment | undefined {
+    return this.#parseStored(this.#select<StoredSegmentRow>(SELECT_SEGMENT_UP_TO, offset)[0]);
+  }
+
+  findMessageId(messageId: string, fromOffset: number): number | undefined {
+    const select =
+      "SELECT record_offset FROM message_id WHERE message_id = ? AND record_offset >= ? ORDER BY record_offset LIMIT 1";
+    return this.#select<{ record_offset: number }>(select, messageId, fromOffset)[0]?.record_offset;
+  }
+
+  /** Inside a transaction of the caller it becomes part of that one. */
+  commit(changes: Changes): void {
+    if (this.#schemaVersion === 0) this.#migrate();
+    const statements = [...this.#deletionsOf(changes), ...this.#writesOf(changes)];
+    const [first] = statements;
+    // A statement alone is atomic as it is, and a transaction around it would cost a fifth of a small commit (measured).
+    if (statements.length === 1 && first !== undefined) this.#storage.exec(first.text, ...first.bindings);
+    else {
+      this.#storage.transaction(() => {
+        for (const { text, bindings } of statements) this.#storage.exec(text, ...bindings);
+      });
+    }
+    this.#noteTables(changes);
+  }
+
+  #migrate(): void {
+    this.#storage.transaction(() => migrate(this.#storage, this.#schemaVersion));
+    this.#schemaVersion = readSchemaVersion(this.#storage);
+  }
+
+  #select<Row extends Record<string, ArrayBuffer | string | number | null>>(
+    statement: string,
+    ...bindings: (string | number)[]
+  ): Row[] {
+    return this.#schemaVersion === 0 ? [] : this.#storage.exec<Row>(statement, ...bindings);
+  }
+
+  #hasRows(select: string): boolean {
+    return this.#select(select).length > 0;
+  }
+
+  *#deletionsOf(changes: Changes): Iterable<Statement> {
+    if (changes.isPurge) {
+      for (const table of ["segment", "segment_part", "gone", "message_id"]) yield { text: `DELETE FROM ${table}`, bindings: [] };
+    }
+    const below = changes.deleteBelowOffset;
+    if (below > 0) {
+      yield { text: "DELETE FROM segment WHERE first_offset < ?", bindings: [below] };
+      if (this.#hasParts) yield { text: "DELETE FROM segment_part WHERE part_id < ?", bindings: [below * PARTS_MAX] };
+      if (this.#hasGone) yield { text: "DELETE FROM gone WHERE first_offset < ?", bindings: [below] };
+    }
+    for (const firstOffset of changes.deleteSegments) {
+      yield { text: "DELETE FROM segment WHERE first_offset = ?", bindings: [firstOffset] };
+      yield { text: "DELETE FROM gone WHERE first_offset = ?", bindings: [firstOffset] };
+      if (this.#hasParts)
+        yield { text: "DELETE FROM segment_part WHERE part_id > ? AND part_id < ?", bindings: partRange(firstOffset) };
+    }
+    for (const { messageId, offset } of changes.deleteMessageIds) {
+      yield { text: "DELETE FROM message_id WHERE message_id = ? AND record_offset = ?", bindings: [messageId, offset] };
+    }
+  }
+
+  *#writesOf(changes: Changes): Iterable<Statement> {
+    for (const segment of changes.insertSegments) yield* insertSegment(segment);
+    for (const [firstOffset, places] of changes.writeGone) {
+      yield { text: "INSERT OR REPLACE INTO gone (first_offset, places) VALUES (?, ?)", bindings: [firstOffset, places.buffer] };
+    }
+    for (const { messageId, offset } of changes.insertMessageIds) {
+      yield { text: "INSERT INTO message_id (message_id, record_offset) VALUES (?, ?)", bindings: [messageId, offset] };
+    }
+    if (changes.position !== undefined) yield { text: UPSERT_POSITION, bindings: bindPosition(changes.position) };
+    if (changes.channel !== undefined) {
+      const text = "INSERT OR REPLACE INTO channel (id, record_json) VALUES (1, ?)";
+      yield { text, bindings: [JSON.stringify(changes.channel)] };
+    }
+  }
+
+  #noteTables(changes: Changes): void {
+    if (changes.isPurge) {
+      this.#hasParts = false;
+      this.#hasGone = false;
+    }
+    if (changes.writeGone.size > 0) this.#hasGone = true;
+    if (changes.insertSegments.some(({ block }) => block.byteLength > PART_BYTES_MAX)) this.#hasParts = true;
+  }
+
+  #parseStored(row: StoredSegmentRow | undefined): StoredSegment | undefined {
+    if (row === undefined) return undefined;
+    const block = row.part_count === 1 ? new Uint8Array(row.body) : this.#joinParts(row);
+    return { ...parseSegment(row), block, gone: row.places === null ? undefined : new Uint8Array(row.places) };
+  }
+
+  #joinParts(row: StoredSegmentRow): Uint8Array {
+    const rest = this.#storage.exec<{ body: ArrayBuffer }>(SELECT_PARTS, ...partRange(row.first_offset));
+    const bodies = [row.body, ...rest.map((part) => part.body)];
+    const block = new Uint8Array(bodies.reduce((bytes, body) => bytes + body.byteLength, 0));
+    let end = 0;
+    for (const body of bodies) {
+      block.set(new Uint8Array(body), end);
+      end += body.byteLength;
+    }
+    return block;
+  }
+}
+
+function* insertSegment(segment: NewSegment): Iterable<Statement> {
+  const { firstOffset, count, messages, bytes, before, putAtMs, block } = segment;
+  const partCount = Math.ceil(block.byteLength / PART_BYTES_MAX);
+  assert(partCount <= PARTS_MAX, "a segment fits its parts");
+  assert(block.byteLength === block.buffer.byteLength, "a block is the whole of its memory");
+  const body = partCount === 1 ? block.buffer : block.buffer.slice(0, PART_BYTES_MAX);
+  const totals = [before.messages, before.bytes, before.segments] as const;
+  yield { text: INSERT_SEGMENT, bindings: [firstOffset, count, messages, bytes, ...totals, putAtMs, partCount, body] };
+  for (let part = 1; part < partCount; part++) {
+    const slice = block.buffer.slice(part * PART_BYTES_MAX, (part + 1) * PART_BYTES_MAX);
+    yield { text: "INSERT INTO segment_part (part_id, body) VALUES (?, ?)", bindings: [firstOffset * PARTS_MAX + part, slice] };
+  }
+}
+
+function bindPosition(position: Position): SqlValue[] {
+  const { put, passed, removedAhead } = position;
+  return [
+    position.nextOffset,
+    position.headOffset,
+    put.messages,
+    put.bytes,
+    put.segments,
+    passed.messages,
+    passed.bytes,
+    passed.segments,
+    removedAhead.messages,
+    removedAhead.bytes,
+    removedAhead.segments,
+    position.removedMessages,
+    position.lastControlOffset,
+    position.writtenAtMs,
+  ];
+}
+
+/** Part ids of a segment lie between these two, exclusive. */
+function partRange(firstOffset: number): [number, number] {
+  return [firstOffset * PARTS_MAX, (firstOffset + 1) * PARTS_MAX];
+}
+
+function parseSegment(row: SegmentRow): Segment {
+  return {
+    firstOffset: row.first_offset,
+    count: row.record_count,
+    messages: row.message_count,
+    bytes: row.message_bytes,
+    before: { messages: row.before_messages, bytes: row.before_bytes, segments: row.before_segments },
+    putAtMs: row.put_at_ms,
+  };
+}
+
+function parsePosition(row: PositionRow): Position {
+  return {
+    nextOffset: row.next_offset,
+    headOffset: row.head_offset,
+    put: { messages: row.put_messages, bytes: row.put_bytes, segments: row.put_segments },
+    passed: { messages: row.passed_messages, bytes: row.passed_bytes, segments: row.passed_segments },
+    removedAhead: { messages: row.ahead_messages, bytes: row.ahead_bytes, segments: row.ahead_segments },
+    removedMessages: row.removed_messages,
+    lastControlOffset: row.last_control_offset,
+    writtenAtMs: row.written_at_ms,
+  };
+}

@@ -1,0 +1,13 @@
+// What `cloudflare:workers` offers to tests: the bindings and exports of the worker under test.
+import type { Env as WorkerEnv } from "../../src/object/env.ts";
+import type * as worker from "../../src/worker/index.ts";
+
+declare global {
+  namespace Cloudflare {
+    interface Env extends WorkerEnv {}
+    interface GlobalProps {
+      mainModule: typeof worker;
+      durableNamespaces: "ChannelObject" | "DirectoryShard";
+    }
+  }
+}

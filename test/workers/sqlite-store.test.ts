@@ -1,0 +1,308 @@
+// The SQLite store keeps the contract of the port, inside a Durable Object; and what only SQLite has: rows, transactions, a schema.
+import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Operation } from "../../src/channel/operation.ts";
+import { encodeGonePlaces } from "../../src/channel/gone-places.ts";
+import type { Changes, ChannelStore } from "../../src/channel/store.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { MeteredStorage } from "../../src/storage/metered-storage.ts";
+import { SCHEMA_VERSION } from "../../src/storage/schema.ts";
+import { SqliteStore } from "../../src/storage/sqlite-store.ts";
+import { isSame, NO_CHANGES, POSITION, RECORD, segmentAt, testStoreContract, type StoreFixture } from "../store-contract.ts";
+import { ChannelHarness, sizedMessage } from "../unit/channel-harness.ts";
+
+const namespace = (env as unknown as { CHANNELS: DurableObjectNamespace }).CHANNELS;
+
+/** An object's storage that no other test touches. */
+class SqliteFixture implements StoreFixture {
+  readonly storage: MeteredStorage;
+  #store: SqliteStore;
+
+  constructor(state: DurableObjectState) {
+    this.storage = new MeteredStorage(state.storage);
+    this.#store = new SqliteStore(this.storage);
+  }
+
+  readonly open = (): ChannelStore => (this.#store = new SqliteStore(this.storage));
+
+  readonly commit = (changes: Partial<Changes>): void => {
+    this.storage.transaction(() => this.#store.commit({ ...NO_CHANGES, ...changes }));
+  };
+
+  /** The rows that `work` writes. */
+  countRows(work: () => void): number {
+    const before = this.storage.rows.written;
+    work();
+    return this.storage.rows.written - before;
+  }
+
+  /** The rows that a commit writes. */
+  rowsOf(changes: Partial<Changes>): number {
+    return this.countRows(() => this.commit(changes));
+  }
+
+  count(table: string): number {
+    return this.storage.exec<{ count: number }>(`SELECT count(*) AS count FROM ${table}`)[0]?.count ?? -1;
+  }
+
+  tables(): string[] {
+    const select = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '_cf_%' ORDER BY name";
+    return this.storage.exec<{ name: string }>(select).map((row) => row.name);
+  }
+}
+
+async function inObject(use: (fixture: SqliteFixture) => void): Promise<void> {
+  const stub = namespace.getByName(`t${crypto.randomUUID()}`);
+  await runInDurableObject(stub, (_instance, state) => use(new SqliteFixture(state)));
+}
+
+describe("src/storage/sqlite-store", () => {
+  testStoreContract(inObject);
+
+  test("[LC7] a fresh store has no tables, and reading makes none and writes nothing", () =>
+    inObject((fixture) => {
+      const store = fixture.open();
+      store.readChannel();
+      store.readPosition();
+      store.readSegmentFrom(1);
+      store.findMessageId("a", 1);
+
+      expect(fixture.tables()).toEqual([]);
+      expect(fixture.storage.rows.written).toBe(0);
+    }));
+
+  test("[RC3] the first commit makes the tables; a later wake makes nothing", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD });
+      const tables = fixture.tables();
+
+      const rows = fixture.countRows(() => fixture.open());
+
+      expect(tables).toEqual(["channel", "gone", "message_id", "position", "schema_version", "segment", "segment_part"]);
+      expect(rows).toBe(0);
+    }));
+
+  test("[RC4] a segment, a position, a record, an id and removed places are a row each", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD, position: POSITION });
+
+      expect(fixture.rowsOf({ insertSegments: [segmentAt(1, 100, 50_000)] })).toBe(1);
+      expect(fixture.rowsOf({ insertSegments: [segmentAt(101), segmentAt(102)] })).toBe(2);
+      expect(fixture.rowsOf({ position: POSITION })).toBe(1);
+      expect(fixture.rowsOf({ channel: RECORD })).toBe(1);
+      expect(fixture.rowsOf({ insertMessageIds: [{ messageId: "a", offset: 1 }] })).toBe(1);
+      expect(fixture.rowsOf({ deleteMessageIds: [{ messageId: "a", offset: 1 }] })).toBe(1);
+      expect(fixture.rowsOf({ writeGone: new Map([[1, encodeGonePlaces(new Set([1]))]]) })).toBe(1);
+      expect(fixture.rowsOf({ writeGone: new Map([[1, encodeGonePlaces(new Set([1, 2]))]]) })).toBe(1);
+      expect(fixture.rowsOf({})).toBe(0);
+    }));
+
+  test("[RC7] a segment that is deleted is a row", () =>
+    inObject((fixture) => {
+      fixture.commit({ insertSegments: [1, 2, 3, 4, 5].map((first) => segmentAt(first)) });
+
+      expect(fixture.rowsOf({ deleteBelowOffset: 2 })).toBe(1);
+      expect(fixture.rowsOf({ deleteSegments: [4] })).toBe(1);
+      expect(fixture.rowsOf({ deleteBelowOffset: 2 })).toBe(0);
+      expect(fixture.rowsOf({ isPurge: true })).toBe(3);
+    }));
+
+  test("[RC4] a batch that is put and taken costs two rows in steady state", () =>
+    inObject((fixture) => {
+      const channel = new ChannelHarness({ settings: {} });
+      const replay = (): number => fixture.rowsOf(channel.changes ?? {});
+      replay();
+      for (let put = 0; put < 2; put += 1) {
+        channel.put(Array.from({ length: 100 }, () => "x"));
+        replay();
+      }
+      const rows = Array.from({ length: 20 }, () => {
+        channel.put(Array.from({ length: 100 }, () => "x"));
+        const put = replay();
+        channel.get({ max: 100 });
+        return put + replay();
+      });
+
+      expect(rows).toEqual(rows.map(() => 2));
+    }));
+
+  test("[RC5] a block is split so that no row exceeds rowBytesMax, and each part is a row", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD });
+
+      const rows = fixture.rowsOf({
+        insertSegments: [segmentAt(1, 1, 1_900_000), segmentAt(2, 1, LIMITS.messageBytesMax + 200_000)],
+      });
+
+      expect(rows).toBe(1 + 9);
+      expect([fixture.count("segment"), fixture.count("segment_part")]).toEqual([2, 8]);
+      const select =
+        "SELECT max(bytes) AS most FROM (SELECT length(body) AS bytes FROM segment UNION ALL SELECT length(body) FROM segment_part)";
+      const most = fixture.storage.exec<{ most: number }>(select)[0]?.most ?? 0;
+      expect(most).toBeLessThanOrEqual(LIMITS.rowBytesMax - 100_000);
+      expect(fixture.rowsOf({ deleteBelowOffset: 3 })).toBe(10);
+      expect(fixture.count("segment_part")).toBe(0);
+    }));
+
+  test("[RC5] the parts of a deleted segment are deleted after a wake too", () =>
+    inObject((fixture) => {
+      fixture.commit({
+        insertSegments: [segmentAt(1, 1, 4_000_000), segmentAt(2, 1, 4_000_000)],
+        writeGone: new Map([[1, new Uint8Array([0, 1])]]),
+      });
+      fixture.open();
+      fixture.commit({ deleteSegments: [2] });
+      fixture.open();
+
+      fixture.commit({ deleteBelowOffset: 2 });
+
+      expect(["segment", "segment_part", "gone"].map((table) => fixture.count(table))).toEqual([0, 0, 0]);
+    }));
+
+  test("[RC3] [RC6] a commit whose transaction throws leaves nothing, not in the count of rows either", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD, insertSegments: [segmentAt(1)], insertMessageIds: [{ messageId: "a", offset: 1 }] });
+      const before = fixture.storage.rows.written;
+      const store = fixture.open();
+
+      const failing = (): void =>
+        fixture.storage.transaction(() => {
+          store.commit({ ...NO_CHANGES, isPurge: true, insertSegments: [segmentAt(2)], position: POSITION });
+          throw new Error("The disk is full");
+        });
+
+      expect(failing).toThrow("The disk is full");
+      expect(fixture.storage.rows.written).toBe(before);
+      const woken = fixture.open();
+      expect([woken.readLastSegment()?.firstOffset, woken.findMessageId("a", 0), woken.readPosition()]).toEqual([
+        1,
+        1,
+        undefined,
+      ]);
+    }));
+
+  test("[RC6] a statement that fails in the middle of a commit leaves nothing of it", () =>
+    inObject((fixture) => {
+      fixture.commit({ insertSegments: [segmentAt(1)] });
+
+      // The same segment again breaks the key, after another was inserted.
+      expect(() => fixture.commit({ position: POSITION, insertSegments: [segmentAt(2), segmentAt(1)] })).toThrow("UNIQUE");
+
+      expect(fixture.open().readLastSegment()?.firstOffset).toBe(1);
+      expect(fixture.count("segment")).toBe(1);
+    }));
+
+  test("[RC6] a first commit that fails leaves no tables", () =>
+    inObject((fixture) => {
+      const same = segmentAt(1);
+
+      expect(() => fixture.commit({ insertSegments: [same, same] })).toThrow("UNIQUE");
+
+      expect(fixture.tables()).toEqual([]);
+      expect(fixture.open().readLastSegment()).toBeUndefined();
+      fixture.commit({ insertSegments: [same] });
+      expect(fixture.open().readLastSegment()?.firstOffset).toBe(1);
+    }));
+
+  test("[RC3] a schema that is newer than the code is not opened", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD });
+      fixture.storage.exec("UPDATE schema_version SET version = ?", SCHEMA_VERSION + 1);
+
+      expect(() => fixture.open()).toThrow(`schema version ${SCHEMA_VERSION + 1}`);
+    }));
+
+  test("[RC1] waking reads few rows, as many for a thousand segments as for ten", () =>
+    inObject((fixture) => {
+      const channel = new ChannelHarness({ settings: {} });
+      const readOnWaking = [10, 1000].map((segments) => {
+        for (let put = 0; put < segments; put += 1) {
+          channel.put(["a", "b"]);
+          fixture.commit(channel.changes ?? {});
+        }
+        channel.get();
+        fixture.commit(channel.changes ?? {});
+        const before = fixture.storage.rows.read;
+        const store = fixture.open();
+        for (const read of ["readChannel", "readPosition", "readLastSegment"] as const) store[read]();
+        store.readSegmentUpTo(8);
+        return fixture.storage.rows.read - before;
+      });
+
+      expect(readOnWaking[0]).toBe(readOnWaking[1]);
+      expect(readOnWaking[0]).toBeLessThan(30);
+    }));
+
+  test("[RC3] what a channel commits reads the same from SQLite as from memory, whatever it does", async () => {
+    const operations: fc.Arbitrary<Operation> = fc.oneof(
+      fc
+        .array(fc.record({ bytes: fc.constantFrom(0, 10, 300_000, 900_000, 2_000_000), id: fc.constantFrom("a", "b") }), {
+          maxLength: 4,
+        })
+        .map((drafts): Operation => {
+          const messages = drafts.map(({ bytes, id }) => sizedMessage(bytes, id === "a" ? { messageId: id } : {}));
+          return { type: "put", messages };
+        }),
+      fc.nat(5).map((max): Operation => ({ type: "get", max })),
+      fc.integer({ min: 1, max: 20 }).map((offset): Operation => ({ type: "remove", offset })),
+      fc.constantFrom<Operation>({ type: "remove-by-id", messageId: "a" }, { type: "purge" }),
+      fc.integer({ min: 5, max: 50 }).map((maxMessages): Operation => ({ type: "patch", patch: { maxMessages } })),
+    );
+    const commits = fc.array(fc.array(operations, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 12 });
+    const property = fc.asyncProperty(commits, (plan) =>
+      inObject((fixture) => {
+        const channel = new ChannelHarness({ settings: { maxMessageBytes: LIMITS.messageBytesMax } });
+        fixture.commit(channel.changes ?? {});
+        for (const planned of plan) {
+          channel.together(() => planned.forEach((operation) => channel.apply(operation)));
+          if (channel.changes !== undefined) fixture.commit(channel.changes);
+          expectSameStores(fixture.open(), channel.store);
+        }
+      }),
+    );
+
+    expect.hasAssertions();
+    await fc.assert(property, { numRuns: 15 });
+  });
+});
+
+/** Compares all that can be read. */
+function expectSameStores(actual: ChannelStore, expected: ChannelStore): void {
+  expect(actual.readChannel()).toEqual(expected.readChannel());
+  expect(actual.readPosition()).toEqual(expected.readPosition());
+  expect(actual.findMessageId("a", 0)).toBe(expected.findMessageId("a", 0));
+  let from = 0;
+  for (;;) {
+    const [segment, twin] = [actual.readSegmentFrom(from), expected.readSegmentFrom(from)];
+    expect(segment && { ...segment, block: segment.block.byteLength }).toEqual(twin && { ...twin, block: twin.block.byteLength });
+    if (segment === undefined || twin === undefined) return;
+    expect(isSame(segment.block, twin.block)).toBe(true);
+    from = segment.firstOffset + 1;
+  }
+}
+
+/** The tables that channels have in the field, by name. */
+const SCHEMA = [
+  "CREATE TABLE channel ( id INTEGER PRIMARY KEY CHECK (id = 1), record_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE gone ( first_offset INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
+  "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL ) STRICT",
+  "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
+  "CREATE TABLE segment ( first_offset INTEGER PRIMARY KEY, record_count INTEGER NOT NULL, message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, before_messages INTEGER NOT NULL, before_bytes INTEGER NOT NULL, before_segments INTEGER NOT NULL, put_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
+  "CREATE TABLE segment_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",
+];
+
+describe("src/storage/schema", () => {
+  test("[RC3] the schema is what it was: change SCHEMA only together with a new migration", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD });
+      const select = "SELECT sql FROM sqlite_master WHERE name NOT LIKE '_cf_%' AND sql IS NOT NULL ORDER BY name";
+
+      const dump = fixture.storage.exec<{ sql: string }>(select).map(({ sql }) => sql.replaceAll(/\s+/g, " "));
+
+      expect(dump).toEqual(SCHEMA);
+      expect(fixture.storage.exec("SELECT version FROM schema_version")).toEqual([{ version: SCHEMA_VERSION }]);
+    }));
+});
