@@ -1,0 +1,182 @@
+// The Durable Object of a channel: takes requests from workers and sockets, queues them for the commit loop, runs the alarm.
+import { DurableObject } from "cloudflare:workers";
+import type { Moment, Operation, Origin } from "../channel/operation.ts";
+import { MeteredStorage } from "../storage/metered-storage.ts";
+import { PROTOCOL_VERSIONS } from "../protocol/frames.ts";
+import { Committer, type Entry, type Performed } from "./committer.ts";
+import { CommitLoop } from "./commit-loop.ts";
+import { Connections } from "./connections.ts";
+import { registerChannel, unregisterChannel } from "./directory.ts";
+import type { Env } from "./env.ts";
+import { logWarning } from "./log.ts";
+import { formatProblemFrame } from "./reply-frames.ts";
+import { readFrame, type FrameAction } from "./socket-frames.ts";
+import { acceptUpgrade } from "./upgrade.ts";
+
+/** What a worker can ask of the object of a channel. */
+export interface ChannelStub {
+  /** `origin` names the connection and request whose promised room a put uses. */
+  perform(operation: Operation, origin?: Origin): Promise<Performed>;
+  fetch(request: Request): Promise<Response>;
+}
+
+const ALARM_INTERVAL_MS_MIN = 1000;
+
+export class ChannelObject extends DurableObject<Env> implements ChannelStub {
+  readonly #name: string;
+  readonly #storage: MeteredStorage;
+  readonly #connections: Connections;
+  readonly #committer: Committer;
+  readonly #loop: CommitLoop<Entry>;
+  #hasTimer = false;
+
+  constructor(context: DurableObjectState, env: Env) {
+    super(context, env);
+    this.#name = context.id.name ?? context.id.toString();
+    this.#storage = new MeteredStorage(context.storage);
+    this.#connections = new Connections(context);
+    this.#committer = new Committer({
+      name: this.#name,
+      storage: this.#storage,
+      connections: this.#connections,
+      takeMoment: () => this.#takeMoment(),
+    });
+    this.#loop = new CommitLoop<Entry>({
+      commit: (entries) => {
+        this.#committer.commit(entries);
+        this.#armTimer();
+      },
+      sync: () => this.#storage.sync(),
+    });
+    this.#armTimer();
+  }
+
+  perform(operation: Operation, origin?: Origin): Promise<Performed> {
+    return new Promise((answer) =>
+      this.#loop.push({ request: { type: "operate", operation, origin }, answer }, sizeOf(operation)),
+    );
+  }
+
+  override fetch(request: Request): Promise<Response> {
+    return Promise.resolve(acceptUpgrade(request, this.#connections));
+  }
+
+  override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+    const found = this.#connections.find(socket);
+    if (found === undefined) return;
+    const { connection } = found;
+    const action = this.#readFrame(data, found.hasGreeted);
+    switch (action.type) {
+      case "operate": {
+        const { operation, request } = action;
+        const bytes = typeof data === "string" ? data.length : data.byteLength;
+        this.#loop.push({ request: { type: "operate", operation, origin: { connection, request } } }, bytes);
+        return;
+      }
+      case "greet": {
+        this.#connections.greet(socket);
+        const { version } = action;
+        const welcome = { type: "welcome", version, versions: PROTOCOL_VERSIONS, channel: this.#name, connection };
+        this.#connections.send(connection, JSON.stringify(welcome));
+        return;
+      }
+      case "close":
+        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
+        this.#forget(socket);
+        socket.close(action.code, action.reason);
+        return;
+      case "refuse":
+        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
+        return;
+    }
+  }
+
+  override webSocketClose(socket: WebSocket, code: number): void {
+    this.#forget(socket);
+    closeQuietly(socket, code);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#forget(socket);
+  }
+
+  /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
+  override async alarm(): Promise<void> {
+    this.#committer.commit([{ request: { type: "tick" } }]);
+    await this.#tellDirectory();
+    const { nowMs } = this.#takeMoment();
+    if (this.#committer.channel.isForgotten(nowMs)) {
+      await this.#storage.deleteAll();
+      this.#committer.wake();
+      return;
+    }
+    this.#committer.armAlarm(nowMs + ALARM_INTERVAL_MS_MIN);
+  }
+
+  async #tellDirectory(): Promise<void> {
+    const record = this.#committer.channel.record;
+    if (record === undefined || !record.outbox.isPending || record.outbox.nextAttemptAtMs > this.#takeMoment().nowMs) return;
+    const { version } = record.outbox;
+    const channel = this.#name;
+    const isDone = await (
+      record.state === "deleted"
+        ? unregisterChannel(this.env.DIRECTORY, { channel, version, nowMs: record.deletedAtMs ?? 0 })
+        : registerChannel(this.env.DIRECTORY, { channel, version, createdAtMs: record.createdAtMs, settings: record.settings })
+    ).then(
+      () => true,
+      (error: unknown) => {
+        logWarning("directory-failed", { channel, attempts: record.outbox.attempts }, error);
+        return false;
+      },
+    );
+    this.#committer.commit([{ request: { type: "settle-outbox", version, isDone } }]);
+  }
+
+  /** No frame stays unanswered, not even one that shows a fault of ours. */
+  #readFrame(data: string | ArrayBuffer, hasGreeted: boolean): FrameAction {
+    try {
+      return readFrame(data, hasGreeted);
+    } catch (error) {
+      logWarning("frame-failed", { channel: this.#name }, error);
+      return { type: "refuse", refused: { refusal: { kind: "internal", outcome: "not-applied" } } };
+    }
+  }
+
+  #forget(socket: WebSocket): void {
+    const connection = this.#connections.remove(socket);
+    if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection } }, 0);
+  }
+
+  /** A promise of room that nobody uses is taken back on time. A timer will do: the object is awake for 10 s after each event. */
+  #armTimer(): void {
+    const endMs = this.#committer.channel.nextReservationEndMs;
+    if (endMs === undefined || this.#hasTimer) return;
+    this.#hasTimer = true;
+    setTimeout(
+      () => {
+        this.#hasTimer = false;
+        this.#loop.push({ request: { type: "tick" } }, 0);
+      },
+      Math.max(0, endMs - this.#takeMoment().nowMs),
+    );
+  }
+
+  #takeMoment(): Moment {
+    return { nowMs: Date.now(), freshLife: crypto.randomUUID(), mayCreate: this.env.AUTO_CREATE === "true" };
+  }
+}
+
+/** Answers a close. The runtime does so by itself for sockets that were accepted otherwise, but not for hibernating ones (measured). */
+function closeQuietly(socket: WebSocket, code: number): void {
+  // 1005, 1006 and 1015 tell that no close frame came; they must not be sent.
+  const mayBeSent = code !== 1005 && code !== 1006 && code !== 1015;
+  try {
+    socket.close(mayBeSent ? code : 1000);
+  } catch {
+    // It is closed already.
+  }
+}
+
+function sizeOf(operation: Operation): number {
+  return operation.type === "put" ? operation.messages.reduce((bytes, message) => bytes + message.body.byteLength, 0) : 0;
+}

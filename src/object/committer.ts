@@ -1,0 +1,266 @@
+// Commits queued requests: lets the core decide them, writes once, and answers. The only place where a channel's storage is written.
+import { assertNever } from "../base/assert.ts";
+import { Channel } from "../channel/channel.ts";
+import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../channel/operation.ts";
+import type { ChannelDescription, PressureState } from "../protocol/description.ts";
+import type { Refusal } from "../protocol/problems.ts";
+import type { MeteredStorage } from "../storage/metered-storage.ts";
+import { SqliteStore } from "../storage/sqlite-store.ts";
+import type { Connections } from "./connections.ts";
+import { logWarning } from "./log.ts";
+import { formatReply } from "./reply-frames.ts";
+
+/** The answer to a worker. Refusals are values: classes thrown over RPC lose their type. */
+export interface Performed {
+  readonly outcome: Outcome;
+  /** The state at the commit; null where there is no channel. */
+  readonly state: PressureState | null;
+  /** For operations that describe the channel. */
+  readonly description?: ChannelDescription;
+}
+
+/** An operation, or something that happened to the object itself. */
+export type ObjectRequest =
+  | { readonly type: "operate"; readonly operation: Operation; readonly origin: Origin | undefined }
+  | { readonly type: "closed"; readonly connection: number }
+  | { readonly type: "tick" }
+  | { readonly type: "settle-outbox"; readonly version: number; readonly isDone: boolean };
+
+export interface Entry {
+  readonly request: ObjectRequest;
+  /** Answers a worker; without it the reply goes to the origin's socket. */
+  readonly answer?: (performed: Performed) => void;
+}
+
+export interface CommitterOptions {
+  readonly name: string;
+  readonly storage: MeteredStorage;
+  readonly connections: Connections;
+  readonly takeMoment: () => Moment;
+}
+
+const NO_STATE: PressureState = { depth: 0, bytes: 0, utilization: 0, waiters: 0 };
+
+/** What has to be said after a commit, and to whom. */
+interface Answer {
+  readonly entry: Entry | Effect;
+  readonly outcome: Outcome;
+}
+
+/** Storage refused a commit, or could not be read. */
+class StorageFailure extends Error {}
+
+export class Committer {
+  readonly #options: CommitterOptions;
+  readonly #wokeAtMs: number;
+  #store: SqliteStore;
+  #channel: Channel;
+  /** Set while storage could not be read after a failure: what is in memory was never written. */
+  #isStale = false;
+  /** When the alarm is known to be set; later than any after waking, so that the next change of the record sets it. */
+  #alarmAtMs = Number.MAX_SAFE_INTEGER;
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+    this.#wokeAtMs = options.takeMoment().nowMs;
+    this.#store = new SqliteStore(options.storage);
+    this.#channel = this.#buildChannel();
+  }
+
+  get channel(): Channel {
+    return this.#channel;
+  }
+
+  /** Builds the channel from what is stored and from the sockets, as on waking. */
+  wake(): void {
+    try {
+      this.#store = new SqliteStore(this.#options.storage);
+      this.#channel = this.#buildChannel();
+    } catch (error) {
+      throw new StorageFailure("The channel cannot be read", { cause: error });
+    }
+    this.#isStale = false;
+    // An alarm that was rolled back, has fired or was erased is not set any more.
+    this.#alarmAtMs = Number.MAX_SAFE_INTEGER;
+  }
+
+  /**
+   * Applies the entries in order in one transaction and answers each. When that fails, nothing of it stands: the entries are applied
+   * one by one, those that free room first, so that a full disk can be drained. Never throws and leaves nobody unanswered.
+   */
+  commit(entries: readonly Entry[]): void {
+    let answers: readonly Answer[];
+    try {
+      if (this.#isStale) this.wake();
+      answers = this.#apply(entries);
+    } catch (error) {
+      logWarning("commit-failed", { channel: this.#options.name, operations: entries.length }, error);
+      this.#commitOneByOne(entries);
+      return;
+    }
+    this.#perform(answers);
+  }
+
+  /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has fired. */
+  armAlarm(earliestMs: number): void {
+    this.#alarmAtMs = Number.MAX_SAFE_INTEGER;
+    this.#setAlarm(earliestMs);
+  }
+
+  #commitOneByOne(entries: readonly Entry[]): void {
+    const ordered = [...entries.filter(freesRoom), ...entries.filter((entry) => !freesRoom(entry))];
+    for (const entry of ordered) {
+      let answers: readonly Answer[];
+      try {
+        this.wake();
+        answers = this.#apply([entry]);
+      } catch (error) {
+        logWarning("operation-failed", { channel: this.#options.name }, error);
+        answers = [{ entry, outcome: refusedAfter(error) }];
+        this.#dropDraft();
+      }
+      this.#perform(answers);
+    }
+  }
+
+  /** Forgets what was decided and not written. While storage can not be read, the channel is stale and decides nothing. */
+  #dropDraft(): void {
+    this.#isStale = true;
+    try {
+      this.wake();
+    } catch (error) {
+      logWarning("wake-failed", { channel: this.#options.name }, error);
+    }
+  }
+
+  /** Decides the entries and writes what that changes; throws when the write fails. */
+  #apply(entries: readonly Entry[]): readonly Answer[] {
+    const moment = this.#options.takeMoment();
+    const answers: Answer[] = [];
+    for (const entry of entries) {
+      const outcome = this.#decide(entry.request, moment);
+      if (outcome !== undefined) answers.push({ entry, outcome });
+      for (const effect of this.#channel.takeEffects()) answers.push({ entry: effect, outcome: effect.outcome });
+    }
+    this.#write(moment.nowMs);
+    return answers;
+  }
+
+  /** Tells everybody. What was written stands, so a failure here must not reach `commit`. */
+  #perform(answers: readonly Answer[]): void {
+    // One text for all replies of the commit, made when the first is sent: by then all of it is decided.
+    let stateJson: string | undefined;
+    const state = (): string => (stateJson ??= JSON.stringify(this.#channel.pressure ?? NO_STATE));
+    const changed = this.#isStale ? [] : this.#channel.takeChangedConnections();
+    for (const connection of changed) {
+      this.#options.connections.writeWaiters(connection, this.#channel.waitersOf(connection));
+    }
+    for (const { entry, outcome } of answers) {
+      try {
+        if ("connection" in entry) this.#tell(entry, state);
+        else this.#answer(entry, outcome, state);
+      } catch (error) {
+        logWarning("answer-failed", { channel: this.#options.name, outcome: outcome.type }, error);
+      }
+    }
+  }
+
+  #decide(request: ObjectRequest, moment: Moment): Outcome | undefined {
+    switch (request.type) {
+      case "operate":
+        // Each new life has an id of its own, also where one commit ends and begins several.
+        return this.#channel.apply(
+          request.operation,
+          request.operation.type === "create" ? this.#options.takeMoment() : moment,
+          request.origin,
+        );
+      case "closed":
+        this.#channel.disconnect(request.connection, moment);
+        return undefined;
+      case "tick":
+        this.#channel.tick(moment);
+        return undefined;
+      case "settle-outbox":
+        this.#channel.settleOutbox(request.version, request.isDone, moment.nowMs);
+        return undefined;
+      default:
+        return assertNever(request);
+    }
+  }
+
+  #write(nowMs: number): void {
+    const changes = this.#channel.takeChanges(nowMs);
+    if (changes === undefined) return;
+    try {
+      // Every deadline comes from the record, except that of an idle channel, which the alarm itself looks after.
+      if (changes.channel === undefined) this.#store.commit(changes);
+      else {
+        this.#options.storage.transaction(() => {
+          this.#store.commit(changes);
+          this.#setAlarm(0);
+        });
+      }
+    } catch (error) {
+      throw new StorageFailure("The transaction was rolled back", { cause: error });
+    }
+  }
+
+  #setAlarm(earliestMs: number): void {
+    const dueAtMs = this.#channel.nextAlarmAtMs;
+    if (dueAtMs === undefined) return;
+    const atMs = Math.max(dueAtMs, earliestMs);
+    if (atMs >= this.#alarmAtMs) return;
+    this.#options.storage.setAlarm(atMs);
+    this.#alarmAtMs = atMs;
+  }
+
+  #answer({ request, answer }: Entry, outcome: Outcome, state: () => string): void {
+    if (answer !== undefined) {
+      const performed: Performed = { outcome, state: this.#channel.pressure ?? null };
+      answer("facts" in outcome ? { ...performed, description: this.#describe(outcome.facts) } : performed);
+      return;
+    }
+    if (request.type !== "operate" || request.origin === undefined) return;
+    const { connection, request: id } = request.origin;
+    const frame = outcome.type === "described" ? this.#formatStats(id, outcome.facts) : formatReply(id, outcome, state());
+    if (frame !== undefined) this.#options.connections.send(connection, frame);
+  }
+
+  #tell({ connection, request, outcome }: Effect, state: () => string): void {
+    const frame = formatReply(request, outcome, state());
+    if (frame !== undefined) this.#options.connections.send(connection, frame);
+  }
+
+  #formatStats(id: number, facts: ChannelFacts): string {
+    return JSON.stringify({ type: "stats", id, stats: this.#describe(facts) });
+  }
+
+  #describe(facts: ChannelFacts): ChannelDescription {
+    const { name, storage, connections } = this.#options;
+    return { channel: name, ...facts, connections: connections.count, rows: { ...storage.rows, sinceMs: this.#wokeAtMs } };
+  }
+
+  #buildChannel(): Channel {
+    const { name, connections } = this.#options;
+    return new Channel({
+      name,
+      store: this.#store,
+      waiters: connections.waiters(),
+      isConnected: (connection) => connections.isOpen(connection),
+    });
+  }
+}
+
+function refusedAfter(error: unknown): Outcome {
+  const refusal: Refusal =
+    error instanceof StorageFailure
+      ? { kind: "storage-failed", outcome: "not-applied", retryAfterMs: 1000 }
+      : { kind: "internal", outcome: "not-applied" };
+  return { type: "refused", refusal };
+}
+
+const FREEING: ReadonlySet<Operation["type"]> = new Set(["get", "remove", "remove-by-id", "purge", "delete", "cancel"]);
+
+function freesRoom({ request }: Entry): boolean {
+  return request.type !== "operate" || FREEING.has(request.operation.type);
+}

@@ -1,0 +1,123 @@
+// The WebSockets of a channel: numbers, attachments that survive hibernation, and sends that can not throw.
+import type { Waiter } from "../channel/wait-line.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { logWarning } from "./log.ts";
+
+/** What a socket carries through hibernation. Arrays keep it small: 64 waiters take about 5 KB of the 16 that are allowed. */
+interface Attachment {
+  readonly connection: number;
+  readonly hasGreeted: boolean;
+  readonly waiters: readonly PackedWaiter[];
+}
+
+type PackedWaiter = readonly [
+  request: number,
+  ticket: number,
+  kind: "get" | "put",
+  min: number,
+  max: number,
+  bytes: number,
+  deadlineMs: number,
+  reservedUntilMs: number | null,
+];
+
+export class Connections {
+  readonly #context: DurableObjectState;
+  readonly #sockets = new Map<number, WebSocket>();
+  readonly #attachments = new Map<WebSocket, Attachment>();
+  #lastConnection = 0;
+
+  /** Finds the sockets that stayed open while the object slept. */
+  constructor(context: DurableObjectState) {
+    this.#context = context;
+    for (const socket of context.getWebSockets()) {
+      const attachment = socket.deserializeAttachment() as Attachment | null;
+      if (attachment !== null) this.#keep(socket, attachment);
+    }
+  }
+
+  get count(): number {
+    return this.#sockets.size;
+  }
+
+  get isFull(): boolean {
+    return this.#sockets.size >= LIMITS.connectionsMax;
+  }
+
+  /** The waiting requests of all sockets. */
+  *waiters(): Iterable<Waiter> {
+    for (const { connection, waiters } of this.#attachments.values()) {
+      for (const packed of waiters) yield unpackWaiter(connection, packed);
+    }
+  }
+
+  accept(socket: WebSocket): void {
+    this.#context.acceptWebSocket(socket);
+    const attachment: Attachment = { connection: this.#lastConnection + 1, hasGreeted: false, waiters: [] };
+    this.#keep(socket, attachment);
+    socket.serializeAttachment(attachment);
+  }
+
+  /** The number of a socket; undefined for one that was closed. */
+  find(socket: WebSocket): { readonly connection: number; readonly hasGreeted: boolean } | undefined {
+    return this.#attachments.get(socket);
+  }
+
+  greet(socket: WebSocket): void {
+    this.#update(socket, { hasGreeted: true });
+  }
+
+  isOpen(connection: number): boolean {
+    return this.#sockets.get(connection)?.readyState === WebSocket.OPEN;
+  }
+
+  writeWaiters(connection: number, waiters: readonly Waiter[]): void {
+    const socket = this.#sockets.get(connection);
+    if (socket !== undefined) this.#update(socket, { waiters: waiters.map(packWaiter) });
+  }
+
+  /** Sends text to a connection that may have closed meanwhile. */
+  send(connection: number, text: string): void {
+    const socket = this.#sockets.get(connection);
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    try {
+      socket.send(text);
+    } catch (error) {
+      logWarning("send-failed", { connection }, error);
+    }
+  }
+
+  /** Forgets a socket and returns its number. */
+  remove(socket: WebSocket): number | undefined {
+    const attachment = this.#attachments.get(socket);
+    if (attachment === undefined) return undefined;
+    this.#attachments.delete(socket);
+    this.#sockets.delete(attachment.connection);
+    return attachment.connection;
+  }
+
+  #keep(socket: WebSocket, attachment: Attachment): void {
+    this.#sockets.set(attachment.connection, socket);
+    this.#attachments.set(socket, attachment);
+    this.#lastConnection = Math.max(this.#lastConnection, attachment.connection);
+  }
+
+  #update(socket: WebSocket, change: Partial<Attachment>): void {
+    const attachment = this.#attachments.get(socket);
+    if (attachment === undefined) return;
+    const changed: Attachment = { ...attachment, ...change };
+    this.#attachments.set(socket, changed);
+    if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(changed);
+  }
+}
+
+function packWaiter(waiter: Waiter): PackedWaiter {
+  const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs } = waiter;
+  return [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs ?? null];
+}
+
+function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
+  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs] = packed;
+  const waiter: Waiter = { connection, request, ticket, kind, min, max, bytes, deadlineMs };
+  return reservedUntilMs === null ? waiter : { ...waiter, reservedUntilMs };
+}

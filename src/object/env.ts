@@ -1,0 +1,12 @@
+// The bindings and variables of the deployment.
+
+export interface Env {
+  readonly CHANNELS: DurableObjectNamespace;
+  readonly DIRECTORY: DurableObjectNamespace;
+  /** "true" lets the first put or get of an unknown channel create it. */
+  readonly AUTO_CREATE?: string;
+  /** The bearer token of the deployment, a secret. */
+  readonly API_TOKEN?: string;
+  /** "1" opens the service without a token to requests whose host is loopback. Set on the command line, never in wrangler.toml. */
+  readonly DEVELOPMENT?: string;
+}

@@ -1,0 +1,96 @@
+// What a frame from a socket asks for. Reads frames; does nothing.
+import type { Operation } from "../channel/operation.ts";
+import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
+import { invalidRequest } from "../protocol/fault.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
+import { assertNever } from "../base/assert.ts";
+import { accept, refuse, type Result } from "../base/result.ts";
+
+export type FrameAction =
+  | { readonly type: "operate"; readonly operation: Operation; readonly request: number }
+  | { readonly type: "greet"; readonly version: number }
+  | { readonly type: "refuse"; readonly refused: FrameRefusal }
+  | { readonly type: "close"; readonly code: number; readonly reason: string; readonly refused: FrameRefusal };
+
+/** `hasGreeted`: whether the connection's first frame, which names its versions, came already. */
+export function readFrame(data: string | ArrayBuffer, hasGreeted: boolean): FrameAction {
+  const size = typeof data === "string" ? data.length : data.byteLength;
+  if (size > LIMITS.frameBytesMax) {
+    const refused: FrameRefusal = { refusal: { kind: "request-too-large", limit: LIMITS.frameBytesMax } };
+    return {
+      type: "close",
+      code: CLOSE_CODES.frameTooLarge,
+      reason: `A frame has at most ${LIMITS.frameBytesMax} bytes`,
+      refused,
+    };
+  }
+  if (typeof data !== "string") {
+    return { type: "refuse", refused: { refusal: invalidRequest("", "Expected a text frame: this subprotocol is JSON") } };
+  }
+  const frame = parseClientFrame(data);
+  if (!frame.ok) return { type: "refuse", refused: frame.refusal };
+  if (frame.value.type === "hello") return readHello(frame.value.versions);
+  const { id } = frame.value;
+  if (!hasGreeted) {
+    const refusal = invalidRequest("/type", 'Expected {"type":"hello","versions":[1]} as the first frame');
+    return { type: "refuse", refused: { refusal, inReplyTo: id } };
+  }
+  const operation = readOperation(frame.value);
+  if (!operation.ok) return { type: "refuse", refused: { refusal: operation.refusal.refusal, inReplyTo: id } };
+  return { type: "operate", operation: operation.value, request: id };
+}
+
+function readHello(versions: readonly number[]): FrameAction {
+  const common = versions.filter((version) => PROTOCOL_VERSIONS.includes(version));
+  if (common.length > 0) return { type: "greet", version: Math.max(...common) };
+  const refused: FrameRefusal = { refusal: { kind: "unsupported-version", supported: PROTOCOL_VERSIONS } };
+  return { type: "close", code: CLOSE_CODES.unsupportedVersion, reason: "No common protocol version", refused };
+}
+
+function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<Operation, FrameRefusal> {
+  switch (frame.type) {
+    case "put":
+      return readPut([frame], () => "", frame);
+    case "put-batch":
+      return readPut(frame.messages, (index) => `/messages/${index}`, frame);
+    case "reserve": {
+      const { messages, bytes, waitMs } = frame;
+      return accept({ type: "reserve", messages, bytes, ...(waitMs !== undefined && { waitMs }) });
+    }
+    case "get": {
+      const { max, min, waitMs } = frame;
+      return accept({
+        type: "get",
+        ...(max !== undefined && { max }),
+        ...(min !== undefined && { min }),
+        ...(waitMs !== undefined && { waitMs }),
+      });
+    }
+    case "cancel":
+      return accept({ type: "cancel", request: frame.id });
+    case "stats":
+      return accept({ type: "describe" });
+    default:
+      return assertNever(frame);
+  }
+}
+
+function readPut(
+  forms: readonly PutMessageJson[],
+  pointerOf: (index: number) => string,
+  { waitMs, promised }: { readonly waitMs?: number | undefined; readonly promised?: true | undefined },
+): Result<Operation, FrameRefusal> {
+  const messages: PutMessage[] = [];
+  for (const [index, form] of forms.entries()) {
+    const message = parsePutMessage(form, pointerOf(index));
+    if (!message.ok) return refuse({ refusal: message.refusal });
+    messages.push(message.value);
+  }
+  return accept({
+    type: "put",
+    messages,
+    ...(waitMs !== undefined && { waitMs }),
+    ...(promised === true && { isPromised: true }),
+  });
+}

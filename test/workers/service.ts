@@ -1,0 +1,274 @@
+// Speaks to the service as its clients do: HTTP through the worker, and sockets. Every test uses channels of its own.
+import { env, exports } from "cloudflare:workers";
+import { expect, onTestFinished } from "vitest";
+import type { ChannelDescription, PressureState } from "../../src/protocol/description.ts";
+import { type ServerFrame, SUBPROTOCOL_JSON } from "../../src/protocol/frames.ts";
+import type { RefusalKind, Retry } from "../../src/protocol/problems.ts";
+
+export const ORIGIN = "http://localhost";
+
+/** A problem as a client sees it: the facts beside the fixed members. */
+export interface ProblemJson {
+  readonly kind: RefusalKind;
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly retry: Retry;
+  readonly [fact: string]: unknown;
+}
+
+export interface MessageJson {
+  readonly offset: number;
+  readonly putAtMs: number;
+  readonly contentType: string;
+  readonly key?: string;
+  readonly messageId?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly json?: unknown;
+  readonly text?: string;
+  readonly base64?: string;
+}
+
+export interface ControlJson {
+  readonly offset: number;
+  readonly control: { readonly type: string; readonly maxMessages?: number; readonly maxBytes?: number };
+}
+
+export interface PutJson {
+  readonly offset: number;
+  readonly count: number;
+  readonly state: PressureState;
+}
+
+export interface PulledJson {
+  readonly messages: readonly MessageJson[];
+  readonly controls?: readonly ControlJson[];
+  readonly state: PressureState;
+}
+
+export interface Take {
+  readonly max?: number;
+  readonly min?: number;
+  readonly waitMs?: number;
+}
+
+export interface CallOptions {
+  /** Sent as a JSON body. */
+  readonly json?: unknown;
+  readonly body?: BodyInit | null;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+export function freshChannel(): string {
+  return `c-${crypto.randomUUID()}`;
+}
+
+export function stubOf(channel: string): DurableObjectStub {
+  return env.CHANNELS.getByName(channel);
+}
+
+/** The address of a channel, or of what is below it. */
+export function pathOf(channel: string, rest = ""): string {
+  return `/v1/channels/${channel}${rest}`;
+}
+
+export function call(method: string, path: string, options: CallOptions = {}): Promise<Response> {
+  const { json, body, headers, signal } = options;
+  const contentType = json === undefined ? undefined : { "Content-Type": "application/json" };
+  return exports.default.fetch(ORIGIN + path, {
+    method,
+    headers: { ...contentType, ...headers },
+    body: json === undefined ? (body ?? null) : JSON.stringify(json),
+    ...(signal !== undefined && { signal }),
+  });
+}
+
+/** The JSON of a reply that is expected to have `status`. */
+export async function read<Body>(reply: Response | Promise<Response>, status = 200): Promise<Body> {
+  const response = await reply;
+  const text = await response.text();
+  expect([text, response.status]).toEqual([text, status]);
+  return JSON.parse(text) as Body;
+}
+
+/** The problem of a reply that is expected to be a refusal. */
+export async function readProblem(reply: Response | Promise<Response>): Promise<ProblemJson> {
+  const response = await reply;
+  expect(response.headers.get("Content-Type")).toBe("application/problem+json");
+  const problem = await response.json<ProblemJson>();
+  expect(problem.status).toBe(response.status);
+  expect(problem.type).toBe(`urn:edge-channel:problem:${problem.kind}`);
+  return problem;
+}
+
+/** Creates a channel of its own name for a test. */
+export async function createChannel(settings: object = {}): Promise<string> {
+  const channel = freshChannel();
+  await read(call("PUT", pathOf(channel), { json: settings }), 201);
+  return channel;
+}
+
+export function put(channel: string, text: string, query = ""): Promise<PutJson> {
+  // The default of texts, which counts no bytes.
+  const headers = { "Content-Type": "text/plain; charset=utf-8" };
+  return read<PutJson>(call("POST", pathOf(channel, `/messages${query}`), { body: text, headers }), 201);
+}
+
+export function putBatch(channel: string, texts: readonly string[], query = ""): Promise<PutJson> {
+  const messages = texts.map((text) => ({ text }));
+  return read<PutJson>(call("POST", pathOf(channel, `/messages/batch${query}`), { json: { messages } }), 201);
+}
+
+export function pull(channel: string, take: Take = {}, options: CallOptions = {}): Promise<PulledJson> {
+  return read<PulledJson>(call("POST", pathOf(channel, "/messages/pull"), { json: { ack: "auto", ...take }, ...options }));
+}
+
+/** What a pull takes, as texts. */
+export async function pullTexts(channel: string, take: Take = {}): Promise<string[]> {
+  return textsOf((await pull(channel, take)).messages);
+}
+
+export function describeChannel(channel: string): Promise<ChannelDescription> {
+  return read<ChannelDescription>(call("GET", pathOf(channel)));
+}
+
+export function patchChannel(channel: string, patch: object): Promise<ChannelDescription> {
+  return read<ChannelDescription>(call("PATCH", pathOf(channel), { json: patch }));
+}
+
+/** Asks until `isSo`: for what happens on its own a moment later. The test's timeout bounds it. */
+export async function untilChannel(
+  channel: string,
+  isSo: (description: ChannelDescription) => boolean,
+): Promise<ChannelDescription> {
+  for (;;) {
+    const description = await describeChannel(channel);
+    if (isSo(description)) return description;
+  }
+}
+
+export function textsOf(messages: readonly MessageJson[] = []): string[] {
+  return messages.map((message) => message.text ?? "(no text)");
+}
+
+/** A frame from the server, whatever its type. */
+export interface Frame {
+  readonly type: ServerFrame["type"];
+  readonly id?: number;
+  readonly inReplyTo?: number;
+  readonly offset?: number;
+  readonly count?: number;
+  readonly messages?: readonly MessageJson[];
+  readonly controls?: readonly ControlJson[];
+  readonly state?: PressureState;
+  readonly reservedMs?: number;
+  readonly stats?: ChannelDescription;
+  readonly problem?: ProblemJson;
+  readonly version?: number;
+  readonly versions?: readonly number[];
+  readonly channel?: string;
+  readonly connection?: number;
+}
+
+export interface Closing {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** Ids of the requests by which `settle` finds the end of what was sent before. */
+let nextBarrier = 1_000_000_000;
+
+/** A socket whose frames are awaited one by one. */
+export class TestSocket {
+  readonly #socket: WebSocket;
+  readonly #frames: Frame[] = [];
+  #wake: (() => void) | undefined;
+  #closing: Closing | undefined;
+  readonly closed: Promise<Closing>;
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+    this.closed = new Promise((resolve) => {
+      socket.addEventListener("close", ({ code, reason }) => {
+        this.#closing = { code, reason };
+        resolve(this.#closing);
+        this.#wake?.();
+      });
+    });
+    socket.addEventListener("message", ({ data }) => {
+      this.#frames.push(JSON.parse(String(data)) as Frame);
+      this.#wake?.();
+    });
+    socket.accept();
+  }
+
+  /** Objects are sent as JSON, strings and bytes as they are. */
+  send(...frames: readonly (object | string | ArrayBuffer)[]): void {
+    for (const frame of frames) {
+      this.#socket.send(typeof frame === "string" || frame instanceof ArrayBuffer ? frame : JSON.stringify(frame));
+    }
+  }
+
+  /** The next frame; rejects when the socket closed and there is none. */
+  async next(): Promise<Frame> {
+    for (;;) {
+      const frame = this.#frames.shift();
+      if (frame !== undefined) return frame;
+      if (this.#closing !== undefined) throw new Error(`The socket closed: ${this.#closing.code} ${this.#closing.reason}`);
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  async take(count: number): Promise<Frame[]> {
+    const frames: Frame[] = [];
+    while (frames.length < count) frames.push(await this.next());
+    return frames;
+  }
+
+  /** Sends a request and awaits the next frame. */
+  ask(frame: object): Promise<Frame> {
+    this.send(frame);
+    return this.next();
+  }
+
+  /** All frames that are on their way: what the object sent before it answers a last request. */
+  async settle(): Promise<Frame[]> {
+    const id = nextBarrier++;
+    this.send({ type: "stats", id });
+    const frames: Frame[] = [];
+    for (;;) {
+      const frame = await this.next();
+      if (frame.id === id || frame.inReplyTo === id) return frames;
+      frames.push(frame);
+    }
+  }
+
+  /** Ends the connection. The object learns it a moment later: `untilChannel` shows when. */
+  close(): void {
+    if (this.#closing === undefined) this.#socket.close(1000, "Done");
+  }
+}
+
+export function upgrade(channel: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+  return call("GET", pathOf(channel, "/socket"), { headers: { Upgrade: "websocket", ...headers } });
+}
+
+/** Opens a socket that did not greet yet. */
+export async function connect(channel: string): Promise<TestSocket> {
+  const reply = await upgrade(channel, { "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON });
+  const { webSocket } = reply;
+  if (webSocket === null) throw new Error(`No socket: ${reply.status} ${await reply.text()}`);
+  const socket = new TestSocket(webSocket);
+  onTestFinished(() => socket.close());
+  return socket;
+}
+
+/** Opens a socket and greets. */
+export async function openSocket(channel: string): Promise<TestSocket> {
+  const socket = await connect(channel);
+  const { type } = await socket.ask({ type: "hello", versions: [1] });
+  expect(type).toBe("welcome");
+  return socket;
+}
