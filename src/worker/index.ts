@@ -1,0 +1,42 @@
+// The worker: authenticates, routes, and answers refusals. Everything about a channel happens in its object.
+import { Hono } from "hono";
+import { ChannelObject } from "../object/channel-object.ts";
+import { DirectoryShard } from "../object/directory-shard.ts";
+import type { Env } from "../object/env.ts";
+import { logWarning } from "../object/log.ts";
+import { replyWithProblem } from "../object/problem-reply.ts";
+import { findMethods } from "../protocol/routes.ts";
+import { refuseRequest } from "./auth.ts";
+import { addChannelRoutes } from "./channel-routes.ts";
+import { addMessageRoutes } from "./message-routes.ts";
+import { addReferenceRoutes } from "./reference-routes.ts";
+import { RefusalError } from "./refusal-error.ts";
+
+const app = new Hono<{ Bindings: Env }>();
+
+app.get("/healthz", (context) => context.json({ status: "ok" }));
+
+app.use(async (context, next) => {
+  const refusal = refuseRequest(context.req.raw, context.env);
+  if (refusal !== undefined) throw new RefusalError(refusal);
+  await next();
+});
+
+addChannelRoutes(app);
+addMessageRoutes(app);
+addReferenceRoutes(app);
+
+app.notFound((context) => {
+  const { path } = context.req;
+  const allow = findMethods(path);
+  return replyWithProblem(allow.length > 0 ? { kind: "method-not-allowed", allow } : { kind: "unknown-route", path });
+});
+
+app.onError((error, context) => {
+  if (error instanceof RefusalError) return replyWithProblem(error.refusal);
+  logWarning("request-failed", { method: context.req.method, path: context.req.path }, error);
+  return replyWithProblem({ kind: "internal", outcome: "unknown" });
+});
+
+export { ChannelObject, DirectoryShard };
+export default app;

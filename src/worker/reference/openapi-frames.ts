@@ -1,0 +1,88 @@
+// The frames of channel.v1.json in short, each by an example. PROTOCOL.md is the full account.
+import { CLOSE_CODES, SUBPROTOCOL_JSON, type ClientFrame, type ServerFrame } from "../../protocol/frames.ts";
+import { LIMITS } from "../../protocol/limits.ts";
+import type { SocketNotes } from "./openapi-document.ts";
+import { PRESSURE_EXAMPLE, MESSAGE_EXAMPLE, DESCRIPTION_EXAMPLE } from "./openapi-examples.ts";
+import { PROBLEM_EXAMPLE } from "./openapi-problems.ts";
+
+type Notes<Frame extends { readonly type: string }> = {
+  readonly [Type in Frame["type"]]: { readonly description: string; readonly example: Extract<Frame, { type: Type }> };
+};
+
+export const CLIENT_FRAMES: Notes<ClientFrame> = {
+  hello: { description: "The first frame: the versions that the client speaks", example: { type: "hello", versions: [1] } },
+  put: {
+    description: "Puts one message; with `waitMs`, waits for room",
+    example: { type: "put", id: 1, key: "customer-7", json: { total: 42 } },
+  },
+  "put-batch": {
+    description: "Puts many messages, all or none",
+    example: { type: "put-batch", id: 2, messages: [{ text: "first" }, { text: "second" }] },
+  },
+  reserve: {
+    description: "Waits for room without sending the bodies: the put with the same `id` follows on `room`",
+    example: { type: "reserve", id: 3, messages: 2, bytes: 2048, waitMs: 30_000 },
+  },
+  get: {
+    description: "Takes `min` to `max` messages, and removes them: at-most-once delivery",
+    example: { type: "get", id: 4, max: 100, waitMs: 30_000 },
+  },
+  cancel: {
+    description: "Ends the waiting request `id`: it is answered with what it can have now",
+    example: { type: "cancel", id: 4 },
+  },
+  stats: { description: "Asks for the description of the channel", example: { type: "stats", id: 5 } },
+};
+
+const SERVER_FRAMES: Notes<ServerFrame> = {
+  welcome: {
+    description: "Answers `hello`",
+    example: { type: "welcome", version: 1, versions: [1], channel: "orders", connection: 3 },
+  },
+  "put-ok": {
+    description: "The messages are stored, from `offset` on",
+    example: { type: "put-ok", id: 1, offset: 17, count: 1, state: PRESSURE_EXAMPLE },
+  },
+  got: {
+    description: "The messages that were taken; none if fewer than `min` came in time",
+    example: { type: "got", id: 4, messages: [MESSAGE_EXAMPLE], state: PRESSURE_EXAMPLE },
+  },
+  wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },
+  room: {
+    description: "There is room for what was reserved, for so long",
+    example: { type: "room", id: 3, reservedMs: LIMITS.reservationMs },
+  },
+  stats: {
+    description: "The channel as `GET /v1/channels/{channel}` describes it",
+    example: { type: "stats", id: 5, stats: DESCRIPTION_EXAMPLE },
+  },
+  problem: {
+    description: "A refusal; without `inReplyTo`, of a frame whose id could not be read",
+    example: { type: "problem", inReplyTo: 1, problem: PROBLEM_EXAMPLE },
+  },
+};
+
+const CLOSE_NOTES: { readonly [Name in keyof typeof CLOSE_CODES]?: string } = {
+  frameTooLarge: `A frame of more than ${LIMITS.frameBytesMax} bytes`,
+  unsupportedVersion: "No common protocol version",
+};
+
+export function buildSocketNotes(): SocketNotes {
+  const closeCodes = Object.entries(CLOSE_NOTES).map(([name, description]) => ({
+    code: CLOSE_CODES[name as keyof typeof CLOSE_CODES],
+    description,
+  }));
+  return {
+    subprotocol: SUBPROTOCOL_JSON,
+    specification: "src/protocol/PROTOCOL.md",
+    client: listFrames(CLIENT_FRAMES),
+    server: listFrames(SERVER_FRAMES),
+    closeCodes: closeCodes.sort((a, b) => a.code - b.code),
+  };
+}
+
+function listFrames(
+  notes: Readonly<Record<string, { readonly description: string; readonly example: object }>>,
+): SocketNotes["client"] {
+  return Object.entries(notes).map(([type, { description, example }]) => ({ type, description, example }));
+}

@@ -1,0 +1,133 @@
+// Prose of the description that the route table does not carry: parameters, headers, operations.
+import type * as v from "valibot";
+import { LIMITS } from "../../protocol/limits.ts";
+import type {
+  browseQuerySchema,
+  deleteQuerySchema,
+  listQuerySchema,
+  pathSchemas,
+  putQuerySchema,
+} from "../../protocol/routes.ts";
+import type { Header, HeaderFamily, Tag } from "./openapi-document.ts";
+
+type QuerySchema = typeof listQuerySchema | typeof deleteQuerySchema | typeof putQuerySchema | typeof browseQuerySchema;
+type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
+type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const DAY_MS = 24 * 60 * 60 * 1000;
+const WAIT_MIN = LIMITS.waitMsMax / 60_000;
+
+export const API_DESCRIPTION = [
+  "Producers put messages into a named channel and readers take them in order. What was acknowledged is stored; each message has an offset of its own; a batch is stored whole or not at all.",
+  "Send the deployment's token with each request: `Authorization: Bearer TOKEN`. Only `/healthz` is open. On the developer's own computer, `npm start` needs no token.",
+  "A refusal is an RFC 9457 problem with a stable `kind` and the facts that are needed to recover. `retry` says whether trying again makes sense, and `retryAfterMs`, where given, when.",
+  "Replies about messages report the back-pressure at their commit in the headers `Channel-Depth`, `Channel-Bytes`, `Channel-Utilization` and `Channel-Waiters`: slow down before the channel is full.",
+  "Times are milliseconds and end in `Ms`. Unknown members of a body and unknown parameters of an address are refused.",
+].join("\n\n");
+
+export const TAGS: { readonly [Name in "service" | "channels" | "messages" | "socket"]: Tag } = {
+  service: { name: "Service", description: "The deployment itself." },
+  channels: { name: "Channels", description: "Create, describe, change and delete channels." },
+  messages: { name: "Messages", description: "Put, take, look at and remove messages." },
+  socket: {
+    name: "WebSocket",
+    description: "The same operations as frames on one connection, in order and without a request for each.",
+  },
+};
+
+export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
+  channel: "The name of the channel: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
+  offset: "The offset of the message.",
+  messageId: "The id that the message was put with, percent-encoded.",
+  after: "Begins after this name: the `next` of the page before.",
+  prefix: "Only names that begin with this.",
+  limit: `How many entries the page has at most; ${LIMITS.browseMessagesDefault} if absent.`,
+  graceMs: `How long readers may finish what is there; ${LIMITS.graceMsDefault} if absent.`,
+  force: "`true` deletes at once, with what is there. Not together with `graceMs`.",
+  waitMs: `How long to wait for room where the channel is full; not at all if absent, ${WAIT_MIN} minutes at most: a longer wait is cut to that.`,
+  from: "The offset to begin at; the first if absent.",
+};
+
+const ENCODING = "Percent-encoded UTF-8; visible ASCII other than `%` may stand as it is.";
+
+/** What a message carries beside its body, on its way in and out. */
+export const MESSAGE_HEADER_NOTES = {
+  "Channel-Key": `The key of the message, at most ${LIMITS.keyBytesMax} bytes. ${ENCODING}`,
+  "Channel-Message-Id": `The producer's own name for the message, at most ${LIMITS.messageIdBytesMax} bytes. ${ENCODING}`,
+} as const;
+
+export const MESSAGE_HEADER_FAMILY: HeaderFamily = {
+  name: "Channel-Header-{name}",
+  description: `A header of the message, {name} in lower case; all together at most ${LIMITS.headersBytesMax / KIB} KiB. ${ENCODING}`,
+};
+
+export const MESSAGE_BODY_NOTE = `The body is the message, as it is: at most ${LIMITS.messageBytesMax / MIB} MiB, and at most the channel's \`maxMessageBytes\`. Its Content-Type is kept; where absent it is \`application/octet-stream\`. Readers of JSON get it as \`json\` or \`text\` where the type says so and the body is that, else as \`base64\`.`;
+
+/** Headers that replies share. */
+export const HEADERS = {
+  "Channel-Depth": { description: "Messages that wait to be taken", schema: { type: "integer", minimum: 0 } },
+  "Channel-Bytes": { description: "Their bytes", schema: { type: "integer", minimum: 0 } },
+  "Channel-Utilization": {
+    description: "The larger of messages and bytes over their limits: 0 empty, 1 full, more after a channel was shrunk",
+    schema: { type: "number", minimum: 0 },
+  },
+  "Channel-Waiters": { description: "Puts and gets that wait", schema: { type: "integer", minimum: 0 } },
+  "Channel-Offset": { description: "The offset of the message", schema: { type: "integer", minimum: 1 } },
+  "Channel-Put-At-Ms": { description: "When the message was put", schema: { type: "integer" } },
+  "Channel-Key": { description: MESSAGE_HEADER_NOTES["Channel-Key"], schema: { type: "string" } },
+  "Channel-Message-Id": { description: MESSAGE_HEADER_NOTES["Channel-Message-Id"], schema: { type: "string" } },
+  Location: { description: "The address of the first message that was put", schema: { type: "string" } },
+} as const satisfies Readonly<Record<string, Header>>;
+
+export const STATE_HEADERS: readonly (keyof typeof HEADERS)[] = [
+  "Channel-Depth",
+  "Channel-Bytes",
+  "Channel-Utilization",
+  "Channel-Waiters",
+];
+
+interface OperationNotes {
+  readonly description?: string;
+  /** The content type of a reply without a schema: any, if absent. */
+  readonly mediaType?: string;
+  readonly replyHeaders?: readonly (keyof typeof HEADERS)[];
+  readonly isMessageReply?: boolean;
+}
+
+const AUTO_CREATE = `Where the deployment's \`AUTO_CREATE\` is on, a channel that does not exist is created with the default settings, to expire after ${LIMITS.autoCreatedExpireAfterIdleMs / DAY_MS} idle days.`;
+const BATCH = `At most ${LIMITS.batchMessagesMax} messages and ${LIMITS.batchBytesMax / MIB} MiB, in a body of at most ${LIMITS.requestBodyBytesMax / MIB} MiB.`;
+
+/** By operationId. */
+export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
+  getDocs: { mediaType: "text/html" },
+  createChannel: {
+    description:
+      "Settings that are absent get their defaults in a new channel, and are not compared with an existing one. Without a body: all of them.",
+  },
+  changeChannel: {
+    description:
+      "Members that are absent stay. Smaller limits than the depth keep what is there and take nothing more until there is room. A resize and a close put a control record in its place among the messages.",
+  },
+  deleteChannel: {
+    description: `A channel that is empty is deleted at once. Another drains first: it takes no more puts, and is deleted when it is empty or \`graceMs\` is over. The name answers \`channel-deleted\` for ${LIMITS.tombstoneMs / 3_600_000} hours, then \`unknown-channel\`; creating it anew is possible at any time.`,
+  },
+  putMessage: {
+    description: `It is stored when the reply comes. ${AUTO_CREATE}`,
+    replyHeaders: ["Location"],
+  },
+  putBatch: { description: `${BATCH} They get consecutive offsets. ${AUTO_CREATE}`, replyHeaders: ["Location"] },
+  pullMessages: {
+    description: `The reply comes when \`min\` messages are there or \`waitMs\` is over. It holds at most ${LIMITS.replyBytesMax / MIB} MiB of messages, or one larger message. What is taken is removed at once: messages of a reply that is lost on its way are lost. ${AUTO_CREATE}`,
+  },
+  browseMessages: { description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages.` },
+  readMessage: {
+    replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Key", "Channel-Message-Id"],
+    isMessageReply: true,
+  },
+  openSocket: {
+    description:
+      "A request without the upgrade, or which offers only other subprotocols, is refused. The first frame of the client is `hello`.",
+  },
+};

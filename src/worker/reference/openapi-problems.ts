@@ -1,0 +1,175 @@
+// Refusals in the description: which of them a route can give, and the schema of each problem with its facts.
+import type { JsonSchema } from "@valibot/to-json-schema";
+import { PROBLEM_TYPES, formatProblem, type Refusal, type RefusalKind } from "../../protocol/problems.ts";
+import type { Route } from "../../protocol/routes.ts";
+import type { ApiResponse, ApiSchema, Header } from "./openapi-document.ts";
+import { referenceTo } from "./openapi-schemas.ts";
+
+const PROBLEM_MEDIA_TYPE = "application/problem+json";
+
+const KINDS = Object.keys(PROBLEM_TYPES) as RefusalKind[];
+
+const text: JsonSchema = { type: "string" };
+const texts: JsonSchema = { type: "array", items: text };
+const whole: JsonSchema = { type: "integer" };
+const limit: JsonSchema = { type: "integer", description: "The limit that was met" };
+const outcome = (...values: string[]): JsonSchema => ({
+  enum: values,
+  description: "Whether the operation was carried out, as far as is known",
+});
+const retryAfterMs: JsonSchema = {
+  type: "integer",
+  description: "The pause before the same may be tried again; Retry-After in seconds",
+};
+
+/** The facts of each kind. The type asks for exactly those of the refusal. */
+const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf<Kind>]-?: JsonSchema } } = {
+  "invalid-request": {
+    errors: {
+      type: "array",
+      items: {
+        type: "object",
+        properties: {
+          pointer: {
+            type: "string",
+            description: "RFC 6901 pointer into the body, or `/query/NAME`, `/header/NAME`, `/path/NAME`",
+          },
+          detail: text,
+        },
+        required: ["pointer", "detail"],
+      },
+    },
+  },
+  "unsupported-version": { supported: { type: "array", items: whole } },
+  "unknown-frame": { frameType: text, frameTypes: texts },
+  "request-in-use": { id: whole },
+  "promise-lost": { id: whole },
+  unauthorized: {},
+  forbidden: { reason: text },
+  "not-configured": { setting: text, remedy: text },
+  "unknown-channel": { channel: text },
+  "unknown-message": { offset: whole, messageId: text },
+  "unknown-route": { path: text },
+  "method-not-allowed": { allow: texts },
+  "settings-conflict": { conflicts: texts, current: { $ref: referenceTo("Settings") } },
+  "channel-draining": { drainUntilMs: { anyOf: [whole, { type: "null" }] } },
+  "channel-closed": {},
+  "channel-deleted": { deletedAtMs: whole, droppedMessages: whole },
+  "message-too-large": { bytes: whole, limit },
+  "batch-too-large": { size: whole, limit, unit: { enum: ["messages", "bytes"] } },
+  "request-too-large": { limit },
+  "unsupported-media-type": { accepted: texts },
+  "upgrade-required": { protocols: texts },
+  "channel-full": { retryAfterMs, depth: whole, maxMessages: whole, bytes: whole, maxBytes: whole },
+  "too-many-waiters": { limit, retryAfterMs },
+  "too-many-connections": { limit, retryAfterMs },
+  "storage-failed": { outcome: outcome("not-applied"), retryAfterMs },
+  unavailable: { outcome: outcome("unknown", "not-applied"), retryAfterMs },
+  internal: { outcome: outcome("unknown", "not-applied") },
+};
+
+type FactsOf<Kind extends RefusalKind> = Omit<Extract<Refusal, { kind: Kind }>, "kind">;
+
+/** Facts that are not in every problem of their kind. */
+const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = { "unknown-message": ["offset", "messageId"] };
+
+/** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */
+export function refusalsOf(route: Route): RefusalKind[] {
+  const isOnChannel = route.path.includes("{channel}");
+  const hasBody = route.body !== undefined || route.isMessageBody === true;
+  const kinds = new Set<RefusalKind>([...route.refusals, "method-not-allowed", "internal"]);
+  if (route.isPublic !== true) for (const kind of ["unauthorized", "forbidden", "not-configured"] as const) kinds.add(kind);
+  if (route.query !== undefined || hasBody || route.path.includes("{")) kinds.add("invalid-request");
+  if (route.body !== undefined) kinds.add("unsupported-media-type");
+  if (hasBody) kinds.add("request-too-large");
+  if (isOnChannel) kinds.add("unavailable");
+  // Whatever reaches a channel may be part of a commit that fails; the upgrade commits nothing.
+  if (isOnChannel && route.replies["101"] === undefined) kinds.add("storage-failed");
+  return KINDS.filter((kind) => kinds.has(kind));
+}
+
+/** The refusals of a route as replies, one for each status. */
+export function buildRefusals(route: Route): Record<string, ApiResponse> {
+  const byStatus = Map.groupBy(refusalsOf(route), (kind) => PROBLEM_TYPES[kind].status);
+  const replies = Array.from(byStatus, ([status, kinds]) => [String(status), buildRefusal(kinds)] as const);
+  return Object.fromEntries(replies);
+}
+
+function buildRefusal(kinds: readonly RefusalKind[]): ApiResponse {
+  const headers = Object.fromEntries(kinds.flatMap((kind) => Object.entries(headersOf(kind))));
+  return {
+    description: kinds.map((kind) => `\`${kind}\`: ${PROBLEM_TYPES[kind].title}`).join("; "),
+    ...(Object.keys(headers).length > 0 && { headers }),
+    content: { [PROBLEM_MEDIA_TYPE]: { schema: refusalSchema(kinds) } },
+    "x-problem-kinds": kinds,
+  };
+}
+
+function refusalSchema(kinds: readonly RefusalKind[]): ApiSchema {
+  const references = kinds.map((kind) => ({ $ref: referenceTo(schemaNameOf(kind)) }));
+  const [first] = references;
+  if (first !== undefined && references.length === 1) return first;
+  const mapping = Object.fromEntries(kinds.map((kind) => [kind, referenceTo(schemaNameOf(kind))]));
+  return { oneOf: references, discriminator: { propertyName: "kind", mapping } };
+}
+
+function headersOf(kind: RefusalKind): Record<string, Header> {
+  if ("retryAfterMs" in FACTS[kind])
+    return { "Retry-After": { description: "`retryAfterMs` in seconds, rounded up", schema: whole } };
+  if (kind === "unauthorized")
+    return { "WWW-Authenticate": { description: "The scheme that is expected", schema: { const: "Bearer" } } };
+  if (kind === "method-not-allowed") return { Allow: { description: "The methods that this address takes", schema: text } };
+  if (kind === "upgrade-required")
+    return { Upgrade: { description: "The upgrade that is needed", schema: { const: "websocket" } } };
+  return {};
+}
+
+/** `Problem`, and a schema for each kind that adds its facts. */
+export function buildProblemSchemas(): Record<string, JsonSchema> {
+  const problem: JsonSchema = {
+    description:
+      "A refusal (RFC 9457). `kind` is stable; the wording of `title` and `detail` may change. The facts of the kind stand beside.",
+    type: "object",
+    properties: {
+      type: { type: "string", description: "A URI that ends in the kind" },
+      kind: { type: "string", enum: KINDS },
+      title: { type: "string", description: "The same for each problem of the kind" },
+      status: { type: "integer", description: "The status of the reply, also where the problem came in a frame" },
+      detail: { type: "string", description: "What happened this time, for people" },
+      retry: {
+        type: "string",
+        enum: ["never", "after", "refetch"],
+        description: "What may be tried: nothing, the same after a pause, or the same after reading the current state",
+      },
+    },
+    required: ["type", "kind", "title", "status", "detail", "retry"],
+  };
+  const kinds = KINDS.map((kind) => [schemaNameOf(kind), kindSchema(kind)] as const);
+  return { Problem: problem, ...Object.fromEntries(kinds) };
+}
+
+function kindSchema(kind: RefusalKind): JsonSchema {
+  const { title, status, retry } = PROBLEM_TYPES[kind];
+  const facts: Readonly<Record<string, JsonSchema>> = FACTS[kind];
+  const required = Object.keys(facts).filter((fact) => OPTIONAL_FACTS[kind]?.includes(fact) !== true);
+  const properties = { kind: { const: kind }, status: { const: status }, retry: { const: retry }, ...facts };
+  return {
+    description: title,
+    allOf: [{ $ref: referenceTo("Problem") }, { type: "object", properties, required: ["kind", ...required] }],
+  };
+}
+
+function schemaNameOf(kind: RefusalKind): string {
+  const words = kind.split("-").map((word) => word.charAt(0).toUpperCase() + word.slice(1));
+  return `${words.join("")}Problem`;
+}
+
+/** A problem to show. */
+export const PROBLEM_EXAMPLE = formatProblem({
+  kind: "channel-full",
+  retryAfterMs: 1200,
+  depth: 1000,
+  maxMessages: 1000,
+  bytes: 812_440,
+  maxBytes: 1_073_741_824,
+});

@@ -1,0 +1,201 @@
+// The schemas of the routes as JSON Schema: the named ones of `components`, and references to them from everywhere else.
+import { toJsonSchema, toJsonSchemaDefs, type ConversionConfig, type JsonSchema } from "@valibot/to-json-schema";
+import type * as v from "valibot";
+import { channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "../../protocol/description.ts";
+import { LIMITS } from "../../protocol/limits.ts";
+import { putMessageSchema } from "../../protocol/message.ts";
+import { batchBodySchema, pullBodySchema, REPLY_SCHEMAS } from "../../protocol/routes.ts";
+import { channelPatchSchema, DEFAULT_SETTINGS, givenSettingsSchema } from "../../protocol/settings.ts";
+
+const DEFINITIONS = {
+  GivenSettings: givenSettingsSchema,
+  ChannelPatch: channelPatchSchema,
+  Settings: channelEntrySchema.entries.settings,
+  ChannelEntry: channelEntrySchema,
+  ChannelDescription: channelDescriptionSchema,
+  PressureState: pressureStateSchema,
+  PutMessage: putMessageSchema,
+  Message: REPLY_SCHEMAS.pulled.entries.messages.item,
+  ControlRecord: REPLY_SCHEMAS.pulled.entries.controls.wrapped.item,
+  PutBatch: batchBodySchema,
+  PutReply: REPLY_SCHEMAS.put,
+  PullRequest: pullBodySchema,
+  PullReply: REPLY_SCHEMAS.pulled,
+  MessagePage: REPLY_SCHEMAS.page,
+  ChannelPage: REPLY_SCHEMAS.list,
+} as const;
+
+type Definitions = typeof DEFINITIONS;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+const SETTINGS_NOTES = {
+  maxMessages: "How many messages the channel holds before it is full.",
+  maxBytes: "How many bytes of messages it holds: bodies, keys, ids, headers.",
+  maxMessageBytes: "The largest message it takes.",
+  growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
+  expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
+} as const;
+
+const PRESSURE_NOTES = {
+  depth: "Messages that wait to be taken.",
+  bytes: "Their bytes.",
+  utilization: "The larger of messages and bytes over their limits: 0 empty, 1 full, more after a channel was shrunk.",
+  waiters: "Puts and gets that wait.",
+} as const;
+
+const MESSAGE_NOTES = {
+  key: "What the message belongs to, such as an order or a user; kept with it.",
+  messageId: "The producer's own name for the message: it can be removed by it.",
+  headers: `Names and values of the producer; ${LIMITS.headersBytesMax / KIB} KiB together.`,
+  json: "The body, any JSON value.",
+  text: "The body as text.",
+  base64: "The body as bytes, in padded base64 (RFC 4648).",
+} as const;
+
+/** What the names of members do not say. */
+const MEMBER_NOTES: {
+  readonly [Name in keyof Definitions]: { readonly [Member in keyof v.InferInput<Definitions[Name]>]?: string };
+} = {
+  GivenSettings: SETTINGS_NOTES,
+  ChannelPatch: {
+    ...SETTINGS_NOTES,
+    state: "The state to go to: `draining` takes no more puts, and is `closed` once it is empty.",
+  },
+  Settings: SETTINGS_NOTES,
+  ChannelEntry: {},
+  ChannelDescription: {
+    ...PRESSURE_NOTES,
+    life: "A random id of this existence of the name: another one after the channel was deleted and created anew.",
+    drainUntilMs: "When a deletion stops waiting for readers; `null` where none is asked for.",
+    limits: "The limits in force: the settings, or what the channel has grown to.",
+    segments: "Stored rows that hold the messages.",
+    firstOffset: "The offset of the next record that a get looks at.",
+    nextOffset: "The offset that the next put receives.",
+    connections: "Open WebSockets.",
+    counts: "Of this life of the name: `put = depth + acked + removed`.",
+    rows: "Rows written and read since the channel's object woke.",
+  },
+  PressureState: PRESSURE_NOTES,
+  PutMessage: {
+    ...MESSAGE_NOTES,
+    contentType:
+      "Where absent: `application/json`, `text/plain; charset=utf-8` or `application/octet-stream`, as the body is given.",
+  },
+  Message: { ...MESSAGE_NOTES, offset: "Its place in the channel: whole numbers from 1, with gaps where records were removed." },
+  ControlRecord: { control: "What happened to the channel at this offset: `resize` with the new limits, or `close`." },
+  PutBatch: { messages: `At most ${LIMITS.batchBytesMax / MIB} MiB together.` },
+  PutReply: { offset: "The offset of the first message; the others follow.", count: "How many were stored." },
+  PullRequest: {
+    ack: "The messages are removed as they are taken: at-most-once delivery. It has to be said.",
+    max: "`min` if absent, or 1.",
+    min: "1 if absent. As large as `max`, exactly so many come, or none.",
+    waitMs: `How long to wait for \`min\` messages; not at all if absent, ${LIMITS.waitMsMax / 60_000} minutes at most: a longer wait is cut to that.`,
+  },
+  PullReply: {
+    messages: "In the order of their offsets.",
+    controls: "Records of the channel itself that were passed; absent where there are none.",
+  },
+  MessagePage: {
+    messages: "In the order of their offsets.",
+    controls: "Records of the channel itself among them; absent where there are none.",
+    next: "Where the following page begins; `null` on the last.",
+  },
+  ChannelPage: { channels: "In the order of their names.", next: "What the following page begins after; `null` on the last." },
+};
+
+const DEFINITION_NOTES: { readonly [Name in keyof Definitions]: string } = {
+  GivenSettings: "Settings to create a channel with: what is absent gets its default.",
+  ChannelPatch: "Settings to change, and the state to go to: what is absent stays.",
+  Settings: "The settings of a channel.",
+  ChannelEntry: "A channel in the list.",
+  ChannelDescription: "A channel: settings, state, depth and counts.",
+  PressureState: "Back-pressure at the commit that a reply reports; the same numbers are in the reply's headers.",
+  PutMessage: "A message that is put: exactly one of `json`, `text` and `base64` holds the body.",
+  Message: "A message as a reader gets it: exactly one of `json`, `text` and `base64` holds the body, as the producer gave it.",
+  ControlRecord: "A record of the channel itself, in its place among the messages.",
+  PutBatch: "Messages that are put together, all or none.",
+  PutReply: "Messages were stored.",
+  PullRequest: "How many messages to take.",
+  PullReply: "What was taken.",
+  MessagePage: "A page of messages.",
+  ChannelPage: "A page of the list of channels.",
+};
+
+const EXACTLY_ONE_BODY: JsonSchema["oneOf"] = ["json", "text", "base64"].map((member) => ({ required: [member] }));
+
+const NAMES: ReadonlyMap<unknown, string> = new Map(Object.entries(DEFINITIONS).map(([name, schema]) => [schema, name]));
+
+/**
+ * Unsupported actions fail the conversion, and with it the unit test, rather than be left out unseen. Two are known to have no
+ * counterpart: a `check` is dropped, since prose says what it checks; a limit in bytes bounds the characters as well.
+ */
+const CONFIG: ConversionConfig = {
+  target: "draft-2020-12",
+  errorMode: "throw",
+  ignoreActions: ["check"],
+  overrideAction: ({ valibotAction, jsonSchema }) => {
+    if (valibotAction.type !== "max_bytes" || !("requirement" in valibotAction)) return undefined;
+    return { ...jsonSchema, maxLength: Number(valibotAction.requirement) };
+  },
+};
+
+function findReference(schema: unknown): JsonSchema | undefined {
+  const name = NAMES.get(schema);
+  return name === undefined ? undefined : { $ref: referenceTo(name) };
+}
+
+export function referenceTo(name: string): string {
+  return `#/components/schemas/${name}`;
+}
+
+/** The named schemas that the routes share. */
+export function buildSchemas(): Record<string, JsonSchema> {
+  const schemas = toJsonSchemaDefs(DEFINITIONS, {
+    ...CONFIG,
+    typeMode: "input",
+    overrideRef: ({ referenceId }) => referenceTo(referenceId),
+  });
+  const described = Object.entries(schemas).map(
+    ([name, schema]) => [name, describeSchema(name as keyof Definitions, schema)] as const,
+  );
+  return Object.fromEntries(described);
+}
+
+/** A body's schema: what is sent, before defaults and transforms. */
+export function convertBody(schema: v.GenericSchema): JsonSchema {
+  return convert(schema, "input");
+}
+
+/** A parameter's schema. In an address everything is text: what a number has to be is said by the value after its transform. */
+export function convertParameter(schema: v.GenericSchema): JsonSchema {
+  return convert(schema, "output");
+}
+
+function convert(schema: v.GenericSchema, typeMode: "input" | "output"): JsonSchema {
+  const reference = findReference(schema);
+  if (reference !== undefined) return reference;
+  // The option `definitions` would do the same, but convert all of them again for each schema.
+  const overrideSchema: ConversionConfig["overrideSchema"] = ({ valibotSchema }) => findReference(valibotSchema);
+  const converted = toJsonSchema(schema, { ...CONFIG, typeMode, overrideSchema });
+  delete converted.$schema;
+  return converted;
+}
+
+const DEFAULTS: Readonly<Record<string, JsonSchema["default"]>> = {
+  ...DEFAULT_SETTINGS,
+  growth: DEFAULT_SETTINGS.growth === null ? null : { ...DEFAULT_SETTINGS.growth },
+};
+
+function describeSchema(name: keyof Definitions, schema: JsonSchema): JsonSchema {
+  const notes: Readonly<Record<string, string | undefined>> = MEMBER_NOTES[name];
+  const defaults = name === "GivenSettings" ? DEFAULTS : {};
+  const members = Object.entries(schema.properties ?? {}).map(([member, value]) => {
+    const description = notes[member];
+    const note = { ...(description !== undefined && { description }), ...(member in defaults && { default: defaults[member] }) };
+    return [member, typeof value === "boolean" ? value : { ...value, ...note }] as const;
+  });
+  const described: JsonSchema = { description: DEFINITION_NOTES[name], ...schema, properties: Object.fromEntries(members) };
+  return name === "PutMessage" || name === "Message" ? { ...described, oneOf: EXACTLY_ONE_BODY } : described;
+}

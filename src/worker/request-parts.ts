@@ -1,0 +1,86 @@
+// Takes requests apart: address, query, JSON body. A part that is not valid is refused with a pointer to it.
+import type { Context } from "hono";
+import type * as v from "valibot";
+import type { Result } from "../base/result.ts";
+import type { Env } from "../object/env.ts";
+import { decodeUtf8 } from "../protocol/bytes.ts";
+import { invalidRequest, parseJson, parseWith, type InvalidRequest } from "../protocol/fault.ts";
+import { pathSchemas } from "../protocol/routes.ts";
+import { RefusalError } from "./refusal-error.ts";
+
+export type AppContext = Context<{ Bindings: Env }>;
+
+export function channelOf(context: AppContext): string {
+  return orThrow(parseWith(pathSchemas.channel, context.req.param("channel"), "/path/channel"));
+}
+
+export function offsetOf(context: AppContext): number {
+  return orThrow(parseWith(pathSchemas.offset, context.req.param("offset"), "/path/offset"));
+}
+
+export function messageIdOf(context: AppContext): string {
+  return orThrow(parseWith(pathSchemas.messageId, context.req.param("messageId"), "/path/messageId"));
+}
+
+export function queryOf<Schema extends v.GenericSchema>(context: AppContext, schema: Schema): v.InferOutput<Schema> {
+  const query = context.req.queries();
+  const repeated = Object.entries(query).find(([, values]) => values.length > 1);
+  if (repeated !== undefined) throw new RefusalError(invalidRequest(`/query/${repeated[0]}`, "Expected the parameter once"));
+  return orThrow(parseWith(schema, context.req.query(), "/query"));
+}
+
+/** The JSON body, checked. `fallback` stands for an absent one where a route allows that. */
+export async function jsonBodyOf<Schema extends v.GenericSchema>(
+  context: AppContext,
+  schema: Schema,
+  options: { readonly bytesMax: number; readonly fallback?: unknown },
+): Promise<v.InferOutput<Schema>> {
+  const mediaType = (context.req.header("Content-Type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  const isJson = mediaType === "application/json";
+  const bytes =
+    isJson || (mediaType === "" && options.fallback !== undefined) ? await bytesOf(context, options.bytesMax) : undefined;
+  if (bytes?.byteLength === 0 && options.fallback !== undefined) return orThrow(parseWith(schema, options.fallback));
+  if (bytes === undefined || !isJson) throw new RefusalError({ kind: "unsupported-media-type", accepted: ["application/json"] });
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw new RefusalError(invalidRequest("", "Malformed JSON: the body is not UTF-8"));
+  const value = orThrow(parseJson(text));
+  if (Array.isArray(value)) throw new RefusalError(invalidRequest("", "Expected a JSON object"));
+  return orThrow(parseWith(schema, value));
+}
+
+/** The body as bytes. One that is too large is refused before it is read to its end, one that breaks off as not valid. */
+export async function bytesOf(context: AppContext, bytesMax: number): Promise<Uint8Array> {
+  const tooLarge = new RefusalError({ kind: "request-too-large", limit: bytesMax });
+  const contentLength = context.req.header("Content-Length");
+  if (Number(contentLength ?? 0) > bytesMax) throw tooLarge;
+  const { body } = context.req.raw;
+  try {
+    if (contentLength !== undefined) return new Uint8Array(await context.req.arrayBuffer());
+    return body === null ? new Uint8Array(0) : await readStream(body, bytesMax, tooLarge);
+  } catch (error) {
+    if (error === tooLarge) throw error;
+    throw new RefusalError(invalidRequest("", "The body broke off before its end"));
+  }
+}
+
+async function readStream(body: ReadableStream<Uint8Array>, bytesMax: number, tooLarge: RefusalError): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.byteLength;
+    if (length > bytesMax) throw tooLarge;
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(length);
+  let end = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, end);
+    end += chunk.byteLength;
+  }
+  return bytes;
+}
+
+export function orThrow<Value>(result: Result<Value, InvalidRequest>): Value {
+  if (!result.ok) throw new RefusalError(result.refusal);
+  return result.value;
+}

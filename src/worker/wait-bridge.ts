@@ -1,0 +1,79 @@
+// Waits for an HTTP request: holds a socket to the channel's object, which may hibernate meanwhile, while this side waits for free.
+// The deadline is kept here. After it, `cancel` is sent and the object's last word is taken, so nothing is taken and not delivered.
+import type { Env } from "../object/env.ts";
+import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON, type ServerFrame } from "../protocol/frames.ts";
+import type { Refusal } from "../protocol/problems.ts";
+import { fetchFrom } from "./channel-client.ts";
+import { RefusalError } from "./refusal-error.ts";
+
+/** The only request of a bridge's socket. */
+export const BRIDGE_REQUEST = 1;
+
+export type WaitFrame =
+  | { readonly type: "get"; readonly min: number; readonly max: number; readonly waitMs: number }
+  | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs: number };
+
+/** The refusal when the object is lost. A put that only asked for room was not applied; a get may have been. */
+function refuseLost(request: WaitFrame): Refusal {
+  return { kind: "unavailable", outcome: request.type === "reserve" ? "not-applied" : "unknown", retryAfterMs: 1000 };
+}
+
+/** The final frame of the wait, and its text. */
+export interface Awaited {
+  readonly frame: Extract<ServerFrame, { type: "got" | "room" | "problem" }>;
+  readonly text: string;
+  readonly connection: number;
+}
+
+/**
+ * Waits until the object answers `request` for good, at most its `waitMs` and a little for the way, and passes the answer to `use`
+ * while the socket is still open: a promise of room ends with it. Aborting `signal` closes the socket, and with it the wait.
+ */
+export async function waitOverSocket<Value>(
+  env: Env,
+  channel: string,
+  request: WaitFrame,
+  options: { readonly signal: AbortSignal; readonly use: (awaited: Awaited) => Value | Promise<Value> },
+): Promise<Value> {
+  const upgrade = new Request("https://channel/socket", {
+    headers: { Upgrade: "websocket", "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON },
+  });
+  const reply = await fetchFrom(env, channel, upgrade);
+  const socket = reply.webSocket;
+  if (socket === null) throw new RefusalError(refuseLost(request));
+  const aborted = new Promise<never>((_, reject) => {
+    options.signal.addEventListener("abort", () => reject(new RefusalError(refuseLost(request))), { once: true });
+  });
+  try {
+    options.signal.throwIfAborted();
+    return await options.use(await Promise.race([waitForAnswer(socket, request), aborted]));
+  } finally {
+    socket.close(1000, "Done");
+  }
+}
+
+function waitForAnswer(socket: WebSocket, request: WaitFrame): Promise<Awaited> {
+  return new Promise((resolve, reject) => {
+    let connection = 0;
+    const send = (frame: object): void => socket.send(JSON.stringify(frame));
+    const timer = setTimeout(() => send({ type: "cancel", id: BRIDGE_REQUEST }), request.waitMs);
+    const settle = (finish: () => void): void => {
+      clearTimeout(timer);
+      finish();
+    };
+    socket.addEventListener("message", ({ data }) => {
+      const text = String(data);
+      const frame = JSON.parse(text) as ServerFrame;
+      if (frame.type === "welcome") {
+        ({ connection } = frame);
+        send({ ...request, id: BRIDGE_REQUEST });
+      }
+      if (frame.type === "got" || frame.type === "room" || frame.type === "problem")
+        settle(() => resolve({ frame, text, connection }));
+    });
+    socket.addEventListener("close", () => settle(() => reject(new RefusalError(refuseLost(request)))));
+    socket.addEventListener("error", () => settle(() => reject(new RefusalError(refuseLost(request)))));
+    socket.accept();
+    send({ type: "hello", versions: PROTOCOL_VERSIONS });
+  });
+}
