@@ -1,0 +1,152 @@
+// `npm run demo`: streams a file through a small channel and proves that every byte came out again, once and in order.
+import { createHash, type Hash } from "node:crypto";
+import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
+import { constants, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { batchLines } from "./demo/lines.ts";
+import { CHANNEL_MESSAGES_MAX, type Pace, Pipeline, PRODUCERS, READERS, type Summary } from "./demo/pipeline.ts";
+import { formatCount, showProgress } from "./demo/progress.ts";
+import { type Server, startServer } from "./demo/server.ts";
+
+const DEFAULT_FILE = fileURLToPath(new URL("../../package-lock.json", import.meta.url));
+const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+const SMALL_FILE_BYTES_MAX = 1024 * 1024;
+/** Slow enough to watch. */
+const SMALL_FILE_PACE: Pace = { putMessages: 20, getMessages: 10, pauseMs: 40 };
+/** Readers that are slower by so little that a large file takes no patience. */
+const LARGE_FILE_PACE: Pace = { putMessages: 100, getMessages: 60, pauseMs: 10 };
+
+const HELP = `npm run demo [-- --file PATH]
+
+Starts the service on a free port, with its storage in a temporary folder, and streams the lines of a file through one channel of at most
+${CHANNEL_MESSAGES_MAX} messages: ${PRODUCERS} producers put them, ${READERS} slower readers get them, and the producers wait whenever the channel is full. Then it puts the
+lines back in order and compares the SHA-256 of what came out with that of the file.
+
+  --file PATH  any file, text or binary, of any size; default: package-lock.json of the project
+  --help       prints this
+
+Exit code: 0 if every line came once and the bytes are the same, 1 if not, 2 for a mistake in the call, 130 after Ctrl-C.`;
+
+/** A mistake of the person who called. */
+class UsageError extends Error {}
+
+interface Source {
+  readonly path: string;
+  readonly handle: FileHandle;
+  readonly bytes: number;
+}
+
+/** The path of the file; undefined where only the help is wanted. */
+function parseFile(args: readonly string[]): string | undefined {
+  try {
+    const options = { file: { type: "string" }, help: { type: "boolean", short: "h" } } as const;
+    const { values } = parseArgs({ args: [...args], options });
+    return values.help === true ? undefined : resolve(values.file ?? DEFAULT_FILE);
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function openSource(path: string): Promise<Source> {
+  const handle = await open(path).catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`Cannot read ${path}: ${error.code === "ENOENT" ? "there is no such file" : error.message}`);
+  });
+  const stats = await handle.stat();
+  if (stats.isFile()) return { path, handle, bytes: stats.size };
+  await handle.close();
+  throw new UsageError(`Cannot read ${path}: it is ${stats.isDirectory() ? "a folder" : "not a regular file"}`);
+}
+
+/** Passes the chunks on, hashing them as they are in the file. */
+async function* hashChunks(chunks: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
+}
+
+/** Returns whether what came out is what went in. */
+async function stream(source: Source, url: string, signal: AbortSignal): Promise<boolean> {
+  const pace = source.bytes <= SMALL_FILE_BYTES_MAX ? SMALL_FILE_PACE : LARGE_FILE_PACE;
+  console.log(
+    `${PRODUCERS} producers put up to ${pace.putMessages} lines at a time; ${READERS} readers take up to ${pace.getMessages} and rest ` +
+      `${pace.pauseMs} ms after each; the channel holds at most ${CHANNEL_MESSAGES_MAX}.\n`,
+  );
+  const hash = createHash("sha256");
+  const chunks = source.handle.createReadStream({ autoClose: false }) as AsyncIterable<Uint8Array>;
+  const batches = batchLines(hashChunks(chunks, hash), pace.putMessages);
+  const pipeline = new Pipeline({ channelUrl: `${url}/v1/channels/demo`, batches, pace, signal });
+  const progress = showProgress(source.bytes, () => pipeline.tally);
+  let summary: Summary;
+  try {
+    summary = await pipeline.run();
+  } finally {
+    progress.stop();
+  }
+  const sha256 = hash.digest("hex");
+  console.log(formatSummary(summary, sha256));
+  return summary.sha256 === sha256;
+}
+
+function formatSummary(summary: Summary, sha256: string): string {
+  const { put, got, gotBytes, waits, depthMost, aheadMost, elapsedMs, stats } = summary;
+  const seconds = elapsedMs / 1000;
+  const rows = put === 0 ? "no message" : `${(stats.rows.written / put).toFixed(3)} rows written per message`;
+  return `
+Put      ${formatCount(put)} messages; a producer waited for room ${formatCount(waits)} times
+Got      ${formatCount(got)} messages, ${formatCount(gotBytes)} bytes, each message once; at most ${aheadMost} came before one that was due
+Channel  held at most ${depthMost} of ${CHANNEL_MESSAGES_MAX} messages; ${rows}
+Speed    ${formatCount(Math.round(put / seconds))} messages/s for ${seconds.toFixed(1)} s
+SHA-256  of the file      ${sha256}
+         of what came out ${summary.sha256} ${summary.sha256 === sha256 ? "(the same)" : "(DIFFERENT)"}
+`;
+}
+
+async function runDemo(source: Source, signal: AbortSignal): Promise<number> {
+  const storageDir = await mkdtemp(join(tmpdir(), "edge-channel-demo-"));
+  let server: Server | undefined;
+  try {
+    console.log(`Streaming ${source.path} (${formatCount(source.bytes)} bytes) through a channel. Starting the server …`);
+    server = await startServer(storageDir, signal);
+    const isSame = await stream(source, server.url, signal);
+    if (isSame) console.log("Go on with your own messages: npm start");
+    else console.error("FAILED: what came out is not what went in");
+    return isSame ? 0 : 1;
+  } catch (error) {
+    if (signal.aborted) return endedBy(signal);
+    console.error(`FAILED: ${error instanceof Error ? error.message : String(error)}`);
+    if (server !== undefined) console.error(`\nThe last words of the server:\n${server.output().trim()}`);
+    return 1;
+  } finally {
+    await server?.stop();
+    await source.handle.close();
+    await rm(storageDir, { recursive: true, force: true });
+  }
+}
+
+function endedBy(signal: AbortSignal): number {
+  const name = STOP_SIGNALS.find((known) => known === signal.reason) ?? "SIGINT";
+  console.error(`\nStopped by ${name}`);
+  return 128 + constants.signals[name];
+}
+
+async function main(): Promise<number> {
+  const stopping = new AbortController();
+  // The second time the signal does what it always does.
+  for (const name of STOP_SIGNALS) process.on(name, () => stopping.abort(name));
+  try {
+    const file = parseFile(process.argv.slice(2));
+    if (file !== undefined) return await runDemo(await openSource(file), stopping.signal);
+    console.log(HELP);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`${error.message}\n\n${HELP}`);
+    return 2;
+  }
+}
+
+process.exitCode = await main();

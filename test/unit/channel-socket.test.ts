@@ -1,0 +1,399 @@
+// The WebSocket client against a socket that the test drives by hand: nothing here waits for real time.
+import { assert, describe, expect, test } from "vitest";
+import { ChannelSocket, type ConnectOptions, type StartTimer, type WebSocketLike } from "../../src/client/channel-socket.ts";
+import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
+import { formatProblem } from "../../src/protocol/problems.ts";
+
+const URL_OF_CHANNEL = "http://localhost/v1/channels/demo/socket";
+const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
+const FULL = formatProblem({ kind: "channel-full", retryAfterMs: 100, depth: 1, maxMessages: 1, bytes: 5, maxBytes: 100 });
+
+type Frame = Readonly<Record<string, unknown>>;
+type Listener = (event: { data: unknown; code: number; reason: string }) => void;
+
+class FakeWebSocket implements WebSocketLike {
+  static last: FakeWebSocket | undefined;
+  readonly url: string;
+  readonly protocol: string;
+  readonly sent: Frame[] = [];
+  readonly #listeners = new Map<string, Listener>();
+  readyState = 0;
+
+  constructor(url: string, protocol: string) {
+    this.url = url;
+    this.protocol = protocol;
+    FakeWebSocket.last = this;
+  }
+
+  addEventListener(type: string, listener: Listener): void {
+    this.#listeners.set(type, listener);
+  }
+
+  send(data: string): void {
+    this.sent.push(JSON.parse(data) as Frame);
+  }
+
+  close(): void {
+    this.readyState = 2;
+  }
+
+  open(): void {
+    this.readyState = 1;
+    this.#emit("open", {});
+  }
+
+  receive(frame: unknown): void {
+    this.#emit("message", { data: typeof frame === "string" ? frame : JSON.stringify(frame) });
+  }
+
+  end(code: number, reason = ""): void {
+    this.readyState = 3;
+    this.#emit("close", { code, reason });
+  }
+
+  #emit(type: string, event: object): void {
+    this.#listeners.get(type)?.({ data: undefined, code: 0, reason: "", ...event });
+  }
+}
+
+/** Timers that go off when the test says so. */
+class FakeTimers {
+  readonly #running = new Set<() => void>();
+  readonly delaysMs: number[] = [];
+
+  readonly start: StartTimer = (callback, delayMs) => {
+    this.delaysMs.push(delayMs);
+    this.#running.add(callback);
+    return () => this.#running.delete(callback);
+  };
+
+  get count(): number {
+    return this.#running.size;
+  }
+
+  fire(): void {
+    for (const callback of this.#running) callback();
+    this.#running.clear();
+  }
+}
+
+function begin(options: ConnectOptions = {}): { socket: FakeWebSocket; connecting: Promise<ChannelSocket> } {
+  const connecting = ChannelSocket.connect(URL_OF_CHANNEL, { WebSocket: FakeWebSocket, ...options });
+  const socket = FakeWebSocket.last;
+  assert(socket !== undefined);
+  return { socket, connecting };
+}
+
+async function connect(options: ConnectOptions = {}): Promise<{ socket: FakeWebSocket; channel: ChannelSocket }> {
+  const { socket, connecting } = begin(options);
+  socket.open();
+  socket.receive({ type: "welcome", version: 1, versions: [1], channel: "demo", connection: 1 });
+  const channel = await connecting;
+  socket.sent.length = 0;
+  return { socket, channel };
+}
+
+async function errorOf(promise: Promise<unknown>): Promise<EdgeChannelError> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert(error instanceof EdgeChannelError, `Expected an EdgeChannelError but got ${String(error)}`);
+  return error;
+}
+
+/** Whether the promise has settled, after all that is due now has run. */
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  const settle = (): void => void (settled = true);
+  promise.then(settle, settle);
+  await new Promise(setImmediate);
+  return settled;
+}
+
+describe("src/client/channel-socket: connection", () => {
+  test("says hello with its versions and resolves on welcome", async () => {
+    const { socket, connecting } = begin();
+    socket.open();
+
+    expect(socket.url).toBe("ws://localhost/v1/channels/demo/socket");
+    expect(socket.protocol).toBe("channel.v1.json");
+    expect(socket.sent).toEqual([{ type: "hello", versions: [1] }]);
+    expect(await isSettled(connecting)).toBe(false);
+
+    socket.receive({ type: "welcome", version: 1, versions: [1], channel: "demo", connection: 1 });
+    expect(await connecting).toBeInstanceOf(ChannelSocket);
+  });
+
+  test("rejects where the socket does not open", async () => {
+    const { socket, connecting } = begin();
+    socket.end(1006);
+
+    const error = await errorOf(connecting);
+    expect(error).toMatchObject({ kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied" });
+    expect(error.status).toBeUndefined();
+    expect(error.message).toBe("Cannot connect: the connection closed with code 1006");
+  });
+
+  test("rejects with the server's problem where no version is common", async () => {
+    const { socket, connecting } = begin();
+    socket.open();
+    socket.receive({ type: "problem", problem: formatProblem({ kind: "unsupported-version", supported: [2] }) });
+
+    expect(await errorOf(connecting)).toMatchObject({
+      kind: "unsupported-version",
+      origin: "server",
+      problem: { supported: [2] },
+    });
+  });
+
+  test("an aborted signal ends the attempt to connect", async () => {
+    const abort = new AbortController();
+    const { socket, connecting } = begin({ signal: abort.signal });
+    abort.abort("enough");
+
+    expect(await errorOf(connecting)).toMatchObject({
+      kind: "aborted",
+      origin: "client",
+      outcome: "not-applied",
+      cause: "enough",
+    });
+    expect(socket.readyState).toBe(2);
+  });
+
+  test("close rejects what is unanswered and resolves when the socket is closed", async () => {
+    const { socket, channel } = await connect();
+    const getting = errorOf(channel.get());
+    const closing = channel.close();
+
+    expect(await getting).toMatchObject({ kind: "connection-closed", origin: "client", retry: "never", outcome: "unknown" });
+    expect(await isSettled(closing)).toBe(false);
+    socket.end(1000);
+    await closing;
+    expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+  });
+
+  test("a frame that is no JSON object ends the connection", async () => {
+    const { socket, channel } = await connect();
+    const putting = errorOf(channel.put({ body: "a" }));
+    socket.receive("<html>");
+
+    expect(await putting).toMatchObject({ kind: "protocol-violation", origin: "server", outcome: "unknown" });
+    expect(socket.readyState).toBe(2);
+  });
+});
+
+describe("src/client/channel-socket: requests", () => {
+  test("a put carries body, key, id, headers and content type, and resolves with the offset and the state", async () => {
+    const { socket, channel } = await connect();
+    const putting = channel.put({ body: "hello", key: "k", messageId: "m", headers: { a: "b" }, contentType: "text/x" });
+
+    expect(socket.sent).toEqual([
+      { type: "put", id: 1, text: "hello", key: "k", messageId: "m", headers: { a: "b" }, contentType: "text/x" },
+    ]);
+    socket.receive({ type: "put-ok", id: 1, offset: 7, count: 1, state: STATE });
+    expect(await putting).toEqual({ offset: 7, count: 1, state: STATE });
+  });
+
+  test("bodies come back in the form in which they were put", async () => {
+    const { socket, channel } = await connect();
+    const putting = channel.putBatch([{ body: "t" }, { body: new Uint8Array([0, 255]) }, { body: { json: null } }]);
+    const [frame] = socket.sent;
+    assert(frame !== undefined && Array.isArray(frame["messages"]));
+    expect(frame["messages"]).toEqual([{ text: "t" }, { base64: "AP8=" }, { json: null }]);
+    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 3, state: STATE });
+    await putting;
+
+    const getting = channel.get({ max: 3 });
+    const messages = frame["messages"].map((form: object, index) => ({
+      offset: index + 1,
+      putAtMs: 5,
+      contentType: "x/y",
+      ...form,
+    }));
+    socket.receive({ type: "got", id: 2, messages, state: STATE });
+    const got = await getting;
+    expect(got.messages.map((message) => message.body)).toEqual(["t", new Uint8Array([0, 255]), { json: null }]);
+    expect(got.messages[1]).toEqual({ offset: 2, putAtMs: 5, contentType: "x/y", body: new Uint8Array([0, 255]) });
+    expect(got.controls).toEqual([]);
+  });
+
+  test("pipelined requests are answered by id, in any order", async () => {
+    const { socket, channel } = await connect();
+    const first = channel.put({ body: "a" });
+    const second = channel.get({ min: 2, max: 5 });
+    const third = channel.stats();
+
+    expect(socket.sent.map((frame) => [frame["type"], frame["id"]])).toEqual([
+      ["put", 1],
+      ["get", 2],
+      ["stats", 3],
+    ]);
+    socket.receive({ type: "stats", id: 3, stats: { depth: 9 } });
+    socket.receive({ type: "got", id: 2, messages: [], state: STATE });
+    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 1, state: STATE });
+    expect(await third).toEqual({ depth: 9 });
+    expect((await second).messages).toEqual([]);
+    expect((await first).offset).toBe(1);
+  });
+
+  test("a problem becomes an error with its facts, and the connection stays", async () => {
+    const { socket, channel } = await connect();
+    const putting = errorOf(channel.put({ body: "a" }));
+    socket.receive({ type: "problem", inReplyTo: 1, problem: FULL });
+
+    const error = await putting;
+    expect(error).toMatchObject({ kind: "channel-full", status: 429, origin: "server", retry: "after", outcome: "not-applied" });
+    expect(error.problem).toEqual(FULL);
+    expect(error.message).toBe(FULL.detail);
+    expect(socket.readyState).toBe(1);
+  });
+
+  test("a problem that says its outcome is believed", async () => {
+    const { socket, channel } = await connect();
+    const putting = errorOf(channel.put({ body: "a" }));
+    socket.receive({ type: "problem", inReplyTo: 1, problem: formatProblem({ kind: "internal", outcome: "unknown" }) });
+
+    expect(await putting).toMatchObject({ kind: "internal", status: 500, outcome: "unknown" });
+  });
+
+  test("an answer of the wrong type rejects", async () => {
+    const { socket, channel } = await connect();
+    const putting = errorOf(channel.put({ body: "a" }));
+    socket.receive({ type: "got", id: 1, messages: [], state: STATE });
+
+    expect(await putting).toMatchObject({ kind: "protocol-violation", outcome: "unknown" });
+  });
+
+  test("a frame that would end the connection is not sent", async () => {
+    const { socket, channel } = await connect();
+    const error = await errorOf(channel.put({ body: "a".repeat(24 * 1024 * 1024) }));
+
+    expect(error).toMatchObject({ kind: "request-too-large", origin: "client", outcome: "not-applied" });
+    expect(socket.sent).toEqual([]);
+  });
+
+  test("the end of the socket rejects all that is unanswered, with what may have happened", async () => {
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ startTimer: timers.start });
+    const sent = errorOf(channel.put({ body: "a" }));
+    const waiting = errorOf(channel.put({ body: "b" }, { waitMs: 1_000 }));
+    const getting = errorOf(channel.get());
+    const asking = errorOf(channel.stats());
+    socket.receive({ type: "wait", id: 2 });
+    socket.end(1001, "going away");
+
+    expect(await sent).toMatchObject({ kind: "connection-lost", origin: "network", retry: "after", outcome: "unknown" });
+    // Its body is still here: the server has nothing that it could store.
+    expect(await waiting).toMatchObject({ kind: "connection-lost", outcome: "not-applied" });
+    expect(await getting).toMatchObject({ outcome: "unknown" });
+    expect(await asking).toMatchObject({ outcome: "not-applied" });
+    expect((await sent).message).toBe("No answer came: the connection closed with code 1001, going away");
+    expect(timers.count).toBe(0);
+    expect(await errorOf(channel.put({ body: "c" }))).toMatchObject({ kind: "connection-lost", outcome: "not-applied" });
+  });
+});
+
+describe("src/client/channel-socket: waiting", () => {
+  test("a put that waits is sent again once, with the same id, when there is room", async () => {
+    let waits = 0;
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ onWait: () => void (waits += 1), startTimer: timers.start });
+    const putting = channel.put({ body: "a" }, { waitMs: 1_000 });
+    const [frame] = socket.sent;
+
+    socket.receive({ type: "wait", id: 1 });
+    expect(waits).toBe(1);
+    expect(socket.sent).toHaveLength(1);
+    socket.receive({ type: "room", id: 1, reservedMs: 5_000 });
+    expect(socket.sent).toEqual([frame, { ...(frame as object), promised: true }]);
+    socket.receive({ type: "put-ok", id: 1, offset: 3, count: 1, state: STATE });
+
+    expect((await putting).offset).toBe(3);
+    expect(socket.sent).toHaveLength(2);
+    expect(timers.count).toBe(0);
+  });
+
+  test("a get that waits is not counted as back-pressure", async () => {
+    let waits = 0;
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ onWait: () => void (waits += 1), startTimer: timers.start });
+    const getting = channel.get({ waitMs: 1_000 });
+    socket.receive({ type: "wait", id: 1 });
+    socket.receive({ type: "got", id: 1, messages: [], state: STATE });
+
+    await getting;
+    expect(waits).toBe(0);
+  });
+
+  test("the deadline is kept here: cancel is sent, and the server's answer counts", async () => {
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ startTimer: timers.start });
+    const putting = errorOf(channel.put({ body: "a" }, { waitMs: 250 }));
+    const capped = channel.get({ waitMs: Number.MAX_SAFE_INTEGER });
+    socket.receive({ type: "wait", id: 1 });
+    socket.receive({ type: "wait", id: 2 });
+    expect(timers.delaysMs).toEqual([250, 300_000]);
+
+    timers.fire();
+    expect(socket.sent.slice(2)).toEqual([
+      { type: "cancel", id: 1 },
+      { type: "cancel", id: 2 },
+    ]);
+    expect(await isSettled(putting)).toBe(false);
+    socket.receive({ type: "problem", inReplyTo: 1, problem: FULL });
+    socket.receive({ type: "got", id: 2, messages: [], state: STATE });
+    expect(await putting).toMatchObject({ kind: "channel-full", outcome: "not-applied" });
+    expect((await capped).messages).toEqual([]);
+  });
+
+  test("an aborted get still delivers what the server took before", async () => {
+    const abort = new AbortController();
+    const { socket, channel } = await connect();
+    const getting = channel.get({ signal: abort.signal });
+    abort.abort();
+    abort.abort();
+
+    expect(socket.sent.slice(1)).toEqual([{ type: "cancel", id: 1 }]);
+    expect(await isSettled(getting)).toBe(false);
+    const message = { offset: 4, putAtMs: 5, contentType: "text/plain", text: "late" };
+    socket.receive({ type: "got", id: 1, messages: [message], state: STATE });
+    expect((await getting).messages.map(({ body }) => body)).toEqual(["late"]);
+  });
+
+  test("room that comes after an abort is not used", async () => {
+    const abort = new AbortController();
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ startTimer: timers.start });
+    const putting = errorOf(channel.put({ body: "a" }, { waitMs: 1_000, signal: abort.signal }));
+    socket.receive({ type: "wait", id: 1 });
+    abort.abort();
+    socket.receive({ type: "room", id: 1, reservedMs: 5_000 });
+    socket.receive({ type: "problem", inReplyTo: 1, problem: FULL });
+
+    expect(await putting).toMatchObject({ kind: "channel-full", outcome: "not-applied" });
+    expect(socket.sent.map((frame) => frame["type"])).toEqual(["put", "cancel"]);
+  });
+
+  test("a signal that is aborted already sends nothing", async () => {
+    const { socket, channel } = await connect();
+    const error = await errorOf(channel.put({ body: "a" }, { signal: AbortSignal.abort("no") }));
+
+    expect(error).toMatchObject({ kind: "aborted", origin: "client", outcome: "not-applied", cause: "no" });
+    expect(socket.sent).toEqual([]);
+  });
+
+  test("a put that comes too late for its room is not applied, and what is said of it later is ignored", async () => {
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ startTimer: timers.start });
+    const putting = errorOf(channel.put({ body: "a" }, { waitMs: 20_000 }));
+    const problem = formatProblem({ kind: "promise-lost", id: 1 });
+    socket.receive({ type: "wait", id: 1 });
+    socket.receive({ type: "room", id: 1, reservedMs: 5_000 });
+
+    socket.receive({ type: "problem", inReplyTo: 1, problem });
+    socket.receive({ type: "problem", inReplyTo: 1, problem });
+
+    expect(await putting).toMatchObject({ kind: "promise-lost", status: 409, outcome: "not-applied" });
+  });
+});
