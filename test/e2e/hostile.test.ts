@@ -1,0 +1,185 @@
+// Thousands of hostile requests and frames against the running worker: every answer is a success or a typed refusal, the service
+// stays up, and afterwards each channel holds exactly what the accepted operations made of it.
+import { randomUUID } from "node:crypto";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
+import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES } from "../../src/protocol/frames.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { ROUTES } from "../../src/protocol/routes.ts";
+import { BUILT_FRAMES } from "./hostile/frames.ts";
+import { HostileSocket, type ReceivedFrame } from "./hostile/hostile-socket.ts";
+import { BUILT_OPERATIONS } from "./hostile/http-requests.ts";
+import { Lane } from "./hostile/lane.ts";
+import { chooseSeed, SeededRandom } from "./hostile/seeded-random.ts";
+import { Tally } from "./hostile/tally.ts";
+
+const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.meta.url));
+const LANES = 8;
+const STEPS_PER_LANE = 900;
+const TIMES_MIN = 20;
+const FRAME_TYPES = Object.keys(CLIENT_FRAME_SCHEMAS);
+/** A token beside the open door for this computer: requests for another host are unauthorized then, and not misconfigured. */
+const VARS = { DEVELOPMENT: "1", API_TOKEN: "the token of this test" };
+/** What workerd says when something escaped, and what the worker logs when something failed inside. */
+const FAILURE = /uncaught|exception|fatal|"event":/i;
+
+let dir: string;
+let bundle: string;
+let runtime: LocalRuntime;
+
+beforeAll(async () => {
+  await mkdir(CACHE_DIR, { recursive: true });
+  dir = await mkdtemp(join(CACHE_DIR, "hostile-"));
+  ({ bundle } = await buildWorker({ outDir: join(dir, "bundle") }));
+  runtime = await start("storage");
+});
+
+afterAll(async () => {
+  await runtime.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function start(storageName: string): Promise<LocalRuntime> {
+  return startLocalRuntime({ bundle, storageDir: join(dir, storageName), vars: VARS });
+}
+
+function kindOf(frame: ReceivedFrame): string {
+  return (frame["problem"] as { kind: string }).kind;
+}
+
+/** About 22 million bytes of `item`, over and over; `#` in it is the number of the repetition. */
+function repeated(item: string): string {
+  const count = Math.floor(22_000_000 / (item.length + 2 * item.split("#").length));
+  return item.includes("#")
+    ? Array.from({ length: count }, (_, index) => item.replaceAll("#", String(index))).join("")
+    : item.repeat(count);
+}
+
+/** A runtime that a test may ruin. */
+async function startOwn(storageName: string): Promise<LocalRuntime & AsyncDisposable> {
+  const server = await start(storageName);
+  return { ...server, [Symbol.asyncDispose]: () => server.stop() };
+}
+
+function channelUrl(server: LocalRuntime, rest: string): string {
+  return `${server.url}/v1/channels/${rest}`;
+}
+
+/** One lane's share: requests and frames in turn, half of them hostile. */
+async function attack(lane: Lane, random: SeededRandom, failures: Set<string>): Promise<void> {
+  for (let step = 0; step < STEPS_PER_LANE; step++) {
+    const isHostile = random.chance(0.5);
+    if (random.chance(0.02)) await lane.scenario();
+    else if (random.chance(0.55)) await lane.request(random.pick(WEIGHTED_ROUTES), isHostile);
+    else await lane.frame(random.pick(WEIGHTED_FRAMES), isHostile);
+    // The runtime keeps its last words only.
+    if (step % 10 === 0) collectFailures(failures);
+  }
+  collectFailures(failures);
+}
+
+/** What the runtime and the worker complain about, each complaint once, whatever the channel. */
+function collectFailures(failures: Set<string>): void {
+  for (const line of runtime.output().split("\n")) {
+    if (FAILURE.test(line)) failures.add(line.replaceAll(/"(?:method|path|channel)":"[^"]*",?/g, "").slice(0, 300));
+  }
+}
+
+/** Those that fill a channel come more often than those that empty it. */
+const WEIGHTS: Readonly<Record<string, number>> = {
+  putMessage: 6,
+  putBatch: 6,
+  browseMessages: 3,
+  readMessage: 3,
+  pullMessages: 2,
+  createChannel: 2,
+};
+const WEIGHTED_ROUTES = ROUTES.flatMap((route) => Array.from({ length: WEIGHTS[route.operationId] ?? 1 }, () => route));
+const FRAME_WEIGHTS: Readonly<Record<string, number>> = { put: 4, "put-batch": 4, get: 2, reserve: 2 };
+const WEIGHTED_FRAMES = FRAME_TYPES.flatMap((type) => Array.from({ length: FRAME_WEIGHTS[type] ?? 1 }, () => type));
+
+describe("test/e2e/hostile", () => {
+  test("[G11] there is a valid request for every route and a valid frame for every type", () => {
+    expect([...BUILT_OPERATIONS].sort()).toEqual(ROUTES.map((route) => route.operationId).sort());
+    expect([...BUILT_FRAMES].sort()).toEqual([...FRAME_TYPES].sort());
+  });
+
+  test("[G11] [G4] whatever comes is answered with success or a typed refusal, and only what was accepted changes a channel", async () => {
+    const seed = chooseSeed();
+    const random = new SeededRandom(seed);
+    const tally = new Tally();
+    const failures = new Set<string>();
+    const lanes = Array.from({ length: LANES }, (_, index) => {
+      return new Lane({ port: runtime.port, name: `lane${index}`, random: random.fork(), tally });
+    });
+
+    await Promise.all(lanes.map((lane) => attack(lane, random.fork(), failures)));
+    for (const lane of lanes) await lane.compareAll();
+    await Promise.all(lanes.map((lane) => lane.close()));
+
+    console.log(`seed ${seed}\n${tally.format()}`);
+    expect(tally.violations(), `seed ${seed}`).toEqual([]);
+    expect([...failures], `seed ${seed}`).toEqual([]);
+    const seldom = (group: string, names: readonly string[], least: number): string[] =>
+      names.filter((name) => tally.of(group, name) < least);
+    const operations = ROUTES.map((route) => route.operationId);
+    expect(seldom("routes", operations, TIMES_MIN)).toEqual([]);
+    expect(seldom("hostile routes", operations, TIMES_MIN / 2)).toEqual([]);
+    expect(seldom("frames", FRAME_TYPES, TIMES_MIN)).toEqual([]);
+    expect(seldom("hostile frames", FRAME_TYPES, TIMES_MIN / 2)).toEqual([]);
+    expect(tally.total("hostile routes") + tally.total("hostile frames")).toBeGreaterThanOrEqual(2000);
+    expect((await fetch(`${runtime.url}/healthz`)).status).toBe(200);
+  });
+
+  test.each<[string, string, string, string]>([
+    ["a list of millions of items", '"messages":[', "0,", "0]}"],
+    ["millions of bad header names", '"messages":[{"text":"","headers":{', '"A#":"",', '"A":""}}]}'],
+    ["millions of bad headers in many messages", '"messages":[', '{"text":"","headers":{"A":"","B":"","C":"","D":""}},', "0]}"],
+  ])("[G6] %s are refused soon, in a frame and in a body", { timeout: 90_000 }, async (_name, opening, item, closing) => {
+    await using server = await startOwn(randomUUID());
+    const startedAtMs = performance.now();
+    const rest = opening + repeated(item) + closing;
+    const socket = await HostileSocket.open(server.port, "huge", true);
+
+    socket.send(`{"type":"put-batch","id":1,${rest}`);
+    const { frames } = await socket.fence();
+    await socket.drop();
+    expect(frames.map((frame) => kindOf(frame))).toEqual(["invalid-request"]);
+    const headers = { "Content-Type": "application/json" };
+    const reply = await fetch(channelUrl(server, "huge/messages/batch"), { method: "POST", headers, body: `{${rest}` });
+
+    expect(reply.status).toBe(400);
+    expect(performance.now() - startedAtMs).toBeLessThan(15_000);
+  });
+
+  test.each([3, 4, 12, 16])("[PT1] a message of %i MiB is put as base64, in a frame and in a body", async (mebibytes) => {
+    const channel = `big${mebibytes}`;
+    const headers = { "Content-Type": "application/json" };
+    const settings = JSON.stringify({ maxMessageBytes: LIMITS.messageBytesMax });
+    await fetch(channelUrl(runtime, channel), { method: "PUT", headers, body: settings });
+    const base64 = Buffer.alloc(mebibytes * 1024 * 1024, 7).toString("base64");
+
+    const socket = await HostileSocket.open(runtime.port, channel, true);
+    socket.send(JSON.stringify({ type: "put", id: 1, base64 }));
+    const { frames } = await socket.fence();
+    await socket.drop();
+    const body = JSON.stringify({ messages: [{ base64 }] });
+    const reply = await fetch(channelUrl(runtime, `${channel}/messages/batch`), { method: "POST", headers, body });
+
+    expect(frames.map((frame) => frame.type)).toEqual(["put-ok"]);
+    expect(reply.status).toBe(201);
+  });
+
+  test("[G6] a frame above the limit is refused and closes its connection", async () => {
+    const socket = await HostileSocket.open(runtime.port, "above", true);
+    socket.send(`{"type":"put","id":1,"text":"${"x".repeat(LIMITS.frameBytesMax)}"}`);
+
+    const { frames, closeCode } = await socket.untilClosed();
+
+    expect(frames.map((frame) => kindOf(frame))).toEqual(["request-too-large"]);
+    expect(closeCode).toBe(CLOSE_CODES.frameTooLarge);
+  });
+});

@@ -1,0 +1,145 @@
+// A valid frame of each type, and frames with one thing wrong.
+import { randomMessage, randomMessages, randomTake } from "./content.ts";
+import { mutateJson } from "./json-mutations.ts";
+import type { ChannelModel } from "./model.ts";
+import type { SeededRandom } from "./seeded-random.ts";
+
+export type FrameDocument = Readonly<Record<string, unknown>> & { readonly type: string };
+
+export interface FrameMutation {
+  readonly name: string;
+  readonly data: string | Buffer;
+  readonly mustRefuse: boolean;
+  /** The kind that the refusal has to have, where only one is right. */
+  readonly kind?: string;
+}
+
+export interface FrameContext {
+  readonly random: SeededRandom;
+  readonly model: ChannelModel;
+  /** An id that nothing waits with. */
+  readonly freshId: number;
+  /** Ids of requests that wait, or that were promised room. */
+  readonly usedIds: readonly number[];
+}
+
+type Builder = (context: FrameContext) => FrameDocument;
+
+function maybeWait(random: SeededRandom, probability: number): object {
+  return random.chance(probability) ? { waitMs: random.pick([0, 1, 50, 300_000, Number.MAX_SAFE_INTEGER]) } : {};
+}
+
+const BUILDERS: Readonly<Record<string, Builder>> = {
+  hello: ({ random }) => ({ type: "hello", versions: random.pick([[1], [1, 2], [65_535, 1], [1, 1]]) }),
+  put: ({ random, freshId }) => ({ type: "put", id: freshId, ...randomMessage(random), ...maybeWait(random, 0.2) }),
+  "put-batch": ({ random, freshId }) => ({
+    type: "put-batch",
+    id: freshId,
+    messages: randomMessages(random, 8),
+    ...maybeWait(random, 0.2),
+  }),
+  reserve: ({ random, freshId }) => ({
+    type: "reserve",
+    id: freshId,
+    messages: random.int(1, 30),
+    bytes: random.int(0, 20_000),
+    ...maybeWait(random, 0.5),
+  }),
+  get: ({ random, freshId }) => ({ type: "get", id: freshId, ...randomTake(random), ...maybeWait(random, 0.3) }),
+  cancel: ({ random, freshId, usedIds }) => ({
+    type: "cancel",
+    id: usedIds.length > 0 && random.chance(0.8) ? random.pick(usedIds) : freshId,
+  }),
+  stats: ({ freshId }) => ({ type: "stats", id: freshId }),
+};
+
+/** Types that a valid frame is known for. */
+export const BUILT_FRAMES: ReadonlySet<string> = new Set(Object.keys(BUILDERS));
+
+export function buildFrame(type: string, context: FrameContext): FrameDocument {
+  const build = BUILDERS[type];
+  if (build === undefined) throw new Error(`Cannot build a frame of type ${type}: add one to frames.ts`);
+  return build(context);
+}
+
+type Mutator = (frame: FrameDocument, context: FrameContext) => Omit<FrameMutation, "name"> | undefined;
+
+function text(document: object): string {
+  return JSON.stringify(document);
+}
+
+const MUTATORS: Readonly<Record<string, Mutator>> = {
+  binary: (frame) => ({ data: Buffer.from(text(frame)), mustRefuse: true, kind: "invalid-request" }),
+  "binary-garbage": (_frame, { random }) => ({
+    data: Buffer.from(random.pick(["", "00", "ff".repeat(1000), "7b7d"]), "hex"),
+    mustRefuse: true,
+    kind: "invalid-request",
+  }),
+  "empty-frame": () => ({ data: "", mustRefuse: true, kind: "invalid-request" }),
+  "unknown-type": (frame, { random }) => {
+    const type = random.pick([
+      "PUT",
+      "put ",
+      "welcome",
+      "got",
+      "put-ok",
+      "__proto__",
+      "constructor",
+      "toString",
+      "x".repeat(5000),
+      "\ud83e",
+    ]);
+    return { data: text({ ...frame, type }), mustRefuse: true, kind: "unknown-frame" };
+  },
+  "unsafe-id": (frame, { random }) => {
+    if (!("id" in frame)) return undefined;
+    const id = random.pick<unknown>([2 ** 53, -1, 0.5, "1", null, [1], { id: 1 }, 1e308]);
+    return { data: text({ ...frame, id }), mustRefuse: true, kind: "invalid-request" };
+  },
+  "largest-id": (frame) =>
+    "id" in frame ? { data: text({ ...frame, id: Number.MAX_SAFE_INTEGER }), mustRefuse: false } : undefined,
+  "negative-zero-id": (frame) =>
+    "id" in frame ? { data: text(frame).replace(/"id":\d+/, '"id":-0'), mustRefuse: false } : undefined,
+  "used-id": (frame, { random, usedIds }) => {
+    if (usedIds.length === 0 || !["put", "put-batch", "get", "reserve"].includes(frame.type)) return undefined;
+    return { data: text({ ...frame, id: random.pick(usedIds) }), mustRefuse: false };
+  },
+  "never-fits": (frame, { model }) => {
+    const { description } = model;
+    if (frame.type !== "put-batch" || description === undefined || model.state !== "open") return undefined;
+    const most = Math.max(description.limits.maxMessages, description.settings.growth?.maxMessages ?? 0);
+    if (most >= 10_000) return undefined;
+    const messages = Array.from({ length: most + 1 }, () => ({ text: "" }));
+    return { data: text({ ...frame, waitMs: 1000, messages }), mustRefuse: true, kind: "batch-too-large" };
+  },
+  "too-large-message": (frame) => {
+    if (frame.type !== "put") return undefined;
+    return { data: text({ type: "put", id: frame["id"], text: "x".repeat(1024 * 1024 + 1) }), mustRefuse: true };
+  },
+  "min-above-max": (frame) => (frame.type === "get" ? { data: text({ ...frame, min: 5, max: 4 }), mustRefuse: true } : undefined),
+  "server-frame": (_frame, { freshId, random }) => ({
+    data: text(
+      random.pick([
+        { type: "got", id: freshId, messages: [] },
+        { type: "problem", problem: {} },
+        { type: "room", id: freshId, reservedMs: 1 },
+      ]),
+    ),
+    mustRefuse: true,
+    kind: "unknown-frame",
+  }),
+};
+
+/** One change to a valid frame. */
+export function mutateFrame(frame: FrameDocument, context: FrameContext): FrameMutation {
+  const { random } = context;
+  if (random.chance(0.6)) {
+    const { name, bytes, mustRefuse } = mutateJson(frame, random);
+    return { name, data: String(bytes), mustRefuse };
+  }
+  for (;;) {
+    const [name, mutate] = random.pick(Object.entries(MUTATORS));
+    const change = mutate(frame, context);
+    if (change !== undefined) return { name, ...change };
+  }
+}

@@ -1,0 +1,151 @@
+// A valid request for each route. A route that has none here fails the test.
+import { randomBytes } from "node:crypto";
+import { randomHeaders, randomMessageId, randomMessages, randomName, randomSettings, randomTake, randomText } from "./content.ts";
+import type { ChannelModel } from "./model.ts";
+import type { RequestSpec } from "./request.ts";
+import type { SeededRandom } from "./seeded-random.ts";
+
+export interface RequestContext {
+  readonly random: SeededRandom;
+  readonly channel: string;
+  readonly model: ChannelModel;
+}
+
+type Builder = (context: RequestContext) => Omit<RequestSpec, "operationId">;
+
+const JSON_TYPE: readonly [string, string] = ["Content-Type", "application/json"];
+
+/** Percent-encodes what a header can not carry as it is. */
+export function encodeHeaderText(text: string): string {
+  return encodeURIComponent(text);
+}
+
+function plain(method: string, path: string, query: readonly [string, string][] = []): Omit<RequestSpec, "operationId"> {
+  return { method, path, query, headers: [], framing: "none" };
+}
+
+function withJson(method: string, path: string, document: object, random: SeededRandom): Omit<RequestSpec, "operationId"> {
+  const contentType = random.pick<readonly [string, string]>([
+    JSON_TYPE,
+    JSON_TYPE,
+    ["content-type", "APPLICATION/JSON; charset=UTF-8"],
+  ]);
+  const body = Buffer.from(JSON.stringify(document));
+  return { method, path, query: [], headers: [contentType], body, framing: random.chance(0.2) ? "chunked" : "length" };
+}
+
+function root({ channel }: RequestContext): string {
+  return `/v1/channels/${channel}`;
+}
+
+function maybeQuery(random: SeededRandom, name: string, value: () => number | string): [string, string][] {
+  return random.chance(0.5) ? [[name, String(value())]] : [];
+}
+
+/** The offset of a message that is there, or one that may never have been. */
+function someOffset({ model, random }: RequestContext): number {
+  const offsets = [...model.messages.keys()];
+  return offsets.length > 0 && random.chance(0.9) ? random.pick(offsets) : random.int(1, 2 ** 48);
+}
+
+function someMessageId({ model, random }: RequestContext): string {
+  const ids = [...model.messages.values()].flatMap(({ messageId }) => (messageId === undefined ? [] : [messageId]));
+  return ids.length > 0 && random.chance(0.9) ? random.pick(ids) : randomMessageId(random);
+}
+
+function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
+  const { random } = context;
+  const userHeaders = Object.entries(randomHeaders(random)).map(
+    ([name, value]) => [`Channel-Header-${name}`, encodeHeaderText(value)] as const,
+  );
+  const [contentType, body] = random.pick<() => [string | undefined, Buffer]>([
+    () => ["text/plain", Buffer.from(randomText(random, 200))],
+    () => ["application/json", Buffer.from(random.pick(['{"a":[1,2,{"b":null}]}', "1e400", '"\\ud800"', "[1,", "{}", " 7 "]))],
+    () => ["application/octet-stream", randomBytes(random.int(0, 300))],
+    () => ["text/html; charset=utf-8", randomBytes(random.int(0, 30))],
+    () => [undefined, Buffer.from(randomText(random))],
+  ])();
+  const headers: (readonly [string, string])[] = [
+    ...(contentType === undefined ? [] : [["Content-Type", contentType] as const]),
+    ...(random.chance(0.3) ? [["Channel-Key", encodeHeaderText(randomName(random))] as const] : []),
+    ...(random.chance(0.5) ? [["channel-message-id", encodeHeaderText(randomMessageId(random))] as const] : []),
+    ...userHeaders,
+  ];
+  const query = maybeQuery(random, "waitMs", () => random.int(0, 20));
+  const framing = random.chance(0.2) ? "chunked" : "length";
+  return { method: "POST", path: `${root(context)}/messages`, query, headers, body, framing };
+}
+
+const UPGRADE_HEADERS: readonly (readonly [string, string])[] = [
+  ["Connection", "Upgrade"],
+  ["Upgrade", "websocket"],
+  ["Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="],
+  ["Sec-WebSocket-Version", "13"],
+  ["Sec-WebSocket-Protocol", "channel.v1.json"],
+];
+
+const BUILDERS: Readonly<Record<string, Builder>> = {
+  getHealth: () => plain("GET", "/healthz"),
+  getOpenApi: () => plain("GET", "/openapi.json"),
+  getDocs: () => plain("GET", "/docs"),
+  listChannels: ({ random }) =>
+    plain("GET", "/v1/channels", [
+      ...maybeQuery(random, "limit", () => random.int(1, 1000)),
+      ...maybeQuery(random, "prefix", () => random.pick(["lane", "x", "l"])),
+      ...maybeQuery(random, "after", () => random.pick(["lane", "a"])),
+    ]),
+  createChannel: (context) => {
+    const { random, model } = context;
+    const isConfirmation = model.description !== undefined && random.chance(0.5);
+    const settings = isConfirmation ? (model.description?.settings ?? {}) : randomSettings(random);
+    return random.chance(0.1) ? plain("PUT", root(context)) : withJson("PUT", root(context), settings, random);
+  },
+  describeChannel: (context) => plain("GET", root(context)),
+  changeChannel: (context) => {
+    const { random } = context;
+    const state = random.chance(0.3) ? { state: random.pick(["open", "draining", "closed"]) } : {};
+    return withJson("PATCH", root(context), { ...randomSettings(random), ...state }, random);
+  },
+  deleteChannel: (context) => {
+    const { random } = context;
+    const query: [string, string][] = random.pick([
+      [],
+      [["graceMs", "60000"]],
+      [["graceMs", "0"]],
+      [["force", "true"]],
+      [["force", "false"]],
+    ]);
+    return plain("DELETE", root(context), query);
+  },
+  putMessage: buildPut,
+  putBatch: (context) => {
+    const { random } = context;
+    const query = maybeQuery(random, "waitMs", () => random.int(0, 20));
+    return { ...withJson("POST", `${root(context)}/messages/batch`, { messages: randomMessages(random, 8) }, random), query };
+  },
+  pullMessages: (context) => {
+    const { random } = context;
+    const wait = random.chance(0.1) ? { waitMs: random.int(0, 20) } : {};
+    return withJson("POST", `${root(context)}/messages/pull`, { ack: "auto", ...randomTake(random), ...wait }, random);
+  },
+  browseMessages: (context) => {
+    const { random } = context;
+    const from = maybeQuery(random, "from", () => someOffset(context));
+    return plain("GET", `${root(context)}/messages`, [...from, ...maybeQuery(random, "limit", () => random.int(1, 1000))]);
+  },
+  purgeMessages: (context) => plain("DELETE", `${root(context)}/messages`),
+  readMessage: (context) => plain("GET", `${root(context)}/messages/${someOffset(context)}`),
+  removeMessage: (context) => plain("DELETE", `${root(context)}/messages/${someOffset(context)}`),
+  removeMessageById: (context) =>
+    plain("DELETE", `${root(context)}/messages/by-id/${encodeURIComponent(someMessageId(context))}`),
+  openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
+};
+
+/** Routes that a valid request is known for. */
+export const BUILT_OPERATIONS: ReadonlySet<string> = new Set(Object.keys(BUILDERS));
+
+export function buildRequest(operationId: string, context: RequestContext): RequestSpec {
+  const build = BUILDERS[operationId];
+  if (build === undefined) throw new Error(`Cannot build a request for ${operationId}: add one to http-requests.ts`);
+  return { operationId, ...build(context) };
+}

@@ -1,0 +1,129 @@
+// What an accepted HTTP request did to its channel, by its reply: applied to the model, or a word about what is wrong with it.
+import { isDeepStrictEqual } from "node:util";
+import type { ChannelModel, ExpectedMessage, ShownMessage } from "./model.ts";
+import { findDifference } from "./model.ts";
+import type { RequestSpec } from "./request.ts";
+import { parseObject } from "./verdict.ts";
+import type { WireReply } from "./wire.ts";
+
+const BROWSE_LIMIT_DEFAULT = 100;
+
+export interface Effects {
+  /** Messages that a get took are added here: other gets may have been answered at the same moment. */
+  readonly taken: ShownMessage[];
+  /** The messages of a put. */
+  readonly expected: () => readonly ExpectedMessage[];
+}
+
+/** The mistake in the reply, or undefined. */
+export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireReply, effects: Effects): string | undefined {
+  const { operationId } = spec;
+  if (operationId === "readMessage") return checkRead(model, spec, reply);
+  if (operationId === "openSocket") return reply.status === 101 ? undefined : `answered ${reply.status}`;
+  if (operationId === "getDocs") return undefined;
+  const document = parseObject(String(reply.body));
+  if (document === undefined) return `answered what is no JSON object: ${String(reply.body).slice(0, 100)}`;
+  switch (operationId) {
+    case "createChannel":
+      return applyCreate(model, reply);
+    case "deleteChannel":
+      return applyDelete(model, reply, document);
+    case "putMessage":
+    case "putBatch":
+      return model.append(effects.expected(), { offset: Number(document["offset"]), count: Number(document["count"]) });
+    case "pullMessages":
+      effects.taken.push(...(document["messages"] as ShownMessage[]));
+      return undefined;
+    case "browseMessages":
+      return checkPage(model, spec, document);
+    case "purgeMessages":
+      return model.purge() === document["removedMessages"] ? undefined : `answered ${JSON.stringify(document)}`;
+    case "removeMessage":
+      return applyRemove(model, lastSegment(spec), document);
+    case "removeMessageById":
+      return applyRemove(model, firstWithId(model, decodeURIComponent(lastSegment(spec))), document);
+    default:
+      return undefined;
+  }
+}
+
+function applyCreate(model: ChannelModel, { status }: WireReply): string | undefined {
+  const isThere = model.state !== "absent" && model.state !== "deleted";
+  // A channel that drains may be deleted at any time.
+  if (status === 201 && isThere && model.description?.drainUntilMs === null) return "created what existed";
+  if (status === 200 && !isThere) return "confirmed what did not exist";
+  if (status === 201) model.begin();
+  return undefined;
+}
+
+function applyDelete(
+  model: ChannelModel,
+  { status }: WireReply,
+  document: Readonly<Record<string, unknown>>,
+): string | undefined {
+  if (status === 202) return undefined;
+  if (document["droppedMessages"] !== model.messages.size)
+    return `dropped ${String(document["droppedMessages"])} of ${model.messages.size}`;
+  model.end();
+  return undefined;
+}
+
+function applyRemove(
+  model: ChannelModel,
+  offset: string | undefined,
+  document: Readonly<Record<string, unknown>>,
+): string | undefined {
+  if (String(document["offset"]) !== offset) return `removed ${String(document["offset"])} instead of ${offset ?? "nothing"}`;
+  return model.remove(Number(offset));
+}
+
+function lastSegment({ path }: RequestSpec): string {
+  return path.split("/").at(-1) ?? "";
+}
+
+function firstWithId(model: ChannelModel, messageId: string): string | undefined {
+  for (const [offset, message] of model.messages) if (message.messageId === messageId) return String(offset);
+  return undefined;
+}
+
+function checkPage(model: ChannelModel, spec: RequestSpec, document: Readonly<Record<string, unknown>>): string | undefined {
+  const query = new Map(spec.query);
+  const from = Number(query.get("from") ?? 1);
+  const limit = Number(query.get("limit") ?? BROWSE_LIMIT_DEFAULT);
+  const messages = document["messages"] as ShownMessage[];
+  const offsets = [...model.messages.keys()].filter((offset) => offset >= from).slice(0, limit);
+  const shown = messages.map((message) => message.offset);
+  if (!isDeepStrictEqual(shown, offsets)) return `shows ${shown.join()} instead of ${offsets.join()}`;
+  for (const message of messages) {
+    const mistake = model.compare(message);
+    if (mistake !== undefined) return mistake;
+  }
+  return undefined;
+}
+
+/** The reply's body is the message: compared as bytes, and its headers with what was given. */
+export function checkRead(model: ChannelModel, spec: RequestSpec, { headers, body }: WireReply): string | undefined {
+  const offset = Number(lastSegment(spec));
+  const expected = model.messages.get(offset);
+  if (expected === undefined) return `read ${offset}, which is not there`;
+  if (headers.has("x-evil")) return "a header was injected";
+  const decoded = (name: string): string | undefined => {
+    const value = headers.get(name);
+    return value === undefined ? undefined : decodeURIComponent(value);
+  };
+  const prefix = "channel-header-";
+  const names = [...headers.keys()].filter((name) => name.startsWith(prefix));
+  const [key, messageId] = [decoded("channel-key"), decoded("channel-message-id")];
+  const shown: ShownMessage = {
+    offset: Number(headers.get("channel-offset")),
+    contentType: headers.get("content-type") ?? "",
+    ...(key !== undefined && { key }),
+    ...(messageId !== undefined && { messageId }),
+    headers: Object.fromEntries(names.map((name) => [name.slice(prefix.length), decoded(name) ?? ""])),
+    ...(expected.value === undefined ? { base64: body.toString("base64") } : { json: JSON.parse(String(body)) as unknown }),
+  };
+  const difference = findDifference(expected, shown);
+  return difference === undefined && shown.offset === offset
+    ? undefined
+    : `read at ${offset}: ${difference ?? `offset ${shown.offset}`}`;
+}
