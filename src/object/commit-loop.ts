@@ -14,10 +14,11 @@ export interface CommitLoopOptions<Entry> {
   readonly timers?: Timers;
 }
 
-/**
- * With one request in flight, one in so many goes through the timer to notice when there are more. A timer takes more than a
- * millisecond where nothing else happens, so probes that find nothing become rarer: eight requests apart, then sixteen, up to the most.
- */
+/** Smaller groups would save less, by working while the client does, than their commits cost (measured). */
+const GROUP_MIN = 32;
+/** How many groups of several requests are committed between two probes. */
+const PROBE_INTERVAL_OF_GROUPS = 16;
+/** With one request in flight a probe takes more than a millisecond, so those that find nothing become rarer, up to the most. */
 const PROBE_INTERVAL_MIN = 8;
 const PROBE_INTERVAL_MAX = 256;
 
@@ -27,10 +28,14 @@ const PROBE_INTERVAL_MAX = 256;
  * delay, which runs after all frames that have arrived, commits the queue. Replies are sent right after the write: the output gate
  * holds them until it is on disk.
  *
- * Three refinements, all measured: (1) when the last drain held a single request, nobody pipelines and the timer only adds latency, so
- * the handler commits by itself; (2) the next drain begins when the last is on disk, which bounds the rows where commits do not block
- * the thread; it re-arms the timer, since going on at once would starve the sockets; (3) a full queue is committed by the handler,
- * because its own write is the only thing that makes the runtime stop reading.
+ * Four refinements, all measured. (1) Half of the requests that a client keeps in flight are a group, which the handler commits as
+ * soon as it is complete: then the client reads those answers and sends anew while the other half is worked on, where the timer alone
+ * would let the two wait for each other in turns. (2) A single request in flight is a group by itself. (3) The next drain begins when
+ * the last is on disk, which bounds the rows where commits do not block the thread; it re-arms the timer, since going on at once would
+ * starve the sockets. (4) A full queue is committed by the handler, because its own write is the only thing that makes the runtime
+ * stop reading.
+ *
+ * How many requests are in flight shows when the timer drains all of them: now and then the handler leaves a group to it, as a probe.
  */
 export class CommitLoop<Entry> {
   readonly #options: CommitLoopOptions<Entry>;
@@ -39,9 +44,13 @@ export class CommitLoop<Entry> {
   #queuedBytes = 0;
   #isArmed = false;
   #isSyncing = false;
-  #lastCount = 1;
+  /** How many queued entries the handler commits by itself. */
+  #group = 1;
   #probeInterval = PROBE_INTERVAL_MIN;
+  /** Groups that the handler may still commit before it leaves one to the timer. */
   #untilProbe = PROBE_INTERVAL_MIN;
+  /** Whether the handler has committed a group since the timer was armed, so that the timer sees a remainder only. */
+  #isRemainder = false;
 
   constructor(options: CommitLoopOptions<Entry>) {
     this.#options = options;
@@ -56,40 +65,50 @@ export class CommitLoop<Entry> {
       this.#drain();
       return;
     }
-    if (this.#isArmed || this.#isSyncing) return;
-    if (this.#lastCount > 1 || this.#untilProbe === 0) {
-      this.#arm();
+    if (this.#isSyncing) return;
+    if (this.#queue.length >= this.#group && this.#untilProbe > 0) {
+      this.#drainGroup();
       return;
     }
-    this.#untilProbe -= 1;
-    this.#drain();
+    if (!this.#isArmed) this.#arm();
   }
 
   #arm(): void {
     this.#isArmed = true;
+    this.#isRemainder = false;
     this.#timers.setTimeout(() => {
       this.#isArmed = false;
-      if (this.#queue.length > 0) this.#drainAndPace();
+      if (this.#queue.length === 0 || this.#isSyncing) return;
+      if (!this.#isRemainder || this.#untilProbe === 0) this.#measureGroup(this.#queue.length);
+      this.#drainAndPace();
     }, 0);
   }
 
-  /** The timer has shown how many requests come together. */
-  #noteProbe(): void {
-    const isAlone = this.#queue.length === 1;
-    this.#probeInterval = isAlone ? Math.min(PROBE_INTERVAL_MAX, this.#probeInterval * 2) : PROBE_INTERVAL_MIN;
+  #measureGroup(inFlight: number): void {
+    const isAlone = inFlight === 1;
+    if (!isAlone) this.#probeInterval = PROBE_INTERVAL_OF_GROUPS;
+    else if (this.#group > 1) this.#probeInterval = PROBE_INTERVAL_MIN;
+    else this.#probeInterval = Math.min(PROBE_INTERVAL_MAX, this.#probeInterval * 2);
     this.#untilProbe = this.#probeInterval;
+    this.#group = isAlone ? 1 : Math.max(GROUP_MIN, Math.ceil(inFlight / 2));
   }
 
   #drain(): void {
     const entries = this.#queue;
     this.#queue = [];
     this.#queuedBytes = 0;
-    this.#lastCount = entries.length;
     this.#options.commit(entries);
   }
 
+  #drainGroup(): void {
+    this.#untilProbe -= 1;
+    this.#isRemainder = true;
+    // The next request of a client that has only one in flight comes after the answer, and so after the write.
+    if (this.#group === 1) this.#drain();
+    else this.#drainAndPace();
+  }
+
   #drainAndPace(): void {
-    this.#noteProbe();
     this.#drain();
     this.#isSyncing = true;
     const goOn = (): void => {

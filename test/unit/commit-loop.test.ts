@@ -1,0 +1,264 @@
+// The commit loop with timers and syncs that the test fires: which entries are committed together, by the handler or by the timer.
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { CommitLoop } from "../../src/object/commit-loop.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+
+class LoopHarness {
+  /** The entries of each commit so far. */
+  readonly commits: (readonly number[])[] = [];
+  readonly loop: CommitLoop<number>;
+  #timers: (() => void)[] = [];
+  #syncs: PromiseWithResolvers<void>[] = [];
+  #pushed = 0;
+
+  constructor() {
+    this.loop = new CommitLoop<number>({
+      commit: (entries) => this.commits.push([...entries]),
+      sync: () => {
+        const sync = Promise.withResolvers<void>();
+        this.#syncs.push(sync);
+        return sync.promise;
+      },
+      timers: {
+        setTimeout: (callback, delayMs) => {
+          expect(delayMs).toBe(0);
+          this.#timers.push(callback);
+        },
+      },
+    });
+  }
+
+  /** The entries of all commits, in their order. */
+  get committed(): readonly number[] {
+    return this.commits.flat();
+  }
+
+  get pushed(): readonly number[] {
+    return Array.from({ length: this.#pushed }, (_, index) => index + 1);
+  }
+
+  get hasTimer(): boolean {
+    return this.#timers.length > 0;
+  }
+
+  get timers(): number {
+    return this.#timers.length;
+  }
+
+  get syncs(): number {
+    return this.#syncs.length;
+  }
+
+  push(count = 1, bytes = 100): void {
+    for (let pushed = 0; pushed < count; pushed++) {
+      this.#pushed += 1;
+      this.loop.push(this.#pushed, bytes);
+    }
+  }
+
+  fireTimer(): void {
+    this.#timers.shift()?.();
+  }
+
+  /** What was written last is on disk. */
+  async settle(how: "resolve" | "reject" = "resolve"): Promise<void> {
+    const sync = this.#syncs.shift();
+    if (how === "resolve") sync?.resolve();
+    else sync?.reject(new Error("The disk is gone"));
+    await Promise.resolve();
+    await Promise.resolve();
+  }
+
+  /** A client that keeps `count` requests in flight: all come, the timer fires, they are written. */
+  async turn(count: number): Promise<void> {
+    this.push(count);
+    this.fireTimer();
+    await this.settle();
+  }
+
+  /** The sizes of the commits that `work` causes. */
+  async sizesOf(work: () => Promise<void> | void): Promise<number[]> {
+    const before = this.commits.length;
+    await work();
+    return this.commits.slice(before).map((entries) => entries.length);
+  }
+}
+
+describe("src/object/commit-loop", () => {
+  test("[RC4] a request that comes alone is committed at once", () => {
+    const harness = new LoopHarness();
+
+    harness.push();
+
+    expect(harness.commits).toEqual([[1]]);
+    expect(harness.hasTimer).toBe(false);
+  });
+
+  test("with one request in flight every eighth is left to the timer, and they become rarer up to one in 256", async () => {
+    const harness = new LoopHarness();
+    const intervals: number[] = [];
+
+    for (let atOnce = 0; intervals.length < 7; atOnce++) {
+      harness.push();
+      if (!harness.hasTimer) continue;
+      harness.fireTimer();
+      await harness.settle();
+      intervals.push(atOnce);
+      atOnce = -1;
+    }
+
+    expect(intervals).toEqual([8, 16, 32, 64, 128, 256, 256]);
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
+  test("[RC4] requests that come together are committed together by the timer", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+
+    const sizes = await harness.sizesOf(() => harness.turn(20));
+
+    expect(sizes).toEqual([20]);
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
+  test("half of what is in flight is a group that the handler commits, when the last commit is on disk", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(100);
+
+    const first = await harness.sizesOf(() => harness.push(50));
+    const whileWriting = await harness.sizesOf(() => harness.push(50));
+    const after = await harness.sizesOf(async () => {
+      await harness.settle();
+      harness.fireTimer();
+      harness.fireTimer();
+    });
+
+    expect({ first, whileWriting, after }).toEqual({ first: [50], whileWriting: [], after: [50] });
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
+  test("a group has at least 32 requests, so that few in flight are still committed together", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(40);
+
+    const early = await harness.sizesOf(() => harness.push(31));
+    const complete = await harness.sizesOf(() => harness.push(1));
+
+    expect({ early, complete }).toEqual({ early: [], complete: [32] });
+  });
+
+  test("after sixteen groups one is left to the timer, which sees how many are in flight by then", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(64);
+
+    const groups = await harness.sizesOf(async () => {
+      for (let group = 0; group < 16; group++) {
+        harness.push(32);
+        await harness.settle();
+      }
+    });
+    const probe = await harness.sizesOf(async () => {
+      harness.push(200);
+      while (harness.hasTimer) harness.fireTimer();
+      await harness.settle();
+    });
+    const next = await harness.sizesOf(() => harness.push(100));
+
+    expect(groups).toEqual(Array.from({ length: 16 }, () => 32));
+    expect({ probe, next }).toEqual({ probe: [200], next: [100] });
+  });
+
+  test("what the timer finds beside a group does not count as all that is in flight", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(200);
+    harness.push(10);
+
+    const remainder = await harness.sizesOf(async () => {
+      harness.push(90);
+      await harness.settle();
+      harness.push(1);
+      harness.fireTimer();
+      await harness.settle();
+    });
+    const next = await harness.sizesOf(() => harness.push(100));
+
+    expect({ remainder, next }).toEqual({ remainder: [100, 1], next: [100] });
+  });
+
+  test("when requests come alone again, they are committed at once again", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(64);
+    await harness.turn(1);
+
+    const sizes = await harness.sizesOf(() => harness.push(3));
+
+    expect(sizes).toEqual([1, 1, 1]);
+  });
+
+  test("nothing is committed while the last commit is on its way to the disk, but a full queue", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    harness.push(2);
+    harness.fireTimer();
+
+    const waiting = await harness.sizesOf(() => harness.push(LIMITS.commitQueueOperationsMax - 1));
+    const full = await harness.sizesOf(() => harness.push(1));
+
+    expect({ waiting, full }).toEqual({ waiting: [], full: [LIMITS.commitQueueOperationsMax] });
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
+  test("a queue of many bytes is full with few requests", () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+
+    harness.push(2, LIMITS.commitQueueBytesMax / 2);
+
+    expect(harness.commits.at(-1)).toEqual([9, 10]);
+  });
+
+  test("a write that fails does not stop the loop", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    harness.push(2);
+    harness.fireTimer();
+    harness.push(2);
+
+    await harness.settle("reject");
+    harness.fireTimer();
+
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
+  test("[OR3] whatever comes when: everything is committed once and in order, and no timer or commit is left over", async () => {
+    const step = fc.oneof(
+      fc.record({ type: fc.constant("push" as const), count: fc.integer({ min: 1, max: 300 }) }),
+      fc.record({ type: fc.constant("timer" as const) }),
+      fc.record({ type: fc.constant("settle" as const) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps) => {
+        const harness = new LoopHarness();
+        for (const taken of steps) {
+          if (taken.type === "push") harness.push(taken.count);
+          else if (taken.type === "timer") harness.fireTimer();
+          else await harness.settle();
+          expect(harness.syncs).toBeLessThanOrEqual(1);
+          expect(harness.timers).toBeLessThanOrEqual(1);
+        }
+        while (harness.hasTimer || harness.syncs > 0) {
+          harness.fireTimer();
+          await harness.settle();
+        }
+        expect(harness.committed).toEqual(harness.pushed);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
