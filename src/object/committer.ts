@@ -2,7 +2,9 @@
 import { assertNever } from "../base/assert.ts";
 import { Channel } from "../channel/channel.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../channel/operation.ts";
+import { ownBytes } from "../protocol/bytes.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
+import type { Message } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MeteredStorage } from "../storage/metered-storage.ts";
 import { SqliteStore } from "../storage/sqlite-store.ts";
@@ -216,7 +218,7 @@ export class Committer {
 
   #answer({ request, answer }: Entry, outcome: Outcome, state: () => string): void {
     if (answer !== undefined) {
-      const performed: Performed = { outcome, state: this.#channel.pressure ?? null };
+      const performed: Performed = { outcome: withOwnBodies(outcome), state: this.#channel.pressure ?? null };
       answer("facts" in outcome ? { ...performed, description: this.#describe(outcome.facts) } : performed);
       return;
     }
@@ -249,6 +251,17 @@ export class Committer {
       isConnected: (connection) => connections.isOpen(connection),
     });
   }
+}
+
+/** For a reply that leaves the isolate: a body alone, and not the whole segment that it lies in. */
+function withOwnBodies(outcome: Outcome): Outcome {
+  if (outcome.type === "message") return { ...outcome, message: withOwnBody(outcome.message) };
+  if (outcome.type === "got" || outcome.type === "page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
+  return outcome;
+}
+
+function withOwnBody(message: Message): Message {
+  return { ...message, body: ownBytes(message.body) };
 }
 
 function refusedAfter(error: unknown): Outcome {

@@ -1,11 +1,16 @@
 // What a frame from a socket asks for. Reads frames; does nothing.
 import type { Operation } from "../channel/operation.ts";
+import { Utf8Arena } from "../protocol/bytes.ts";
 import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
+
+/** One for the module: frames are read synchronously, and their bodies live until the commit that stores them. */
+const arena = new Utf8Arena();
+const encode = (text: string): Uint8Array => arena.encode(text);
 
 export type FrameAction =
   | { readonly type: "operate"; readonly operation: Operation; readonly request: number }
@@ -83,7 +88,7 @@ function readPut(
 ): Result<Operation, FrameRefusal> {
   const messages: PutMessage[] = [];
   for (const [index, form] of forms.entries()) {
-    const message = parsePutMessage(form, pointerOf(index));
+    const message = parsePutMessage(form, pointerOf(index), encode);
     if (!message.ok) return refuse({ refusal: message.refusal });
     messages.push(message.value);
   }

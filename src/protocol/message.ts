@@ -110,9 +110,13 @@ function headersBytes(headers: Readonly<Record<string, string>>): number {
   return bytes;
 }
 
-/** Takes the message out of its JSON form. `base` is the pointer of that form, for the refusal. */
-export function parsePutMessage(form: PutMessageJson, base: string): Result<PutMessage, InvalidRequest> {
-  const body = parseBody(form, base);
+/** Takes the message out of its JSON form. `base` is the pointer of that form, for the refusal; `encode` gives text its bytes. */
+export function parsePutMessage(
+  form: PutMessageJson,
+  base: string,
+  encode: (text: string) => Uint8Array = encodeUtf8,
+): Result<PutMessage, InvalidRequest> {
+  const body = parseBody(form, base, encode);
   if (!body.ok) return body;
   const { bytes, presentation } = body.value;
   const { key, messageId, headers } = form;
@@ -131,17 +135,18 @@ export function parsePutMessage(form: PutMessageJson, base: string): Result<PutM
 function parseBody(
   form: PutMessageJson,
   base: string,
+  encode: (text: string) => Uint8Array,
 ): Result<{ bytes: Uint8Array; presentation: Presentation }, InvalidRequest> {
   const members = Number("json" in form) + Number(form.text !== undefined) + Number(form.base64 !== undefined);
   if (members !== 1) return refuse(invalidRequest(base, `Expected exactly one of json, text and base64 but found ${members}`));
-  if (form.text !== undefined) return accept({ bytes: encodeUtf8(form.text), presentation: "text" });
+  if (form.text !== undefined) return accept({ bytes: encode(form.text), presentation: "text" });
   if (form.base64 !== undefined) {
     const bytes = decodeBase64(form.base64);
     if (bytes === undefined) return refuse(invalidRequest(`${base}/base64`, "Expected padded base64 (RFC 4648)"));
     return accept({ bytes, presentation: "bytes" });
   }
   try {
-    return accept({ bytes: encodeUtf8(JSON.stringify(form.json)), presentation: "json" });
+    return accept({ bytes: encode(JSON.stringify(form.json)), presentation: "json" });
   } catch {
     // JSON.parse reads any depth, JSON.stringify runs out of stack.
     return refuse(invalidRequest(`${base}/json`, "The value is nested too deeply"));

@@ -1,7 +1,7 @@
 // Bytes and text: UTF-8 and base64, for all lengths that messages may have.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8, utf8Length } from "../../src/protocol/bytes.ts";
+import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8, ownBytes, Utf8Arena, utf8Length } from "../../src/protocol/bytes.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 
 /** Any text, lone surrogates too. */
@@ -91,5 +91,26 @@ describe("src/protocol/bytes", () => {
         },
       ),
     );
+  });
+
+  test("an arena gives each text its own bytes, and what it gave stays when its memory is full", () => {
+    const lengths = fc.oneof(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 5000, max: 6000 }), fc.constant(70_000));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(anyText, lengths), { maxLength: 60 }), (parts) => {
+        const arena = new Utf8Arena();
+        const texts = parts.map(([text, length]) => text.repeat(Math.ceil(length / text.length)));
+        const encoded = texts.map((text) => arena.encode(text));
+        expect(encoded.every((bytes, index) => isSame(bytes, encodeUtf8(texts[index] ?? "")))).toBe(true);
+      }),
+    );
+  });
+
+  test("own bytes have no more memory than they need", () => {
+    const whole = new Uint8Array([1, 2, 3, 4]);
+    const own = ownBytes(whole.subarray(1, 3));
+
+    expect([...own]).toEqual([2, 3]);
+    expect(own.buffer.byteLength).toBe(2);
+    expect(ownBytes(whole)).toBe(whole);
   });
 });

@@ -7,6 +7,7 @@ import type { ChannelObject } from "../../src/object/channel-object.ts";
 import { formatShardName, shardOfChannel } from "../../src/object/directory.ts";
 import type { ChannelEntry } from "../../src/protocol/description.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { ask } from "../../src/worker/channel-client.ts";
 import {
   call,
   createChannel,
@@ -159,6 +160,20 @@ describe("src/object/channel-object: restart", () => {
     }
 
     expect(rowsRead[1]).toBe(rowsRead[0]);
+  });
+
+  test("a message leaves the object without the segment that it is stored in", async () => {
+    const channel = await createChannel();
+    await putBatch(
+      channel,
+      Array.from({ length: 100 }, (_, index) => String(index).padStart(1000)),
+    );
+    await restart(channel);
+
+    const { outcome } = await ask(env, channel, { type: "read", offset: 50 }, ["message"]);
+
+    const { body } = outcome.message;
+    expect([body.byteLength, body.buffer.byteLength]).toEqual([1000, 1000]);
   });
 
   test("[G10] an object that was only asked about keeps no storage", async () => {
