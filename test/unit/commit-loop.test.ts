@@ -117,27 +117,27 @@ describe("src/object/commit-loop", () => {
     expect(harness.committed).toEqual(harness.pushed);
   });
 
-  test("half of what is in flight is a group that the handler commits, when the last commit is on disk", async () => {
+  test("seven eighths of what is in flight are a group that the handler commits, when the last commit is on disk", async () => {
     const harness = new LoopHarness();
     harness.push(8);
     await harness.turn(100);
 
-    const first = await harness.sizesOf(() => harness.push(50));
-    const whileWriting = await harness.sizesOf(() => harness.push(50));
+    const first = await harness.sizesOf(() => harness.push(88));
+    const whileWriting = await harness.sizesOf(() => harness.push(90));
     const after = await harness.sizesOf(async () => {
       await harness.settle();
       harness.fireTimer();
       harness.fireTimer();
     });
 
-    expect({ first, whileWriting, after }).toEqual({ first: [50], whileWriting: [], after: [50] });
+    expect({ first, whileWriting, after }).toEqual({ first: [88], whileWriting: [], after: [90] });
     expect(harness.committed).toEqual(harness.pushed);
   });
 
   test("a group has at least 32 requests, so that few in flight are still committed together", async () => {
     const harness = new LoopHarness();
     harness.push(8);
-    await harness.turn(40);
+    await harness.turn(36);
 
     const early = await harness.sizesOf(() => harness.push(31));
     const complete = await harness.sizesOf(() => harness.push(1));
@@ -152,7 +152,7 @@ describe("src/object/commit-loop", () => {
 
     const groups = await harness.sizesOf(async () => {
       for (let group = 0; group < 16; group++) {
-        harness.push(32);
+        harness.push(56);
         await harness.settle();
       }
     });
@@ -161,10 +161,10 @@ describe("src/object/commit-loop", () => {
       while (harness.hasTimer) harness.fireTimer();
       await harness.settle();
     });
-    const next = await harness.sizesOf(() => harness.push(100));
+    const next = await harness.sizesOf(() => harness.push(175));
 
-    expect(groups).toEqual(Array.from({ length: 16 }, () => 32));
-    expect({ probe, next }).toEqual({ probe: [200], next: [100] });
+    expect(groups).toEqual(Array.from({ length: 16 }, () => 56));
+    expect({ probe, next }).toEqual({ probe: [200], next: [175] });
   });
 
   test("what the timer finds beside a group does not count as all that is in flight", async () => {
@@ -174,15 +174,15 @@ describe("src/object/commit-loop", () => {
     harness.push(10);
 
     const remainder = await harness.sizesOf(async () => {
-      harness.push(90);
+      harness.push(165);
       await harness.settle();
       harness.push(1);
       harness.fireTimer();
       await harness.settle();
     });
-    const next = await harness.sizesOf(() => harness.push(100));
+    const next = await harness.sizesOf(() => harness.push(175));
 
-    expect({ remainder, next }).toEqual({ remainder: [100, 1], next: [100] });
+    expect({ remainder, next }).toEqual({ remainder: [175, 1], next: [175] });
   });
 
   test("when requests come alone again, they are committed at once again", async () => {
