@@ -1,14 +1,13 @@
 // Who may speak to the deployment: whoever has its bearer token; on loopback in development, everybody on this computer.
 import type { Env } from "../object/env.ts";
-import { invalidRequest } from "../protocol/fault.ts";
 import type { Refusal } from "../protocol/problems.ts";
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
-/** The refusal of a request, or undefined when it may pass. */
-export function refuseRequest(request: Request, env: Env): Refusal | undefined {
-  if (hostOf(request) === undefined) return invalidRequest("/header/Host", "Expected one host");
-  if (isOpenForDevelopment(request, env)) return refuseForeignPage(request);
+/** The refusal of a request to `hostname`, or undefined when it may pass. */
+export function refuseRequest(request: Request, hostname: string, env: Env): Refusal | undefined {
+  // Development is a variable of the command line, and honoured for this computer's own address only.
+  if (env.DEVELOPMENT === "1" && LOOPBACK.test(hostname)) return refuseForeignPage(request);
   if (env.API_TOKEN === undefined || env.API_TOKEN === "") {
     const remedy =
       "Set the secret API_TOKEN (npx wrangler secret put API_TOKEN), or use npm start for development on this computer";
@@ -19,20 +18,10 @@ export function refuseRequest(request: Request, env: Env): Refusal | undefined {
   return isKnown ? undefined : { kind: "unauthorized" };
 }
 
-/** The host that a request names; undefined when it names none that can be. */
-function hostOf(request: Request): string | undefined {
-  return URL.canParse(request.url) ? new URL(request.url).hostname : undefined;
-}
-
-/** Development is a variable of the command line, and honoured for this computer's own address only. */
-function isOpenForDevelopment(request: Request, env: Env): boolean {
-  return env.DEVELOPMENT === "1" && LOOPBACK.test(hostOf(request) ?? "");
-}
-
 /** A page of another site that runs in the developer's browser can reach loopback: it has no business here. */
 function refuseForeignPage(request: Request): Refusal | undefined {
   const origin = request.headers.get("Origin");
-  if (origin === null || (URL.canParse(origin) && LOOPBACK.test(new URL(origin).hostname))) return undefined;
+  if (origin === null || LOOPBACK.test(URL.parse(origin)?.hostname ?? "")) return undefined;
   return {
     kind: "forbidden",
     reason: `Cannot serve a page of ${origin}: without a token only pages of this computer are served`,

@@ -5,6 +5,7 @@ import { DirectoryShard } from "../object/directory-shard.ts";
 import type { Env } from "../object/env.ts";
 import { logWarning } from "../object/log.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
+import { invalidRequest } from "../protocol/fault.ts";
 import { findMethods } from "../protocol/routes.ts";
 import { refuseRequest } from "./auth.ts";
 import { addChannelRoutes } from "./channel-routes.ts";
@@ -12,16 +13,11 @@ import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
+const HEALTH_PATH = "/healthz";
+
 const app = new Hono<{ Bindings: Env }>();
 
-app.get("/healthz", (context) => context.json({ status: "ok" }));
-
-app.use(async (context, next) => {
-  const refusal = refuseRequest(context.req.raw, context.env);
-  if (refusal !== undefined) throw new RefusalError(refusal);
-  await next();
-});
-
+app.get(HEALTH_PATH, (context) => context.json({ status: "ok" }));
 addChannelRoutes(app);
 addMessageRoutes(app);
 addReferenceRoutes(app);
@@ -39,4 +35,12 @@ app.onError((error, context) => {
 });
 
 export { ChannelObject, DirectoryShard };
-export default app;
+export default {
+  /** Authenticates ahead of the routes and not in a middleware: those make each request a chain of promises (measured). */
+  fetch(request: Request, env: Env): Response | Promise<Response> {
+    const url = URL.parse(request.url);
+    if (url === null) return replyWithProblem(invalidRequest("/header/Host", "Expected one host"));
+    const refusal = url.pathname === HEALTH_PATH ? undefined : refuseRequest(request, url.hostname, env);
+    return refusal === undefined ? app.fetch(request, env) : replyWithProblem(refusal);
+  },
+};

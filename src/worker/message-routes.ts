@@ -48,7 +48,7 @@ async function replyPut(
 ): Promise<Response> {
   const { outcome, state } = await putOrWait(context, channel, messages, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
   const headers = { ...formatStateHeaders(state), Location: `/v1/channels/${channel}/messages/${outcome.offset}` };
-  return context.json({ offset: outcome.offset, count: outcome.count, state }, 201, headers);
+  return Response.json({ offset: outcome.offset, count: outcome.count, state }, { status: 201, headers });
 }
 
 /** Tries once; where that finds the channel full, waits for room and keeps the bodies here meanwhile. */

@@ -23,10 +23,16 @@ export function messageIdOf(context: AppContext): string {
 }
 
 export function queryOf<Schema extends v.GenericSchema>(context: AppContext, schema: Schema): v.InferOutput<Schema> {
-  const query = context.req.queries();
-  const repeated = Object.entries(query).find(([, values]) => values.length > 1);
-  if (repeated !== undefined) throw new RefusalError(invalidRequest(`/query/${repeated[0]}`, "Expected the parameter once"));
-  return orThrow(parseWith(schema, context.req.query(), "/query"));
+  const start = context.req.url.indexOf("?");
+  const parameters = [...new URLSearchParams(start === -1 ? "" : context.req.url.slice(start))];
+  const names = new Set<string>();
+  for (const [name] of parameters) {
+    if (names.has(name)) throw new RefusalError(invalidRequest(`/query/${name}`, "Expected the parameter once"));
+    names.add(name);
+  }
+  // From entries, and not by assignment: a parameter may be called __proto__.
+  const query = Object.fromEntries(parameters);
+  return orThrow(parseWith(schema, query, "/query"));
 }
 
 /** The JSON body, checked. `fallback` stands for an absent one where a route allows that. */
@@ -50,25 +56,28 @@ export async function jsonBodyOf<Schema extends v.GenericSchema>(
 
 /** The body as bytes. One that is too large is refused before it is read to its end, one that breaks off as not valid. */
 export async function bytesOf(context: AppContext, bytesMax: number): Promise<Uint8Array> {
-  const tooLarge = new RefusalError({ kind: "request-too-large", limit: bytesMax });
-  const contentLength = context.req.header("Content-Length");
-  if (Number(contentLength ?? 0) > bytesMax) throw tooLarge;
-  const { body } = context.req.raw;
+  const { raw } = context.req;
+  const contentLength = raw.headers.get("Content-Length");
+  if (Number(contentLength ?? 0) > bytesMax) throw refuseTooLarge(bytesMax);
   try {
-    if (contentLength !== undefined) return new Uint8Array(await context.req.arrayBuffer());
-    return body === null ? new Uint8Array(0) : await readStream(body, bytesMax, tooLarge);
+    if (contentLength !== null) return new Uint8Array(await raw.arrayBuffer());
+    return raw.body === null ? new Uint8Array(0) : await readStream(raw.body, bytesMax);
   } catch (error) {
-    if (error === tooLarge) throw error;
+    if (error instanceof RefusalError) throw error;
     throw new RefusalError(invalidRequest("", "The body broke off before its end"));
   }
 }
 
-async function readStream(body: ReadableStream<Uint8Array>, bytesMax: number, tooLarge: RefusalError): Promise<Uint8Array> {
+function refuseTooLarge(limit: number): RefusalError {
+  return new RefusalError({ kind: "request-too-large", limit });
+}
+
+async function readStream(body: ReadableStream<Uint8Array>, bytesMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of body) {
     length += chunk.byteLength;
-    if (length > bytesMax) throw tooLarge;
+    if (length > bytesMax) throw refuseTooLarge(bytesMax);
     chunks.push(chunk);
   }
   const bytes = new Uint8Array(length);

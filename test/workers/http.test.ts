@@ -179,6 +179,14 @@ describe("src/worker/request-parts", () => {
     }
   });
 
+  test("[G11] a query parameter that is called like a member of every object is unknown too", async () => {
+    const path = pathOf(freshChannel(), "/messages");
+    for (const name of ["__proto__", "constructor", "toString"]) {
+      expect([name, await pointersOf(call("GET", `${path}?${name}=1`))]).toEqual([name, [`/query/${name}`]]);
+      expect([name, await pointersOf(call("GET", `${path}?${name}=1&${name}=1`))]).toEqual([name, [`/query/${name}`]]);
+    }
+  });
+
   test("[G11] a query parameter that is repeated or not a whole number in its range is refused", async () => {
     const path = pathOf(freshChannel(), "/messages");
     for (const waitMs of ["-1", "1.5", "1e3", "abc", "", "%20", "9".repeat(17)]) {
