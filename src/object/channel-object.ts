@@ -53,7 +53,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
 
   perform(operation: Operation, origin?: Origin): Promise<Performed> {
     return new Promise((answer) =>
-      this.#loop.push({ request: { type: "operate", operation, origin }, answer }, sizeOf(operation)),
+      this.#loop.pushCall({ request: { type: "operate", operation, origin }, answer }, sizeOf(operation)),
     );
   }
 

@@ -30,12 +30,13 @@ const PROBE_INTERVAL_MAX = 256;
  * delay, which runs after all frames that have arrived, commits the queue. Replies are sent right after the write: the output gate
  * holds them until it is on disk.
  *
- * Four refinements, all measured. (1) Seven eighths of the requests that a client keeps in flight are a group, which the handler
+ * Five refinements, all measured. (1) Seven eighths of the requests that a client keeps in flight are a group, which the handler
  * commits as soon as it is complete: then the client reads those answers and sends anew while the rest is worked on, where the timer
  * alone would let the two wait for each other in turns. (2) A single request in flight is a group by itself. (3) The next drain begins when
  * the last is on disk, which bounds the rows where commits do not block the thread; it re-arms the timer, since going on at once would
  * starve the sockets. (4) A full queue is committed by the handler, because its own write is the only thing that makes the runtime
- * stop reading.
+ * stop reading. (5) The calls of workers come each in a turn of the event loop of its own, so that a group of them is never seen whole:
+ * the handler leaves them to the timer, which waits for one more turn when calls have come since it was set.
  *
  * How many requests are in flight shows when the timer drains all of them: now and then the handler leaves a group to it, as a probe.
  */
@@ -59,11 +60,9 @@ export class CommitLoop<Entry> {
     this.#timers = options.timers ?? { setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs) };
   }
 
-  /** Queues an entry of about `bytes`; it is committed soon, in the order of the calls. */
+  /** Queues the entry of a socket's frame of about `bytes`; it is committed soon, in the order of the calls. */
   push(entry: Entry, bytes: number): void {
-    this.#queue.push(entry);
-    this.#queuedBytes += bytes;
-    if (this.#queue.length >= LIMITS.commitQueueOperationsMax || this.#queuedBytes >= LIMITS.commitQueueBytesMax) {
+    if (this.#enqueue(entry, bytes) === "full") {
       this.#drain();
       return;
     }
@@ -75,12 +74,30 @@ export class CommitLoop<Entry> {
     if (!this.#isArmed) this.#arm();
   }
 
-  #arm(): void {
+  /** Queues the entry of a worker's call of about `bytes`; like `push`, but the timer alone commits it, as calls come one by one. */
+  pushCall(entry: Entry, bytes: number): void {
+    if (this.#enqueue(entry, bytes) === "full") this.#drain();
+    else if (!this.#isSyncing && !this.#isArmed) this.#arm({ isForCalls: true });
+  }
+
+  #enqueue(entry: Entry, bytes: number): "queued" | "full" {
+    this.#queue.push(entry);
+    this.#queuedBytes += bytes;
+    const isFull = this.#queue.length >= LIMITS.commitQueueOperationsMax || this.#queuedBytes >= LIMITS.commitQueueBytesMax;
+    return isFull ? "full" : "queued";
+  }
+
+  #arm({ isForCalls = false } = {}): void {
+    const queued = this.#queue.length;
     this.#isArmed = true;
     this.#isRemainder = false;
     this.#timers.setTimeout(() => {
       this.#isArmed = false;
       if (this.#queue.length === 0 || this.#isSyncing) return;
+      if (isForCalls && this.#queue.length > queued) {
+        this.#arm();
+        return;
+      }
       if (!this.#isRemainder || this.#untilProbe === 0) this.#measureGroup(this.#queue.length);
       this.#drainAndPace();
     }, 0);

@@ -52,6 +52,13 @@ class LoopHarness {
     }
   }
 
+  pushCall(count = 1, bytes = 100): void {
+    for (let pushed = 0; pushed < count; pushed++) {
+      this.#pushed += 1;
+      this.loop.pushCall(this.#pushed, bytes);
+    }
+  }
+
   fireTimer(): void {
     this.#timers.shift()?.();
   }
@@ -196,6 +203,39 @@ describe("src/object/commit-loop", () => {
     expect(sizes).toEqual([1, 1, 1]);
   });
 
+  test("calls that come one by one are committed together: the timer waits for one turn more when some have come since it was set", async () => {
+    const harness = new LoopHarness();
+
+    const sizes = await harness.sizesOf(() => {
+      harness.pushCall(3);
+      harness.fireTimer();
+      harness.pushCall(2);
+      harness.fireTimer();
+    });
+
+    expect(sizes).toEqual([5]);
+    expect(harness.hasTimer).toBe(false);
+  });
+
+  test("[RC4] a call that comes alone is committed by the first timer", async () => {
+    const harness = new LoopHarness();
+
+    const sizes = await harness.sizesOf(() => {
+      harness.pushCall();
+      harness.fireTimer();
+    });
+
+    expect(sizes).toEqual([1]);
+  });
+
+  test("a full queue of calls is committed at once", () => {
+    const harness = new LoopHarness();
+
+    harness.pushCall(LIMITS.commitQueueOperationsMax);
+
+    expect(harness.commits.map((entries) => entries.length)).toEqual([LIMITS.commitQueueOperationsMax]);
+  });
+
   test("nothing is committed while the last commit is on its way to the disk, but a full queue", async () => {
     const harness = new LoopHarness();
     harness.push(8);
@@ -234,6 +274,7 @@ describe("src/object/commit-loop", () => {
   test("[OR3] whatever comes when: everything is committed once and in order, and no timer or commit is left over", async () => {
     const step = fc.oneof(
       fc.record({ type: fc.constant("push" as const), count: fc.integer({ min: 1, max: 300 }) }),
+      fc.record({ type: fc.constant("call" as const), count: fc.integer({ min: 1, max: 300 }) }),
       fc.record({ type: fc.constant("timer" as const) }),
       fc.record({ type: fc.constant("settle" as const) }),
     );
@@ -242,6 +283,7 @@ describe("src/object/commit-loop", () => {
         const harness = new LoopHarness();
         for (const taken of steps) {
           if (taken.type === "push") harness.push(taken.count);
+          else if (taken.type === "call") harness.pushCall(taken.count);
           else if (taken.type === "timer") harness.fireTimer();
           else await harness.settle();
           expect(harness.syncs).toBeLessThanOrEqual(1);
