@@ -4,6 +4,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
+import type { Statement } from "./statement.ts";
 
 type SegmentRow = {
   first_offset: number;
@@ -34,12 +35,6 @@ type PositionRow = {
   last_control_offset: number;
   written_at_ms: number;
 };
-
-/** One statement of a commit. The text is constant, since statements are cached by it. */
-interface Statement {
-  readonly text: string;
-  readonly bindings: readonly SqlValue[];
-}
 
 /** The rest of the row is small: 100 kB of headroom below the platform's limit. */
 const PART_BYTES_MAX = LIMITS.rowBytesMax - 100_000;
