@@ -26,11 +26,14 @@ export const NO_CHANGES: Changes = {
   deleteMessageIds: [],
   insertMessageIds: [],
   position: undefined,
+  delivery: undefined,
+  deadLetters: undefined,
   channel: undefined,
 };
 
 export const RECORD: ChannelRecord = {
   life: "life-1",
+  leaseSecret: "00112233445566778899aabbccddeeff",
   state: "draining",
   settings: { ...DEFAULT_SETTINGS, growth: { factor: 1.5, maxMessages: 2_000_000, maxBytes: 2 ** 31 } },
   limits: { maxMessages: 5, maxBytes: 6 },
@@ -49,8 +52,9 @@ export const POSITION: Position = {
   put: { messages: 903, bytes: 804_000_000_000, segments: 705 },
   passed: { messages: 406, bytes: 307, segments: 208 },
   removedAhead: { messages: 109, bytes: 110, segments: 11 },
-  removedMessages: 112,
+  fates: { removed: 112, deadLettered: 115 },
   lastControlOffset: 513,
+  scanMark: 616,
   writtenAtMs: 1_800_000_000_014,
 };
 

@@ -16,10 +16,14 @@ import { endOffset, RecordRun, type Run } from "./run.ts";
 import { cutSegments, type Cut } from "./segment-cut.ts";
 import {
   addTotals,
+  isSameTotals,
+  NO_FATES,
   NO_TOTALS,
   subtractTotals,
-  type Changes,
+  type BacklogChanges,
   type ChannelStore,
+  type Fate,
+  type FateCounts,
   type MessageIdEntry,
   type Position,
   type Totals,
@@ -32,13 +36,11 @@ const EMPTY_POSITION: Position = {
   put: NO_TOTALS,
   passed: NO_TOTALS,
   removedAhead: NO_TOTALS,
-  removedMessages: 0,
+  fates: NO_FATES,
   lastControlOffset: 0,
+  scanMark: 0,
   writtenAtMs: 0,
 };
-
-/** The part of a commit's changes that the backlog makes. */
-export type BacklogChanges = Omit<Changes, "channel">;
 
 export const NO_BACKLOG_CHANGES: BacklogChanges = {
   isPurge: false,
@@ -60,8 +62,10 @@ export class Backlog {
   /** Totals before the head. Invariant: depth = put - passed - removedAhead. */
   #passed: Totals;
   #removedAhead: Totals;
-  #removedMessages: number;
+  #fates: FateCounts;
   #lastControlOffset: number;
+  /** Where delivery begins to look for messages after waking, unless the head is further on. */
+  scanMark: number;
   /** The row as it is stored. Most commits leave it, because the segments say the same or more (rule RC2). */
   #written: Position;
   /** Where the stored segments begin and end; the end is 0 when none is stored. */
@@ -89,8 +93,9 @@ export class Backlog {
     this.#headOffset = position.headOffset;
     this.#passed = position.passed;
     this.#removedAhead = position.removedAhead;
-    this.#removedMessages = position.removedMessages;
+    this.#fates = position.fates;
     this.#lastControlOffset = position.lastControlOffset;
+    this.scanMark = position.scanMark;
     const isTailNewer = last !== undefined && this.#storedEnd > position.nextOffset;
     const put = isTailNewer ? addTotals(last.before, { messages: last.messages, bytes: last.bytes, segments: 1 }) : position.put;
     this.#pending = new RecordRun(isTailNewer ? this.#storedEnd : position.nextOffset, put);
@@ -118,8 +123,8 @@ export class Backlog {
     return this.#pending.before.messages + this.#pending.messages;
   }
 
-  get removedMessages(): number {
-    return this.#removedMessages;
+  get fates(): FateCounts {
+    return this.#fates;
   }
 
   /** Messages that wait to be taken. */
@@ -142,9 +147,14 @@ export class Backlog {
     return this.#written.writtenAtMs;
   }
 
+  /** Whether a message is kept at `offset`. */
+  isKept(offset: number): boolean {
+    return this.#findKept(offset) !== undefined;
+  }
+
   /** Whether this commit changes what is stored. */
   get hasChanges(): boolean {
-    const isMoved = this.#isPositionChanged || this.#deleteBelow > 0;
+    const isMoved = this.#isPositionChanged || this.#deleteBelow > 0 || !this.#isRestTold();
     return isMoved || this.#isPurge || this.#pending.count > 0 || this.#changedGone.size > 0;
   }
 
@@ -156,8 +166,9 @@ export class Backlog {
   /** Appends messages and returns the offset of the first. */
   append(messages: readonly PutMessage[], nowMs: number): number {
     const offset = this.nextOffset;
-    for (const { body, presentation, contentType, key, messageId, headers } of messages) {
-      this.#pending.push({ body, presentation, contentType, key, messageId, headers, isControl: false, putAtMs: nowMs });
+    for (const { body, presentation, contentType, key, messageId, headers, redrivenFrom } of messages) {
+      const record = { body, presentation, contentType, key, messageId, headers, redrivenFrom };
+      this.#pending.push({ ...record, isControl: false, putAtMs: nowMs });
     }
     return offset;
   }
@@ -167,7 +178,6 @@ export class Backlog {
     const previous = this.nextOffset - 1;
     if (previous === this.#lastControlOffset && previous >= this.#headOffset) this.#dropControl(previous);
     this.#lastControlOffset = this.nextOffset;
-    this.#isPositionChanged = true;
     const body = encodeUtf8(JSON.stringify(event));
     this.#pending.push({ body, presentation: "json", contentType: DEFAULT_CONTENT_TYPES.json, isControl: true, putAtMs: nowMs });
   }
@@ -180,7 +190,6 @@ export class Backlog {
   /** Takes a planned stretch: the head moves behind it. */
   take(stretch: Stretch): void {
     const { run, place, headOffset, messageIds } = stretch;
-    if (this.#removedAhead.messages > 0 || this.#removedAhead.segments > 0) this.#isPositionChanged = true;
     const isEnd = headOffset === this.nextOffset;
     this.#headOffset = headOffset;
     if (isEnd) {
@@ -207,17 +216,21 @@ export class Backlog {
     assert(this.depth >= 0 && this.#removedAhead.messages >= 0, "depth = put - passed - removedAhead, all of them counts");
   }
 
-  /** Removes the message at `offset`; false when none is kept there. */
-  remove(offset: number): boolean {
-    const run = offset >= this.#headOffset && offset < this.nextOffset ? this.runFrom(offset) : undefined;
-    if (run === undefined || run.firstOffset > offset) return false;
+  /** Ends the message at `offset`, which is removed with all that belongs to it; false when none is kept there. */
+  finish(offset: number, fate: Fate): boolean {
+    const run = this.#findKept(offset);
+    if (run === undefined) return false;
     const place = offset - run.firstOffset;
-    if (run.isControl(place) || run.gone.has(place)) return false;
     const { messageId } = run.message(place);
     if (messageId !== undefined && run !== this.#pending) this.#deletedIds.set(offset, messageId);
-    this.#removedMessages += 1;
+    this.#countFate(fate);
     this.#markGone(run, place, { messages: 1, bytes: run.messageBytes(place), segments: 0 });
     return true;
+  }
+
+  /** Notes that everybody was told of the control record at `offset`, so that the head does not stop there. */
+  passControl(offset: number): void {
+    if (offset >= this.#headOffset) this.#dropControl(offset);
   }
 
   /** The offset of the first kept message with this id: one look-up, whatever the backlog. */
@@ -240,14 +253,14 @@ export class Backlog {
   /** Removes everything and returns how many messages that were. */
   purge(): number {
     const removed = this.depth;
-    this.#removedMessages += removed;
+    this.#fates = { ...this.#fates, removed: this.#fates.removed + removed };
     this.#beginEmpty(this.nextOffset, this.#putTotals);
     return removed;
   }
 
   /** Begins a new life: offsets and totals start over. */
   restart(): void {
-    this.#removedMessages = 0;
+    this.#fates = NO_FATES;
     this.#lastControlOffset = 0;
     this.#beginEmpty(1, NO_TOTALS);
   }
@@ -350,18 +363,33 @@ export class Backlog {
     const isTailTold = this.#storedEnd === this.nextOffset || this.#written.nextOffset === this.nextOffset;
     const isHeadTold =
       (this.#isHeadAtSegment && this.#storedEnd > this.#headOffset) || this.#written.headOffset === this.#headOffset;
-    if (!this.#isPositionChanged && isTailTold && isHeadTold) return undefined;
+    if (!this.#isPositionChanged && isTailTold && isHeadTold && this.#isRestTold()) return undefined;
     this.#written = {
       nextOffset: this.nextOffset,
       headOffset: this.#headOffset,
       put: this.#pending.before,
       passed: this.#passed,
       removedAhead: this.#removedAhead,
-      removedMessages: this.#removedMessages,
+      fates: this.#fates,
       lastControlOffset: this.#lastControlOffset,
+      scanMark: this.scanMark,
       writtenAtMs: nowMs,
     };
     return this.#written;
+  }
+
+  /** Whether the stored row is right about what no segment tells. */
+  #isRestTold(): boolean {
+    const { removedAhead, fates, lastControlOffset, scanMark } = this.#written;
+    const isAheadTold = isSameTotals(removedAhead, this.#removedAhead);
+    const isFateTold = fates.removed === this.#fates.removed && fates.deadLettered === this.#fates.deadLettered;
+    const isMarkTold = scanMark === this.scanMark || this.scanMark <= this.#headOffset;
+    return isAheadTold && isFateTold && isMarkTold && lastControlOffset === this.#lastControlOffset;
+  }
+
+  #countFate(fate: Fate): void {
+    if (fate === "removed") this.#fates = { ...this.#fates, removed: this.#fates.removed + 1 };
+    if (fate === "dead-lettered") this.#fates = { ...this.#fates, deadLettered: this.#fates.deadLettered + 1 };
   }
 
   #collectGone(cuts: readonly Cut[]): Map<number, Uint8Array<ArrayBuffer>> {
@@ -373,6 +401,14 @@ export class Backlog {
     return gone;
   }
 
+  /** The run of the message at `offset`, if one is kept there. */
+  #findKept(offset: number): Run | undefined {
+    const run = offset >= this.#headOffset && offset < this.nextOffset ? this.runFrom(offset) : undefined;
+    if (run === undefined || run.firstOffset > offset) return undefined;
+    const place = offset - run.firstOffset;
+    return run.isControl(place) || run.gone.has(place) ? undefined : run;
+  }
+
   #dropControl(offset: number): void {
     const run = this.runFrom(offset);
     if (run === undefined || run.firstOffset > offset) return;
@@ -382,7 +418,6 @@ export class Backlog {
   #markGone(run: Run, place: number, removed: Totals): void {
     run.gone.add(place);
     this.#removedAhead = addTotals(this.#removedAhead, removed);
-    this.#isPositionChanged = true;
     if (run !== this.#pending) {
       this.#changedGone.add(run);
       this.#window.touch(run);
@@ -405,6 +440,7 @@ export class Backlog {
     this.#storedEnd = 0;
     this.#isHeadAtSegment = false;
     this.#resetChanges();
+    this.scanMark = 0;
     this.#isPurge = true;
     this.#isPositionChanged = true;
   }

@@ -4,10 +4,16 @@
 import { assertNever } from "../base/assert.ts";
 import { computeUtilization, type PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { messageBytes } from "../protocol/message.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
 import * as lifeCycle from "./life-cycle.ts";
-import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "./operation.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { Delivery } from "./delivery.ts";
+import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome, QuarantinedMessage } from "./operation.ts";
+import { LeaseSealer } from "../protocol/lease-id.ts";
+import { dropDeadLetters, redrive } from "./redrive.ts";
+import { Settlement } from "./settlement.ts";
 import { RecordCell } from "./record-cell.ts";
 import type { ChannelRecord, Changes, ChannelStore } from "./store.ts";
 import { refused, Traffic } from "./traffic.ts";
@@ -22,10 +28,15 @@ export interface ChannelOptions {
   readonly isConnected: (connection: number) => boolean;
 }
 
+type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge" | "quarantine";
+
 export class Channel {
   readonly #name: string;
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
+  readonly #delivery: Delivery;
+  readonly #deadLetters: DeadLetters;
+  readonly #settlement: Settlement;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -35,33 +46,48 @@ export class Channel {
     this.#name = options.name;
     this.#cell = new RecordCell(options.store.readChannel());
     this.#backlog = new Backlog(options.store);
+    this.#delivery = new Delivery({
+      backlog: this.#backlog,
+      store: options.store.delivery,
+      settings: () => (this.#cell.get()?.settings ?? DEFAULT_SETTINGS).delivery,
+    });
+    this.#deadLetters = new DeadLetters(options.store.deadLetters);
+    this.#settlement = new Settlement({ backlog: this.#backlog, delivery: this.#delivery, deadLetters: this.#deadLetters });
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
-    this.#traffic = new Traffic({ cell: this.#cell, backlog: this.#backlog, line: this.#line, isConnected: options.isConnected });
+    this.#traffic = new Traffic({
+      cell: this.#cell,
+      backlog: this.#backlog,
+      delivery: this.#delivery,
+      line: this.#line,
+      isConnected: options.isConnected,
+    });
   }
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
   apply(operation: Operation, moment: Moment, origin?: Origin): Outcome {
-    this.#meetDeadline(moment.nowMs);
+    this.#meetDeadlines(moment.nowMs);
     // Waiters whose time is over must not stand in the way.
-    this.#traffic.serve(moment.nowMs);
+    this.#traffic.serve(moment);
     const outcome = this.#decide(operation, moment, origin);
-    this.#traffic.serve(moment.nowMs);
+    this.#traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
     return outcome;
   }
 
-  /** Does what is due though nobody asks: takes back promised room, ends a drain or an idle life. */
+  /** Does what is due though nobody asks: ends leases and delays, takes back promised room, ends a drain or an idle life. */
   tick(moment: Moment): void {
-    this.#meetDeadline(moment.nowMs);
-    this.#traffic.serve(moment.nowMs);
+    this.#meetDeadlines(moment.nowMs);
+    this.#traffic.serve(moment);
+    this.#finishDrain(moment.nowMs);
     this.#expireIdle(moment.nowMs);
   }
 
-  /** Forgets the waiting requests of a connection that closed; others may be served now. */
-  disconnect(connection: number, moment: Moment): void {
+  /** Forgets the waiting requests of a connection that closed, and ends its leases (rule LS9); others may be served now. */
+  disconnect(connection: number, moment: Moment, isClean: boolean): void {
     for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);
-    this.#traffic.serve(moment.nowMs);
+    this.#settlement.endLeasesOf(connection, { isClean, nowMs: moment.nowMs });
+    this.#traffic.serve(moment);
   }
 
   get record(): ChannelRecord | undefined {
@@ -79,9 +105,15 @@ export class Channel {
   /** When `tick` has to be called though nobody asks. */
   get nextAlarmAtMs(): number | undefined {
     const record = this.#cell.get();
-    return record === undefined
-      ? undefined
-      : lifeCycle.computeNextAlarm(record, Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs));
+    if (record === undefined) return undefined;
+    const lastChangeAtMs = Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs);
+    const times = [lifeCycle.computeNextAlarm(record, lastChangeAtMs), this.nextDeliveryAtMs];
+    return times.reduce((least, atMs) => (atMs === undefined || (least !== undefined && least <= atMs) ? least : atMs));
+  }
+
+  /** When a get that waits may be served because a lease ends or a delay is over; nobody else has to be told of those. */
+  get nextDeliveryAtMs(): number | undefined {
+    return this.#line.firstGet() === undefined ? undefined : this.#delivery.nextDueAtMs;
   }
 
   /** When the oldest promise of room ends; the object is awake then, so a timer serves. */
@@ -119,9 +151,11 @@ export class Channel {
   /** What the commit has to write; undefined when nothing changed. */
   takeChanges(nowMs: number): Changes | undefined {
     const channel = this.#cell.takeChanged();
+    const delivery = this.#delivery.takeChanges();
+    const deadLetters = this.#deadLetters.takeChanges();
     const changes = this.#backlog.takeChanges(nowMs);
-    if (changes === undefined && channel === undefined) return undefined;
-    return { ...(changes ?? NO_BACKLOG_CHANGES), channel };
+    if ([changes, channel, delivery, deadLetters].every((part) => part === undefined)) return undefined;
+    return { ...(changes ?? NO_BACKLOG_CHANGES), channel, delivery, deadLetters };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -149,23 +183,47 @@ export class Channel {
       case "reserve":
         return this.#traffic.reserve(record, operation, moment.nowMs, origin);
       case "get":
-        return this.#traffic.get(record, operation, moment.nowMs, origin);
+        return this.#traffic.get(record, operation, moment, origin);
+      case "settle":
+        return this.#settle(record, operation, moment);
       case "cancel":
         if (origin !== undefined) this.#traffic.cancel(record, { ...origin, request: operation.request }, moment.nowMs);
         return { type: "cancelled" };
       case "describe":
-        return { type: "described", facts: this.#describe(record) };
+        return { type: "described", facts: this.#describe(record, moment.nowMs) };
       case "patch":
         return this.#patch(record, operation.patch, moment.nowMs);
       case "delete":
         return this.#delete(record, operation.graceMs, moment.nowMs);
+      case "dead-letters": {
+        const { letters, nextOffset } = this.#deadLetters.find({ ...operation, nowMs: moment.nowMs });
+        return { type: "dead-letter-page", letters, nextOffset: nextOffset ?? null };
+      }
+      case "drop-dead-letters":
+        return dropDeadLetters(this.#deadLetters, operation, moment.nowMs);
+      case "release-quarantine":
+      case "drop-quarantine":
+        return this.#endQuarantine(operation);
+      case "redrive":
+        return redrive(this.#parts, { record, operation, nowMs: moment.nowMs });
       default:
         return this.#decideOnMessages(operation);
     }
   }
 
+  get #parts(): { readonly backlog: Backlog; readonly deadLetters: DeadLetters } {
+    return { backlog: this.#backlog, deadLetters: this.#deadLetters };
+  }
+
+  #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {
+    const sealer = new LeaseSealer(record.leaseSecret);
+    const outcome = this.#settlement.settle(operation.entries, { sealer, settings: record.settings.delivery, moment });
+    if (outcome.type === "settled") this.#traffic.noteDrained(outcome.counts.ack, moment.nowMs);
+    return outcome;
+  }
+
   /** Operations on single messages and on all of them; the channel exists. */
-  #decideOnMessages(operation: Extract<Operation, { type: "browse" | "read" | "remove" | "remove-by-id" | "purge" }>): Outcome {
+  #decideOnMessages(operation: OperationOf<MessageOperation>): Outcome {
     switch (operation.type) {
       case "browse": {
         const { fromOffset, limit } = operation;
@@ -180,19 +238,49 @@ export class Channel {
       }
       case "remove": {
         const { offset } = operation;
-        return this.#backlog.remove(offset) ? { type: "removed", offset } : refused({ kind: "unknown-message", offset });
+        return this.#delivery.finish(offset, "removed")
+          ? { type: "removed", offset }
+          : refused({ kind: "unknown-message", offset });
       }
       case "remove-by-id": {
         const { messageId } = operation;
         const offset = this.#backlog.findMessageId(messageId);
-        if (offset === undefined || !this.#backlog.remove(offset)) return refused({ kind: "unknown-message", messageId });
+        if (offset === undefined || !this.#delivery.finish(offset, "removed"))
+          return refused({ kind: "unknown-message", messageId });
         return { type: "removed", offset };
       }
       case "purge":
+        this.#delivery.clear();
         return { type: "purged", removedMessages: this.#backlog.purge() };
+      case "quarantine":
+        return this.#listQuarantine(operation.limit);
       default:
         return assertNever(operation);
     }
+  }
+
+  #listQuarantine(limit: number): Outcome {
+    const messages: QuarantinedMessage[] = [];
+    let bytes = 0;
+    for (const { offset, attempts } of this.#delivery.findQuarantined({}).slice(0, limit)) {
+      const message = this.#backlog.read(offset);
+      if (message === undefined) continue;
+      bytes += messageBytes(message);
+      if (messages.length > 0 && bytes > LIMITS.replyBytesMax) break;
+      messages.push({ message, attempts });
+    }
+    return { type: "quarantine", messages };
+  }
+
+  #endQuarantine(operation: OperationOf<"release-quarantine" | "drop-quarantine">): Outcome {
+    const { offset } = operation;
+    const found = this.#delivery.findQuarantined(operation);
+    if (found.length === 0 && offset !== undefined) return refused({ kind: "unknown-message", offset });
+    for (const message of found) {
+      if (operation.type === "release-quarantine") this.#delivery.releaseQuarantined(message);
+      else this.#delivery.finish(message.offset, "removed");
+    }
+    return { type: "moved", moved: found.length, isMore: false };
   }
 
   #create(given: GivenSettings, moment: Moment): Outcome {
@@ -200,19 +288,26 @@ export class Channel {
     if (record !== undefined && record.state !== "deleted") {
       const conflicts = findConflicts(given, record.settings);
       if (conflicts.length > 0) return refused({ kind: "settings-conflict", conflicts, current: record.settings });
-      return { type: "confirmed", facts: this.#describe(record) };
+      return { type: "confirmed", facts: this.#describe(record, moment.nowMs) };
     }
     const settings = resolveSettings(given, DEFAULT_SETTINGS);
     if (!settings.ok) return refused(settings.refusal);
     const created = lifeCycle.beginLife(settings.value, record, moment);
     this.#begin(created);
-    return { type: "created", facts: this.#describe(created) };
+    return { type: "created", facts: this.#describe(created, moment.nowMs) };
   }
 
   #begin(record: ChannelRecord): void {
     const isFirst = this.#cell.get() === undefined;
     this.#cell.set(record);
-    if (!isFirst) this.#backlog.restart();
+    if (!isFirst) this.#restart();
+  }
+
+  /** All that a life kept is forgotten. */
+  #restart(): void {
+    this.#delivery.clear();
+    this.#deadLetters.clear();
+    this.#backlog.restart();
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
@@ -236,7 +331,7 @@ export class Channel {
     this.#cell.set(patched);
     this.#refuseByState(patched);
     this.#finishDrain(nowMs);
-    return { type: "patched", facts: this.#describe(this.#cell.get() ?? patched) };
+    return { type: "patched", facts: this.#describe(this.#cell.get() ?? patched, nowMs) };
   }
 
   #delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
@@ -247,7 +342,7 @@ export class Channel {
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
     this.#cell.set(draining);
     this.#refuseByState(draining);
-    return { type: "deleting", facts: this.#describe(draining) };
+    return { type: "deleting", facts: this.#describe(draining, nowMs) };
   }
 
   /** Those who wait for what the new state does not offer are told so. */
@@ -271,8 +366,9 @@ export class Channel {
     this.#refuseByState(closed);
   }
 
-  /** The grace of a deletion is over, wherever the alarm is. */
-  #meetDeadline(nowMs: number): void {
+  /** What ends by time ends, wherever the alarm is: leases, delays, the grace of a deletion. */
+  #meetDeadlines(nowMs: number): void {
+    this.#settlement.advance(nowMs);
     const record = this.#cell.get();
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)
       this.#erase(record, nowMs, false);
@@ -293,13 +389,19 @@ export class Channel {
     const ended = lifeCycle.endLife(record, { nowMs, droppedMessages, isExpired });
     this.#traffic.refuseWaiting("put", lifeCycle.refuseDeleted(ended));
     this.#traffic.refuseWaiting("get", lifeCycle.refuseDeleted(ended));
-    this.#backlog.restart();
+    this.#restart();
     this.#cell.set(ended);
     return droppedMessages;
   }
 
-  #describe(record: ChannelRecord): ChannelFacts {
-    const { depth, bytes, segments, headOffset, nextOffset, putMessages, removedMessages } = this.#backlog;
+  #describeDelivery(depth: number, nowMs: number): ChannelFacts["delivery"] {
+    const { leased, quarantined, isLookAheadExhausted } = this.#delivery;
+    const retrying = this.#delivery.countRetrying(nowMs);
+    return { ready: depth - leased - retrying - quarantined, leased, retrying, quarantined, isLookAheadExhausted };
+  }
+
+  #describe(record: ChannelRecord, nowMs: number): ChannelFacts {
+    const { depth, bytes, segments, headOffset, nextOffset, putMessages, fates } = this.#backlog;
     const { limits } = record;
     return {
       life: record.life,
@@ -318,7 +420,9 @@ export class Channel {
       nextOffset,
       waiters: this.#line.size,
       waiting: this.#line.counts,
-      counts: { put: putMessages, acked: putMessages - depth - removedMessages, removed: removedMessages },
+      delivery: this.#describeDelivery(depth, nowMs),
+      deadLetters: this.#deadLetters.totals,
+      counts: { put: putMessages, acked: putMessages - depth - fates.removed - fates.deadLettered, ...fates },
     };
   }
 }

@@ -18,6 +18,8 @@ export class HeadWindow {
   readonly #touched = new Map<number, Run>();
   /** First offsets of segments that this commit deletes; the store still shows them. */
   readonly #deleted = new Set<number>();
+  /** The run outside the window that was looked at last: settling a segment's messages one after the other reads it once. */
+  #recent: Run | undefined;
 
   constructor(store: ChannelStore) {
     this.#store = store;
@@ -27,6 +29,7 @@ export class HeadWindow {
   runFrom(offset: number): Run | undefined {
     const kept = this.#findKept(offset);
     if (kept !== undefined) return kept;
+    if (this.#recent !== undefined && this.#recent.firstOffset <= offset && endOffset(this.#recent) > offset) return this.#recent;
     const upTo = this.#store.readSegmentUpTo(offset);
     if (upTo !== undefined && endOffset(upTo) > offset && !this.#deleted.has(upTo.firstOffset)) return this.#load(upTo);
     let from = this.#store.readSegmentFrom(offset + 1);
@@ -68,6 +71,7 @@ export class HeadWindow {
   /** Hides a run whose records are all gone. */
   delete(run: Run): void {
     this.#deleted.add(run.firstOffset);
+    if (this.#recent === run) this.#recent = undefined;
     const index = this.#runs.indexOf(run);
     if (index < 0) return;
     this.#runs.splice(index, 1);
@@ -83,11 +87,12 @@ export class HeadWindow {
   clear(): void {
     this.#runs.length = 0;
     this.#bytes = 0;
+    this.#recent = undefined;
     this.settle();
   }
 
   #load(segment: StoredSegment): Run {
-    return this.#touched.get(segment.firstOffset) ?? new StoredRun(segment);
+    return (this.#recent = this.#touched.get(segment.firstOffset) ?? new StoredRun(segment));
   }
 
   #findKept(offset: number): Run | undefined {

@@ -9,6 +9,7 @@ import type { Moment } from "./operation.ts";
 export function beginLife(settings: Settings, previous: ChannelRecord | undefined, moment: Moment): ChannelRecord {
   return {
     life: moment.freshLife,
+    leaseSecret: Array.from({ length: 4 }, () => drawHex(moment)).join(""),
     state: "open",
     settings,
     limits: { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes },
@@ -19,6 +20,11 @@ export function beginLife(settings: Settings, previous: ChannelRecord | undefine
     isExpired: false,
     outbox: postOutbox(previous?.outbox, moment.nowMs),
   };
+}
+
+/** 8 random hex digits. */
+export function drawHex(moment: Moment): string {
+  return moment.draw32().toString(16).padStart(8, "0");
 }
 
 /** The settings of a channel that first use creates. */

@@ -1,5 +1,7 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { ChannelDescription } from "../protocol/description.ts";
+import type { DeadLetter } from "./dead-letter-store.ts";
+import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { ControlRecord, Message, PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
@@ -11,13 +13,54 @@ export type Operation =
   | { readonly type: "delete"; readonly graceMs: number }
   | { readonly type: "put"; readonly messages: readonly PutMessage[]; readonly waitMs?: number; readonly isPromised?: boolean }
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs?: number }
-  | { readonly type: "get"; readonly max?: number; readonly min?: number; readonly waitMs?: number }
+  | {
+      readonly type: "get";
+      readonly max?: number;
+      readonly min?: number;
+      readonly waitMs?: number;
+      /** How the messages are leased; absent for a get that removes at once. */
+      readonly lease?: LeaseTerms;
+    }
+  | { readonly type: "settle"; readonly entries: readonly SettleEntry[] }
+  | { readonly type: "dead-letters"; readonly fromOffset: number; readonly limit: number; readonly filter: DeadLetterFilter }
+  | { readonly type: "quarantine"; readonly limit: number }
+  | { readonly type: "release-quarantine" | "drop-quarantine"; readonly offset?: number; readonly key?: string }
+  | { readonly type: "redrive"; readonly max: number; readonly filter: DeadLetterFilter }
+  | { readonly type: "drop-dead-letters"; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
   | { readonly type: "read"; readonly offset: number }
   | { readonly type: "remove"; readonly offset: number }
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
   | { readonly type: "cancel"; readonly request: number };
+
+/** `isDetached`: the leases outlive the connection that asks. */
+export interface LeaseTerms {
+  readonly leaseMs: number;
+  readonly isDetached: boolean;
+}
+
+interface SettleEntryBase {
+  readonly leaseId: string;
+  /** Where the id stands in the request, for a refusal. */
+  readonly pointer: string;
+}
+
+/** What a reader says of one message that it holds. */
+export type SettleEntry = SettleEntryBase &
+  (
+    | { readonly verb: "ack" | "release" }
+    | { readonly verb: "retry"; readonly delayMs?: number | undefined; readonly reason?: string | undefined }
+    | { readonly verb: "extend"; readonly leaseMs: number }
+    | { readonly verb: "reject"; readonly reason?: string | undefined }
+  );
+
+export interface RefusedEntry {
+  readonly pointer: string;
+  readonly refusal: Refusal;
+}
+
+export type SettleVerb = SettleEntry["verb"];
 
 export type OperationOf<Type extends Operation["type"]> = Extract<Operation, { type: Type }>;
 
@@ -36,7 +79,22 @@ export type Outcome =
   | Described[keyof Described]
   | { readonly type: "deleted"; readonly droppedMessages: number }
   | { readonly type: "put"; readonly offset: number; readonly count: number }
-  | { readonly type: "got"; readonly messages: readonly Message[]; readonly controls: readonly ControlRecord[] }
+  | {
+      readonly type: "got";
+      readonly messages: readonly Message[];
+      readonly controls: readonly ControlRecord[];
+      /** The leases of the messages; absent for a get that removed them. */
+      readonly granted?: GrantedLeases;
+    }
+  | {
+      readonly type: "settled";
+      readonly counts: Readonly<Record<SettleVerb, number>>;
+      /** Entries that were not accepted, by their pointer in the request. */
+      readonly refused: readonly RefusedEntry[];
+    }
+  | { readonly type: "quarantine"; readonly messages: readonly QuarantinedMessage[] }
+  | { readonly type: "dead-letter-page"; readonly letters: readonly DeadLetter[]; readonly nextOffset: number | null }
+  | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean }
   | { readonly type: "waiting" }
   | { readonly type: "room"; readonly reservedMs: number }
   | {
@@ -51,6 +109,20 @@ export type Outcome =
   | { readonly type: "cancelled" }
   | { readonly type: "refused"; readonly refusal: Refusal };
 
+export interface QuarantinedMessage {
+  readonly message: Message;
+  readonly attempts: number;
+}
+
+/** One entry for each message, in their order. */
+export interface GrantedLeases {
+  readonly leaseIds: readonly string[];
+  readonly attempts: readonly number[];
+  /** Whether the message may have been handed out before. */
+  readonly redelivered: readonly boolean[];
+  readonly leaseUntilMs: number;
+}
+
 /** What the core knows of a channel; the object adds its name, connections and row counts. */
 export type ChannelFacts = Omit<ChannelDescription, "channel" | "connections" | "rows">;
 
@@ -61,6 +133,8 @@ export interface Moment {
   readonly freshLife: string;
   /** Whether first use creates a channel. */
   readonly mayCreate: boolean;
+  /** Draws 32 random bits that nobody can guess, as a whole number from 0. */
+  readonly draw32: () => number;
 }
 
 /** An answer to a request that waited. */

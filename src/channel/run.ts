@@ -16,7 +16,7 @@ export interface Run {
   readonly gone: Set<number>;
   isControl(place: number): boolean;
   messageBytes(place: number): number;
-  hasMessageId(place: number): boolean;
+  key(place: number): string | undefined;
   message(place: number): Message;
 }
 
@@ -48,8 +48,8 @@ export class StoredRun implements Run {
     return this.#block.messageBytes(place);
   }
 
-  hasMessageId(place: number): boolean {
-    return this.#block.hasMessageId(place);
+  key(place: number): string | undefined {
+    return this.#block.key(place);
   }
 
   message(place: number): Message {
@@ -105,15 +105,16 @@ export class RecordRun implements Run {
     return this.#sizes[place] ?? 0;
   }
 
-  hasMessageId(place: number): boolean {
-    return this.records[place]?.messageId !== undefined;
+  key(place: number): string | undefined {
+    return this.records[place]?.key;
   }
 
   message(place: number): Message {
     const record = this.records[place];
     if (record === undefined) throw new RangeError(`No record at place ${place}`);
-    const { body, presentation, contentType, key, messageId, headers, putAtMs } = record;
-    return { offset: this.firstOffset + place, putAtMs, body, presentation, contentType, key, messageId, headers };
+    const { body, presentation, contentType, key, messageId, headers, redrivenFrom, putAtMs } = record;
+    const offset = this.firstOffset + place;
+    return { offset, putAtMs, body, presentation, contentType, key, messageId, headers, redrivenFrom };
   }
 }
 

@@ -1,11 +1,15 @@
 // The port to storage: what the core reads and the changes it asks for. SQLite and the memory twin implement it (src/storage).
 import type { Lifecycle } from "../protocol/description.ts";
 import type { Settings } from "../protocol/settings.ts";
+import type { DeadLetterChanges, DeadLetterStore } from "./dead-letter-store.ts";
+import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
   /** Random id of this existence of the name, from creation to deletion. */
   readonly life: string;
+  /** Seals the lease ids of this life. Nobody but the object knows it. */
+  readonly leaseSecret: string;
   readonly state: Lifecycle;
   readonly settings: Settings;
   /** The limits in force: those of the settings, or what the channel has grown to. */
@@ -39,13 +43,26 @@ export interface Position {
   readonly passed: Totals;
   /** What was removed at or after the head. */
   readonly removedAhead: Totals;
-  /** Messages removed one by one or by a purge since the life began. */
-  readonly removedMessages: number;
+  /** Messages that ended otherwise than acked since the life began. */
+  readonly fates: FateCounts;
   /** Offset of the newest control record, or 0. */
   readonly lastControlOffset: number;
+  /** Where delivery goes on to look for messages after waking; what it passed before is stored otherwise. 0 for the head. */
+  readonly scanMark: number;
   /** When the last commit that wrote this row happened: an idle channel expires by it. */
   readonly writtenAtMs: number;
 }
+
+/** How a message can end. */
+export type Fate = "acked" | "removed" | "dead-lettered";
+
+/** What was acked is derived: put, less what waits, less these. */
+export interface FateCounts {
+  readonly removed: number;
+  readonly deadLettered: number;
+}
+
+export const NO_FATES: FateCounts = { removed: 0, deadLettered: 0 };
 
 export interface Totals {
   readonly messages: number;
@@ -57,6 +74,10 @@ export const NO_TOTALS: Totals = { messages: 0, bytes: 0, segments: 0 };
 
 export function addTotals(a: Totals, b: Totals): Totals {
   return { messages: a.messages + b.messages, bytes: a.bytes + b.bytes, segments: a.segments + b.segments };
+}
+
+export function isSameTotals(a: Totals, b: Totals): boolean {
+  return a.messages === b.messages && a.bytes === b.bytes && a.segments === b.segments;
 }
 
 export function subtractTotals(a: Totals, b: Totals): Totals {
@@ -83,8 +104,8 @@ export interface NewSegment extends Segment {
   readonly block: Uint8Array<ArrayBuffer>;
 }
 
-/** Everything one commit changes, applied whole or not at all (G8), in the order of the members. */
-export interface Changes {
+/** What one commit changes of the records, applied in the order of the members. */
+export interface BacklogChanges {
   /** Deletes every segment, hole and message id first. */
   readonly isPurge: boolean;
   /** Deletes all segments whose first offset is lower. */
@@ -97,7 +118,13 @@ export interface Changes {
   readonly deleteMessageIds: readonly MessageIdEntry[];
   readonly insertMessageIds: readonly MessageIdEntry[];
   readonly position: Position | undefined;
+}
+
+/** Everything one commit changes, applied whole or not at all (G8). */
+export interface Changes extends BacklogChanges {
   readonly channel: ChannelRecord | undefined;
+  readonly delivery: DeliveryChanges | undefined;
+  readonly deadLetters: DeadLetterChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -119,4 +146,6 @@ export interface ChannelStore {
   findMessageId(messageId: string, fromOffset: number): number | undefined;
   /** Applies all changes in one transaction or throws and applies none. */
   commit(changes: Changes): void;
+  readonly delivery: DeliveryStore;
+  readonly deadLetters: DeadLetterStore;
 }

@@ -1,13 +1,15 @@
 // Puts and gets, and the requests that wait for messages or for room. SPEC sections PT (put), GT (get) and WT (waiting).
 import { LIMITS } from "../protocol/limits.ts";
 import { invalidRequest } from "../protocol/fault.ts";
+import { LeaseSealer } from "../protocol/lease-id.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import { DrainRate } from "./drain-rate.ts";
-import { refuseGet, refusePut } from "./life-cycle.ts";
-import type { Effect, OperationOf, Origin, Outcome } from "./operation.ts";
+import type { Delivery } from "./delivery.ts";
+import { drawHex, refuseGet, refusePut } from "./life-cycle.ts";
+import type { Effect, GrantedLeases, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
 import type { RecordCell } from "./record-cell.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
@@ -17,6 +19,7 @@ const NOTHING_GOT: Outcome = { type: "got", messages: [], controls: [] };
 export interface TrafficOptions {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
+  readonly delivery: Delivery;
   readonly line: WaitLine;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
@@ -25,6 +28,7 @@ export interface TrafficOptions {
 export class Traffic {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
+  readonly #delivery: Delivery;
   readonly #line: WaitLine;
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
@@ -33,6 +37,7 @@ export class Traffic {
   constructor(options: TrafficOptions) {
     this.#cell = options.cell;
     this.#backlog = options.backlog;
+    this.#delivery = options.delivery;
     this.#line = options.line;
     this.#isConnected = options.isConnected;
   }
@@ -70,7 +75,8 @@ export class Traffic {
     return waiting.type === "waiting" ? { type: "room", reservedMs: LIMITS.reservationMs } : waiting;
   }
 
-  get(record: ChannelRecord, operation: OperationOf<"get">, nowMs: number, origin: Origin | undefined): Outcome {
+  get(record: ChannelRecord, operation: OperationOf<"get">, moment: Moment, origin: Origin | undefined): Outcome {
+    const { lease } = operation;
     const refusal = refuseGet(record);
     if (refusal !== undefined) return refused(refusal);
     const max = operation.max ?? Math.max(1, operation.min ?? 1);
@@ -83,11 +89,21 @@ export class Traffic {
     if (min > Math.max(ceiling, this.#backlog.depth)) {
       return refused({ kind: "batch-too-large", size: min, limit: ceiling, unit: "messages" });
     }
-    if (this.#line.firstGet() === undefined && this.#backlog.depth >= min) return this.#take(min, max, nowMs);
+    const { maxInFlight } = record.settings.delivery;
+    if (lease !== undefined && min > maxInFlight) {
+      return refused({ kind: "batch-too-large", size: min, limit: maxInFlight, unit: "messages" });
+    }
+    if (this.#line.firstGet() === undefined) {
+      const taken = this.#take(record, { min, max, lease, connection: origin?.connection }, moment);
+      if (taken !== undefined) return taken;
+    }
     const waitMs = capWait(operation.waitMs);
     if (origin === undefined || waitMs === 0 || min === 0) return NOTHING_GOT;
-    if (record.state === "draining") return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
-    return this.#wait({ ...origin, kind: "get", min, max, bytes: 0, deadlineMs: nowMs + waitMs });
+    if (record.state === "draining" && this.#backlog.depth < min) {
+      return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
+    }
+    const deadlineMs = moment.nowMs + waitMs;
+    return this.#wait({ ...origin, kind: "get", min, max, bytes: 0, deadlineMs, ...(lease !== undefined && { lease }) });
   }
 
   /** Ends a waiting request: it gets what it would have got without waiting. An answer that was sent already stands. */
@@ -97,13 +113,14 @@ export class Traffic {
   }
 
   /** Serves who waits, in order, until the first in each line can not be served. Ends: each step removes or promises to a waiter. */
-  serve(nowMs: number): void {
+  serve(moment: Moment): void {
+    const { nowMs } = moment;
     const record = this.#cell.get();
     if (record === undefined || this.#line.size === 0) return;
     this.#endReservations(nowMs);
     for (;;) {
       const get = this.#line.firstGet();
-      if (get !== undefined && this.#serveGet(record, get, nowMs)) continue;
+      if (get !== undefined && this.#serveGet(record, get, moment)) continue;
       const put = this.#line.firstPut();
       if (put !== undefined && this.#servePut(put, nowMs)) continue;
       return;
@@ -113,6 +130,11 @@ export class Traffic {
   /** Refuses everybody of a kind that waits. */
   refuseWaiting(kind: "get" | "put", refusal: Refusal): void {
     for (const waiter of this.#line.all()) if (waiter.kind === kind) this.#end(waiter, refused(refusal));
+  }
+
+  /** Messages left the channel by acks: producers are told when room is likely. */
+  noteDrained(messages: number, nowMs: number): void {
+    this.#drainRate.record(messages, nowMs);
   }
 
   takeEffects(): readonly Effect[] {
@@ -177,13 +199,31 @@ export class Traffic {
     return { messages: this.#backlog.depth + reserved.messages, bytes: this.#backlog.bytes + reserved.bytes };
   }
 
-  #take(min: number, max: number, nowMs: number): Outcome {
-    const stretch = this.#backlog.plan({ messagesMax: max, bytesMax: LIMITS.replyBytesMax });
-    const count = stretch.messages.length;
-    if (count < min) return refused({ kind: "batch-too-large", size: min, limit: count, unit: "messages" });
-    this.#backlog.take(stretch);
-    this.#drainRate.record(count, nowMs);
-    return { type: "got", messages: stretch.messages, controls: stretch.controls };
+  /** Takes messages, or nothing when fewer than `min` can be had now: then undefined. */
+  #take(
+    record: ChannelRecord,
+    request: { min: number; max: number; lease: LeaseTerms | undefined; connection: number | undefined },
+    moment: Moment,
+  ): Outcome | undefined {
+    const { min, max, lease } = request;
+    const connection = lease?.isDetached === false ? request.connection : undefined;
+    const wanted = lease && { holder: drawHex(moment) + drawHex(moment), leaseMs: lease.leaseMs, connection };
+    const taken = this.#delivery.take({ min, max, nowMs: moment.nowMs, lease: wanted });
+    if (taken.type === "too-few") return undefined;
+    if (taken.type === "too-large") return refused({ kind: "batch-too-large", size: min, limit: taken.count, unit: "messages" });
+    const { messages, controls, leases, redelivered } = taken;
+    if (lease === undefined) {
+      this.#drainRate.record(messages.length, moment.nowMs);
+      return { type: "got", messages, controls };
+    }
+    const sealer = new LeaseSealer(record.leaseSecret);
+    const granted: GrantedLeases = {
+      leaseIds: leases.map((one) => sealer.format(one)),
+      attempts: leases.map((one) => one.attempt),
+      redelivered,
+      leaseUntilMs: moment.nowMs + lease.leaseMs,
+    };
+    return { type: "got", messages, controls, granted };
   }
 
   #wait(waiter: Omit<Waiter, "ticket">): Outcome {
@@ -191,14 +231,16 @@ export class Traffic {
     return placed.ok ? { type: "waiting" } : refused(placed.refusal);
   }
 
-  #serveGet(record: ChannelRecord, waiter: Waiter, nowMs: number): boolean {
+  #serveGet(record: ChannelRecord, waiter: Waiter, moment: Moment): boolean {
     if (!this.#isConnected(waiter.connection)) {
       this.#line.remove(waiter);
       return true;
     }
-    if (waiter.deadlineMs <= nowMs) return this.#end(waiter, NOTHING_GOT);
-    if (this.#backlog.depth >= waiter.min) return this.#end(waiter, this.#take(waiter.min, waiter.max, nowMs));
-    if (record.state === "draining") {
+    if (waiter.deadlineMs <= moment.nowMs) return this.#end(waiter, NOTHING_GOT);
+    const { min, max, lease, connection } = waiter;
+    const taken = this.#take(record, { min, max, lease, connection }, moment);
+    if (taken !== undefined) return this.#end(waiter, taken);
+    if (record.state === "draining" && this.#backlog.depth < min) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
     const ceiling = ceilingOf(record).maxMessages;

@@ -1,6 +1,7 @@
 // Who waits: gets for messages and puts for room, each in a line of its own, first come first served (G7).
 import { LIMITS } from "../protocol/limits.ts";
 import { refuse, accept, type Result } from "../base/result.ts";
+import type { LeaseTerms } from "./operation.ts";
 import type { Refusal } from "../protocol/problems.ts";
 
 /** A request that waits. It lives in its socket's attachment, so it survives hibernation; the body of a put is not here. */
@@ -19,6 +20,8 @@ export interface Waiter {
   readonly deadlineMs: number;
   /** For a put that was told that there is room: until when the room is kept. */
   readonly reservedUntilMs?: number;
+  /** For a get that leases what it takes. */
+  readonly lease?: LeaseTerms;
 }
 
 type WaiterKey = `${number}:${number}`;

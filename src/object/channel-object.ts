@@ -20,6 +20,8 @@ export interface ChannelStub {
   fetch(request: Request): Promise<Response>;
 }
 
+/** The close code of an end that is not the client's choice, as of a tab or a deploy: it may come back. */
+const GOING_AWAY = 1001;
 const ALARM_INTERVAL_MS_MIN = 1000;
 
 export class ChannelObject extends DurableObject<Env> implements ChannelStub {
@@ -82,7 +84,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
       }
       case "close":
         this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
-        this.#forget(socket);
+        this.#forget(socket, true);
         socket.close(action.code, action.reason);
         return;
       case "refuse":
@@ -91,13 +93,13 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     }
   }
 
-  override webSocketClose(socket: WebSocket, code: number): void {
-    this.#forget(socket);
+  override webSocketClose(socket: WebSocket, code: number, _reason: string, wasClean: boolean): void {
+    this.#forget(socket, wasClean && code !== GOING_AWAY);
     closeQuietly(socket, code);
   }
 
   override webSocketError(socket: WebSocket): void {
-    this.#forget(socket);
+    this.#forget(socket, false);
   }
 
   /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
@@ -142,9 +144,9 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     }
   }
 
-  #forget(socket: WebSocket): void {
+  #forget(socket: WebSocket, isClean: boolean): void {
     const connection = this.#connections.remove(socket);
-    if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection } }, 0);
+    if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
   }
 
   /** A promise of room that nobody uses is taken back on time. A timer will do: the object is awake for 10 s after each event. */
@@ -162,8 +164,12 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   }
 
   #takeMoment(): Moment {
-    return { nowMs: Date.now(), freshLife: crypto.randomUUID(), mayCreate: this.env.AUTO_CREATE === "true" };
+    return { nowMs: Date.now(), freshLife: crypto.randomUUID(), mayCreate: this.env.AUTO_CREATE === "true", draw32 };
   }
+}
+
+function draw32(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }
 
 /** Answers a close. The runtime does so by itself for sockets that were accepted otherwise, but not for hibernating ones (measured). */

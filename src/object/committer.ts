@@ -24,7 +24,7 @@ export interface Performed {
 /** An operation, or something that happened to the object itself. */
 export type ObjectRequest =
   | { readonly type: "operate"; readonly operation: Operation; readonly origin: Origin | undefined }
-  | { readonly type: "closed"; readonly connection: number }
+  | { readonly type: "closed"; readonly connection: number; readonly isClean: boolean }
   | { readonly type: "tick" }
   | { readonly type: "settle-outbox"; readonly version: number; readonly isDone: boolean };
 
@@ -177,7 +177,7 @@ export class Committer {
           request.origin,
         );
       case "closed":
-        this.#channel.disconnect(request.connection, moment);
+        this.#channel.disconnect(request.connection, moment, request.isClean);
         return undefined;
       case "tick":
         this.#channel.tick(moment);
@@ -192,19 +192,23 @@ export class Committer {
 
   #write(nowMs: number): void {
     const changes = this.#channel.takeChanges(nowMs);
-    if (changes === undefined) return;
+    // Every other deadline comes from the record, except that of an idle channel, which the alarm itself looks after.
+    const isAlarmDue = changes?.channel !== undefined || this.#isDeliveryDueBeforeAlarm();
     try {
-      // Every deadline comes from the record, except that of an idle channel, which the alarm itself looks after.
-      if (changes.channel === undefined) this.#store.commit(changes);
-      else {
+      if (changes !== undefined && isAlarmDue) {
         this.#options.storage.transaction(() => {
           this.#store.commit(changes);
           this.#setAlarm(0);
         });
-      }
+      } else if (changes !== undefined) this.#store.commit(changes);
+      else if (isAlarmDue) this.#setAlarm(0);
     } catch (error) {
       throw new StorageFailure("The transaction was rolled back", { cause: error });
     }
+  }
+
+  #isDeliveryDueBeforeAlarm(): boolean {
+    return (this.#channel.nextDeliveryAtMs ?? Number.MAX_SAFE_INTEGER) < this.#alarmAtMs;
   }
 
   #setAlarm(earliestMs: number): void {
@@ -256,6 +260,12 @@ export class Committer {
 /** For a reply that leaves the isolate: a body alone, and not the whole segment that it lies in. */
 function withOwnBodies(outcome: Outcome): Outcome {
   if (outcome.type === "message") return { ...outcome, message: withOwnBody(outcome.message) };
+  if (outcome.type === "quarantine") {
+    return { ...outcome, messages: outcome.messages.map((one) => ({ ...one, message: withOwnBody(one.message) })) };
+  }
+  if (outcome.type === "dead-letter-page") {
+    return { ...outcome, letters: outcome.letters.map((letter) => ({ ...letter, message: withOwnBody(letter.message) })) };
+  }
   if (outcome.type === "got" || outcome.type === "page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
   return outcome;
 }
@@ -272,7 +282,17 @@ function refusedAfter(error: unknown): Outcome {
   return { type: "refused", refusal };
 }
 
-const FREEING: ReadonlySet<Operation["type"]> = new Set(["get", "remove", "remove-by-id", "purge", "delete", "cancel"]);
+const FREEING: ReadonlySet<Operation["type"]> = new Set([
+  "get",
+  "settle",
+  "drop-dead-letters",
+  "drop-quarantine",
+  "remove",
+  "remove-by-id",
+  "purge",
+  "delete",
+  "cancel",
+]);
 
 function freesRoom({ request }: Entry): boolean {
   return request.type !== "operate" || FREEING.has(request.operation.type);

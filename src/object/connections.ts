@@ -19,6 +19,8 @@ type PackedWaiter = readonly [
   bytes: number,
   deadlineMs: number,
   reservedUntilMs: number | null,
+  leaseMs: number | null,
+  isDetached: boolean,
 ];
 
 export class Connections {
@@ -112,12 +114,23 @@ export class Connections {
 }
 
 function packWaiter(waiter: Waiter): PackedWaiter {
-  const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs } = waiter;
-  return [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs ?? null];
+  const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, lease } = waiter;
+  const packedLease = [lease?.leaseMs ?? null, lease?.isDetached ?? false] as const;
+  return [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs ?? null, ...packedLease];
 }
 
 function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
-  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs] = packed;
-  const waiter: Waiter = { connection, request, ticket, kind, min, max, bytes, deadlineMs };
-  return reservedUntilMs === null ? waiter : { ...waiter, reservedUntilMs };
+  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, leaseMs, isDetached] = packed;
+  return {
+    connection,
+    request,
+    ticket,
+    kind,
+    min,
+    max,
+    bytes,
+    deadlineMs,
+    ...(reservedUntilMs !== null && { reservedUntilMs }),
+    ...(leaseMs !== null && { lease: { leaseMs, isDetached } }),
+  };
 }

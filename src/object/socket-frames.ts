@@ -1,5 +1,6 @@
 // What a frame from a socket asks for. Reads frames; does nothing.
 import type { Operation } from "../channel/operation.ts";
+import { listSettleEntries } from "../channel/settle-entries.ts";
 import { Utf8Arena } from "../protocol/bytes.ts";
 import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
 import { invalidRequest } from "../protocol/fault.ts";
@@ -72,6 +73,18 @@ function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<O
         ...(waitMs !== undefined && { waitMs }),
       });
     }
+    case "pull": {
+      const { max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, detached } = frame;
+      return accept({
+        type: "get",
+        ...(max !== undefined && { max }),
+        ...(min !== undefined && { min }),
+        ...(waitMs !== undefined && { waitMs }),
+        lease: { leaseMs, isDetached: detached === true },
+      });
+    }
+    case "settle":
+      return accept({ type: "settle", entries: listSettleEntries(frame) });
     case "cancel":
       return accept({ type: "cancel", request: frame.id });
     case "stats":

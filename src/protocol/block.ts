@@ -4,7 +4,7 @@
 //     0 magic 0xEC · 1 version 1 · 2 reserved (2) · 4 count (4) · 8 index bytes (4) · 12 reserved (4) · 16 first offset (8) · 24 base time ms (8)
 //   index, one entry a record:
 //     flags (2) · varint putAtMs - base · varint body bytes · then, where a flag says so, each as varint length and UTF-8:
-//     content type · key · message id · headers (varint how many, then name and value of each)
+//     content type · key · message id · headers (varint how many, then name and value of each) · redriven from (a varint alone)
 //   bodies, one after the other
 //
 // The index is all that has to be read to know what is in a block. Bodies come last, so that a slice of them is a slice of the block.
@@ -31,6 +31,7 @@ const CONTENT_TYPE = 1 << 3;
 const KEY = 1 << 4;
 const MESSAGE_ID = 1 << 5;
 const HEADERS = 1 << 6;
+const REDRIVEN = 1 << 7;
 
 /** Writes numbers and text into memory that grows; one for the module, since blocks are built synchronously. */
 class IndexWriter {
@@ -97,6 +98,7 @@ function flagsOf(record: BlockRecord): number {
   if (record.key !== undefined) flags |= KEY;
   if (record.messageId !== undefined) flags |= MESSAGE_ID;
   if (record.headers !== undefined) flags |= HEADERS;
+  if (record.redrivenFrom !== undefined) flags |= REDRIVEN;
   return flags;
 }
 
@@ -114,6 +116,7 @@ export function encodeBlock(records: readonly BlockRecord[], firstOffset: number
     if (record.key !== undefined) indexWriter.writeText(record.key);
     if (record.messageId !== undefined) indexWriter.writeText(record.messageId);
     if (record.headers !== undefined) indexWriter.writeHeaders(record.headers);
+    if (record.redrivenFrom !== undefined) indexWriter.writeVarint(record.redrivenFrom);
     bodyBytes += record.body.byteLength;
   }
   const index = indexWriter.written;
@@ -185,6 +188,7 @@ export class Block {
       }
       const headerTexts = flags & HEADERS ? this.#readVarint() * 2 : 0;
       for (let text = 0; text < headerTexts; text++) this.#skipText(place);
+      if (flags & REDRIVEN) this.#readVarint();
     }
     this.#bodyStarts[this.count] = bodyStart;
     assert(this.#cursor === bodiesStart && bodyStart === this.bytes.byteLength, "the index of a block accounts for its bytes");
@@ -202,8 +206,15 @@ export class Block {
     return bodyBytes + (this.#textBytes[place] ?? 0);
   }
 
-  hasMessageId(place: number): boolean {
-    return ((this.#flags[place] ?? 0) & MESSAGE_ID) !== 0;
+  /** The key of the record, without decoding the rest of it. */
+  key(place: number): string | undefined {
+    const flags = this.#flags[place] ?? 0;
+    if ((flags & KEY) === 0) return undefined;
+    this.#cursor = this.#entryStarts[place] ?? 0;
+    this.#readVarint();
+    this.#readVarint();
+    if (flags & CONTENT_TYPE) this.#readText();
+    return this.#readText();
   }
 
   message(place: number): Message {
@@ -221,6 +232,7 @@ export class Block {
       key: flags & KEY ? this.#readText() : undefined,
       messageId: flags & MESSAGE_ID ? this.#readText() : undefined,
       headers: flags & HEADERS ? this.#readHeaders() : undefined,
+      redrivenFrom: flags & REDRIVEN ? this.#readVarint() : undefined,
       body: this.bytes.subarray(this.#bodyStarts[place], this.#bodyStarts[place + 1]),
     };
   }

@@ -43,8 +43,24 @@ export interface ChannelDescription extends PressureState {
   readonly nextOffset: number;
   readonly waiting: { readonly gets: number; readonly puts: number };
   readonly connections: number;
-  /** Conservation (G4): `put = depth + acked + removed`. */
-  readonly counts: { readonly put: number; readonly acked: number; readonly removed: number };
+  /** What the depth consists of. */
+  readonly delivery: {
+    /** Not handed out: may be had now, or waits for an earlier message of its key. */
+    readonly ready: number;
+    readonly leased: number;
+    readonly retrying: number;
+    readonly quarantined: number;
+    /** So many messages wait for others or came back that delivery looks no further for new ones. */
+    readonly isLookAheadExhausted: boolean;
+  };
+  readonly deadLetters: { readonly messages: number; readonly bytes: number };
+  /** Conservation (G4): `put = depth + acked + removed + deadLettered`. */
+  readonly counts: {
+    readonly put: number;
+    readonly acked: number;
+    readonly removed: number;
+    readonly deadLettered: number;
+  };
   /** Rows written and read since the object woke. */
   readonly rows: { readonly written: number; readonly read: number; readonly sinceMs: number };
 }
@@ -55,6 +71,12 @@ const settingsDescriptionSchema = v.object({
   maxMessageBytes: count,
   growth: v.nullable(v.object({ factor: v.number(), maxMessages: count, maxBytes: count })),
   expireAfterIdleMs: v.nullable(count),
+  delivery: v.object({
+    maxAttempts: v.pipe(v.number(), v.integer()),
+    retryDelaysMs: v.nullable(v.pipe(v.array(count), v.readonly())),
+    onExhausted: v.picklist(["dead-letter", "quarantine"]),
+    maxInFlight: count,
+  }),
 });
 
 export const channelDescriptionSchema = v.object({
@@ -73,7 +95,9 @@ export const channelDescriptionSchema = v.object({
   nextOffset: count,
   waiting: v.object({ gets: count, puts: count }),
   connections: count,
-  counts: v.object({ put: count, acked: count, removed: count }),
+  delivery: v.object({ ready: count, leased: count, retrying: count, quarantined: count, isLookAheadExhausted: v.boolean() }),
+  deadLetters: v.object({ messages: count, bytes: count }),
+  counts: v.object({ put: count, acked: count, removed: count, deadLettered: count }),
   rows: v.object({ written: count, read: count, sinceMs: count }),
 });
 

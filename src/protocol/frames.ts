@@ -72,6 +72,47 @@ export const takeEntries = {
   waitMs: v.optional(waitMsSchema),
 };
 
+export const leaseMsSchema = wholeNumber(LIMITS.leaseMsMin, LIMITS.leaseMsMax);
+
+/** `detached`: the leases outlive the connection; without it they end when it closes. */
+const pullSchema = v.strictObject({
+  type: v.literal("pull"),
+  id: idSchema,
+  ...takeEntries,
+  leaseMs: v.optional(leaseMsSchema),
+  detached: v.optional(v.literal(true)),
+});
+
+const leaseIdSchema = v.pipe(v.string("Expected a lease id"), v.maxLength(64, "Not a lease id"));
+const reasonSchema = v.pipe(
+  v.string(),
+  v.maxBytes(LIMITS.reasonBytesMax, `A reason has at most ${LIMITS.reasonBytesMax} bytes`),
+  v.check((text) => text.isWellFormed(), "Expected well-formed Unicode, without lone surrogates"),
+);
+
+function settleList<Entries extends v.ObjectEntries>(entries: Entries) {
+  const tooMany = `Expected at most ${LIMITS.settleEntriesMax} leases`;
+  const item = v.strictObject({ leaseId: leaseIdSchema, ...entries });
+  return v.optional(
+    v.pipe(
+      v.unknown(),
+      v.check((input) => !Array.isArray(input) || input.length <= LIMITS.settleEntriesMax, tooMany),
+      v.array(item, "Expected a list of leases"),
+    ),
+  );
+}
+
+/** What is settled, by verb; each lease once in a call. */
+export const settleEntries = {
+  acks: settleList({}),
+  retries: settleList({ delayMs: v.optional(wholeNumber(0, LIMITS.retryDelayMsMax)), reason: v.optional(reasonSchema) }),
+  extends: settleList({ leaseMs: leaseMsSchema }),
+  rejects: settleList({ reason: v.optional(reasonSchema) }),
+  releases: settleList({}),
+};
+
+const settleSchema = v.strictObject({ type: v.literal("settle"), id: idSchema, ...settleEntries });
+
 const getSchema = v.strictObject({ type: v.literal("get"), id: idSchema, ...takeEntries });
 const cancelSchema = v.strictObject({ type: v.literal("cancel"), id: idSchema });
 const statsSchema = v.strictObject({ type: v.literal("stats"), id: idSchema });
@@ -82,6 +123,8 @@ export const CLIENT_FRAME_SCHEMAS = {
   "put-batch": putBatchSchema,
   reserve: reserveSchema,
   get: getSchema,
+  pull: pullSchema,
+  settle: settleSchema,
   cancel: cancelSchema,
   stats: statsSchema,
 } as const;
@@ -113,6 +156,18 @@ export type ServerFrame =
       readonly id: number;
       readonly messages: readonly unknown[];
       readonly controls?: readonly unknown[];
+      readonly leaseUntilMs?: number;
+      readonly state: PressureState;
+    }
+  | {
+      readonly type: "settled";
+      readonly id: number;
+      readonly acked: number;
+      readonly retried: number;
+      readonly extended: number;
+      readonly rejected: number;
+      readonly released: number;
+      readonly refused: readonly { readonly pointer: string; readonly problem: Problem }[];
       readonly state: PressureState;
     }
   | { readonly type: "wait"; readonly id: number }

@@ -28,6 +28,7 @@ export const LIMITS = {
   frameBytesMax: 24 * MIB,
   requestBodyBytesMax: 24 * MIB,
   controlBodyBytesMax: 64 * KIB,
+  settleBodyBytesMax: 16 * MIB,
 
   // A channel's settings
   channelMessagesDefault: 1_000_000,
@@ -48,6 +49,31 @@ export const LIMITS = {
   waitersMax: 16_384,
   reservationMs: 5 * SECOND_MS,
   connectionsMax: 10_000,
+
+  // Leases and delivery
+  leaseMsMin: SECOND_MS,
+  leaseMsMax: 12 * 60 * 60 * SECOND_MS,
+  leaseMsDefault: 30 * SECOND_MS,
+  /** Messages that are handed out and not settled, at most. */
+  inFlightMax: 10_000,
+  /** Messages that delivery has passed and that came back or wait behind earlier ones of their keys: with so many it looks no further. */
+  lookAheadMax: 100_000,
+  retryDelayMsMax: 30 * DAY_MS,
+  retryDelaysMax: 32,
+  /** How long the leases of a connection that was cut off are kept for it. */
+  resumeGraceMs: 5 * SECOND_MS,
+  retryDelayMsDefaultMin: SECOND_MS,
+  retryDelayMsDefaultMax: 5 * 60 * SECOND_MS,
+  maxAttemptsDefault: 10,
+  maxAttemptsMax: 1000,
+  settleEntriesMax: 10_000,
+  reasonBytesMax: 1024,
+  deadLettersMax: 100_000,
+  deadLetterBytesMax: 1024 * MIB,
+  leasesPerRowMax: 1000,
+  deferredOffsetsPerRow: 1024,
+  /** Records between the stored scan mark and the scan that waking may have to look at again. */
+  scanMarkLagMax: 4096,
 
   // Life cycle
   graceMsDefault: 5 * SECOND_MS,

@@ -22,6 +22,8 @@ export interface PutMessage {
   readonly key?: string | undefined;
   readonly messageId?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** The offset that a dead letter had before it was put again. */
+  readonly redrivenFrom?: number | undefined;
 }
 
 /** What a reader gets. */
@@ -179,12 +181,14 @@ function hasControlCharacters(text: string): boolean {
   return /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text);
 }
 
-/** Builds the JSON text of a message. A body that is JSON already is spliced in, not parsed again. */
-export function formatMessage(message: Message): string {
+/** Builds the JSON text of a message, with the text of `more` members. A body that is JSON already is spliced in, not parsed again. */
+export function formatMessage(message: Message, more?: string): string {
   let text = `{"offset":${message.offset},"putAtMs":${message.putAtMs},"contentType":${JSON.stringify(message.contentType)}`;
   if (message.key !== undefined) text += `,"key":${JSON.stringify(message.key)}`;
   if (message.messageId !== undefined) text += `,"messageId":${JSON.stringify(message.messageId)}`;
   if (message.headers !== undefined) text += `,"headers":${JSON.stringify(message.headers)}`;
+  if (message.redrivenFrom !== undefined) text += `,"redrivenFrom":${message.redrivenFrom}`;
+  if (more !== undefined) text += `,${more}`;
   return `${text},${formatBody(message)}}`;
 }
 

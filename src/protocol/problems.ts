@@ -25,6 +25,9 @@ export type Refusal =
   | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
   | { readonly kind: "unknown-route"; readonly path: string }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
+  | { readonly kind: "invalid-lease"; readonly pointer: string }
+  | { readonly kind: "lease-lost"; readonly offset: number; readonly cause: LeaseLossCause }
+  | { readonly kind: "out-of-order"; readonly offset: number; readonly openOffset: number }
   | { readonly kind: "settings-conflict"; readonly conflicts: readonly string[]; readonly current: object }
   | { readonly kind: "channel-draining"; readonly drainUntilMs: number | null }
   | { readonly kind: "channel-closed" }
@@ -48,6 +51,9 @@ export type Refusal =
   | { readonly kind: "unavailable"; readonly outcome: "unknown" | "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "internal"; readonly outcome: "unknown" | "not-applied" };
 
+/** Why a reader holds a lease no more. `settled`: the message ended, perhaps by this reader's earlier call. */
+export type LeaseLossCause = "settled" | "expired" | "retried" | "released" | "predecessor" | "disconnected" | "superseded";
+
 export type RefusalKind = Refusal["kind"];
 
 interface ProblemType {
@@ -69,6 +75,9 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "unknown-message": { status: 404, title: "No such message", retry: "never" },
   "unknown-route": { status: 404, title: "No such route", retry: "never" },
   "method-not-allowed": { status: 405, title: "The method is not allowed here", retry: "never" },
+  "invalid-lease": { status: 400, title: "Not a lease of this channel", retry: "never" },
+  "lease-lost": { status: 409, title: "The lease is over", retry: "never" },
+  "out-of-order": { status: 409, title: "An earlier message of the key is not settled", retry: "refetch" },
   "settings-conflict": { status: 409, title: "The channel exists with other settings", retry: "refetch" },
   "channel-draining": { status: 410, title: "The channel is draining", retry: "never" },
   "channel-closed": { status: 410, title: "The channel is closed", retry: "never" },
@@ -139,6 +148,9 @@ type ChannelRefusal = Extract<
     kind:
       | "unknown-channel"
       | "unknown-message"
+      | "invalid-lease"
+      | "lease-lost"
+      | "out-of-order"
       | "settings-conflict"
       | "channel-draining"
       | "channel-closed"
@@ -163,6 +175,12 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
       return refusal.messageId === undefined
         ? `No message is kept at offset ${refusal.offset ?? "?"}`
         : `No message with the id "${refusal.messageId}" is kept`;
+    case "invalid-lease":
+      return `${refusal.pointer}: the lease id was not made by this channel, or it was changed`;
+    case "lease-lost":
+      return `The message at offset ${refusal.offset} is not held by this lease any more: ${refusal.cause}`;
+    case "out-of-order":
+      return `Settle the message at offset ${refusal.openOffset}, which has the same key, before or together with ${refusal.offset}`;
     case "settings-conflict":
       return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
     case "channel-draining":

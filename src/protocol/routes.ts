@@ -1,22 +1,14 @@
 // The HTTP routes: what each takes and answers. The worker checks requests with these schemas and OpenAPI is built from the same.
 import * as v from "valibot";
+import { DELIVERY_REPLY_SCHEMAS, DELIVERY_ROUTES } from "./delivery-routes.ts";
 import { count, channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "./description.ts";
-import { messagesSchema, takeEntries } from "./frames.ts";
+import { messagesSchema } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { channelNameSchema, OFFSET_MAX } from "./names.ts";
 import { messageIdSchema } from "./message.ts";
 import type { RefusalKind } from "./problems.ts";
-import { channelPatchSchema, givenSettingsSchema, wholeNumber } from "./settings.ts";
-
-/** A whole number in an address. */
-function numberText(min: number, max: number): v.GenericSchema<string, number> {
-  return v.pipe(
-    v.string(),
-    v.regex(/^\d{1,15}$/, `Expected a whole number of at least ${min}`),
-    v.transform(Number),
-    wholeNumber(min, max),
-  );
-}
+import { CHANNEL, GONE, numberText, takenEntries, type Route } from "./route.ts";
+import { channelPatchSchema, givenSettingsSchema } from "./settings.ts";
 
 const waitMsText = numberText(0, Number.MAX_SAFE_INTEGER);
 
@@ -43,69 +35,18 @@ export const browseQuerySchema = v.strictObject({
 export const noQuerySchema = v.strictObject({});
 
 export const batchBodySchema = v.strictObject({ messages: messagesSchema });
-/** `ack: "auto"` removes at once: at-most-once delivery. It has to be said, so that a later default can be safer. */
-export const pullBodySchema = v.strictObject({ ack: v.literal("auto", 'Expected "auto"'), ...takeEntries });
-
-const messageSchema = v.object({
-  offset: count,
-  putAtMs: count,
-  contentType: v.string(),
-  key: v.optional(v.string()),
-  messageId: v.optional(v.string()),
-  headers: v.optional(v.record(v.string(), v.string())),
-  json: v.optional(v.unknown()),
-  text: v.optional(v.string()),
-  base64: v.optional(v.string()),
-});
-const controlSchema = v.object({
-  offset: count,
-  putAtMs: count,
-  control: v.variant("type", [
-    v.object({ type: v.literal("resize"), maxMessages: count, maxBytes: count }),
-    v.object({ type: v.literal("close") }),
-  ]),
-});
-const takenEntries = { messages: v.array(messageSchema), controls: v.optional(v.array(controlSchema)) };
-
 export const REPLY_SCHEMAS = {
   health: v.object({ status: v.literal("ok") }),
   list: v.object({ channels: v.array(channelEntrySchema), next: v.nullable(v.string()) }),
   description: channelDescriptionSchema,
   deleted: v.object({ state: v.literal("deleted"), droppedMessages: count }),
   put: v.object({ offset: count, count: count, state: pressureStateSchema }),
-  pulled: v.object({ ...takenEntries, state: pressureStateSchema }),
   page: v.object({ ...takenEntries, next: v.nullable(count) }),
   removed: v.object({ offset: count }),
   purged: v.object({ removedMessages: count }),
+  ...DELIVERY_REPLY_SCHEMAS,
 } as const;
 
-export interface Reply {
-  readonly description: string;
-  /** Absent for bytes and for the upgrade. */
-  readonly schema?: v.GenericSchema;
-}
-
-export interface Route {
-  readonly method: "get" | "put" | "post" | "patch" | "delete";
-  /** OpenAPI form: parameters in braces. */
-  readonly path: string;
-  readonly operationId: string;
-  readonly summary: string;
-  readonly query?: v.GenericSchema;
-  /** A JSON body; `isBodyOptional` where an absent one means an empty object. */
-  readonly body?: v.GenericSchema;
-  readonly isBodyOptional?: boolean;
-  /** The body is the message itself. */
-  readonly isMessageBody?: boolean;
-  readonly isPublic?: boolean;
-  readonly hasStateHeaders?: boolean;
-  readonly replies: Readonly<Record<string, Reply>>;
-  /** Refusals besides those that every route can give. */
-  readonly refusals: readonly RefusalKind[];
-}
-
-const CHANNEL = "/v1/channels/{channel}";
-const GONE: readonly RefusalKind[] = ["unknown-channel", "channel-deleted"];
 const PUT_REFUSALS: readonly RefusalKind[] = [
   ...GONE,
   "channel-draining",
@@ -220,17 +161,7 @@ export const ROUTES: readonly Route[] = [
     replies: { 201: { description: "All are stored, at consecutive offsets", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,
   },
-  {
-    method: "post",
-    path: `${CHANNEL}/messages/pull`,
-    operationId: "pullMessages",
-    summary: "Take `min` to `max` messages, or none",
-    query: noQuerySchema,
-    body: pullBodySchema,
-    hasStateHeaders: true,
-    replies: { 200: { description: "The messages; none if fewer than `min` came in time", schema: REPLY_SCHEMAS.pulled } },
-    refusals: [...GONE, "channel-draining", "channel-closed", "batch-too-large", "too-many-waiters"],
-  },
+  ...DELIVERY_ROUTES,
   {
     method: "get",
     path: `${CHANNEL}/messages`,

@@ -26,6 +26,25 @@ const growthSchema = v.strictObject({
   maxBytes: maxBytesSchema,
 });
 
+const deliverySchema = v.strictObject({
+  /** How often a message is handed out at most; 0 and 1 for once, -1 without limit. */
+  maxAttempts: v.optional(wholeNumber(-1, LIMITS.maxAttemptsMax)),
+  /** Pauses before the second attempt, the third … the last for all further ones; `null` for 1 s to 5 min, growing, with jitter. */
+  retryDelaysMs: v.optional(
+    v.nullable(
+      v.pipe(
+        v.array(wholeNumber(0, LIMITS.retryDelayMsMax), "Expected a list of delays in ms"),
+        v.minLength(1, "Expected at least one delay"),
+        v.maxLength(LIMITS.retryDelaysMax, `Expected at most ${LIMITS.retryDelaysMax} delays`),
+      ),
+    ),
+  ),
+  /** What becomes of a message after its last attempt: it leaves for the dead letters, or stays and stops its key. */
+  onExhausted: v.optional(v.picklist(["dead-letter", "quarantine"], "Expected dead-letter or quarantine")),
+  /** Messages that may be leased at the same time. */
+  maxInFlight: v.optional(wholeNumber(1, LIMITS.inFlightMax)),
+});
+
 const settingsEntries = {
   maxMessages: v.optional(maxMessagesSchema),
   maxBytes: v.optional(maxBytesSchema),
@@ -34,6 +53,8 @@ const settingsEntries = {
   growth: v.optional(v.nullable(growthSchema)),
   /** Deletes the channel when it was empty and unchanged for so long; `null` for never. */
   expireAfterIdleMs: v.optional(v.nullable(wholeNumber(LIMITS.expireAfterIdleMsMin, LIMITS.expireAfterIdleMsMax))),
+  /** How messages are handed out by leases. */
+  delivery: v.optional(deliverySchema),
 };
 
 /** The body of `PUT /v1/channels/{channel}`: every member is optional. */
@@ -54,12 +75,20 @@ interface Growth {
   readonly maxBytes: number;
 }
 
+export interface DeliverySettings {
+  readonly maxAttempts: number;
+  readonly retryDelaysMs: readonly number[] | null;
+  readonly onExhausted: "dead-letter" | "quarantine";
+  readonly maxInFlight: number;
+}
+
 export interface Settings {
   readonly maxMessages: number;
   readonly maxBytes: number;
   readonly maxMessageBytes: number;
   readonly growth: Growth | null;
   readonly expireAfterIdleMs: number | null;
+  readonly delivery: DeliverySettings;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -68,6 +97,12 @@ export const DEFAULT_SETTINGS: Settings = {
   maxMessageBytes: LIMITS.channelMessageBytesDefault,
   growth: null,
   expireAfterIdleMs: null,
+  delivery: {
+    maxAttempts: LIMITS.maxAttemptsDefault,
+    retryDelaysMs: null,
+    onExhausted: "dead-letter",
+    maxInFlight: LIMITS.inFlightMax,
+  },
 };
 
 /** Lays what is given over `base` and checks what only the whole can show. */
@@ -78,6 +113,7 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     maxMessageBytes: given.maxMessageBytes ?? base.maxMessageBytes,
     growth: given.growth === undefined ? base.growth : given.growth,
     expireAfterIdleMs: given.expireAfterIdleMs === undefined ? base.expireAfterIdleMs : given.expireAfterIdleMs,
+    delivery: resolveDelivery(given.delivery, base.delivery),
   };
   const { growth, maxMessages, maxBytes } = settings;
   if (growth !== null && growth.maxMessages < maxMessages) {
@@ -89,14 +125,30 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
   return accept(settings);
 }
 
-/** Names the given members whose values differ from `current`. */
-export function findConflicts(given: GivenSettings, current: Settings): string[] {
-  return Object.entries(given)
-    .filter(([name, value]) => value !== undefined && !isSameValue(value, current[name as keyof Settings]))
-    .map(([name]) => name);
+function resolveDelivery(given: GivenSettings["delivery"], base: DeliverySettings): DeliverySettings {
+  return {
+    maxAttempts: given?.maxAttempts ?? base.maxAttempts,
+    retryDelaysMs: given?.retryDelaysMs === undefined ? base.retryDelaysMs : given.retryDelaysMs,
+    onExhausted: given?.onExhausted ?? base.onExhausted,
+    maxInFlight: given?.maxInFlight ?? base.maxInFlight,
+  };
 }
 
-function isSameValue(a: number | Growth | null, b: number | Growth | null): boolean {
+/** Names the given members whose values differ from `current`. */
+export function findConflicts(given: GivenSettings, current: Settings): string[] {
+  const { delivery, ...rest } = given;
+  return [...findDifferent(rest, current, ""), ...findDifferent(delivery ?? {}, current.delivery, "delivery.")];
+}
+
+function findDifferent(given: object, current: object, prefix: string): string[] {
+  return Object.entries(given)
+    .filter(([name, value]) => value !== undefined && !isSameValue(value, current[name as keyof typeof current]))
+    .map(([name]) => prefix + name);
+}
+
+function isSameValue(a: unknown, b: unknown): boolean {
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
-  return a.factor === b.factor && a.maxMessages === b.maxMessages && a.maxBytes === b.maxBytes;
+  const names = Object.keys(a);
+  const inBoth = names.every((name) => isSameValue(a[name as keyof typeof a], b[name as keyof typeof b]));
+  return inBoth && names.length === Object.keys(b).length;
 }

@@ -9,8 +9,12 @@ import type {
   Segment,
   StoredSegment,
 } from "../channel/store.ts";
+import { MemoryDeadLetters } from "./memory-dead-letters.ts";
+import { MemoryDelivery } from "./memory-delivery.ts";
 
 export class MemoryStore implements ChannelStore {
+  readonly delivery = new MemoryDelivery();
+  readonly deadLetters = new MemoryDeadLetters();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -60,6 +64,8 @@ export class MemoryStore implements ChannelStore {
     this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
     this.#position = changes.position ?? this.#position;
     this.#channel = changes.channel ?? this.#channel;
+    if (changes.delivery !== undefined) this.delivery.commit(changes.delivery);
+    if (changes.deadLetters !== undefined) this.deadLetters.commit(changes.deadLetters);
   }
 
   #withGone(segment: NewSegment | undefined): StoredSegment | undefined {

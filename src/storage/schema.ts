@@ -57,6 +57,39 @@ const MIGRATIONS: readonly (readonly string[])[] = [
        PRIMARY KEY (message_id, record_offset)
      ) STRICT, WITHOUT ROWID`,
   ],
+  [
+    "ALTER TABLE position ADD COLUMN dead_lettered_messages INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE position ADD COLUMN scan_mark INTEGER NOT NULL DEFAULT 0",
+    // The leases of one pull: JSON lists in the order of delivery-table.ts. A row whose leases ended before the head is used again.
+    `CREATE TABLE lease (
+       slot INTEGER PRIMARY KEY,
+       leases_json TEXT NOT NULL
+     ) STRICT`,
+    // Deferred messages of one range of offsets.
+    `CREATE TABLE deferred (
+       bucket INTEGER PRIMARY KEY,
+       messages_json TEXT NOT NULL
+     ) STRICT`,
+    // A dead letter: a block of one record, the body last.
+    `CREATE TABLE dead_letter (
+       record_offset INTEGER PRIMARY KEY,
+       attempts INTEGER NOT NULL,
+       reason TEXT NOT NULL,
+       died_at_ms INTEGER NOT NULL,
+       part_count INTEGER NOT NULL,
+       body BLOB NOT NULL
+     ) STRICT`,
+    // The rest of a block that is too large for one row: part_id = record_offset * 16 + part, from 1.
+    `CREATE TABLE dead_letter_part (
+       part_id INTEGER PRIMARY KEY,
+       body BLOB NOT NULL
+     ) STRICT`,
+    `CREATE TABLE dead_letter_totals (
+       id INTEGER PRIMARY KEY CHECK (id = 1),
+       messages INTEGER NOT NULL,
+       bytes INTEGER NOT NULL
+     ) STRICT`,
+  ],
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

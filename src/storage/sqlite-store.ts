@@ -1,10 +1,12 @@
 // The channel's storage in the SQLite database of its Durable Object. All SQL of the channel is here and in schema.ts.
 import { assert } from "../base/assert.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
+import { DeadLetterTables } from "./dead-letter-table.ts";
+import { DeliveryTables } from "./delivery-table.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
-import type { Statement } from "./statement.ts";
+import { joinParts, PART_BYTES_MAX, partRange, PARTS_MAX, splitParts } from "./row-parts.ts";
+import type { Select, Statement } from "./statement.ts";
 
 type SegmentRow = {
   first_offset: number;
@@ -32,13 +34,11 @@ type PositionRow = {
   ahead_bytes: number;
   ahead_segments: number;
   removed_messages: number;
+  dead_lettered_messages: number;
   last_control_offset: number;
+  scan_mark: number;
   written_at_ms: number;
 };
-
-/** The rest of the row is small: 100 kB of headroom below the platform's limit. */
-const PART_BYTES_MAX = LIMITS.rowBytesMax - 100_000;
-const PARTS_MAX = 16;
 
 const SEGMENT_COLUMNS =
   "segment.first_offset, record_count, message_count, message_bytes, before_messages, before_bytes, before_segments, put_at_ms";
@@ -48,14 +48,16 @@ const SELECT_SEGMENT_UP_TO = `${SEGMENT_WITH_BODY} WHERE segment.first_offset <=
 const SELECT_LAST_SEGMENT = `SELECT ${SEGMENT_COLUMNS} FROM segment ORDER BY segment.first_offset DESC LIMIT 1`;
 const SELECT_PARTS = "SELECT body FROM segment_part WHERE part_id > ? AND part_id < ? ORDER BY part_id";
 const SELECT_POSITION = `SELECT next_offset, head_offset, put_messages, put_bytes, put_segments, passed_messages, passed_bytes, passed_segments,
-  ahead_messages, ahead_bytes, ahead_segments, removed_messages, last_control_offset, written_at_ms FROM position`;
+  ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages, last_control_offset, scan_mark, written_at_ms FROM position`;
 const UPSERT_POSITION = `INSERT OR REPLACE INTO position (id, next_offset, head_offset, put_messages, put_bytes, put_segments,
-  passed_messages, passed_bytes, passed_segments, ahead_messages, ahead_bytes, ahead_segments, removed_messages, last_control_offset,
-  written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+  passed_messages, passed_bytes, passed_segments, ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages,
+  last_control_offset, scan_mark, written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message_count, message_bytes, before_messages, before_bytes,
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export class SqliteStore implements ChannelStore {
+  readonly delivery: DeliveryTables;
+  readonly deadLetters: DeadLetterTables;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -67,6 +69,9 @@ export class SqliteStore implements ChannelStore {
     this.#schemaVersion = readSchemaVersion(storage);
     // An object that was only asked about keeps no tables: they are made by the first commit.
     if (this.#schemaVersion > 0) this.#migrate();
+    const select: Select = (statement, ...bindings) => this.#select(statement, ...bindings);
+    this.delivery = new DeliveryTables(select);
+    this.deadLetters = new DeadLetterTables(select);
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
@@ -104,6 +109,8 @@ export class SqliteStore implements ChannelStore {
   commit(changes: Changes): void {
     if (this.#schemaVersion === 0) this.#migrate();
     const statements = [...this.#deletionsOf(changes), ...this.#writesOf(changes)];
+    if (changes.delivery !== undefined) statements.push(...this.delivery.statementsOf(changes.delivery));
+    if (changes.deadLetters !== undefined) statements.push(...this.deadLetters.statementsOf(changes.deadLetters));
     const [first] = statements;
     // A statement alone is atomic as it is, and a transaction around it would cost a fifth of a small commit (measured).
     if (statements.length === 1 && first !== undefined) this.#storage.exec(first.text, ...first.bindings);
@@ -178,34 +185,24 @@ export class SqliteStore implements ChannelStore {
 
   #parseStored(row: StoredSegmentRow | undefined): StoredSegment | undefined {
     if (row === undefined) return undefined;
-    const block = row.part_count === 1 ? new Uint8Array(row.body) : this.#joinParts(row);
+    const rest =
+      row.part_count === 1 ? [] : this.#storage.exec<{ body: ArrayBuffer }>(SELECT_PARTS, ...partRange(row.first_offset));
+    const block = joinParts([row.body, ...rest.map((part) => part.body)]);
     return { ...parseSegment(row), block, gone: row.places === null ? undefined : new Uint8Array(row.places) };
-  }
-
-  #joinParts(row: StoredSegmentRow): Uint8Array {
-    const rest = this.#storage.exec<{ body: ArrayBuffer }>(SELECT_PARTS, ...partRange(row.first_offset));
-    const bodies = [row.body, ...rest.map((part) => part.body)];
-    const block = new Uint8Array(bodies.reduce((bytes, body) => bytes + body.byteLength, 0));
-    let end = 0;
-    for (const body of bodies) {
-      block.set(new Uint8Array(body), end);
-      end += body.byteLength;
-    }
-    return block;
   }
 }
 
 function* insertSegment(segment: NewSegment): Iterable<Statement> {
   const { firstOffset, count, messages, bytes, before, putAtMs, block } = segment;
-  const partCount = Math.ceil(block.byteLength / PART_BYTES_MAX);
-  assert(partCount <= PARTS_MAX, "a segment fits its parts");
-  assert(block.byteLength === block.buffer.byteLength, "a block is the whole of its memory");
-  const body = partCount === 1 ? block.buffer : block.buffer.slice(0, PART_BYTES_MAX);
+  const [first, ...rest] = splitParts(block);
+  assert(first !== undefined, "a block has bytes");
   const totals = [before.messages, before.bytes, before.segments] as const;
-  yield { text: INSERT_SEGMENT, bindings: [firstOffset, count, messages, bytes, ...totals, putAtMs, partCount, body] };
-  for (let part = 1; part < partCount; part++) {
-    const slice = block.buffer.slice(part * PART_BYTES_MAX, (part + 1) * PART_BYTES_MAX);
-    yield { text: "INSERT INTO segment_part (part_id, body) VALUES (?, ?)", bindings: [firstOffset * PARTS_MAX + part, slice] };
+  yield { text: INSERT_SEGMENT, bindings: [firstOffset, count, messages, bytes, ...totals, putAtMs, rest.length + 1, first] };
+  for (const [index, body] of rest.entries()) {
+    yield {
+      text: "INSERT INTO segment_part (part_id, body) VALUES (?, ?)",
+      bindings: [firstOffset * PARTS_MAX + index + 1, body],
+    };
   }
 }
 
@@ -223,15 +220,12 @@ function bindPosition(position: Position): SqlValue[] {
     removedAhead.messages,
     removedAhead.bytes,
     removedAhead.segments,
-    position.removedMessages,
+    position.fates.removed,
+    position.fates.deadLettered,
     position.lastControlOffset,
+    position.scanMark,
     position.writtenAtMs,
   ];
-}
-
-/** Part ids of a segment lie between these two, exclusive. */
-function partRange(firstOffset: number): [number, number] {
-  return [firstOffset * PARTS_MAX, (firstOffset + 1) * PARTS_MAX];
 }
 
 function parseSegment(row: SegmentRow): Segment {
@@ -252,8 +246,9 @@ function parsePosition(row: PositionRow): Position {
     put: { messages: row.put_messages, bytes: row.put_bytes, segments: row.put_segments },
     passed: { messages: row.passed_messages, bytes: row.passed_bytes, segments: row.passed_segments },
     removedAhead: { messages: row.ahead_messages, bytes: row.ahead_bytes, segments: row.ahead_segments },
-    removedMessages: row.removed_messages,
+    fates: { removed: row.removed_messages, deadLettered: row.dead_lettered_messages },
     lastControlOffset: row.last_control_offset,
+    scanMark: row.scan_mark,
     writtenAtMs: row.written_at_ms,
   };
 }

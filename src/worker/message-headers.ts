@@ -76,6 +76,11 @@ export function formatStateHeaders(state: PressureState): Record<string, string>
   };
 }
 
+/** A JSON reply with the state in its headers. */
+export function replyJson(text: string, state: PressureState): Response {
+  return new Response(text, { headers: { "Content-Type": "application/json", ...formatStateHeaders(state) } });
+}
+
 function decodeHeader(headers: Headers, name: string): string | undefined {
   const value = headers.get(name);
   if (value === null) return undefined;

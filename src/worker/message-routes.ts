@@ -3,11 +3,10 @@ import type { Hono } from "hono";
 import type { Env } from "../object/env.ts";
 import { formatTaken } from "../object/reply-frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { PressureState } from "../protocol/description.ts";
 import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";
-import { batchBodySchema, browseQuerySchema, noQuerySchema, pullBodySchema, putQuerySchema } from "../protocol/routes.ts";
+import { batchBodySchema, browseQuerySchema, noQuerySchema, putQuerySchema } from "../protocol/routes.ts";
 import { ask, type Answer } from "./channel-client.ts";
-import { formatMessageReply, formatStateHeaders, parseMessageRequest } from "./message-headers.ts";
+import { formatMessageReply, formatStateHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
@@ -17,7 +16,6 @@ const MESSAGES = "/v1/channels/:channel/messages";
 export function addMessageRoutes(app: Hono<{ Bindings: Env }>): void {
   app.post(MESSAGES, handlePut);
   app.post(`${MESSAGES}/batch`, handlePutBatch);
-  app.post(`${MESSAGES}/pull`, handlePull);
   app.get(MESSAGES, handleBrowse);
   app.delete(MESSAGES, handlePurge);
   app.get(`${MESSAGES}/:offset`, handleRead);
@@ -76,35 +74,12 @@ async function putOrWait(
   });
 }
 
-async function handlePull(context: AppContext): Promise<Response> {
-  const channel = channelOf(context);
-  queryOf(context, noQuerySchema);
-  const { max, min, waitMs } = await jsonBodyOf(context, pullBodySchema, { bytesMax: LIMITS.controlBodyBytesMax });
-  const wanted = { ...(max !== undefined && { max }), ...(min !== undefined && { min }) };
-  const { outcome, state } = await ask(context.env, channel, { type: "get", ...wanted }, ["got"]);
-  const cappedMs = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
-  const least = min ?? Math.min(1, max ?? 1);
-  if (outcome.messages.length > 0 || cappedMs === 0 || least === 0) {
-    return replyJson(`{${formatTaken(outcome.messages, outcome.controls)},"state":${JSON.stringify(state)}}`, state);
-  }
-  const request = { type: "get", min: least, max: max ?? Math.max(1, least), waitMs: cappedMs } as const;
-  return waitOverSocket(context.env, channel, request, {
-    signal: context.req.raw.signal,
-    use: ({ frame, text }) => {
-      if (frame.type === "problem") throw new RefusalError(frame.problem);
-      // The frame's members after type and id are those of the reply; bodies are passed on as they are.
-      const prefix = `{"type":"got","id":${BRIDGE_REQUEST},`;
-      return replyJson(`{${text.slice(prefix.length)}`, frame.type === "got" ? frame.state : state);
-    },
-  });
-}
-
 async function handleBrowse(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const { from, limit } = queryOf(context, browseQuerySchema);
   const operation = { type: "browse", fromOffset: from ?? 1, limit: limit ?? LIMITS.browseMessagesDefault } as const;
   const { outcome, state } = await ask(context.env, channel, operation, ["page"]);
-  return replyJson(`{${formatTaken(outcome.messages, outcome.controls)},"next":${outcome.nextOffset}}`, state);
+  return replyJson(`{${formatTaken(outcome)},"next":${outcome.nextOffset}}`, state);
 }
 
 async function handlePurge(context: AppContext): Promise<Response> {
@@ -136,8 +111,4 @@ async function handleRemoveById(context: AppContext): Promise<Response> {
   queryOf(context, noQuerySchema);
   const { outcome, state } = await ask(context.env, channel, { type: "remove-by-id", messageId }, ["removed"]);
   return context.json({ offset: outcome.offset }, 200, formatStateHeaders(state));
-}
-
-function replyJson(text: string, state: PressureState): Response {
-  return new Response(text, { headers: { "Content-Type": "application/json", ...formatStateHeaders(state) } });
 }

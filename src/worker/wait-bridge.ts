@@ -11,6 +11,14 @@ export const BRIDGE_REQUEST = 1;
 
 export type WaitFrame =
   | { readonly type: "get"; readonly min: number; readonly max: number; readonly waitMs: number }
+  | {
+      readonly type: "pull";
+      readonly min: number;
+      readonly max: number;
+      readonly waitMs: number;
+      readonly leaseMs: number;
+      readonly detached: true;
+    }
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs: number };
 
 /** The refusal when the object is lost. A put that only asked for room was not applied; a get may have been. */

@@ -43,7 +43,7 @@ describe("src/protocol/block", () => {
         for (const [place, { isControl, ...message }] of batch.entries()) {
           expect(block.message(place)).toEqual({ ...message, offset: firstOffset + place });
           expect(block.isControl(place)).toBe(isControl);
-          expect(block.hasMessageId(place)).toBe(message.messageId !== undefined);
+          expect(block.key(place)).toBe(message.key);
         }
       }),
     );

@@ -4,6 +4,7 @@ import { Channel } from "../../src/channel/channel.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
+import { listSettleEntries, type SettleLists } from "../../src/channel/settle-entries.ts";
 import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
@@ -15,6 +16,8 @@ export const START_MS = 1_800_000_000_000;
 /** A memory store that counts the rows of the backlog that are read, and can list its segments. */
 export class CountingStore implements ChannelStore {
   readonly #store = new MemoryStore();
+  readonly delivery = this.#store.delivery;
+  readonly deadLetters = this.#store.deadLetters;
   rowsRead = 0;
 
   readChannel(): ReturnType<ChannelStore["readChannel"]> {
@@ -73,6 +76,11 @@ export interface PutOptions {
   readonly origin?: Origin;
 }
 
+export interface PullOptions extends GetOptions {
+  readonly leaseMs?: number;
+  readonly isDetached?: boolean;
+}
+
 export interface GetOptions {
   readonly max?: number;
   readonly min?: number;
@@ -93,6 +101,7 @@ export class ChannelHarness {
   #lastConnection = 0;
   #lives = 0;
   #isTogether = false;
+  #seed = 1;
 
   constructor(options: HarnessOptions = {}) {
     this.mayCreate = options.mayCreate ?? false;
@@ -101,7 +110,7 @@ export class ChannelHarness {
   }
 
   get moment(): Moment {
-    return { nowMs: this.nowMs, freshLife: `life-${this.#lives}`, mayCreate: this.mayCreate };
+    return { nowMs: this.nowMs, freshLife: `life-${this.#lives}`, mayCreate: this.mayCreate, draw32: () => this.#draw() };
   }
 
   get waiters(): readonly Waiter[] {
@@ -164,9 +173,9 @@ export class ChannelHarness {
     this.#attachments.delete(connection);
   }
 
-  close(connection: number): void {
+  close(connection: number, isClean = true): void {
     this.cut(connection);
-    this.channel.disconnect(connection, this.moment);
+    this.channel.disconnect(connection, this.moment, isClean);
     this.#settle();
   }
 
@@ -191,6 +200,15 @@ export class ChannelHarness {
 
   get(options: GetOptions = {}, origin?: Origin): Outcome {
     return this.apply({ type: "get", ...options }, origin);
+  }
+
+  /** Leases messages, for 30 s unless told otherwise. */
+  pull({ leaseMs = 30_000, isDetached = true, ...options }: PullOptions = {}, origin?: Origin): Outcome {
+    return this.apply({ type: "get", ...options, lease: { leaseMs, isDetached } }, origin);
+  }
+
+  settle(lists: SettleLists): Outcome {
+    return this.apply({ type: "settle", entries: listSettleEntries(lists) });
   }
 
   /** Takes up to `max` messages and returns their texts. */
@@ -221,6 +239,14 @@ export class ChannelHarness {
 
   describe(): ChannelFacts {
     return expectType(this.apply({ type: "describe" }), "described").facts;
+  }
+
+  /** Numbers that look random and are the same in each run (mulberry32). */
+  #draw(): number {
+    this.#seed = (this.#seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(this.#seed ^ (this.#seed >>> 15), 1 | this.#seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return (mixed ^ (mixed >>> 14)) >>> 0;
   }
 
   #build(): Channel {

@@ -182,7 +182,9 @@ export class ChannelModel {
       nextOffset,
       waiters: this.waiterCount,
       waiting: { gets: gets.length, puts: puts.length + promises.length },
-      counts: { put, acked, removed },
+      delivery: { ready: depth, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
+      deadLetters: { messages: 0, bytes: 0 },
+      counts: { put, acked, removed, deadLettered: 0 },
     };
   }
 
@@ -221,8 +223,14 @@ export class ChannelModel {
         return this.#delete(record, operation.graceMs, moment.nowMs);
       case "describe":
         return this.#described("described");
-      default:
+      case "browse":
+      case "read":
+      case "remove":
+      case "remove-by-id":
+      case "purge":
         return this.#decideOnMessages(operation, moment.nowMs);
+      default:
+        throw new Error(`The model knows nothing of ${operation.type}`);
     }
   }
 
@@ -554,6 +562,7 @@ export class ChannelModel {
     const outbox = this.#nextOutbox(nowMs);
     const record: ChannelRecord = {
       life: freshLife,
+      leaseSecret: "",
       state: "open",
       settings,
       limits,

@@ -89,7 +89,7 @@ describe("src/protocol/frames", () => {
     (type) => {
       const parsed = parseClientFrame(JSON.stringify({ type, id: 7 }));
 
-      const frameTypes = ["hello", "put", "put-batch", "reserve", "get", "cancel", "stats"];
+      const frameTypes = ["hello", "put", "put-batch", "reserve", "get", "pull", "settle", "cancel", "stats"];
       expect(parsed).toEqual({
         ok: false,
         refusal: { refusal: { kind: "unknown-frame", frameType: type, frameTypes }, inReplyTo: 7 },
@@ -172,7 +172,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "9669bd653a9b6ea1", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "2f4cbc35308d97f5", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

@@ -239,7 +239,8 @@ describe("src/worker/request-parts", () => {
     expect(await readProblem(call("PUT", pathOf(channel), { body }))).toMatchObject({ kind: "unsupported-media-type" });
     await read(call("PUT", pathOf(channel)), 201);
     expect(await readProblem(call("PATCH", pathOf(channel)))).toMatchObject({ kind: "unsupported-media-type" });
-    expect(await readProblem(call("POST", pathOf(channel, "/messages/pull")))).toMatchObject({ kind: "unsupported-media-type" });
+    const settle = pathOf(channel, "/messages/settle");
+    expect(await readProblem(call("POST", settle))).toMatchObject({ kind: "unsupported-media-type" });
   });
 
   test("[G11] malformed JSON is refused with a pointer to the whole body", async () => {
@@ -839,11 +840,14 @@ describe("src/worker/message-routes: pull", () => {
     expect(await pullTexts(channel, { min: 0, max: 2 })).toEqual([]);
   });
 
-  test("[G11] a pull without ack, or with a wrong member, is refused with a pointer", async () => {
+  test("[G11] a pull with a wrong member is refused with a pointer", async () => {
     const channel = await createChannel();
     const cases: [object, string][] = [
-      [{ ack: undefined }, "/ack"],
       [{ ack: "manual" }, "/ack"],
+      [{ leaseMs: 5_000 }, "/leaseMs"],
+      [{ ack: undefined, leaseMs: 999 }, "/leaseMs"],
+      [{ ack: undefined, leaseMs: 12 * 3_600_000 + 1 }, "/leaseMs"],
+      [{ ack: undefined, leaseMs: "5000" }, "/leaseMs"],
       [{ max: -1 }, "/max"],
       [{ max: LIMITS.batchMessagesMax + 1 }, "/max"],
       [{ min: 1.5 }, "/min"],
@@ -937,7 +941,7 @@ describe("src/worker/message-routes: look and remove", () => {
       expect(problem).toMatchObject({ kind: "unknown-message", offset: 2 });
     }
     expect(await pullTexts(channel, { max: 3 })).toEqual(["a", "c"]);
-    expect((await describeChannel(channel)).counts).toEqual({ put: 3, acked: 2, removed: 1 });
+    expect((await describeChannel(channel)).counts).toEqual({ put: 3, acked: 2, removed: 1, deadLettered: 0 });
   });
 
   test("[RM2] a message is removed by its id, the first that is kept with it", async () => {
@@ -964,7 +968,7 @@ describe("src/worker/message-routes: look and remove", () => {
     expect(await reply.clone().json()).toEqual({ removedMessages: 2 });
     expect(stateHeadersOf(reply)).toMatchObject({ depth: 0, bytes: 0 });
     expect(await read(call("DELETE", pathOf(channel, "/messages")))).toEqual({ removedMessages: 0 });
-    expect((await describeChannel(channel)).counts).toEqual({ put: 3, acked: 1, removed: 2 });
+    expect((await describeChannel(channel)).counts).toEqual({ put: 3, acked: 1, removed: 2, deadLettered: 0 });
     expect((await put(channel, "d")).offset).toBe(4);
   });
 });

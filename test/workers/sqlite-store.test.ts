@@ -10,6 +10,7 @@ import { LIMITS } from "../../src/protocol/limits.ts";
 import { MeteredStorage } from "../../src/storage/metered-storage.ts";
 import { SCHEMA_VERSION } from "../../src/storage/schema.ts";
 import { SqliteStore } from "../../src/storage/sqlite-store.ts";
+import { testDeliveryContract } from "../delivery-contract.ts";
 import { isSame, NO_CHANGES, POSITION, RECORD, segmentAt, testStoreContract, type StoreFixture } from "../store-contract.ts";
 import { ChannelHarness, sizedMessage } from "../unit/channel-harness.ts";
 
@@ -60,6 +61,7 @@ async function inObject(use: (fixture: SqliteFixture) => void): Promise<void> {
 
 describe("src/storage/sqlite-store", () => {
   testStoreContract(inObject);
+  testDeliveryContract(inObject);
 
   test("[LC7] a fresh store has no tables, and reading makes none and writes nothing", () =>
     inObject((fixture) => {
@@ -80,7 +82,20 @@ describe("src/storage/sqlite-store", () => {
 
       const rows = fixture.countRows(() => fixture.open());
 
-      expect(tables).toEqual(["channel", "gone", "message_id", "position", "schema_version", "segment", "segment_part"]);
+      expect(tables).toEqual([
+        "channel",
+        "dead_letter",
+        "dead_letter_part",
+        "dead_letter_totals",
+        "deferred",
+        "gone",
+        "lease",
+        "message_id",
+        "position",
+        "schema_version",
+        "segment",
+        "segment_part",
+      ]);
       expect(rows).toBe(0);
     }));
 
@@ -232,7 +247,7 @@ describe("src/storage/sqlite-store", () => {
       });
 
       expect(readOnWaking[0]).toBe(readOnWaking[1]);
-      expect(readOnWaking[0]).toBeLessThan(30);
+      expect(readOnWaking[0]).toBeLessThan(40);
     }));
 
   test("[RC3] what a channel commits reads the same from SQLite as from memory, whatever it does", async () => {
@@ -286,9 +301,14 @@ function expectSameStores(actual: ChannelStore, expected: ChannelStore): void {
 /** The tables that channels have in the field, by name. */
 const SCHEMA = [
   "CREATE TABLE channel ( id INTEGER PRIMARY KEY CHECK (id = 1), record_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE dead_letter ( record_offset INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, reason TEXT NOT NULL, died_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
+  "CREATE TABLE dead_letter_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",
+  "CREATE TABLE dead_letter_totals ( id INTEGER PRIMARY KEY CHECK (id = 1), messages INTEGER NOT NULL, bytes INTEGER NOT NULL ) STRICT",
+  "CREATE TABLE deferred ( bucket INTEGER PRIMARY KEY, messages_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE gone ( first_offset INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
+  "CREATE TABLE lease ( slot INTEGER PRIMARY KEY, leases_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
-  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL ) STRICT",
+  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0) STRICT",
   "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
   "CREATE TABLE segment ( first_offset INTEGER PRIMARY KEY, record_count INTEGER NOT NULL, message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, before_messages INTEGER NOT NULL, before_bytes INTEGER NOT NULL, before_segments INTEGER NOT NULL, put_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
   "CREATE TABLE segment_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",

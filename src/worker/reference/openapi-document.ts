@@ -1,7 +1,7 @@
 // The parts of OpenAPI 3.1 that the description of this service uses.
 import type { JsonSchema } from "@valibot/to-json-schema";
 import type { RefusalKind } from "../../protocol/problems.ts";
-import type { Route } from "../../protocol/routes.ts";
+import type { Route } from "../../protocol/route.ts";
 
 export interface OpenApiDocument {
   readonly openapi: "3.1.0";

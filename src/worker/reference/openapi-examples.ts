@@ -19,13 +19,20 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   "Channel-Message-Id": "order-1001",
 };
 
+export const LEASE_ID_EXAMPLE = "17-1-9f86d081884c7d65-3b1f0c2a9d4e5f60";
+
 /** JSON bodies, by operation. */
 export const BODY_EXAMPLES: Readonly<Record<string, object>> = {
   createChannel: { maxMessages: 10_000, growth: { factor: 2, maxMessages: 100_000, maxBytes: DEFAULT_SETTINGS.maxBytes } },
   changeChannel: { maxMessages: 20_000, state: "open" },
   putMessage: { total: 42 },
   putBatch: { messages: [{ key: "customer-7", json: { total: 42 } }, { text: "plain text" }, { base64: "AAEC" }] },
-  pullMessages: { ack: "auto", max: 100, waitMs: 30_000 },
+  pullMessages: { max: 100, waitMs: 30_000, leaseMs: 30_000 },
+  settleMessages: { acks: [{ leaseId: LEASE_ID_EXAMPLE }], retries: [] },
+  redriveDeadLetters: { key: "customer-7" },
+  dropDeadLetters: { olderThanMs: 604_800_000 },
+  releaseQuarantine: { key: "customer-7" },
+  dropQuarantine: { offset: 17 },
 };
 
 export const PRESSURE_EXAMPLE: PressureState = { depth: 1, bytes: 33, utilization: 0.0001, waiters: 0 };
@@ -37,6 +44,16 @@ export const MESSAGE_EXAMPLE = {
   key: "customer-7",
   messageId: "order-1001",
   json: { total: 42 },
+};
+
+export const SETTLED_EXAMPLE = {
+  acked: 1,
+  retried: 0,
+  extended: 0,
+  rejected: 0,
+  released: 0,
+  refused: [],
+  state: PRESSURE_EXAMPLE,
 };
 
 const SETTINGS_EXAMPLE = {
@@ -61,18 +78,31 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   nextOffset: 18,
   waiting: { gets: 0, puts: 0 },
   connections: 2,
-  counts: { put: 17, acked: 16, removed: 0 },
+  delivery: { ready: 1, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
+  deadLetters: { messages: 0, bytes: 0 },
+  counts: { put: 17, acked: 16, removed: 0, deadLettered: 0 },
   rows: { written: 9, read: 12, sinceMs: 1_767_225_000_000 },
 };
 
-export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.InferInput<(typeof REPLY_SCHEMAS)[Name]> } = {
+export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.InferOutput<(typeof REPLY_SCHEMAS)[Name]> } = {
   health: { status: "ok" },
   list: { channels: [{ channel: CHANNEL_EXAMPLE, createdAtMs: 1_767_222_000_000, settings: SETTINGS_EXAMPLE }], next: null },
   description: DESCRIPTION_EXAMPLE,
   deleted: { state: "deleted", droppedMessages: 0 },
   put: { offset: 17, count: 1, state: PRESSURE_EXAMPLE },
-  pulled: { messages: [MESSAGE_EXAMPLE], state: { depth: 0, bytes: 0, utilization: 0, waiters: 0 } },
+  pulled: {
+    messages: [{ ...MESSAGE_EXAMPLE, leaseId: LEASE_ID_EXAMPLE, attempt: 1, redelivered: false }],
+    leaseUntilMs: 1_767_225_630_000,
+    state: PRESSURE_EXAMPLE,
+  },
   page: { messages: [MESSAGE_EXAMPLE], next: null },
   removed: { offset: 17 },
+  settled: SETTLED_EXAMPLE,
+  deadLetters: {
+    deadLetters: [{ ...MESSAGE_EXAMPLE, attempts: 10, reason: "expired", diedAtMs: 1_767_225_000_000 }],
+    next: null,
+  },
+  moved: { moved: 1, isMore: false },
+  quarantined: { messages: [{ ...MESSAGE_EXAMPLE, attempts: 10 }] },
   purged: { removedMessages: 1 },
 };

@@ -2,7 +2,7 @@
 import { CLOSE_CODES, SUBPROTOCOL_JSON, type ClientFrame, type ServerFrame } from "../../protocol/frames.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { SocketNotes } from "./openapi-document.ts";
-import { PRESSURE_EXAMPLE, MESSAGE_EXAMPLE, DESCRIPTION_EXAMPLE } from "./openapi-examples.ts";
+import { DESCRIPTION_EXAMPLE, LEASE_ID_EXAMPLE, MESSAGE_EXAMPLE, PRESSURE_EXAMPLE, SETTLED_EXAMPLE } from "./openapi-examples.ts";
 import { PROBLEM_EXAMPLE } from "./openapi-problems.ts";
 
 type Notes<Frame extends { readonly type: string }> = {
@@ -27,6 +27,14 @@ export const CLIENT_FRAMES: Notes<ClientFrame> = {
     description: "Takes `min` to `max` messages, and removes them: at-most-once delivery",
     example: { type: "get", id: 4, max: 100, waitMs: 30_000 },
   },
+  pull: {
+    description: "Takes `min` to `max` messages by lease, until they are settled or the connection closes",
+    example: { type: "pull", id: 6, max: 100, waitMs: 30_000, leaseMs: 30_000 },
+  },
+  settle: {
+    description: "Says what becomes of leased messages",
+    example: { type: "settle", id: 7, acks: [{ leaseId: LEASE_ID_EXAMPLE }] },
+  },
   cancel: {
     description: "Ends the waiting request `id`: it is answered with what it can have now",
     example: { type: "cancel", id: 4 },
@@ -46,6 +54,10 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
   got: {
     description: "The messages that were taken; none if fewer than `min` came in time",
     example: { type: "got", id: 4, messages: [MESSAGE_EXAMPLE], state: PRESSURE_EXAMPLE },
+  },
+  settled: {
+    description: "How many entries were accepted, and which were refused and why",
+    example: { type: "settled", id: 7, ...SETTLED_EXAMPLE },
   },
   wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },
   room: {

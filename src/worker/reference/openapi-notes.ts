@@ -8,9 +8,15 @@ import type {
   pathSchemas,
   putQuerySchema,
 } from "../../protocol/routes.ts";
+import type { deadLetterQuerySchema } from "../../protocol/delivery-routes.ts";
 import type { Header, HeaderFamily, Tag } from "./openapi-document.ts";
 
-type QuerySchema = typeof listQuerySchema | typeof deleteQuerySchema | typeof putQuerySchema | typeof browseQuerySchema;
+type QuerySchema =
+  | typeof listQuerySchema
+  | typeof deleteQuerySchema
+  | typeof putQuerySchema
+  | typeof browseQuerySchema
+  | typeof deadLetterQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
 
@@ -27,10 +33,11 @@ export const API_DESCRIPTION = [
   "Times are milliseconds and end in `Ms`. Unknown members of a body and unknown parameters of an address are refused.",
 ].join("\n\n");
 
-export const TAGS: { readonly [Name in "service" | "channels" | "messages" | "socket"]: Tag } = {
+export const TAGS: { readonly [Name in "service" | "channels" | "messages" | "delivery" | "socket"]: Tag } = {
   service: { name: "Service", description: "The deployment itself." },
   channels: { name: "Channels", description: "Create, describe, change and delete channels." },
-  messages: { name: "Messages", description: "Put, take, look at and remove messages." },
+  messages: { name: "Messages", description: "Put, look at and remove messages." },
+  delivery: { name: "Delivery", description: "Take messages by lease, settle them, and look after what could not be delivered." },
   socket: {
     name: "WebSocket",
     description: "The same operations as frames on one connection, in order and without a request for each.",
@@ -48,6 +55,8 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   force: "`true` deletes at once, with what is there. Not together with `graceMs`.",
   waitMs: `How long to wait for room where the channel is full; not at all if absent, ${WAIT_MIN} minutes at most: a longer wait is cut to that.`,
   from: "The offset to begin at; the first if absent.",
+  key: "Only those with this key.",
+  reason: "Only those with this reason.",
 };
 
 const ENCODING = "Percent-encoded UTF-8; visible ASCII other than `%` may stand as it is.";
@@ -119,7 +128,14 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
   },
   putBatch: { description: `${BATCH} They get consecutive offsets. ${AUTO_CREATE}`, replyHeaders: ["Location"] },
   pullMessages: {
-    description: `The reply comes when \`min\` messages are there or \`waitMs\` is over. It holds at most ${LIMITS.replyBytesMax / MIB} MiB of messages, or one larger message. What is taken is removed at once: messages of a reply that is lost on its way are lost. ${AUTO_CREATE}`,
+    description: `The reply comes when \`min\` messages are there or \`waitMs\` is over. It holds at most ${LIMITS.replyBytesMax / MIB} MiB of messages, or one larger message. Messages are leased until they are settled or the lease ends; then they are handed out again. With \`ack\` = \`auto\` they are removed at once: messages of a reply that is lost on its way are lost. ${AUTO_CREATE}`,
+  },
+  settleMessages: {
+    description:
+      "Each entry is judged by itself; those that are refused are named with the reason. An ack counts only when every earlier message of its key is done or is acked in the same call. What is retried, released or expires ends the leases of the later messages of its key. An id that this channel did not make, or one that comes twice, refuses the whole call.",
+  },
+  redriveDeadLetters: {
+    description: "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`.",
   },
   browseMessages: { description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages.` },
   readMessage: {

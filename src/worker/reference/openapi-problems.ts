@@ -1,7 +1,7 @@
 // Refusals in the description: which of them a route can give, and the schema of each problem with its facts.
 import type { JsonSchema } from "@valibot/to-json-schema";
 import { PROBLEM_TYPES, formatProblem, type Refusal, type RefusalKind } from "../../protocol/problems.ts";
-import type { Route } from "../../protocol/routes.ts";
+import type { Route } from "../../protocol/route.ts";
 import type { ApiResponse, ApiSchema, Header } from "./openapi-document.ts";
 import { referenceTo } from "./openapi-schemas.ts";
 
@@ -51,6 +51,15 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-message": { offset: whole, messageId: text },
   "unknown-route": { path: text },
   "method-not-allowed": { allow: texts },
+  "invalid-lease": { pointer: text },
+  "lease-lost": {
+    offset: whole,
+    cause: {
+      enum: ["settled", "expired", "retried", "released", "predecessor", "disconnected", "superseded"],
+      description: "How the lease ended; `settled`: the message is not there any more, perhaps by an earlier call",
+    },
+  },
+  "out-of-order": { offset: whole, openOffset: { type: "integer", description: "The earlier message of the key" } },
   "settings-conflict": { conflicts: texts, current: { $ref: referenceTo("Settings") } },
   "channel-draining": { drainUntilMs: { anyOf: [whole, { type: "null" }] } },
   "channel-closed": {},

@@ -4,7 +4,9 @@ import type * as v from "valibot";
 import { channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "../../protocol/description.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import { putMessageSchema } from "../../protocol/message.ts";
-import { batchBodySchema, pullBodySchema, REPLY_SCHEMAS } from "../../protocol/routes.ts";
+import { pullBodySchema, settleBodySchema } from "../../protocol/delivery-routes.ts";
+import { messageSchema, takenEntries } from "../../protocol/route.ts";
+import { batchBodySchema, REPLY_SCHEMAS } from "../../protocol/routes.ts";
 import { channelPatchSchema, DEFAULT_SETTINGS, givenSettingsSchema } from "../../protocol/settings.ts";
 
 const DEFINITIONS = {
@@ -15,12 +17,16 @@ const DEFINITIONS = {
   ChannelDescription: channelDescriptionSchema,
   PressureState: pressureStateSchema,
   PutMessage: putMessageSchema,
-  Message: REPLY_SCHEMAS.pulled.entries.messages.item,
-  ControlRecord: REPLY_SCHEMAS.pulled.entries.controls.wrapped.item,
+  Message: messageSchema,
+  LeasedMessage: REPLY_SCHEMAS.pulled.entries.messages.item,
+  DeadLetter: REPLY_SCHEMAS.deadLetters.entries.deadLetters.item,
+  ControlRecord: takenEntries.controls.wrapped.item,
   PutBatch: batchBodySchema,
   PutReply: REPLY_SCHEMAS.put,
   PullRequest: pullBodySchema,
   PullReply: REPLY_SCHEMAS.pulled,
+  SettleRequest: settleBodySchema,
+  SettleReply: REPLY_SCHEMAS.settled,
   MessagePage: REPLY_SCHEMAS.page,
   ChannelPage: REPLY_SCHEMAS.list,
 } as const;
@@ -36,6 +42,7 @@ const SETTINGS_NOTES = {
   maxMessageBytes: "The largest message it takes.",
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
+  delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`).`,
 } as const;
 
 const PRESSURE_NOTES = {
@@ -52,6 +59,12 @@ const MESSAGE_NOTES = {
   json: "The body, any JSON value.",
   text: "The body as text.",
   base64: "The body as bytes, in padded base64 (RFC 4648).",
+} as const;
+
+const KEPT_MESSAGE_NOTES = {
+  ...MESSAGE_NOTES,
+  offset: "Its place in the channel: whole numbers from 1, with gaps where records were removed.",
+  redrivenFrom: "The offset that it had as a dead letter before it was put again.",
 } as const;
 
 /** What the names of members do not say. */
@@ -74,7 +87,9 @@ const MEMBER_NOTES: {
     firstOffset: "The offset of the next record that a get looks at.",
     nextOffset: "The offset that the next put receives.",
     connections: "Open WebSockets.",
-    counts: "Of this life of the name: `put = depth + acked + removed`.",
+    delivery: "What the depth consists of.",
+    deadLetters: "Dead letters that are kept.",
+    counts: "Of this life of the name: `put = depth + acked + removed + deadLettered`.",
     rows: "Rows written and read since the channel's object woke.",
   },
   PressureState: PRESSURE_NOTES,
@@ -83,12 +98,24 @@ const MEMBER_NOTES: {
     contentType:
       "Where absent: `application/json`, `text/plain; charset=utf-8` or `application/octet-stream`, as the body is given.",
   },
-  Message: { ...MESSAGE_NOTES, offset: "Its place in the channel: whole numbers from 1, with gaps where records were removed." },
+  Message: KEPT_MESSAGE_NOTES,
+  LeasedMessage: {
+    ...KEPT_MESSAGE_NOTES,
+    leaseId: "What settles the message.",
+    attempt: "How often it was handed out and not released, this time included.",
+    redelivered: "Whether it may have been handed out before.",
+  },
+  DeadLetter: {
+    ...KEPT_MESSAGE_NOTES,
+    attempts: "How often it was handed out and not released.",
+    reason: "How its last lease ended, or what the reader said.",
+  },
   ControlRecord: { control: "What happened to the channel at this offset: `resize` with the new limits, or `close`." },
   PutBatch: { messages: `At most ${LIMITS.batchBytesMax / MIB} MiB together.` },
   PutReply: { offset: "The offset of the first message; the others follow.", count: "How many were stored." },
   PullRequest: {
-    ack: "The messages are removed as they are taken: at-most-once delivery. It has to be said.",
+    ack: "`auto`: the messages are removed as they are taken, at-most-once delivery. Absent: they are leased.",
+    leaseMs: `How long they are leased; ${LIMITS.leaseMsDefault / 1000} s if absent.`,
     max: "`min` if absent, or 1.",
     min: "1 if absent. As large as `max`, exactly so many come, or none.",
     waitMs: `How long to wait for \`min\` messages; not at all if absent, ${LIMITS.waitMsMax / 60_000} minutes at most: a longer wait is cut to that.`,
@@ -96,7 +123,16 @@ const MEMBER_NOTES: {
   PullReply: {
     messages: "In the order of their offsets.",
     controls: "Records of the channel itself that were passed; absent where there are none.",
+    leaseUntilMs: "When the leases end; absent where the messages were removed.",
   },
+  SettleRequest: {
+    acks: "The messages are done. With the same key, every earlier one has to be done before, or in the same call.",
+    retries: "They are handed out again, after `delayMs` or the channel's own pause.",
+    extends: "Their leases end so long from now.",
+    rejects: "They go to the dead letters.",
+    releases: "They are handed out again at once, and the attempt is not counted.",
+  },
+  SettleReply: { refused: "Entries that were not accepted, by their place in the request." },
   MessagePage: {
     messages: "In the order of their offsets.",
     controls: "Records of the channel itself among them; absent where there are none.",
@@ -119,9 +155,15 @@ const DEFINITION_NOTES: { readonly [Name in keyof Definitions]: string } = {
   PutReply: "Messages were stored.",
   PullRequest: "How many messages to take.",
   PullReply: "What was taken.",
+  LeasedMessage: "A message that is leased to a reader, with what settles it.",
+  DeadLetter: "A message that was handed out too often, or rejected.",
+  SettleRequest: "What becomes of leased messages: each lease once in a call.",
+  SettleReply: "What was accepted and what was not.",
   MessagePage: "A page of messages.",
   ChannelPage: "A page of the list of channels.",
 };
+
+const HAS_BODY: ReadonlySet<keyof Definitions> = new Set(["PutMessage", "Message", "LeasedMessage", "DeadLetter"]);
 
 const EXACTLY_ONE_BODY: JsonSchema["oneOf"] = ["json", "text", "base64"].map((member) => ({ required: [member] }));
 
@@ -134,7 +176,7 @@ const NAMES: ReadonlyMap<unknown, string> = new Map(Object.entries(DEFINITIONS).
 const CONFIG: ConversionConfig = {
   target: "draft-2020-12",
   errorMode: "throw",
-  ignoreActions: ["check"],
+  ignoreActions: ["check", "readonly"],
   overrideAction: ({ valibotAction, jsonSchema }) => {
     if (valibotAction.type !== "max_bytes" || !("requirement" in valibotAction)) return undefined;
     return { ...jsonSchema, maxLength: Number(valibotAction.requirement) };
@@ -186,6 +228,7 @@ function convert(schema: v.GenericSchema, typeMode: "input" | "output"): JsonSch
 const DEFAULTS: Readonly<Record<string, JsonSchema["default"]>> = {
   ...DEFAULT_SETTINGS,
   growth: DEFAULT_SETTINGS.growth === null ? null : { ...DEFAULT_SETTINGS.growth },
+  delivery: { ...DEFAULT_SETTINGS.delivery, retryDelaysMs: null },
 };
 
 function describeSchema(name: keyof Definitions, schema: JsonSchema): JsonSchema {
@@ -197,5 +240,5 @@ function describeSchema(name: keyof Definitions, schema: JsonSchema): JsonSchema
     return [member, typeof value === "boolean" ? value : { ...value, ...note }] as const;
   });
   const described: JsonSchema = { description: DEFINITION_NOTES[name], ...schema, properties: Object.fromEntries(members) };
-  return name === "PutMessage" || name === "Message" ? { ...described, oneOf: EXACTLY_ONE_BODY } : described;
+  return HAS_BODY.has(name) ? { ...described, oneOf: EXACTLY_ONE_BODY } : described;
 }

@@ -1,7 +1,8 @@
 // The OpenAPI description of the service, built from the route table: a route that is served is described, and no other.
 import type { JsonSchema } from "@valibot/to-json-schema";
 import type * as v from "valibot";
-import { pathSchemas, REPLY_SCHEMAS, ROUTES, type Reply, type Route } from "../../protocol/routes.ts";
+import type { Reply, Route } from "../../protocol/route.ts";
+import { pathSchemas, REPLY_SCHEMAS, ROUTES } from "../../protocol/routes.ts";
 import type {
   ApiOperation,
   ApiResponse,
@@ -77,6 +78,7 @@ function buildOperation(route: Route): ApiOperation {
 function tagOf(route: Route): Tag {
   if (!route.path.startsWith("/v1/")) return TAGS.service;
   if (isUpgrade(route)) return TAGS.socket;
+  if (/\/(?:pull|settle|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
   return route.path.includes("/messages") ? TAGS.messages : TAGS.channels;
 }
 

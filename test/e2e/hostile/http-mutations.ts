@@ -1,5 +1,6 @@
 // Makes one thing wrong in a request.
-import { findMethods, type Route } from "../../../src/protocol/routes.ts";
+import type { Route } from "../../../src/protocol/route.ts";
+import { findMethods } from "../../../src/protocol/routes.ts";
 import { mutateJson } from "./json-mutations.ts";
 import type { RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";

@@ -2,7 +2,7 @@
 // Everything in a lane happens one after another, so that the model knows precisely what the channel has to hold.
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
-import type { Route } from "../../../src/protocol/routes.ts";
+import type { Route } from "../../../src/protocol/route.ts";
 import { randomSettings } from "./content.ts";
 import { buildFrame, mutateFrame, type FrameMutation } from "./frames.ts";
 import { HostileSocket, type Collected, type ReceivedFrame } from "./hostile-socket.ts";

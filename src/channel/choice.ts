@@ -1,0 +1,170 @@
+// Chooses which messages a reader gets: first those that came back, then what the scan finds. Changes nothing until it is carried out.
+import { LIMITS } from "../protocol/limits.ts";
+import type { ControlRecord, Message } from "../protocol/message.ts";
+import type { Backlog } from "./backlog.ts";
+import type { DeferredBook } from "./deferred-book.ts";
+import type { KeyLines } from "./key-lines.ts";
+import type { LeaseBook } from "./lease-book.ts";
+import { endOffset, type Run } from "./run.ts";
+import { readControl } from "./stretch.ts";
+import type { MinHeap } from "../base/min-heap.ts";
+
+export interface ChoiceRequest {
+  readonly max: number;
+  readonly bytesMax: number;
+  readonly holder: string;
+  readonly nowMs: number;
+}
+
+/** What is known of the messages before the cursor. */
+export interface OpenMessages {
+  readonly backlog: Backlog;
+  readonly leases: LeaseBook;
+  readonly deferred: DeferredBook;
+  readonly keys: KeyLines;
+  /** Offsets of deferred messages that may be handed to anybody; some may not be any more. */
+  readonly ready: MinHeap<number>;
+}
+
+export interface ParkedPlace {
+  readonly offset: number;
+  readonly key: string;
+}
+
+export class Choice {
+  readonly messages: Message[] = [];
+  readonly controls: ControlRecord[] = [];
+  /** Messages that the scan passed because an earlier one of their key is open. */
+  readonly parked: ParkedPlace[] = [];
+  /** Whether more messages were there, but not within the bytes. */
+  isCutByBytes = false;
+  /** Where the scan ends. */
+  cursor: number;
+  /** Where the scan found the first record that is handed out. */
+  #firstFound: number | undefined;
+  readonly #open: OpenMessages;
+  readonly #request: ChoiceRequest;
+  readonly #poppedReady: number[] = [];
+  readonly #chosenOfKey = new Map<string, number>();
+  readonly #chosen = new Set<number>();
+  readonly #parkedKeys = new Set<string>();
+  #bytes = 0;
+
+  constructor(open: OpenMessages, cursor: number, request: ChoiceRequest) {
+    this.#open = open;
+    this.#request = request;
+    this.cursor = cursor;
+    this.#chooseReady();
+    if (!this.isCutByBytes) this.#scan();
+  }
+
+  /** What stays when the reader takes nothing: all that was parked before the first record that it would have got. */
+  abandon(): { readonly cursor: number; readonly parked: readonly ParkedPlace[] } {
+    for (const offset of this.#poppedReady) this.#open.ready.push(offset);
+    const cursor = this.#firstFound ?? this.cursor;
+    return { cursor, parked: this.parked.filter(({ offset }) => offset < cursor) };
+  }
+
+  get #isFull(): boolean {
+    return this.messages.length >= this.#request.max || this.isCutByBytes;
+  }
+
+  #chooseReady(): void {
+    const { ready, backlog } = this.#open;
+    for (let offset = ready.peek(); offset !== undefined && !this.#isFull; offset = ready.peek()) {
+      if (!this.#isAvailable(offset)) {
+        ready.pop();
+        continue;
+      }
+      const run = backlog.runFrom(offset);
+      if (run === undefined || run.firstOffset > offset) {
+        ready.pop();
+        continue;
+      }
+      if (!this.#take(run, offset - run.firstOffset)) return;
+      ready.pop();
+      this.#poppedReady.push(offset);
+      this.#offerNextOfKey(offset);
+    }
+  }
+
+  /** Whether a deferred message may be handed out now: due, not quarantined, and the first of its key that is not chosen yet. */
+  #isAvailable(offset: number): boolean {
+    const { deferred, keys } = this.#open;
+    const message = deferred.find(offset);
+    if (message === undefined || message.isQuarantined || message.dueAtMs > this.#request.nowMs) return false;
+    const { key } = message;
+    if (key === undefined) return !this.#chosen.has(offset);
+    return keys.mayHold(key, this.#request.holder) && keys.deferredAt(key, this.#chosenOfKey.get(key) ?? 0) === offset;
+  }
+
+  /** Who gets a message of a key may have the next ones too. */
+  #offerNextOfKey(offset: number): void {
+    const key = this.#open.deferred.find(offset)?.key;
+    if (key === undefined) return;
+    const chosen = (this.#chosenOfKey.get(key) ?? 0) + 1;
+    this.#chosenOfKey.set(key, chosen);
+    const next = this.#open.keys.deferredAt(key, chosen);
+    if (next !== undefined) this.#open.ready.push(next);
+  }
+
+  #scan(): void {
+    const { backlog } = this.#open;
+    for (let run = backlog.runFrom(this.cursor); run !== undefined; run = backlog.runFrom(this.cursor)) {
+      for (let place = Math.max(0, this.cursor - run.firstOffset); place < run.count; place++) {
+        this.cursor = run.firstOffset + place;
+        if (!this.#step(run, place)) return;
+      }
+      this.cursor = endOffset(run);
+    }
+    this.cursor = backlog.nextOffset;
+  }
+
+  /** Steps over the record at `place`, or returns false because the scan ends before it. */
+  #step(run: Run, place: number): boolean {
+    const offset = run.firstOffset + place;
+    const { backlog, leases, deferred } = this.#open;
+    if (this.#isFull && (this.messages.length === 0 || !backlog.mayFollow(offset))) return false;
+    if (run.gone.has(place)) return true;
+    if (run.isControl(place)) {
+      // One with nothing behind it stays until a message comes.
+      this.#firstFound ??= offset;
+      this.controls.push(readControl(run, place));
+      return true;
+    }
+    // After waking the scan begins before messages that are known from stored rows.
+    if (leases.find(offset) !== undefined || deferred.find(offset) !== undefined) return true;
+    if (this.#isFull) return false;
+    const key = run.key(place);
+    if (key !== undefined && !this.#isFree(key)) {
+      if (deferred.size + this.parked.length >= LIMITS.lookAheadMax) return false;
+      this.parked.push({ offset, key });
+      this.#parkedKeys.add(key);
+      return true;
+    }
+    const found = this.#firstFound;
+    if (!this.#take(run, place)) return false;
+    this.#firstFound = found ?? offset;
+    return true;
+  }
+
+  #isFree(key: string): boolean {
+    if (this.#parkedKeys.has(key)) return false;
+    const { keys } = this.#open;
+    const chosen = this.#chosenOfKey.get(key) ?? 0;
+    return keys.mayHold(key, this.#request.holder) && keys.deferredAt(key, chosen) === undefined;
+  }
+
+  #take(run: Run, place: number): boolean {
+    const bytes = run.messageBytes(place);
+    if (this.messages.length > 0 && this.#bytes + bytes > this.#request.bytesMax) {
+      this.isCutByBytes = true;
+      return false;
+    }
+    this.#bytes += bytes;
+    const message = run.message(place);
+    this.messages.push(message);
+    this.#chosen.add(message.offset);
+    return true;
+  }
+}

@@ -1,0 +1,61 @@
+// The port to what delivery stores: leases that are handed out, and messages that are deferred (SPEC sections LS and KO).
+
+import type { LeaseLossCause } from "../protocol/problems.ts";
+
+/** A reader's exclusive right to settle a message, until `deadlineMs`. */
+export interface Lease {
+  readonly offset: number;
+  /** Random token of the pull or connection that holds it. */
+  readonly holder: string;
+  /** How often the message was handed out and not released, this time included. */
+  readonly attempt: number;
+  readonly deadlineMs: number;
+  readonly key: string | undefined;
+  /** The connection whose end ends the lease too; undefined for one that outlives connections. */
+  readonly connection: number | undefined;
+}
+
+/** Why a message that is still kept has no lease any more. */
+export type LeaseEnd = Exclude<LeaseLossCause, "settled" | "superseded">;
+
+/**
+ * A message that the scan has passed and that is neither leased nor ended: parked behind an earlier one of its key, given back, retrying
+ * after a delay, or quarantined.
+ */
+export interface Deferred {
+  readonly offset: number;
+  readonly key: string | undefined;
+  /** How often it was handed out and not released. */
+  readonly attempts: number;
+  /** When it may be handed out again; 0 for at once. */
+  readonly dueAtMs: number;
+  /** How its last lease ended; undefined for one that was only parked. */
+  readonly end: LeaseEnd | undefined;
+  readonly isQuarantined: boolean;
+}
+
+/** A stored row of leases that were made by one pull. */
+export interface LeaseRow {
+  readonly slot: number;
+  readonly leases: readonly Lease[];
+}
+
+/** A stored row of deferred messages whose offsets lie in one range. */
+export interface DeferredRow {
+  readonly bucket: number;
+  readonly messages: readonly Deferred[];
+}
+
+export interface DeliveryChanges {
+  /** Deletes every row first. */
+  readonly isCleared: boolean;
+  readonly writeLeases: readonly LeaseRow[];
+  readonly deleteLeaseSlots: readonly number[];
+  readonly writeDeferred: readonly DeferredRow[];
+  readonly deleteDeferredBuckets: readonly number[];
+}
+
+export interface DeliveryStore {
+  readLeases(): readonly LeaseRow[];
+  readDeferred(): readonly DeferredRow[];
+}

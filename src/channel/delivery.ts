@@ -1,0 +1,325 @@
+// Delivery: which messages are handed out, to whom, and what becomes of them (SPEC sections LS, KO and RT).
+// Knows leases, keys and retries; the order of records is the backlog's, limits and waiting are the traffic's.
+import { MinHeap } from "../base/min-heap.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import type { ControlRecord, Message } from "../protocol/message.ts";
+import type { LeaseLossCause } from "../protocol/problems.ts";
+import type { DeliverySettings } from "../protocol/settings.ts";
+import type { Backlog } from "./backlog.ts";
+import { Choice, type ParkedPlace } from "./choice.ts";
+import { DeferredBook } from "./deferred-book.ts";
+import type { Deferred, DeliveryChanges, DeliveryStore, Lease, LeaseEnd } from "./delivery-store.ts";
+import { KeyLines } from "./key-lines.ts";
+import { LeaseBook } from "./lease-book.ts";
+import type { Fate } from "./store.ts";
+
+export interface LeaseRequest {
+  /** A fresh token that nobody can guess. */
+  readonly holder: string;
+  readonly leaseMs: number;
+  /** The connection whose end ends the leases too; undefined for leases that outlive it. */
+  readonly connection: number | undefined;
+}
+
+export interface TakeRequest {
+  readonly min: number;
+  readonly max: number;
+  readonly nowMs: number;
+  /** How the messages are leased; undefined for a get that removes at once. */
+  readonly lease: LeaseRequest | undefined;
+}
+
+export type Taken =
+  | {
+      readonly type: "taken";
+      readonly messages: readonly Message[];
+      readonly controls: readonly ControlRecord[];
+      /** The leases of the messages, in their order; none for a get that removes at once. */
+      readonly leases: readonly Lease[];
+      /** Whether each message may have been handed out before. */
+      readonly redelivered: readonly boolean[];
+    }
+  | { readonly type: "too-few" }
+  /** Only so many of the `min` messages fit in a reply. */
+  | { readonly type: "too-large"; readonly count: number };
+
+/** A message that was handed out too often without being acked. */
+export interface Exhausted {
+  readonly offset: number;
+  readonly attempts: number;
+  readonly reason: string;
+}
+
+const NO_HOLDER = "";
+
+export class Delivery {
+  readonly #backlog: Backlog;
+  readonly #settings: () => DeliverySettings;
+  readonly #leases = new LeaseBook();
+  readonly #deferred: DeferredBook;
+  readonly #keys = new KeyLines();
+  readonly #ready = new MinHeap<number>((a, b) => a < b);
+  /** Where the scan for messages that were never handed out goes on. */
+  #scanned: number;
+  #isCleared = false;
+  #exhausted: Exhausted[] = [];
+
+  /** Reads all leases and deferred messages: their number is bounded, whatever the backlog (SPEC RC1). */
+  constructor(options: { readonly backlog: Backlog; readonly store: DeliveryStore; readonly settings: () => DeliverySettings }) {
+    const { backlog, store } = options;
+    this.#backlog = backlog;
+    this.#settings = options.settings;
+    this.#deferred = new DeferredBook(backlog.scanMark);
+    this.#scanned = Math.max(backlog.scanMark, backlog.headOffset);
+    const isOpen = (offset: number): boolean => offset >= backlog.headOffset;
+    for (const lease of this.#leases.restore(store.readLeases(), isOpen)) this.#holdKey(lease);
+    for (const { key, offset } of this.#deferred.restore(store.readDeferred(), isOpen)) {
+      if (key !== undefined) this.#keys.defer(key, offset);
+    }
+    for (const message of this.#deferred.all()) this.#offer(message);
+  }
+
+  get leased(): number {
+    return this.#leases.size;
+  }
+
+  get quarantined(): number {
+    return this.#deferred.quarantined;
+  }
+
+  /** Messages that wait for a delay to end. */
+  countRetrying(nowMs: number): number {
+    let retrying = 0;
+    for (const { dueAtMs, isQuarantined } of this.#deferred.all()) if (dueAtMs > nowMs && !isQuarantined) retrying += 1;
+    return retrying;
+  }
+
+  /** Whether so many messages came back or wait for their keys that the scan goes no further. */
+  get isLookAheadExhausted(): boolean {
+    return this.#deferred.size >= LIMITS.lookAheadMax;
+  }
+
+  /** When the next lease ends or the next delay is over. */
+  get nextDueAtMs(): number | undefined {
+    const times = [this.#leases.firstDeadlineMs, this.#deferred.firstDueAtMs].filter((atMs) => atMs !== undefined);
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  /** Ends the leases whose time is over, and offers what has waited long enough. */
+  advance(nowMs: number): void {
+    for (const lease of this.#leases.takeExpired(nowMs)) {
+      // An earlier message of its key may have ended it just now.
+      if (this.#leases.find(lease.offset) === lease) this.giveBack(lease, { end: "expired", isCounted: true, dueAtMs: 0 });
+    }
+    for (const message of this.#deferred.takeDue(nowMs)) this.#offer(message);
+  }
+
+  /** Hands out `min` to `max` messages, or none. */
+  take(request: TakeRequest): Taken {
+    const { lease, nowMs } = request;
+    const room = lease === undefined ? request.max : this.#settings().maxInFlight - this.#leases.size;
+    const max = Math.min(request.max, room);
+    if (max < request.min || this.#countAvailableAtMost() < request.min) return { type: "too-few" };
+    const isNothingOpen = this.#leases.size === 0 && this.#deferred.size === 0 && this.#cursor === this.#backlog.headOffset;
+    if (lease === undefined && isNothingOpen) return this.#takeFromHead(request.min, max);
+    const holder = lease?.holder ?? NO_HOLDER;
+    const choice = new Choice(this.#open, this.#cursor, { max, bytesMax: LIMITS.replyBytesMax, holder, nowMs });
+    const count = choice.messages.length;
+    if (count < request.min) {
+      this.#park(choice.abandon());
+      return choice.isCutByBytes ? { type: "too-large", count } : { type: "too-few" };
+    }
+    this.#park(choice);
+    const redelivered = choice.messages.map(({ offset }) => this.#deferred.find(offset)?.end !== undefined);
+    const leases = lease === undefined ? [] : choice.messages.map((message) => this.#handOut(message, nowMs, lease));
+    if (lease === undefined) for (const { offset } of choice.messages) this.finish(offset, "acked");
+    this.#leases.add(leases);
+    for (const { offset } of choice.controls) this.#backlog.passControl(offset);
+    return { type: "taken", messages: choice.messages, controls: choice.controls, leases, redelivered };
+  }
+
+  findLease(offset: number): Lease | undefined {
+    return this.#leases.find(offset);
+  }
+
+  /** Leased messages of a key before `offset`, in their order. */
+  leasedBefore(key: string, offset: number): readonly number[] {
+    return this.#keys.leasedOf(key).filter((leased) => leased < offset);
+  }
+
+  /** Why there is no lease of the message at `offset`: how the last one ended, or "settled" when the message is not kept. */
+  explainLost(offset: number): LeaseLossCause {
+    if (this.#leases.find(offset) !== undefined) return "superseded";
+    return this.#deferred.find(offset)?.end ?? (this.#backlog.isKept(offset) ? "expired" : "settled");
+  }
+
+  leasesOf(connection: number): Lease[] {
+    return this.#leases.ofConnection(connection);
+  }
+
+  extend(offset: number, deadlineMs: number): void {
+    this.#leases.extend(offset, deadlineMs);
+  }
+
+  /**
+   * Ends a lease without ending its message. Later leases of its key end too, and are not counted (G5). With its last attempt counted,
+   * the message is quarantined or left to `takeExhausted`, as the settings say.
+   */
+  giveBack(
+    lease: Lease,
+    how: { readonly end: LeaseEnd; readonly isCounted: boolean; readonly dueAtMs: number; readonly reason?: string },
+  ): void {
+    const { key, offset } = lease;
+    const later = key === undefined ? [] : this.#keys.leasedAfter(key, offset);
+    for (const laterOffset of later.reverse()) {
+      const laterLease = this.#leases.find(laterOffset);
+      if (laterLease !== undefined) this.#defer(laterLease, { end: "predecessor", attempts: laterLease.attempt - 1, dueAtMs: 0 });
+    }
+    const attempts = how.isCounted ? lease.attempt : lease.attempt - 1;
+    const { maxAttempts, onExhausted } = this.#settings();
+    const isExhausted = how.isCounted && maxAttempts >= 0 && attempts >= maxAttempts;
+    this.#defer(lease, {
+      end: how.end,
+      attempts,
+      dueAtMs: how.dueAtMs,
+      isQuarantined: isExhausted && onExhausted === "quarantine",
+    });
+    if (isExhausted && onExhausted === "dead-letter") {
+      this.#exhausted.push({ offset, attempts, reason: how.reason ?? how.end });
+      return;
+    }
+    this.#offerFirstOf(key);
+  }
+
+  /** Ends the message at `offset` in whatever state it is; false when none is kept there. */
+  finish(offset: number, fate: Fate): boolean {
+    const key = this.#leases.find(offset)?.key ?? this.#deferred.find(offset)?.key;
+    if (!this.#backlog.finish(offset, fate)) return false;
+    this.#leases.remove(offset);
+    this.#deferred.remove(offset);
+    if (key === undefined) return true;
+    this.#keys.finish(key, offset);
+    this.#offerFirstOf(key);
+    return true;
+  }
+
+  /** The quarantined messages that are meant, in the order of offsets. */
+  findQuarantined({ offset, key }: { readonly offset?: number | undefined; readonly key?: string | undefined }): Deferred[] {
+    const isMeant = (message: Deferred): boolean =>
+      message.isQuarantined && message.offset === (offset ?? message.offset) && message.key === (key ?? message.key);
+    return this.#deferred.quarantined === 0 ? [] : [...this.#deferred.all()].filter(isMeant).sort((a, b) => a.offset - b.offset);
+  }
+
+  /** Hands a quarantined message out again, its attempts counted anew. */
+  releaseQuarantined(message: Deferred): void {
+    const released: Deferred = { ...message, attempts: 0, dueAtMs: 0, isQuarantined: false };
+    this.#deferred.set(released);
+    this.#offer(released);
+  }
+
+  /** Messages that were handed out too often since the last call: the caller moves each to the dead letters. */
+  takeExhausted(): readonly Exhausted[] {
+    const exhausted = this.#exhausted;
+    this.#exhausted = [];
+    return exhausted;
+  }
+
+  /** Forgets everything, as when all messages are removed. */
+  clear(): void {
+    this.#leases.clear();
+    this.#deferred.clear();
+    this.#keys.clear();
+    this.#ready.clear();
+    this.#exhausted = [];
+    this.#scanned = 0;
+    this.#isCleared = true;
+  }
+
+  /** Hands over what the commit has to write; has to be called before the backlog's. */
+  takeChanges(): DeliveryChanges | undefined {
+    const { headOffset } = this.#backlog;
+    this.#storeScanMark();
+    const leases = this.#leases.takeChanges(headOffset);
+    const deferred = this.#deferred.takeChanges(headOffset);
+    const isCleared = this.#isCleared;
+    this.#isCleared = false;
+    const lists = [leases.write, leases.deleteSlots, deferred.write, deferred.deleteBuckets];
+    if (!isCleared && lists.every((list) => list.length === 0)) return undefined;
+    return {
+      isCleared,
+      writeLeases: leases.write,
+      deleteLeaseSlots: leases.deleteSlots,
+      writeDeferred: deferred.write,
+      deleteDeferredBuckets: deferred.deleteBuckets,
+    };
+  }
+
+  get #cursor(): number {
+    return Math.max(this.#scanned, this.#backlog.headOffset);
+  }
+
+  get #open(): ConstructorParameters<typeof Choice>[0] {
+    const [backlog, leases, deferred] = [this.#backlog, this.#leases, this.#deferred];
+    return { backlog, leases, deferred, keys: this.#keys, ready: this.#ready };
+  }
+
+  #countAvailableAtMost(): number {
+    return this.#backlog.depth - this.#leases.size - this.#deferred.quarantined;
+  }
+
+  /** The short way while nothing is open: messages are taken in one stretch from the head. */
+  #takeFromHead(min: number, max: number): Taken {
+    const stretch = this.#backlog.plan({ messagesMax: max, bytesMax: LIMITS.replyBytesMax });
+    const { messages, controls } = stretch;
+    if (messages.length < min) return { type: "too-large", count: messages.length };
+    this.#backlog.take(stretch);
+    return { type: "taken", messages, controls, leases: [], redelivered: [] };
+  }
+
+  #park({ cursor, parked }: { readonly cursor: number; readonly parked: readonly ParkedPlace[] }): void {
+    this.#scanned = cursor;
+    for (const { offset, key } of parked) {
+      this.#deferred.set({ offset, key, attempts: 0, dueAtMs: 0, end: undefined, isQuarantined: false });
+      this.#keys.defer(key, offset);
+    }
+  }
+
+  #handOut({ offset, key }: Message, nowMs: number, { holder, leaseMs, connection }: LeaseRequest): Lease {
+    const attempt = (this.#deferred.find(offset)?.attempts ?? 0) + 1;
+    const lease: Lease = { offset, holder, attempt, deadlineMs: nowMs + leaseMs, key, connection };
+    this.#deferred.remove(offset);
+    this.#holdKey(lease);
+    return lease;
+  }
+
+  #holdKey({ key, offset, holder }: Lease): void {
+    if (key !== undefined) this.#keys.lease(key, offset, holder);
+  }
+
+  #defer({ offset, key }: Lease, how: { end: LeaseEnd; attempts: number; dueAtMs: number; isQuarantined?: boolean }): void {
+    const { end, attempts, dueAtMs, isQuarantined = false } = how;
+    this.#leases.remove(offset);
+    const message: Deferred = { offset, key, attempts, dueAtMs, end, isQuarantined };
+    this.#deferred.set(message);
+    if (key === undefined) this.#offer(message);
+    else this.#keys.defer(key, offset);
+  }
+
+  /** Notes that a message may be handed out again; whether it may at that moment is looked at when it is chosen. */
+  #offer({ offset, key }: Deferred): void {
+    if (key === undefined || this.#keys.firstFree(key) === offset) this.#ready.push(offset);
+  }
+
+  #offerFirstOf(key: string | undefined): void {
+    const first = key === undefined ? undefined : this.#keys.firstFree(key);
+    if (first !== undefined) this.#ready.push(first);
+  }
+
+  /** While the head is stuck, what the scan passed is stored now and then, so that waking does not scan it again (rule RC1). */
+  #storeScanMark(): void {
+    const mark = Math.max(this.#deferred.scanMark, this.#backlog.headOffset);
+    if (this.#cursor - mark <= LIMITS.scanMarkLagMax) return;
+    this.#deferred.moveScanMark(this.#cursor);
+    this.#backlog.scanMark = this.#cursor;
+  }
+}

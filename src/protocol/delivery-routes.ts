@@ -1,0 +1,172 @@
+// The HTTP routes of delivery: pull, settle, dead letters and quarantine.
+import * as v from "valibot";
+import { count, pressureStateSchema } from "./description.ts";
+import { leaseMsSchema, settleEntries, takeEntries } from "./frames.ts";
+import { LIMITS } from "./limits.ts";
+import { keySchema } from "./message.ts";
+import { OFFSET_MAX } from "./names.ts";
+import { CHANNEL, GONE, messageSchema, numberText, takenEntries, type Route } from "./route.ts";
+import { wholeNumber } from "./settings.ts";
+
+/** `ack: "auto"` removes at once: at-most-once delivery, which has to be asked for. Otherwise messages are leased for `leaseMs`. */
+export const pullBodySchema = v.pipe(
+  v.strictObject({
+    ack: v.optional(v.literal("auto", 'Expected "auto"')),
+    ...takeEntries,
+    leaseMs: v.optional(leaseMsSchema),
+  }),
+  v.forward(
+    v.check(({ ack, leaseMs }) => ack === undefined || leaseMs === undefined, 'Expected no leaseMs beside "ack": "auto"'),
+    ["leaseMs"],
+  ),
+);
+
+export const settleBodySchema = v.strictObject(settleEntries);
+
+const reasonSchema = v.pipe(v.string(), v.maxBytes(LIMITS.reasonBytesMax, `A reason has at most ${LIMITS.reasonBytesMax} bytes`));
+
+export const deadLetterQuerySchema = v.strictObject({
+  from: v.optional(numberText(1, OFFSET_MAX)),
+  limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
+  key: v.optional(keySchema),
+  reason: v.optional(reasonSchema),
+});
+
+/** Which dead letters; an absent member means any. */
+export const deadLetterBodySchema = v.strictObject({
+  offset: v.optional(wholeNumber(1, OFFSET_MAX)),
+  key: v.optional(keySchema),
+  reason: v.optional(reasonSchema),
+  olderThanMs: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+  max: v.optional(wholeNumber(1, LIMITS.browseMessagesMax)),
+});
+
+export const quarantineQuerySchema = v.strictObject({ limit: v.optional(numberText(1, LIMITS.browseMessagesMax)) });
+
+/** Which quarantined messages: the one at an offset, or those of a key. */
+export const quarantineBodySchema = v.union(
+  [v.strictObject({ offset: wholeNumber(1, OFFSET_MAX) }), v.strictObject({ key: keySchema })],
+  "Expected either offset or key",
+);
+
+const leasedMessageSchema = v.object({
+  ...messageSchema.entries,
+  leaseId: v.optional(v.string()),
+  attempt: v.optional(count),
+  redelivered: v.optional(v.boolean()),
+});
+const refusedEntrySchema = v.object({ pointer: v.string(), problem: v.object({ kind: v.string(), detail: v.string() }) });
+const deadLetterSchema = v.object({ ...messageSchema.entries, attempts: count, reason: v.string(), diedAtMs: count });
+
+export const DELIVERY_REPLY_SCHEMAS = {
+  pulled: v.object({
+    ...takenEntries,
+    messages: v.array(leasedMessageSchema),
+    leaseUntilMs: v.optional(count),
+    state: pressureStateSchema,
+  }),
+  settled: v.object({
+    acked: count,
+    retried: count,
+    extended: count,
+    rejected: count,
+    released: count,
+    refused: v.array(refusedEntrySchema),
+    state: pressureStateSchema,
+  }),
+  deadLetters: v.object({ deadLetters: v.array(deadLetterSchema), next: v.nullable(count) }),
+  moved: v.object({ moved: count, isMore: v.boolean() }),
+  quarantined: v.object({ messages: v.array(v.object({ ...messageSchema.entries, attempts: count })) }),
+} as const;
+
+export const DELIVERY_ROUTES: readonly Route[] = [
+  {
+    method: "post",
+    path: `${CHANNEL}/messages/pull`,
+    operationId: "pullMessages",
+    summary: "Take `min` to `max` messages, or none, by lease; with `ack` = `auto` they are removed at once",
+    body: pullBodySchema,
+    isBodyOptional: true,
+    hasStateHeaders: true,
+    replies: {
+      200: { description: "The messages; none if fewer than `min` came in time", schema: DELIVERY_REPLY_SCHEMAS.pulled },
+    },
+    refusals: [...GONE, "channel-draining", "channel-closed", "batch-too-large", "too-many-waiters"],
+  },
+  {
+    method: "post",
+    path: `${CHANNEL}/messages/settle`,
+    operationId: "settleMessages",
+    summary: "Ack, retry, extend, reject or release leased messages; each entry is judged by itself",
+    body: settleBodySchema,
+    hasStateHeaders: true,
+    replies: {
+      200: { description: "How many were accepted, and which were refused and why", schema: DELIVERY_REPLY_SCHEMAS.settled },
+    },
+    refusals: [...GONE, "invalid-lease"],
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/dead-letters`,
+    operationId: "listDeadLetters",
+    summary: "Look at dead letters, in the order of their offsets",
+    query: deadLetterQuerySchema,
+    hasStateHeaders: true,
+    replies: {
+      200: { description: "A page; pass `next` as `from` for the following one", schema: DELIVERY_REPLY_SCHEMAS.deadLetters },
+    },
+    refusals: GONE,
+  },
+  {
+    method: "post",
+    path: `${CHANNEL}/dead-letters/redrive`,
+    operationId: "redriveDeadLetters",
+    summary: "Put dead letters again, as new messages, as many as fit",
+    body: deadLetterBodySchema,
+    isBodyOptional: true,
+    hasStateHeaders: true,
+    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    refusals: [...GONE, "channel-draining", "channel-closed"],
+  },
+  {
+    method: "post",
+    path: `${CHANNEL}/dead-letters/drop`,
+    operationId: "dropDeadLetters",
+    summary: "Delete dead letters",
+    body: deadLetterBodySchema,
+    isBodyOptional: true,
+    hasStateHeaders: true,
+    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    refusals: GONE,
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/quarantine`,
+    operationId: "listQuarantine",
+    summary: "Look at messages that used up their attempts and stop their keys",
+    query: quarantineQuerySchema,
+    hasStateHeaders: true,
+    replies: { 200: { description: "The first of them", schema: DELIVERY_REPLY_SCHEMAS.quarantined } },
+    refusals: GONE,
+  },
+  {
+    method: "post",
+    path: `${CHANNEL}/quarantine/release`,
+    operationId: "releaseQuarantine",
+    summary: "Hand quarantined messages out again, their attempts counted anew",
+    body: quarantineBodySchema,
+    hasStateHeaders: true,
+    replies: { 200: { description: "How many", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    refusals: [...GONE, "unknown-message"],
+  },
+  {
+    method: "post",
+    path: `${CHANNEL}/quarantine/drop`,
+    operationId: "dropQuarantine",
+    summary: "Remove quarantined messages; their keys go on",
+    body: quarantineBodySchema,
+    hasStateHeaders: true,
+    replies: { 200: { description: "How many", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    refusals: [...GONE, "unknown-message"],
+  },
+];

@@ -1,0 +1,64 @@
+// What a route is, and what several of them share.
+import * as v from "valibot";
+import { count } from "./description.ts";
+import type { RefusalKind } from "./problems.ts";
+import { wholeNumber } from "./settings.ts";
+
+/** A whole number in an address. */
+export function numberText(min: number, max: number): v.GenericSchema<string, number> {
+  return v.pipe(
+    v.string(),
+    v.regex(/^\d{1,15}$/, `Expected a whole number of at least ${min}`),
+    v.transform(Number),
+    wholeNumber(min, max),
+  );
+}
+
+export interface Reply {
+  readonly description: string;
+  /** Absent for bytes and for the upgrade. */
+  readonly schema?: v.GenericSchema;
+}
+
+export interface Route {
+  readonly method: "get" | "put" | "post" | "patch" | "delete";
+  /** OpenAPI form: parameters in braces. */
+  readonly path: string;
+  readonly operationId: string;
+  readonly summary: string;
+  readonly query?: v.GenericSchema;
+  /** A JSON body; `isBodyOptional` where an absent one means an empty object. */
+  readonly body?: v.GenericSchema;
+  readonly isBodyOptional?: boolean;
+  /** The body is the message itself. */
+  readonly isMessageBody?: boolean;
+  readonly isPublic?: boolean;
+  readonly hasStateHeaders?: boolean;
+  readonly replies: Readonly<Record<string, Reply>>;
+  /** Refusals besides those that every route can give. */
+  readonly refusals: readonly RefusalKind[];
+}
+
+export const CHANNEL = "/v1/channels/{channel}";
+export const GONE: readonly RefusalKind[] = ["unknown-channel", "channel-deleted"];
+export const messageSchema = v.object({
+  offset: count,
+  putAtMs: count,
+  contentType: v.string(),
+  key: v.optional(v.string()),
+  messageId: v.optional(v.string()),
+  headers: v.optional(v.record(v.string(), v.string())),
+  redrivenFrom: v.optional(count),
+  json: v.optional(v.unknown()),
+  text: v.optional(v.string()),
+  base64: v.optional(v.string()),
+});
+const controlSchema = v.object({
+  offset: count,
+  putAtMs: count,
+  control: v.variant("type", [
+    v.object({ type: v.literal("resize"), maxMessages: count, maxBytes: count }),
+    v.object({ type: v.literal("close") }),
+  ]),
+});
+export const takenEntries = { messages: v.array(messageSchema), controls: v.optional(v.array(controlSchema)) };

@@ -1,0 +1,114 @@
+// Delivery: pull, settle, dead letters and quarantine.
+import type { Hono } from "hono";
+import type { LeaseTerms } from "../channel/operation.ts";
+import { listSettleEntries } from "../channel/settle-entries.ts";
+import type { Env } from "../object/env.ts";
+import { formatSettled, formatTaken } from "../object/reply-frames.ts";
+import {
+  deadLetterBodySchema,
+  deadLetterQuerySchema,
+  pullBodySchema,
+  quarantineBodySchema,
+  quarantineQuerySchema,
+  settleBodySchema,
+} from "../protocol/delivery-routes.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { formatMessage } from "../protocol/message.ts";
+import { noQuerySchema } from "../protocol/routes.ts";
+import { ask } from "./channel-client.ts";
+import { formatStateHeaders, replyJson } from "./message-headers.ts";
+import { RefusalError } from "./refusal-error.ts";
+import { channelOf, jsonBodyOf, queryOf, type AppContext } from "./request-parts.ts";
+import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
+
+const CHANNEL = "/v1/channels/:channel";
+
+export function addDeliveryRoutes(app: Hono<{ Bindings: Env }>): void {
+  app.post(`${CHANNEL}/messages/pull`, handlePull);
+  app.post(`${CHANNEL}/messages/settle`, handleSettle);
+  app.get(`${CHANNEL}/dead-letters`, handleListDeadLetters);
+  app.post(`${CHANNEL}/dead-letters/redrive`, (context) => handleMoveDeadLetters(context, "redrive"));
+  app.post(`${CHANNEL}/dead-letters/drop`, (context) => handleMoveDeadLetters(context, "drop-dead-letters"));
+  app.get(`${CHANNEL}/quarantine`, handleListQuarantine);
+  app.post(`${CHANNEL}/quarantine/release`, (context) => handleEndQuarantine(context, "release-quarantine"));
+  app.post(`${CHANNEL}/quarantine/drop`, (context) => handleEndQuarantine(context, "drop-quarantine"));
+}
+
+async function handlePull(context: AppContext): Promise<Response> {
+  const channel = channelOf(context);
+  queryOf(context, noQuerySchema);
+  const body = await jsonBodyOf(context, pullBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
+  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault } = body;
+  const lease: LeaseTerms | undefined = ack === "auto" ? undefined : { leaseMs, isDetached: true };
+  const wanted = { ...(max !== undefined && { max }), ...(min !== undefined && { min }), ...(lease !== undefined && { lease }) };
+  const { outcome, state } = await ask(context.env, channel, { type: "get", ...wanted }, ["got"]);
+  const cappedMs = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
+  const least = min ?? Math.min(1, max ?? 1);
+  if (outcome.messages.length > 0 || cappedMs === 0 || least === 0) {
+    return replyJson(`{${formatTaken(outcome)},"state":${JSON.stringify(state)}}`, state);
+  }
+  const amounts = { min: least, max: max ?? Math.max(1, least), waitMs: cappedMs };
+  const request =
+    lease === undefined
+      ? ({ type: "get", ...amounts } as const)
+      : ({ type: "pull", ...amounts, leaseMs, detached: true } as const);
+  return waitOverSocket(context.env, channel, request, {
+    signal: context.req.raw.signal,
+    use: ({ frame, text }) => {
+      if (frame.type === "problem") throw new RefusalError(frame.problem);
+      // The frame's members after type and id are those of the reply; bodies are passed on as they are.
+      const prefix = `{"type":"got","id":${BRIDGE_REQUEST},`;
+      return replyJson(`{${text.slice(prefix.length)}`, frame.type === "got" ? frame.state : state);
+    },
+  });
+}
+
+async function handleSettle(context: AppContext): Promise<Response> {
+  const channel = channelOf(context);
+  queryOf(context, noQuerySchema);
+  const lists = await jsonBodyOf(context, settleBodySchema, { bytesMax: LIMITS.settleBodyBytesMax });
+  const entries = listSettleEntries(lists);
+  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries }, ["settled"]);
+  return replyJson(`{${formatSettled(outcome)},"state":${JSON.stringify(state)}}`, state);
+}
+
+async function handleListDeadLetters(context: AppContext): Promise<Response> {
+  const channel = channelOf(context);
+  const { from, limit, ...filter } = queryOf(context, deadLetterQuerySchema);
+  const operation = {
+    type: "dead-letters",
+    fromOffset: from ?? 1,
+    limit: limit ?? LIMITS.browseMessagesDefault,
+    filter,
+  } as const;
+  const { outcome, state } = await ask(context.env, channel, operation, ["dead-letter-page"]);
+  const letters = outcome.letters.map(({ message, attempts, reason, diedAtMs }) =>
+    formatMessage(message, `"attempts":${attempts},"reason":${JSON.stringify(reason)},"diedAtMs":${diedAtMs}`),
+  );
+  return replyJson(`{"deadLetters":[${letters.join(",")}],"next":${outcome.nextOffset}}`, state);
+}
+
+async function handleMoveDeadLetters(context: AppContext, type: "redrive" | "drop-dead-letters"): Promise<Response> {
+  const channel = channelOf(context);
+  queryOf(context, noQuerySchema);
+  const body = await jsonBodyOf(context, deadLetterBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
+  const { max = LIMITS.browseMessagesDefault, ...filter } = body;
+  const { outcome, state } = await ask(context.env, channel, { type, max, filter }, ["moved"]);
+  return context.json({ moved: outcome.moved, isMore: outcome.isMore }, 200, formatStateHeaders(state));
+}
+
+async function handleListQuarantine(context: AppContext): Promise<Response> {
+  const channel = channelOf(context);
+  const { limit = LIMITS.browseMessagesDefault } = queryOf(context, quarantineQuerySchema);
+  const { outcome, state } = await ask(context.env, channel, { type: "quarantine", limit }, ["quarantine"]);
+  const texts = outcome.messages.map(({ message, attempts }) => formatMessage(message, `"attempts":${attempts}`));
+  return replyJson(`{"messages":[${texts.join(",")}]}`, state);
+}
+
+async function handleEndQuarantine(context: AppContext, type: "release-quarantine" | "drop-quarantine"): Promise<Response> {
+  const channel = channelOf(context);
+  queryOf(context, noQuerySchema);
+  const which = await jsonBodyOf(context, quarantineBodySchema, { bytesMax: LIMITS.controlBodyBytesMax });
+  const { outcome, state } = await ask(context.env, channel, { type, ...which }, ["moved"]);
+  return context.json({ moved: outcome.moved, isMore: outcome.isMore }, 200, formatStateHeaders(state));
+}
