@@ -26,6 +26,7 @@ export const NO_CHANGES: Changes = {
   deleteMessageIds: [],
   insertMessageIds: [],
   position: undefined,
+  checkpoints: undefined,
   channel: undefined,
 };
 

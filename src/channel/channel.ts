@@ -6,6 +6,7 @@ import { computeUtilization, type PressureState } from "../protocol/description.
 import { LIMITS } from "../protocol/limits.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
+import { Checkpoints } from "./checkpoints.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "./operation.ts";
 import { RecordCell } from "./record-cell.ts";
@@ -26,6 +27,7 @@ export class Channel {
   readonly #name: string;
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
+  readonly #checkpoints: Checkpoints;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -35,6 +37,7 @@ export class Channel {
     this.#name = options.name;
     this.#cell = new RecordCell(options.store.readChannel());
     this.#backlog = new Backlog(options.store);
+    this.#checkpoints = new Checkpoints(options.store.checkpoints);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
     this.#traffic = new Traffic({ cell: this.#cell, backlog: this.#backlog, line: this.#line, isConnected: options.isConnected });
@@ -79,9 +82,7 @@ export class Channel {
   /** When `tick` has to be called though nobody asks. */
   get nextAlarmAtMs(): number | undefined {
     const record = this.#cell.get();
-    return record === undefined
-      ? undefined
-      : lifeCycle.computeNextAlarm(record, Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs));
+    return record === undefined ? undefined : lifeCycle.computeNextAlarm(record, () => this.#readLastUseMs());
   }
 
   /** When the oldest promise of room ends; the object is awake then, so a timer serves. */
@@ -120,8 +121,9 @@ export class Channel {
   takeChanges(nowMs: number): Changes | undefined {
     const channel = this.#cell.takeChanged();
     const changes = this.#backlog.takeChanges(nowMs);
-    if (changes === undefined && channel === undefined) return undefined;
-    return { ...(changes ?? NO_BACKLOG_CHANGES), channel };
+    const checkpoints = this.#checkpoints.takeChanges();
+    if (changes === undefined && checkpoints === undefined && channel === undefined) return undefined;
+    return { ...(changes ?? NO_BACKLOG_CHANGES), checkpoints, channel };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -159,6 +161,11 @@ export class Channel {
         return this.#patch(record, operation.patch, moment.nowMs);
       case "delete":
         return this.#delete(record, operation.graceMs, moment.nowMs);
+      case "list-checkpoints":
+      case "read-checkpoint":
+      case "write-checkpoint":
+      case "delete-checkpoint":
+        return this.#checkpoints.decide(operation, moment.nowMs);
       default:
         return this.#decideOnMessages(operation);
     }
@@ -212,7 +219,13 @@ export class Channel {
   #begin(record: ChannelRecord): void {
     const isFirst = this.#cell.get() === undefined;
     this.#cell.set(record);
-    if (!isFirst) this.#backlog.restart();
+    if (!isFirst) this.#restart();
+  }
+
+  /** Nothing of an earlier life is left. */
+  #restart(): void {
+    this.#backlog.restart();
+    this.#checkpoints.restart();
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
@@ -283,8 +296,12 @@ export class Channel {
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
     const isInUse = this.#backlog.hasChanges || this.#backlog.depth > 0 || this.#line.size > 0;
     if (isInUse) this.#inUseAtMs = nowMs;
-    const idleSinceMs = Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs, record.createdAtMs);
+    const idleSinceMs = Math.max(this.#readLastUseMs(), record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.#erase(record, nowMs, true);
+  }
+
+  #readLastUseMs(): number {
+    return Math.max(this.#backlog.writtenAtMs, this.#checkpoints.readChangedAtMs(), this.#inUseAtMs);
   }
 
   /** Ends the life and returns how many messages were still there. */
@@ -293,7 +310,7 @@ export class Channel {
     const ended = lifeCycle.endLife(record, { nowMs, droppedMessages, isExpired });
     this.#traffic.refuseWaiting("put", lifeCycle.refuseDeleted(ended));
     this.#traffic.refuseWaiting("get", lifeCycle.refuseDeleted(ended));
-    this.#backlog.restart();
+    this.#restart();
     this.#cell.set(ended);
     return droppedMessages;
   }

@@ -272,7 +272,15 @@ function refusedAfter(error: unknown): Outcome {
   return { type: "refused", refusal };
 }
 
-const FREEING: ReadonlySet<Operation["type"]> = new Set(["get", "remove", "remove-by-id", "purge", "delete", "cancel"]);
+const FREEING: ReadonlySet<Operation["type"]> = new Set([
+  "get",
+  "remove",
+  "remove-by-id",
+  "purge",
+  "delete",
+  "delete-checkpoint",
+  "cancel",
+]);
 
 function freesRoom({ request }: Entry): boolean {
   return request.type !== "operate" || FREEING.has(request.operation.type);

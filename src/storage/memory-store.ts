@@ -9,8 +9,10 @@ import type {
   Segment,
   StoredSegment,
 } from "../channel/store.ts";
+import { MemoryCheckpoints } from "./memory-checkpoints.ts";
 
 export class MemoryStore implements ChannelStore {
+  readonly checkpoints = new MemoryCheckpoints();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -59,6 +61,7 @@ export class MemoryStore implements ChannelStore {
     const deletedIds = new Set(changes.deleteMessageIds.map((entry) => entry.offset));
     this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
     this.#position = changes.position ?? this.#position;
+    if (changes.checkpoints !== undefined) this.checkpoints.commit(changes.checkpoints);
     this.#channel = changes.channel ?? this.#channel;
   }
 

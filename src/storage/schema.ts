@@ -57,6 +57,23 @@ const MIGRATIONS: readonly (readonly string[])[] = [
        PRIMARY KEY (message_id, record_offset)
      ) STRICT, WITHOUT ROWID`,
   ],
+  [
+    // A checkpoint. What is known without its value comes first, so that reading that skips the value.
+    `CREATE TABLE checkpoint (
+       name TEXT NOT NULL PRIMARY KEY,
+       version INTEGER NOT NULL,
+       updated_at_ms INTEGER NOT NULL,
+       value_bytes INTEGER NOT NULL,
+       content_type TEXT NOT NULL,
+       value BLOB NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+    // One row, once a checkpoint was deleted (rule CP2).
+    `CREATE TABLE checkpoint_deletions (
+       id INTEGER PRIMARY KEY CHECK (id = 1),
+       version_max INTEGER NOT NULL,
+       deleted_at_ms INTEGER NOT NULL
+     ) STRICT`,
+  ],
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -2,6 +2,7 @@
 import { assert } from "../base/assert.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
+import { CheckpointTable } from "./checkpoint-table.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
 import type { Statement } from "./statement.ts";
@@ -56,6 +57,7 @@ const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export class SqliteStore implements ChannelStore {
+  readonly checkpoints: CheckpointTable;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -67,6 +69,7 @@ export class SqliteStore implements ChannelStore {
     this.#schemaVersion = readSchemaVersion(storage);
     // An object that was only asked about keeps no tables: they are made by the first commit.
     if (this.#schemaVersion > 0) this.#migrate();
+    this.checkpoints = new CheckpointTable((statement, ...bindings) => this.#select(statement, ...bindings));
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
@@ -120,10 +123,7 @@ export class SqliteStore implements ChannelStore {
     this.#schemaVersion = readSchemaVersion(this.#storage);
   }
 
-  #select<Row extends Record<string, ArrayBuffer | string | number | null>>(
-    statement: string,
-    ...bindings: (string | number)[]
-  ): Row[] {
+  #select<Row extends Record<string, SqlValue>>(statement: string, ...bindings: SqlValue[]): Row[] {
     return this.#schemaVersion === 0 ? [] : this.#storage.exec<Row>(statement, ...bindings);
   }
 
@@ -161,6 +161,7 @@ export class SqliteStore implements ChannelStore {
       yield { text: "INSERT INTO message_id (message_id, record_offset) VALUES (?, ?)", bindings: [messageId, offset] };
     }
     if (changes.position !== undefined) yield { text: UPSERT_POSITION, bindings: bindPosition(changes.position) };
+    if (changes.checkpoints !== undefined) yield* this.checkpoints.statementsOf(changes.checkpoints);
     if (changes.channel !== undefined) {
       const text = "INSERT OR REPLACE INTO channel (id, record_json) VALUES (1, ?)";
       yield { text, bindings: [JSON.stringify(changes.channel)] };

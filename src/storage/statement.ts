@@ -1,4 +1,4 @@
-// One statement of a commit.
+// One statement of a commit, and how tables are read.
 import type { SqlValue } from "./metered-storage.ts";
 
 /** The text is constant, since statements are cached by it. */
@@ -6,3 +6,6 @@ export interface Statement {
   readonly text: string;
   readonly bindings: readonly SqlValue[];
 }
+
+/** Reads rows; none where there are no tables yet. */
+export type Select = <Row extends Record<string, SqlValue>>(statement: string, ...bindings: SqlValue[]) => Row[];

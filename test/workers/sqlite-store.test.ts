@@ -10,6 +10,7 @@ import { LIMITS } from "../../src/protocol/limits.ts";
 import { MeteredStorage } from "../../src/storage/metered-storage.ts";
 import { SCHEMA_VERSION } from "../../src/storage/schema.ts";
 import { SqliteStore } from "../../src/storage/sqlite-store.ts";
+import { checkpointChanges, checkpointOf, testCheckpointContract } from "../checkpoint-contract.ts";
 import { isSame, NO_CHANGES, POSITION, RECORD, segmentAt, testStoreContract, type StoreFixture } from "../store-contract.ts";
 import { ChannelHarness, sizedMessage } from "../unit/channel-harness.ts";
 
@@ -60,6 +61,7 @@ async function inObject(use: (fixture: SqliteFixture) => void): Promise<void> {
 
 describe("src/storage/sqlite-store", () => {
   testStoreContract(inObject);
+  testCheckpointContract(inObject);
 
   test("[LC7] a fresh store has no tables, and reading makes none and writes nothing", () =>
     inObject((fixture) => {
@@ -80,7 +82,17 @@ describe("src/storage/sqlite-store", () => {
 
       const rows = fixture.countRows(() => fixture.open());
 
-      expect(tables).toEqual(["channel", "gone", "message_id", "position", "schema_version", "segment", "segment_part"]);
+      expect(tables).toEqual([
+        "channel",
+        "checkpoint",
+        "checkpoint_deletions",
+        "gone",
+        "message_id",
+        "position",
+        "schema_version",
+        "segment",
+        "segment_part",
+      ]);
       expect(rows).toBe(0);
     }));
 
@@ -97,6 +109,41 @@ describe("src/storage/sqlite-store", () => {
       expect(fixture.rowsOf({ writeGone: new Map([[1, encodeGonePlaces(new Set([1]))]]) })).toBe(1);
       expect(fixture.rowsOf({ writeGone: new Map([[1, encodeGonePlaces(new Set([1, 2]))]]) })).toBe(1);
       expect(fixture.rowsOf({})).toBe(0);
+    }));
+
+  test("[CP10] a checkpoint is a row, also where it replaces another; a deletion is two, and a reset one for each", () =>
+    inObject((fixture) => {
+      const write = (...names: string[]): number =>
+        fixture.rowsOf(checkpointChanges({ write: names.map((name) => checkpointOf(name, 10_000)) }));
+      const deletions = { versionMax: 1, deletedAtMs: 1 };
+      fixture.commit({ channel: RECORD });
+
+      expect([write("a"), write("a"), write("a", "b", "c", "d")]).toEqual([1, 1, 4]);
+      expect(fixture.rowsOf(checkpointChanges({ delete: ["a"], deletions }))).toBe(2);
+      expect(fixture.rowsOf(checkpointChanges({ delete: ["b"], deletions }))).toBe(2);
+      expect(fixture.rowsOf({ isPurge: true })).toBe(0);
+      expect(fixture.rowsOf(checkpointChanges({ isReset: true }))).toBe(3);
+      expect(fixture.rowsOf(checkpointChanges({ isReset: true }))).toBe(0);
+    }));
+
+  test("[CP10] a write is judged and a value read by few rows; totals read each entry once", () =>
+    inObject((fixture) => {
+      const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
+      fixture.commit(checkpointChanges({ write: names.map((name) => checkpointOf(name, 5000)) }));
+      const { checkpoints } = fixture.open();
+      const readBy = (work: () => void): number => {
+        const before = fixture.storage.rows.read;
+        work();
+        return fixture.storage.rows.read - before;
+      };
+
+      expect(readBy(() => checkpoints.readEntry("n7"))).toBe(1);
+      expect(readBy(() => checkpoints.read("n7"))).toBe(1);
+      for (const after of ["", "n12", "n15", "n5"]) {
+        const read = readBy(() => checkpoints.list({ after, prefix: "n15", limit: 9 }));
+        expect(read).toBeLessThanOrEqual(10);
+      }
+      expect(readBy(() => checkpoints.readTotals())).toBeLessThanOrEqual(201);
     }));
 
   test("[RC7] a segment that is deleted is a row", () =>
@@ -249,6 +296,10 @@ describe("src/storage/sqlite-store", () => {
       fc.integer({ min: 1, max: 20 }).map((offset): Operation => ({ type: "remove", offset })),
       fc.constantFrom<Operation>({ type: "remove-by-id", messageId: "a" }, { type: "purge" }),
       fc.integer({ min: 5, max: 50 }).map((maxMessages): Operation => ({ type: "patch", patch: { maxMessages } })),
+      fc.record({ name: fc.constantFrom("a", "b", "c"), bytes: fc.nat(5000) }).map(({ name, bytes }): Operation => {
+        return { type: "write-checkpoint", write: { name, value: new Uint8Array(bytes), contentType: "a/b" } };
+      }),
+      fc.constantFrom("a", "b", "c").map((name): Operation => ({ type: "delete-checkpoint", name })),
     );
     const commits = fc.array(fc.array(operations, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 12 });
     const property = fc.asyncProperty(commits, (plan) =>
@@ -273,6 +324,10 @@ function expectSameStores(actual: ChannelStore, expected: ChannelStore): void {
   expect(actual.readChannel()).toEqual(expected.readChannel());
   expect(actual.readPosition()).toEqual(expected.readPosition());
   expect(actual.findMessageId("a", 0)).toBe(expected.findMessageId("a", 0));
+  const all = { after: "", prefix: "", limit: 9 };
+  expect(actual.checkpoints.list(all)).toEqual(expected.checkpoints.list(all));
+  expect(actual.checkpoints.readTotals()).toEqual(expected.checkpoints.readTotals());
+  expect(actual.checkpoints.readDeletions()).toEqual(expected.checkpoints.readDeletions());
   let from = 0;
   for (;;) {
     const [segment, twin] = [actual.readSegmentFrom(from), expected.readSegmentFrom(from)];
@@ -286,6 +341,8 @@ function expectSameStores(actual: ChannelStore, expected: ChannelStore): void {
 /** The tables that channels have in the field, by name. */
 const SCHEMA = [
   "CREATE TABLE channel ( id INTEGER PRIMARY KEY CHECK (id = 1), record_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE checkpoint ( name TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, updated_at_ms INTEGER NOT NULL, value_bytes INTEGER NOT NULL, content_type TEXT NOT NULL, value BLOB NOT NULL ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE checkpoint_deletions ( id INTEGER PRIMARY KEY CHECK (id = 1), version_max INTEGER NOT NULL, deleted_at_ms INTEGER NOT NULL ) STRICT",
   "CREATE TABLE gone ( first_offset INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
   "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL ) STRICT",
@@ -295,6 +352,20 @@ const SCHEMA = [
 ];
 
 describe("src/storage/schema", () => {
+  test("[RC3] storage of the first schema gets the tables that came later, and keeps what it has", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD, insertSegments: [segmentAt(1)] });
+      const tables = fixture.tables();
+      for (const table of ["checkpoint", "checkpoint_deletions"]) fixture.storage.exec(`DROP TABLE ${table}`);
+      fixture.storage.exec("UPDATE schema_version SET version = 1");
+
+      const store = fixture.open();
+
+      expect(fixture.tables()).toEqual(tables);
+      expect([store.readChannel(), store.readLastSegment()?.firstOffset]).toEqual([RECORD, 1]);
+      expect(store.checkpoints.list({ after: "", prefix: "", limit: 9 })).toEqual([]);
+    }));
+
   test("[RC3] the schema is what it was: change SCHEMA only together with a new migration", () =>
     inObject((fixture) => {
       fixture.commit({ channel: RECORD });
