@@ -1,4 +1,6 @@
 // A checkpoint on the wire: a named value beside the messages of a channel, with a version.
+import * as v from "valibot";
+import { count } from "./description.ts";
 
 /** What is known of a checkpoint without its value. */
 export interface CheckpointEntry {
@@ -14,3 +16,11 @@ export interface CheckpointEntry {
 export interface Checkpoint extends CheckpointEntry {
   readonly value: Uint8Array<ArrayBuffer>;
 }
+
+export const checkpointEntrySchema = v.object({
+  name: v.string(),
+  version: count,
+  contentType: v.string(),
+  bytes: count,
+  updatedAtMs: count,
+});

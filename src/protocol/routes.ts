@@ -1,9 +1,10 @@
 // The HTTP routes: what each takes and answers. The worker checks requests with these schemas and OpenAPI is built from the same.
 import * as v from "valibot";
+import { checkpointEntrySchema } from "./checkpoint.ts";
 import { count, channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "./description.ts";
 import { messagesSchema, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
-import { channelNameSchema, OFFSET_MAX } from "./names.ts";
+import { channelNameSchema, checkpointNameSchema, OFFSET_MAX } from "./names.ts";
 import { messageIdSchema } from "./message.ts";
 import type { RefusalKind } from "./problems.ts";
 import { channelPatchSchema, givenSettingsSchema, wholeNumber } from "./settings.ts";
@@ -24,6 +25,7 @@ export const pathSchemas = {
   channel: channelNameSchema,
   offset: numberText(1, OFFSET_MAX),
   messageId: messageIdSchema,
+  checkpoint: checkpointNameSchema,
 } as const;
 
 export const listQuerySchema = v.strictObject({
@@ -39,6 +41,11 @@ export const putQuerySchema = v.strictObject({ waitMs: v.optional(waitMsText) })
 export const browseQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
+});
+export const checkpointsQuerySchema = v.strictObject({
+  after: v.optional(checkpointNameSchema),
+  prefix: v.optional(checkpointNameSchema),
+  limit: v.optional(numberText(1, LIMITS.checkpointsPageMax)),
 });
 export const noQuerySchema = v.strictObject({});
 
@@ -77,6 +84,9 @@ export const REPLY_SCHEMAS = {
   page: v.object({ ...takenEntries, next: v.nullable(count) }),
   removed: v.object({ offset: count }),
   purged: v.object({ removedMessages: count }),
+  checkpoints: v.object({ checkpoints: v.array(checkpointEntrySchema), next: v.nullable(v.string()) }),
+  checkpointWritten: checkpointEntrySchema,
+  checkpointDeleted: v.object({ name: v.string(), version: count }),
 } as const;
 
 export interface Reply {
@@ -97,6 +107,8 @@ export interface Route {
   readonly isBodyOptional?: boolean;
   /** The body is the message itself. */
   readonly isMessageBody?: boolean;
+  /** The body is the value of a checkpoint. */
+  readonly isValueBody?: boolean;
   readonly isPublic?: boolean;
   readonly hasStateHeaders?: boolean;
   readonly replies: Readonly<Record<string, Reply>>;
@@ -280,6 +292,46 @@ export const ROUTES: readonly Route[] = [
     hasStateHeaders: true,
     replies: { 200: { description: "It is removed", schema: REPLY_SCHEMAS.removed } },
     refusals: [...GONE, "unknown-message"],
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/checkpoints`,
+    operationId: "listCheckpoints",
+    summary: "List checkpoints in the order of their names, without their values",
+    query: checkpointsQuerySchema,
+    replies: { 200: { description: "A page; pass `next` as `after` for the following one", schema: REPLY_SCHEMAS.checkpoints } },
+    refusals: GONE,
+  },
+  {
+    method: "put",
+    path: `${CHANNEL}/checkpoints/{checkpoint}`,
+    operationId: "writeCheckpoint",
+    summary: "Write a checkpoint: the body is the value",
+    query: noQuerySchema,
+    isValueBody: true,
+    replies: {
+      200: { description: "It has the value; there was another", schema: REPLY_SCHEMAS.checkpointWritten },
+      201: { description: "It was created", schema: REPLY_SCHEMAS.checkpointWritten },
+    },
+    refusals: [...GONE, "checkpoint-conflict", "too-many-checkpoints"],
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/checkpoints/{checkpoint}`,
+    operationId: "readCheckpoint",
+    summary: "Read a checkpoint: the reply's body is the value",
+    query: noQuerySchema,
+    replies: { 200: { description: "The value" } },
+    refusals: [...GONE, "unknown-checkpoint"],
+  },
+  {
+    method: "delete",
+    path: `${CHANNEL}/checkpoints/{checkpoint}`,
+    operationId: "deleteCheckpoint",
+    summary: "Delete a checkpoint",
+    query: noQuerySchema,
+    replies: { 200: { description: "It is deleted; it had this version", schema: REPLY_SCHEMAS.checkpointDeleted } },
+    refusals: [...GONE, "unknown-checkpoint", "checkpoint-conflict"],
   },
   {
     method: "get",

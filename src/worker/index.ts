@@ -9,6 +9,7 @@ import { invalidRequest } from "../protocol/fault.ts";
 import { findMethods } from "../protocol/routes.ts";
 import { refuseRequest } from "./auth.ts";
 import { addChannelRoutes } from "./channel-routes.ts";
+import { addCheckpointRoutes } from "./checkpoint-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
@@ -20,6 +21,7 @@ const app = new Hono<{ Bindings: Env }>();
 app.get(HEALTH_PATH, (context) => context.json({ status: "ok" }));
 addChannelRoutes(app);
 addMessageRoutes(app);
+addCheckpointRoutes(app);
 addReferenceRoutes(app);
 
 app.notFound((context) => {

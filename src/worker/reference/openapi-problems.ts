@@ -83,7 +83,7 @@ const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
 /** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */
 export function refusalsOf(route: Route): RefusalKind[] {
   const isOnChannel = route.path.includes("{channel}");
-  const hasBody = route.body !== undefined || route.isMessageBody === true;
+  const hasBody = route.body !== undefined || route.isMessageBody === true || route.isValueBody === true;
   const kinds = new Set<RefusalKind>([...route.refusals, "method-not-allowed", "internal"]);
   if (route.isPublic !== true) for (const kind of ["unauthorized", "forbidden", "not-configured"] as const) kinds.add(kind);
   if (route.query !== undefined || hasBody || route.path.includes("{")) kinds.add("invalid-request");
