@@ -28,6 +28,7 @@ export const NO_CHANGES: Changes = {
   position: undefined,
   delivery: undefined,
   deadLetters: undefined,
+  checkpoints: undefined,
   channel: undefined,
 };
 

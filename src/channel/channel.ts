@@ -7,6 +7,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
+import { Checkpoints } from "./checkpoints.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { Delivery } from "./delivery.ts";
@@ -37,6 +38,7 @@ export class Channel {
   readonly #delivery: Delivery;
   readonly #deadLetters: DeadLetters;
   readonly #settlement: Settlement;
+  readonly #checkpoints: Checkpoints;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -53,6 +55,7 @@ export class Channel {
     });
     this.#deadLetters = new DeadLetters(options.store.deadLetters);
     this.#settlement = new Settlement({ backlog: this.#backlog, delivery: this.#delivery, deadLetters: this.#deadLetters });
+    this.#checkpoints = new Checkpoints(options.store.checkpoints);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
     this.#traffic = new Traffic({
@@ -106,8 +109,7 @@ export class Channel {
   get nextAlarmAtMs(): number | undefined {
     const record = this.#cell.get();
     if (record === undefined) return undefined;
-    const lastChangeAtMs = Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs);
-    const times = [lifeCycle.computeNextAlarm(record, lastChangeAtMs), this.nextDeliveryAtMs];
+    const times = [lifeCycle.computeNextAlarm(record, () => this.#readLastUseMs()), this.nextDeliveryAtMs];
     return times.reduce((least, atMs) => (atMs === undefined || (least !== undefined && least <= atMs) ? least : atMs));
   }
 
@@ -154,8 +156,10 @@ export class Channel {
     const delivery = this.#delivery.takeChanges();
     const deadLetters = this.#deadLetters.takeChanges();
     const changes = this.#backlog.takeChanges(nowMs);
-    if ([changes, channel, delivery, deadLetters].every((part) => part === undefined)) return undefined;
-    return { ...(changes ?? NO_BACKLOG_CHANGES), channel, delivery, deadLetters };
+    const checkpoints = this.#checkpoints.takeChanges();
+    const parts = { channel, delivery, deadLetters, checkpoints };
+    if (changes === undefined && Object.values(parts).every((part) => part === undefined)) return undefined;
+    return { ...(changes ?? NO_BACKLOG_CHANGES), ...parts };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -206,6 +210,11 @@ export class Channel {
         return this.#endQuarantine(operation);
       case "redrive":
         return redrive(this.#parts, { record, operation, nowMs: moment.nowMs });
+      case "list-checkpoints":
+      case "read-checkpoint":
+      case "write-checkpoint":
+      case "delete-checkpoint":
+        return this.#checkpoints.decide(operation, moment.nowMs);
       default:
         return this.#decideOnMessages(operation);
     }
@@ -308,6 +317,7 @@ export class Channel {
     this.#delivery.clear();
     this.#deadLetters.clear();
     this.#backlog.restart();
+    this.#checkpoints.restart();
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
@@ -379,8 +389,12 @@ export class Channel {
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
     const isInUse = this.#backlog.hasChanges || this.#backlog.depth > 0 || this.#line.size > 0;
     if (isInUse) this.#inUseAtMs = nowMs;
-    const idleSinceMs = Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs, record.createdAtMs);
+    const idleSinceMs = Math.max(this.#readLastUseMs(), record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.#erase(record, nowMs, true);
+  }
+
+  #readLastUseMs(): number {
+    return Math.max(this.#backlog.writtenAtMs, this.#checkpoints.readChangedAtMs(), this.#inUseAtMs);
   }
 
   /** Ends the life and returns how many messages were still there. */

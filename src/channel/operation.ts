@@ -1,4 +1,5 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
+import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
@@ -32,6 +33,7 @@ export type Operation =
   | { readonly type: "remove"; readonly offset: number }
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
+  | CheckpointOperation
   | { readonly type: "cancel"; readonly request: number };
 
 /** `isDetached`: the leases outlive the connection that asks. */
@@ -61,6 +63,23 @@ export interface RefusedEntry {
 }
 
 export type SettleVerb = SettleEntry["verb"];
+export type CheckpointOperation =
+  | { readonly type: "list-checkpoints"; readonly after?: string; readonly prefix?: string; readonly limit: number }
+  | { readonly type: "read-checkpoint"; readonly name: string }
+  | { readonly type: "write-checkpoint"; readonly write: CheckpointWrite }
+  | { readonly type: "delete-checkpoint"; readonly name: string; readonly ifMatch?: CheckpointCondition };
+
+/** A write of a checkpoint, alone or beside others. */
+export interface CheckpointWrite {
+  readonly name: string;
+  readonly value: Uint8Array;
+  readonly contentType: string;
+  /** What has to be there before; anything if absent. */
+  readonly ifMatch?: CheckpointCondition;
+}
+
+/** The version that a checkpoint has to have, or whether it has to exist. */
+export type CheckpointCondition = number | "present" | "absent";
 
 export type OperationOf<Type extends Operation["type"]> = Extract<Operation, { type: Type }>;
 
@@ -106,6 +125,11 @@ export type Outcome =
   | { readonly type: "message"; readonly message: Message }
   | { readonly type: "removed"; readonly offset: number }
   | { readonly type: "purged"; readonly removedMessages: number }
+  | { readonly type: "checkpoints"; readonly checkpoints: readonly CheckpointEntry[]; readonly next: string | null }
+  | { readonly type: "checkpoint"; readonly checkpoint: Checkpoint }
+  | { readonly type: "checkpoint-written"; readonly checkpoint: CheckpointEntry; readonly isCreated: boolean }
+  /** With the version that it had. */
+  | { readonly type: "checkpoint-deleted"; readonly name: string; readonly version: number }
   | { readonly type: "cancelled" }
   | { readonly type: "refused"; readonly refusal: Refusal };
 

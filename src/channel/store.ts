@@ -3,6 +3,7 @@ import type { Lifecycle } from "../protocol/description.ts";
 import type { Settings } from "../protocol/settings.ts";
 import type { DeadLetterChanges, DeadLetterStore } from "./dead-letter-store.ts";
 import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
+import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -122,6 +123,7 @@ export interface BacklogChanges {
 
 /** Everything one commit changes, applied whole or not at all (G8). */
 export interface Changes extends BacklogChanges {
+  readonly checkpoints: CheckpointChanges | undefined;
   readonly channel: ChannelRecord | undefined;
   readonly delivery: DeliveryChanges | undefined;
   readonly deadLetters: DeadLetterChanges | undefined;
@@ -134,6 +136,7 @@ export interface MessageIdEntry {
 
 /** Synchronous storage of one channel. Reads show what was committed. */
 export interface ChannelStore {
+  readonly checkpoints: CheckpointStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

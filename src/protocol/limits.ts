@@ -8,6 +8,7 @@ const DAY_MS = 24 * 60 * 60 * SECOND_MS;
 export const LIMITS = {
   // Names
   channelNameCharsMax: 128,
+  checkpointNameCharsMax: 128,
   messageIdBytesMax: 256,
   keyBytesMax: 256,
   contentTypeBytesMax: 256,
@@ -42,6 +43,14 @@ export const LIMITS = {
   expireAfterIdleMsMin: 60 * SECOND_MS,
   expireAfterIdleMsMax: 365 * DAY_MS,
   autoCreatedExpireAfterIdleMs: 30 * DAY_MS,
+
+  // Checkpoints: one fits a row, all of them fit a look over their names
+  checkpointBytesMax: MIB,
+  checkpointsMax: 1000,
+  /** Bytes of all values of a channel together. */
+  checkpointsBytesMax: 64 * MIB,
+  checkpointsPageMax: 1000,
+  checkpointsPageDefault: 100,
 
   // Waiting
   waitMsMax: 5 * 60 * SECOND_MS,

@@ -9,12 +9,14 @@ import type {
   Segment,
   StoredSegment,
 } from "../channel/store.ts";
+import { MemoryCheckpoints } from "./memory-checkpoints.ts";
 import { MemoryDeadLetters } from "./memory-dead-letters.ts";
 import { MemoryDelivery } from "./memory-delivery.ts";
 
 export class MemoryStore implements ChannelStore {
   readonly delivery = new MemoryDelivery();
   readonly deadLetters = new MemoryDeadLetters();
+  readonly checkpoints = new MemoryCheckpoints();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -63,6 +65,7 @@ export class MemoryStore implements ChannelStore {
     const deletedIds = new Set(changes.deleteMessageIds.map((entry) => entry.offset));
     this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
     this.#position = changes.position ?? this.#position;
+    if (changes.checkpoints !== undefined) this.checkpoints.commit(changes.checkpoints);
     this.#channel = changes.channel ?? this.#channel;
     if (changes.delivery !== undefined) this.delivery.commit(changes.delivery);
     if (changes.deadLetters !== undefined) this.deadLetters.commit(changes.deadLetters);

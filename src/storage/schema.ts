@@ -90,6 +90,23 @@ const MIGRATIONS: readonly (readonly string[])[] = [
        bytes INTEGER NOT NULL
      ) STRICT`,
   ],
+  [
+    // A checkpoint. What is known without its value comes first, so that reading that skips the value.
+    `CREATE TABLE checkpoint (
+       name TEXT NOT NULL PRIMARY KEY,
+       version INTEGER NOT NULL,
+       updated_at_ms INTEGER NOT NULL,
+       value_bytes INTEGER NOT NULL,
+       content_type TEXT NOT NULL,
+       value BLOB NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+    // One row, once a checkpoint was deleted (rule CP2).
+    `CREATE TABLE checkpoint_deletions (
+       id INTEGER PRIMARY KEY CHECK (id = 1),
+       version_max INTEGER NOT NULL,
+       deleted_at_ms INTEGER NOT NULL
+     ) STRICT`,
+  ],
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
@@ -101,13 +118,13 @@ export function readSchemaVersion(storage: MeteredStorage): number {
   return storage.exec<{ version: number }>("SELECT version FROM schema_version")[0]?.version ?? 0;
 }
 
-/** Brings the tables to the present version. Has to run in a transaction. Throws when they are newer than this code. */
-export function migrate(storage: MeteredStorage, fromVersion: number): void {
+/** Brings the tables to a later version, the present one. Has to run in a transaction. Throws when they are newer than this code. */
+export function migrate(storage: MeteredStorage, fromVersion: number, toVersion: number = SCHEMA_VERSION): void {
   if (fromVersion > SCHEMA_VERSION) {
     throw new Error(`Cannot open storage of schema version ${fromVersion}: this code knows versions up to ${SCHEMA_VERSION}`);
   }
-  if (fromVersion === SCHEMA_VERSION) return;
-  for (const statements of MIGRATIONS.slice(fromVersion)) {
+  if (fromVersion === toVersion) return;
+  for (const statements of MIGRATIONS.slice(fromVersion, toVersion)) {
     for (const statement of statements) storage.exec(statement);
   }
   storage.exec(
@@ -115,6 +132,6 @@ export function migrate(storage: MeteredStorage, fromVersion: number): void {
   );
   storage.exec(
     "INSERT INTO schema_version (id, version) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET version = excluded.version",
-    SCHEMA_VERSION,
+    toVersion,
   );
 }

@@ -1,6 +1,7 @@
 // The channel's storage in the SQLite database of its Durable Object. All SQL of the channel is here and in schema.ts.
 import { assert } from "../base/assert.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
+import { CheckpointTable } from "./checkpoint-table.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
 import { DeadLetterTables } from "./dead-letter-table.ts";
 import { DeliveryTables } from "./delivery-table.ts";
@@ -58,6 +59,7 @@ const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message
 export class SqliteStore implements ChannelStore {
   readonly delivery: DeliveryTables;
   readonly deadLetters: DeadLetterTables;
+  readonly checkpoints: CheckpointTable;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -72,6 +74,7 @@ export class SqliteStore implements ChannelStore {
     const select: Select = (statement, ...bindings) => this.#select(statement, ...bindings);
     this.delivery = new DeliveryTables(select);
     this.deadLetters = new DeadLetterTables(select);
+    this.checkpoints = new CheckpointTable(select);
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
@@ -127,10 +130,7 @@ export class SqliteStore implements ChannelStore {
     this.#schemaVersion = readSchemaVersion(this.#storage);
   }
 
-  #select<Row extends Record<string, ArrayBuffer | string | number | null>>(
-    statement: string,
-    ...bindings: (string | number)[]
-  ): Row[] {
+  #select<Row extends Record<string, SqlValue>>(statement: string, ...bindings: SqlValue[]): Row[] {
     return this.#schemaVersion === 0 ? [] : this.#storage.exec<Row>(statement, ...bindings);
   }
 
@@ -168,6 +168,7 @@ export class SqliteStore implements ChannelStore {
       yield { text: "INSERT INTO message_id (message_id, record_offset) VALUES (?, ?)", bindings: [messageId, offset] };
     }
     if (changes.position !== undefined) yield { text: UPSERT_POSITION, bindings: bindPosition(changes.position) };
+    if (changes.checkpoints !== undefined) yield* this.checkpoints.statementsOf(changes.checkpoints);
     if (changes.channel !== undefined) {
       const text = "INSERT OR REPLACE INTO channel (id, record_json) VALUES (1, ?)";
       yield { text, bindings: [JSON.stringify(changes.channel)] };

@@ -96,6 +96,7 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   readMessage: 3,
   pullMessages: 2,
   createChannel: 2,
+  writeCheckpoint: 3,
 };
 const WEIGHTED_ROUTES = ROUTES.flatMap((route) => Array.from({ length: WEIGHTS[route.operationId] ?? 1 }, () => route));
 const FRAME_WEIGHTS: Readonly<Record<string, number>> = { put: 4, "put-batch": 4, get: 2, reserve: 2 };

@@ -1,6 +1,7 @@
 // Drives a Channel over a MemoryStore as the object around it does: applies, commits, hands out answers, keeps the waiters of each
 // connection, and can be evicted or fail to write at any commit. The clock is set by hand.
 import { Channel } from "../../src/channel/channel.ts";
+import type { CheckpointStore } from "../../src/channel/checkpoint-store.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
@@ -19,6 +20,10 @@ export class CountingStore implements ChannelStore {
   readonly delivery = this.#store.delivery;
   readonly deadLetters = this.#store.deadLetters;
   rowsRead = 0;
+
+  get checkpoints(): CheckpointStore {
+    return this.#store.checkpoints;
+  }
 
   readChannel(): ReturnType<ChannelStore["readChannel"]> {
     return this.#store.readChannel();

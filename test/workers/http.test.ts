@@ -158,6 +158,8 @@ describe("src/worker/request-parts", () => {
       ["POST", "/messages/pull"],
       ["GET", "/messages"],
       ["DELETE", "/messages/1"],
+      ["GET", "/checkpoints"],
+      ["PUT", "/checkpoints/a"],
       ["GET", "/socket"],
     ];
     for (const name of names) {

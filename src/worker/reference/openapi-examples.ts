@@ -1,5 +1,6 @@
 // Values to show in the description: one little story about a channel of orders. Checked against the schemas by type and by test.
 import type * as v from "valibot";
+import type { CheckpointEntry } from "../../protocol/checkpoint.ts";
 import type { ChannelDescription, PressureState } from "../../protocol/description.ts";
 import { DEFAULT_SETTINGS } from "../../protocol/settings.ts";
 import type { REPLY_SCHEMAS } from "../../protocol/routes.ts";
@@ -11,6 +12,7 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   channel: CHANNEL_EXAMPLE,
   offset: 17,
   messageId: "order-1001",
+  checkpoint: "totals",
   prefix: "ord",
   from: 17,
   graceMs: 10_000,
@@ -33,6 +35,7 @@ export const BODY_EXAMPLES: Readonly<Record<string, object>> = {
   dropDeadLetters: { olderThanMs: 604_800_000 },
   releaseQuarantine: { key: "customer-7" },
   dropQuarantine: { offset: 17 },
+  writeCheckpoint: { upTo: 17, total: 1042 },
 };
 
 export const PRESSURE_EXAMPLE: PressureState = { depth: 1, bytes: 33, utilization: 0.0001, waiters: 0 };
@@ -84,6 +87,14 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   rows: { written: 9, read: 12, sinceMs: 1_767_225_000_000 },
 };
 
+const CHECKPOINT_EXAMPLE: CheckpointEntry = {
+  name: "totals",
+  version: 8,
+  contentType: "application/json",
+  bytes: 24,
+  updatedAtMs: 1_767_225_600_000,
+};
+
 export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.InferOutput<(typeof REPLY_SCHEMAS)[Name]> } = {
   health: { status: "ok" },
   list: { channels: [{ channel: CHANNEL_EXAMPLE, createdAtMs: 1_767_222_000_000, settings: SETTINGS_EXAMPLE }], next: null },
@@ -105,4 +116,7 @@ export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.
   moved: { moved: 1, isMore: false },
   quarantined: { messages: [{ ...MESSAGE_EXAMPLE, attempts: 10 }] },
   purged: { removedMessages: 1 },
+  checkpoints: { checkpoints: [CHECKPOINT_EXAMPLE], next: null },
+  checkpointWritten: CHECKPOINT_EXAMPLE,
+  checkpointDeleted: { name: "totals", version: 8 },
 };

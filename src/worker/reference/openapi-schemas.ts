@@ -1,6 +1,7 @@
 // The schemas of the routes as JSON Schema: the named ones of `components`, and references to them from everywhere else.
 import { toJsonSchema, toJsonSchemaDefs, type ConversionConfig, type JsonSchema } from "@valibot/to-json-schema";
 import type * as v from "valibot";
+import { checkpointEntrySchema } from "../../protocol/checkpoint.ts";
 import { channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "../../protocol/description.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import { putMessageSchema } from "../../protocol/message.ts";
@@ -29,6 +30,8 @@ const DEFINITIONS = {
   SettleReply: REPLY_SCHEMAS.settled,
   MessagePage: REPLY_SCHEMAS.page,
   ChannelPage: REPLY_SCHEMAS.list,
+  CheckpointEntry: checkpointEntrySchema,
+  CheckpointPage: REPLY_SCHEMAS.checkpoints,
 } as const;
 
 type Definitions = typeof DEFINITIONS;
@@ -138,6 +141,14 @@ const MEMBER_NOTES: {
     controls: "Records of the channel itself among them; absent where there are none.",
     next: "Where the following page begins; `null` on the last.",
   },
+  CheckpointEntry: {
+    version: "Rises with each write of the name and never goes back while the channel lives.",
+    bytes: "The length of the value.",
+  },
+  CheckpointPage: {
+    checkpoints: "In the order of their names.",
+    next: "What the following page begins after; `null` on the last.",
+  },
   ChannelPage: { channels: "In the order of their names.", next: "What the following page begins after; `null` on the last." },
 };
 
@@ -161,6 +172,8 @@ const DEFINITION_NOTES: { readonly [Name in keyof Definitions]: string } = {
   SettleReply: "What was accepted and what was not.",
   MessagePage: "A page of messages.",
   ChannelPage: "A page of the list of channels.",
+  CheckpointEntry: "A checkpoint without its value.",
+  CheckpointPage: "A page of the list of checkpoints.",
 };
 
 const HAS_BODY: ReadonlySet<keyof Definitions> = new Set(["PutMessage", "Message", "LeasedMessage", "DeadLetter"]);

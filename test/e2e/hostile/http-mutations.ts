@@ -84,6 +84,10 @@ function onMessage(change: (spec: RequestSpec, random: SeededRandom) => Change):
   return (spec, route, random) => (route.isMessageBody === true ? change(spec, random) : undefined);
 }
 
+function onCheckpoint(change: (spec: RequestSpec, random: SeededRandom) => Change): Mutator {
+  return (spec, route, random) => (route.isValueBody === true ? change(spec, random) : undefined);
+}
+
 function onSocket(change: (spec: RequestSpec, random: SeededRandom) => Change): Mutator {
   return (spec, route, random) => (route.operationId === "openSocket" ? change(spec, random) : undefined);
 }
@@ -113,6 +117,8 @@ const PATH_MUTATORS: Readonly<Record<string, Mutator>> = {
     route.path.endsWith("{messageId}")
       ? replacePath(spec, /^(.*\/by-id\/)[^/]+()$/, ["a".repeat(257), "%F0%9F%92%A9".repeat(65)], random)
       : undefined,
+  "bad-checkpoint-name": (spec, route, random) =>
+    route.path.endsWith("{checkpoint}") ? replacePath(spec, /^(.*\/checkpoints\/)[^/]+()$/, BAD_NAMES, random) : undefined,
   "trailing-slash": (spec) => ({ spec: { ...spec, path: `${spec.path}/` }, mustRefuse: true }),
   "double-slash": (spec) => ({ spec: { ...spec, path: `/${spec.path}` }, mustRefuse: true }),
   "extra-segment": (spec, _route, random) => ({
@@ -317,6 +323,37 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
   })),
 };
 
+const BAD_TAGS = ["7", '"a"', '"-1"', '"1", "2"', '""', '*, "1"', 'w/"1"', `"${"9".repeat(16)}"`, "\xff", '"1', "x".repeat(5000)];
+
+const CHECKPOINT_MUTATORS: Readonly<Record<string, Mutator>> = {
+  "bad-tag": (spec, route, random) => {
+    const isWrite = route.operationId === "writeCheckpoint";
+    if (!isWrite && route.operationId !== "deleteCheckpoint") return undefined;
+    const plain = withoutHeader(withoutHeader(spec, "if-match"), "if-none-match");
+    const name = isWrite && random.chance(0.4) ? "If-None-Match" : "If-Match";
+    return { spec: withHeaders(plain, [name, random.pick(BAD_TAGS)]), mustRefuse: true };
+  },
+  "two-conditions": onCheckpoint((spec) => ({
+    spec: withHeaders(withoutHeader(withoutHeader(spec, "if-match"), "if-none-match"), ["If-Match", "*"], ["If-None-Match", "*"]),
+    mustRefuse: true,
+  })),
+  "bad-value-type": onCheckpoint((spec, random) => ({
+    spec: withHeaders(withoutHeader(spec, "content-type"), [
+      "Content-Type",
+      random.pick(["text", "/", "a/b, c/d", "text/plain\xff"]),
+    ]),
+    mustRefuse: true,
+  })),
+  "too-large-value": onCheckpoint((spec, random) => ({
+    spec: { ...spec, body: Buffer.alloc(1024 * 1024 + 1), framing: random.chance(0.5) ? "length" : "chunked" },
+    mustRefuse: true,
+  })),
+  "largest-value": onCheckpoint((spec) => ({
+    spec: { ...spec, body: Buffer.alloc(1024 * 1024, 7), framing: "length" },
+    mustRefuse: false,
+  })),
+};
+
 const FRAMING_MUTATORS: Readonly<Record<string, Mutator>> = {
   "length-too-long": onBody("length-too-long", true),
   "chunked-cut": onBody("chunked-cut", true),
@@ -403,6 +440,7 @@ const GROUPS: readonly Readonly<Record<string, Mutator>>[] = [
   QUERY_MUTATORS,
   HEADER_MUTATORS,
   MESSAGE_MUTATORS,
+  CHECKPOINT_MUTATORS,
   FRAMING_MUTATORS,
   SOCKET_MUTATORS,
 ];

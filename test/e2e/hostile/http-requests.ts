@@ -1,5 +1,12 @@
 // A valid request for each route. A route that has none here fails the test.
 import { randomBytes } from "node:crypto";
+import {
+  buildDeleteCheckpoint,
+  buildListCheckpoints,
+  buildReadCheckpoint,
+  buildWriteCheckpoint,
+  type CheckpointContext,
+} from "./checkpoints.ts";
 import { randomHeaders, randomMessageId, randomMessages, randomName, randomSettings, randomTake, randomText } from "./content.ts";
 import type { ChannelModel } from "./model.ts";
 import type { RequestSpec } from "./request.ts";
@@ -40,6 +47,10 @@ function root({ channel }: RequestContext): string {
 
 function maybeQuery(random: SeededRandom, name: string, value: () => number | string): [string, string][] {
   return random.chance(0.5) ? [[name, String(value())]] : [];
+}
+
+function onCheckpoints(build: (context: CheckpointContext) => Omit<RequestSpec, "operationId">): Builder {
+  return ({ random, channel, model }) => build({ random, channel, checkpoints: model.checkpoints });
 }
 
 /** The offset of a message that is there, or one that may never have been. */
@@ -138,6 +149,10 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   removeMessage: (context) => plain("DELETE", `${root(context)}/messages/${someOffset(context)}`),
   removeMessageById: (context) =>
     plain("DELETE", `${root(context)}/messages/by-id/${encodeURIComponent(someMessageId(context))}`),
+  listCheckpoints: onCheckpoints(buildListCheckpoints),
+  writeCheckpoint: onCheckpoints(buildWriteCheckpoint),
+  readCheckpoint: onCheckpoints(buildReadCheckpoint),
+  deleteCheckpoint: onCheckpoints(buildDeleteCheckpoint),
   openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
 };
 

@@ -32,6 +32,8 @@ const STATE_KINDS = new Set([
   "channel-deleted",
   "unknown-channel",
   "unknown-message",
+  "unknown-checkpoint",
+  "checkpoint-conflict",
   "settings-conflict",
   "message-too-large",
   "batch-too-large",
@@ -142,8 +144,23 @@ export class Lane {
     const offsets = [...this.#model.messages.keys()];
     if (shown.join() !== offsets.join()) this.#violate(`browsing shows ${shown.join()} instead of ${offsets.join()}`);
     if (bytes !== description?.bytes) this.#violate(`describes ${description?.bytes} bytes instead of ${bytes}`);
+    await this.#compareCheckpoints();
     this.#tally.count("compared", "channels");
     for (const _ of shown) this.#tally.count("compared", "messages");
+  }
+
+  async #compareCheckpoints(): Promise<void> {
+    const { checkpoints } = this.#model;
+    const specs = [
+      { ...readSpec(`/checkpoints`), operationId: "listCheckpoints" },
+      ...checkpoints.names.map((name) => ({ ...readSpec(`/checkpoints/${name}`), operationId: "readCheckpoint" })),
+    ];
+    for (const spec of specs) {
+      const reply = await this.#get(spec.path, []);
+      const difference = reply?.status === 200 ? checkpoints.applyReply(spec, reply) : `no reply but ${reply?.status}`;
+      if (difference !== undefined) this.#violate(`${spec.path} ${difference}`);
+      this.#tally.count("compared", "checkpoints");
+    }
   }
 
   async #readPage(from: number): Promise<Page> {
@@ -221,6 +238,8 @@ export class Lane {
     if (verdict.type === "refused" && isValid && !isRefusalFair(verdict)) {
       return this.#fail(`${spec.operationId}: refused a valid request: ${String(verdict.problem["detail"])}`);
     }
+    const misjudged = verdict.type === "refused" ? this.#model.checkpoints.checkRefusal(verdict.problem) : undefined;
+    if (misjudged !== undefined) return this.#fail(`${spec.operationId}: ${misjudged}`);
     const isServed = verdict.type === "accepted" && typeof answer !== "string" && !isHead;
     const taken: ShownMessage[] = [];
     const mistake = isServed ? applyReply(this.#model, spec, answer, { taken, expected: () => expectedOf(spec) }) : undefined;

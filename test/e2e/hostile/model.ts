@@ -1,6 +1,7 @@
 // What the accepted operations make of a channel: offsets, contents and totals, kept apart from the code under test.
 import { isDeepStrictEqual } from "node:util";
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
+import { CheckpointModel } from "./checkpoints.ts";
 import type { RequestSpec } from "./request.ts";
 import { arrivingBody } from "./request.ts";
 
@@ -133,6 +134,7 @@ export function sizeOf(shown: ShownMessage, jsonBytes: number): number {
 
 export class ChannelModel {
   readonly messages = new Map<number, ExpectedMessage>();
+  readonly checkpoints = new CheckpointModel();
   life: string | undefined;
   state: "absent" | "open" | "draining" | "closed" | "deleted" = "absent";
   description: ChannelDescription | undefined;
@@ -148,6 +150,7 @@ export class ChannelModel {
   /** A new life: everything of the one before is gone. */
   begin(): void {
     this.messages.clear();
+    this.checkpoints.clear();
     this.life = undefined;
     this.description = undefined;
     this.state = "open";
@@ -158,6 +161,7 @@ export class ChannelModel {
   /** The life is over. */
   end(): void {
     this.messages.clear();
+    this.checkpoints.clear();
     this.state = "deleted";
     this.description = undefined;
   }
