@@ -2,15 +2,10 @@
 // Knows offsets, totals and segments; knows nothing of limits, waiting or the life cycle (channel.ts).
 import { assert } from "../base/assert.ts";
 import { encodeUtf8 } from "../protocol/bytes.ts";
-import { LIMITS } from "../protocol/limits.ts";
-import {
-  DEFAULT_CONTENT_TYPES,
-  type ControlEvent,
-  type ControlRecord,
-  type Message,
-  type PutMessage,
-} from "../protocol/message.ts";
+import { DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
 import { encodeGonePlaces } from "./gone-places.ts";
+import type { GroupLog } from "./group-log.ts";
+import { readMessage } from "./log-reading.ts";
 import { HeadWindow } from "./head-window.ts";
 import { endOffset, RecordRun, type Run } from "./run.ts";
 import { cutSegments, type Cut } from "./segment-cut.ts";
@@ -28,7 +23,7 @@ import {
   type Position,
   type Totals,
 } from "./store.ts";
-import { readControl, walkStretch, type Stretch, type StretchRequest } from "./stretch.ts";
+import { walkStretch, type Expendable, type Stretch, type StretchRequest } from "./stretch.ts";
 
 const EMPTY_POSITION: Position = {
   nextOffset: 1,
@@ -53,7 +48,7 @@ export const NO_BACKLOG_CHANGES: BacklogChanges = {
   position: undefined,
 };
 
-export class Backlog {
+export class Backlog implements GroupLog {
   readonly #store: ChannelStore;
   readonly #window: HeadWindow;
   /** Records that this commit puts; its first offset is where the stored ones end. */
@@ -145,6 +140,29 @@ export class Backlog {
   /** When the last commit happened that could have made the channel idle. */
   get writtenAtMs(): number {
     return this.#written.writtenAtMs;
+  }
+
+  /** Whether anything at or after the head was removed. */
+  get hasRemoved(): boolean {
+    return this.#removedAhead.messages > 0;
+  }
+
+  isGone(run: Run, place: number): boolean {
+    return run.gone.has(place);
+  }
+
+  /** Where the head would come to stand if records were given up as long as `isExpendable` says so. */
+  findTrim(isExpendable: (record: Expendable) => boolean): number {
+    return this.plan({ messagesMax: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER, isExpendable }).headOffset;
+  }
+
+  /** Gives up records from the head on as long as `isExpendable` says so; they count as dropped or acked. */
+  trim(isExpendable: (record: Expendable) => boolean, fate: "dropped" | "acked"): void {
+    const request = { messagesMax: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER, isExpendable };
+    const stretch = this.plan(request);
+    if (stretch.headOffset === this.#headOffset) return;
+    if (fate === "dropped") this.#fates = { ...this.#fates, dropped: this.#fates.dropped + stretch.messages.length };
+    this.take(stretch);
   }
 
   /** Whether a message is kept at `offset`. */
@@ -267,36 +285,7 @@ export class Backlog {
 
   /** The message kept at `offset`. */
   read(offset: number): Message | undefined {
-    const { messages } = this.browse({ fromOffset: offset, messagesMax: 1, bytesMax: 0, toOffset: offset });
-    return messages[0];
-  }
-
-  /** Reads from an offset on without taking. `nextOffset` is where to go on, or undefined at the end. */
-  browse(request: { fromOffset: number; toOffset?: number; messagesMax: number; bytesMax: number }): BrowsedPage {
-    const toOffset = Math.min(request.toOffset ?? Number.MAX_SAFE_INTEGER, this.nextOffset - 1);
-    const messages: Message[] = [];
-    const controls: ControlRecord[] = [];
-    let bytes = 0;
-    let looked = 0;
-    let offset = Math.max(request.fromOffset, this.#headOffset);
-    for (let run = this.runFrom(offset); run !== undefined; run = this.runFrom(offset)) {
-      for (let place = Math.max(0, offset - run.firstOffset); place < run.count; place++) {
-        offset = run.firstOffset + place;
-        if (offset > toOffset) return { messages, controls, nextOffset: undefined };
-        if (looked++ === LIMITS.browseRecordsMax) return { messages, controls, nextOffset: offset };
-        if (run.gone.has(place)) continue;
-        if (run.isControl(place)) {
-          controls.push(readControl(run, place));
-          continue;
-        }
-        bytes += run.messageBytes(place);
-        const isFull = messages.length === request.messagesMax || (messages.length > 0 && bytes > request.bytesMax);
-        if (isFull) return { messages, controls, nextOffset: offset };
-        messages.push(run.message(place));
-      }
-      offset = endOffset(run);
-    }
-    return { messages, controls, nextOffset: undefined };
+    return readMessage(this, offset);
   }
 
   /** For `walkStretch` and browsing: the first run that ends after `offset`. Runs at the head stay in memory. */
@@ -382,7 +371,10 @@ export class Backlog {
   #isRestTold(): boolean {
     const { removedAhead, fates, lastControlOffset, scanMark } = this.#written;
     const isAheadTold = isSameTotals(removedAhead, this.#removedAhead);
-    const isFateTold = fates.removed === this.#fates.removed && fates.deadLettered === this.#fates.deadLettered;
+    const isFateTold =
+      fates.removed === this.#fates.removed &&
+      fates.deadLettered === this.#fates.deadLettered &&
+      fates.dropped === this.#fates.dropped;
     const isMarkTold = scanMark === this.scanMark || this.scanMark <= this.#headOffset;
     return isAheadTold && isFateTold && isMarkTold && lastControlOffset === this.#lastControlOffset;
   }
@@ -453,10 +445,4 @@ export class Backlog {
     this.#deletedIds = new Map();
     this.#isPositionChanged = false;
   }
-}
-
-export interface BrowsedPage {
-  readonly messages: readonly Message[];
-  readonly controls: readonly ControlRecord[];
-  readonly nextOffset: number | undefined;
 }

@@ -52,6 +52,10 @@ export class LeaseBook {
     return offsets.map((offset) => this.find(offset)).filter((lease) => lease !== undefined);
   }
 
+  offsets(): Iterable<number> {
+    return this.#slotOf.keys();
+  }
+
   /** Adds the leases of one pull. */
   add(leases: readonly Lease[]): void {
     for (let start = 0; start < leases.length; start += LIMITS.leasesPerRowMax) {

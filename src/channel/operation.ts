@@ -1,11 +1,11 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
-import type { ChannelDescription } from "../protocol/description.ts";
+import type { ChannelDescription, GroupDescription } from "../protocol/description.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { ControlRecord, Message, PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
+import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
   | { readonly type: "create"; readonly settings: GivenSettings }
@@ -21,11 +21,19 @@ export type Operation =
       readonly waitMs?: number;
       /** How the messages are leased; absent for a get that removes at once. */
       readonly lease?: LeaseTerms;
+      /** The only one of a queue if absent. */
+      readonly group?: string;
     }
+  | GroupOperation
   | { readonly type: "settle"; readonly entries: readonly SettleEntry[] }
   | { readonly type: "dead-letters"; readonly fromOffset: number; readonly limit: number; readonly filter: DeadLetterFilter }
-  | { readonly type: "quarantine"; readonly limit: number }
-  | { readonly type: "release-quarantine" | "drop-quarantine"; readonly offset?: number; readonly key?: string }
+  | { readonly type: "quarantine"; readonly group?: string; readonly limit: number }
+  | {
+      readonly type: "release-quarantine" | "drop-quarantine";
+      readonly group?: string;
+      readonly offset?: number;
+      readonly key?: string;
+    }
   | { readonly type: "redrive"; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "drop-dead-letters"; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
@@ -35,6 +43,16 @@ export type Operation =
   | { readonly type: "purge" }
   | CheckpointOperation
   | { readonly type: "cancel"; readonly request: number };
+
+export type GroupOperation =
+  | { readonly type: "list-groups"; readonly after?: string; readonly limit: number }
+  | { readonly type: "describe-group" | "delete-group"; readonly group: string }
+  | { readonly type: "create-group"; readonly group: string; readonly settings: GivenDelivery; readonly start?: GroupStart }
+  | { readonly type: "change-group"; readonly group: string; readonly settings?: GivenDelivery; readonly isPaused?: boolean }
+  | { readonly type: "seek-group"; readonly group: string; readonly to: GroupStart };
+
+/** An offset, the first record that was put at a time or later, the first that is kept, or what comes next. */
+export type GroupStart = { readonly offset: number } | { readonly timeMs: number } | { readonly at: "first" | "last" };
 
 /** `isDetached`: the leases outlive the connection that asks. */
 export interface LeaseTerms {
@@ -111,6 +129,10 @@ export type Outcome =
       /** Entries that were not accepted, by their pointer in the request. */
       readonly refused: readonly RefusedEntry[];
     }
+  | { readonly type: "group"; readonly description: GroupDescription }
+  | { readonly type: "group-created"; readonly description: GroupDescription }
+  | { readonly type: "groups"; readonly groups: readonly GroupDescription[]; readonly next: string | null }
+  | { readonly type: "group-deleted"; readonly group: string }
   | { readonly type: "quarantine"; readonly messages: readonly QuarantinedMessage[] }
   | { readonly type: "dead-letter-page"; readonly letters: readonly DeadLetter[]; readonly nextOffset: number | null }
   | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean }

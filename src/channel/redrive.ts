@@ -21,7 +21,8 @@ export function redrive(
   for (const letter of letters) {
     const { message } = letter;
     const held = { messages: backlog.depth, bytes: backlog.bytes };
-    if (!fits({ messages: 1, bytes: messageBytes(message) }, held, record.limits)) break;
+    const isLog = record.settings.retention === "log";
+    if (!isLog && !fits({ messages: 1, bytes: messageBytes(message) }, held, record.limits)) break;
     backlog.append([{ ...message, redrivenFrom: message.offset }], nowMs);
     deadLetters.remove(letter);
     moved += 1;

@@ -2,6 +2,7 @@
 import type { Lifecycle } from "../protocol/description.ts";
 import type { Settings } from "../protocol/settings.ts";
 import type { DeadLetterChanges, DeadLetterStore } from "./dead-letter-store.ts";
+import type { GroupChanges, GroupStore } from "./group-store.ts";
 import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
 import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
 
@@ -61,9 +62,11 @@ export type Fate = "acked" | "removed" | "dead-lettered";
 export interface FateCounts {
   readonly removed: number;
   readonly deadLettered: number;
+  /** Given up by retention. */
+  readonly dropped: number;
 }
 
-export const NO_FATES: FateCounts = { removed: 0, deadLettered: 0 };
+export const NO_FATES: FateCounts = { removed: 0, deadLettered: 0, dropped: 0 };
 
 export interface Totals {
   readonly messages: number;
@@ -127,6 +130,7 @@ export interface Changes extends BacklogChanges {
   readonly channel: ChannelRecord | undefined;
   readonly delivery: DeliveryChanges | undefined;
   readonly deadLetters: DeadLetterChanges | undefined;
+  readonly groups: GroupChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -151,4 +155,5 @@ export interface ChannelStore {
   commit(changes: Changes): void;
   readonly delivery: DeliveryStore;
   readonly deadLetters: DeadLetterStore;
+  readonly groups: GroupStore;
 }

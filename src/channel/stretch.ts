@@ -4,11 +4,22 @@ import { decodeUtf8 } from "../protocol/bytes.ts";
 import { endOffset, type Run } from "./run.ts";
 import { addTotals, NO_TOTALS, subtractTotals, type MessageIdEntry, type Totals } from "./store.ts";
 
+/** A record that may be given up. */
+export interface Expendable {
+  readonly offset: number;
+  readonly putAtMs: number;
+  /** Messages and bytes between the head and it. */
+  readonly messages: number;
+  readonly bytes: number;
+}
+
 export interface StretchRequest {
   /** Messages to take at most; 0 only passes what was removed. */
   readonly messagesMax: number;
   /** Message bytes to take at most; the first message is taken whatever its size. */
   readonly bytesMax: number;
+  /** Where records are given up and not taken: whether this one may be. */
+  readonly isExpendable?: (record: Expendable) => boolean;
 }
 
 export interface Stretch {
@@ -59,6 +70,7 @@ class Walk {
       this.#count(run, place, true);
       return true;
     }
+    if (this.#request.isExpendable !== undefined && !this.#request.isExpendable(this.#describe(run, place))) return false;
     if (run.isControl(place)) {
       if (this.#request.messagesMax === 0) return false;
       this.controls.push(readControl(run, place));
@@ -76,6 +88,11 @@ class Walk {
     if (message.messageId !== undefined) this.messageIds.push({ messageId: message.messageId, offset: message.offset });
     this.#count(run, place, false);
     return true;
+  }
+
+  #describe(run: Run, place: number): Expendable {
+    const { offset, putAtMs } = run.message(place);
+    return { offset, putAtMs, messages: this.messages.length, bytes: this.#takenBytes };
   }
 
   /** Passes from one run to the next: segments between them were removed whole. */

@@ -21,6 +21,7 @@ type PackedWaiter = readonly [
   reservedUntilMs: number | null,
   leaseMs: number | null,
   isDetached: boolean,
+  group: number,
 ];
 
 export class Connections {
@@ -114,13 +115,13 @@ export class Connections {
 }
 
 function packWaiter(waiter: Waiter): PackedWaiter {
-  const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, lease } = waiter;
-  const packedLease = [lease?.leaseMs ?? null, lease?.isDetached ?? false] as const;
+  const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, lease, group } = waiter;
+  const packedLease = [lease?.leaseMs ?? null, lease?.isDetached ?? false, group] as const;
   return [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs ?? null, ...packedLease];
 }
 
 function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
-  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, leaseMs, isDetached] = packed;
+  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, leaseMs, isDetached, group] = packed;
   return {
     connection,
     request,
@@ -130,6 +131,7 @@ function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
     max,
     bytes,
     deadlineMs,
+    group,
     ...(reservedUntilMs !== null && { reservedUntilMs }),
     ...(leaseMs !== null && { lease: { leaseMs, isDetached } }),
   };

@@ -65,18 +65,20 @@ function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<O
       return accept({ type: "reserve", messages, bytes, ...(waitMs !== undefined && { waitMs }) });
     }
     case "get": {
-      const { max, min, waitMs } = frame;
+      const { max, min, waitMs, group } = frame;
       return accept({
         type: "get",
+        ...(group !== undefined && { group }),
         ...(max !== undefined && { max }),
         ...(min !== undefined && { min }),
         ...(waitMs !== undefined && { waitMs }),
       });
     }
     case "pull": {
-      const { max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, detached } = frame;
+      const { max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, detached, group } = frame;
       return accept({
         type: "get",
+        ...(group !== undefined && { group }),
         ...(max !== undefined && { max }),
         ...(min !== undefined && { min }),
         ...(waitMs !== undefined && { waitMs }),

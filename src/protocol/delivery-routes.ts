@@ -4,7 +4,7 @@ import { count, pressureStateSchema } from "./description.ts";
 import { leaseMsSchema, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
-import { OFFSET_MAX } from "./names.ts";
+import { groupNameSchema, OFFSET_MAX } from "./names.ts";
 import { CHANNEL, GONE, messageSchema, numberText, takenEntries, type Route } from "./route.ts";
 import { wholeNumber } from "./settings.ts";
 
@@ -14,6 +14,7 @@ export const pullBodySchema = v.pipe(
     ack: v.optional(v.literal("auto", 'Expected "auto"')),
     ...takeEntries,
     leaseMs: v.optional(leaseMsSchema),
+    group: v.optional(groupNameSchema),
   }),
   v.forward(
     v.check(({ ack, leaseMs }) => ack === undefined || leaseMs === undefined, 'Expected no leaseMs beside "ack": "auto"'),
@@ -29,6 +30,7 @@ export const deadLetterQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
   key: v.optional(keySchema),
+  group: v.optional(groupNameSchema),
   reason: v.optional(reasonSchema),
 });
 
@@ -36,16 +38,23 @@ export const deadLetterQuerySchema = v.strictObject({
 export const deadLetterBodySchema = v.strictObject({
   offset: v.optional(wholeNumber(1, OFFSET_MAX)),
   key: v.optional(keySchema),
+  group: v.optional(groupNameSchema),
   reason: v.optional(reasonSchema),
   olderThanMs: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
   max: v.optional(wholeNumber(1, LIMITS.browseMessagesMax)),
 });
 
-export const quarantineQuerySchema = v.strictObject({ limit: v.optional(numberText(1, LIMITS.browseMessagesMax)) });
+export const quarantineQuerySchema = v.strictObject({
+  group: v.optional(groupNameSchema),
+  limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
+});
 
 /** Which quarantined messages: the one at an offset, or those of a key. */
 export const quarantineBodySchema = v.union(
-  [v.strictObject({ offset: wholeNumber(1, OFFSET_MAX) }), v.strictObject({ key: keySchema })],
+  [
+    v.strictObject({ group: v.optional(groupNameSchema), offset: wholeNumber(1, OFFSET_MAX) }),
+    v.strictObject({ group: v.optional(groupNameSchema), key: keySchema }),
+  ],
   "Expected either offset or key",
 );
 
@@ -56,7 +65,13 @@ const leasedMessageSchema = v.object({
   redelivered: v.optional(v.boolean()),
 });
 const refusedEntrySchema = v.object({ pointer: v.string(), problem: v.object({ kind: v.string(), detail: v.string() }) });
-const deadLetterSchema = v.object({ ...messageSchema.entries, attempts: count, reason: v.string(), diedAtMs: count });
+const deadLetterSchema = v.object({
+  ...messageSchema.entries,
+  group: v.string(),
+  attempts: count,
+  reason: v.string(),
+  diedAtMs: count,
+});
 
 export const DELIVERY_REPLY_SCHEMAS = {
   pulled: v.object({
@@ -79,6 +94,8 @@ export const DELIVERY_REPLY_SCHEMAS = {
   quarantined: v.object({ messages: v.array(v.object({ ...messageSchema.entries, attempts: count })) }),
 } as const;
 
+const GROUP_UNKNOWN = ["unknown-group", "wrong-retention"] as const;
+
 export const DELIVERY_ROUTES: readonly Route[] = [
   {
     method: "post",
@@ -91,7 +108,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     replies: {
       200: { description: "The messages; none if fewer than `min` came in time", schema: DELIVERY_REPLY_SCHEMAS.pulled },
     },
-    refusals: [...GONE, "channel-draining", "channel-closed", "batch-too-large", "too-many-waiters"],
+    refusals: [...GONE, ...GROUP_UNKNOWN, "channel-draining", "channel-closed", "batch-too-large", "too-many-waiters"],
   },
   {
     method: "post",
@@ -147,7 +164,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     query: quarantineQuerySchema,
     hasStateHeaders: true,
     replies: { 200: { description: "The first of them", schema: DELIVERY_REPLY_SCHEMAS.quarantined } },
-    refusals: GONE,
+    refusals: [...GONE, ...GROUP_UNKNOWN],
   },
   {
     method: "post",
@@ -157,7 +174,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: quarantineBodySchema,
     hasStateHeaders: true,
     replies: { 200: { description: "How many", schema: DELIVERY_REPLY_SCHEMAS.moved } },
-    refusals: [...GONE, "unknown-message"],
+    refusals: [...GONE, ...GROUP_UNKNOWN, "unknown-message"],
   },
   {
     method: "post",
@@ -167,6 +184,6 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: quarantineBodySchema,
     hasStateHeaders: true,
     replies: { 200: { description: "How many", schema: DELIVERY_REPLY_SCHEMAS.moved } },
-    refusals: [...GONE, "unknown-message"],
+    refusals: [...GONE, ...GROUP_UNKNOWN, "unknown-message"],
   },
 ];

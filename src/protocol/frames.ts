@@ -5,6 +5,7 @@ import type { PressureState } from "./description.ts";
 import { parseJson, parseWith, invalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
 import { putMessageSchema } from "./message.ts";
+import { groupNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
 import { wholeNumber } from "./settings.ts";
 
@@ -81,6 +82,7 @@ const pullSchema = v.strictObject({
   ...takeEntries,
   leaseMs: v.optional(leaseMsSchema),
   detached: v.optional(v.literal(true)),
+  group: v.optional(groupNameSchema),
 });
 
 const leaseIdSchema = v.pipe(v.string("Expected a lease id"), v.maxLength(64, "Not a lease id"));
@@ -113,7 +115,12 @@ export const settleEntries = {
 
 const settleSchema = v.strictObject({ type: v.literal("settle"), id: idSchema, ...settleEntries });
 
-const getSchema = v.strictObject({ type: v.literal("get"), id: idSchema, ...takeEntries });
+const getSchema = v.strictObject({
+  type: v.literal("get"),
+  id: idSchema,
+  ...takeEntries,
+  group: v.optional(groupNameSchema),
+});
 const cancelSchema = v.strictObject({ type: v.literal("cancel"), id: idSchema });
 const statsSchema = v.strictObject({ type: v.literal("stats"), id: idSchema });
 

@@ -9,6 +9,7 @@ export const LIMITS = {
   // Names
   channelNameCharsMax: 128,
   checkpointNameCharsMax: 128,
+  groupNameCharsMax: 128,
   messageIdBytesMax: 256,
   keyBytesMax: 256,
   contentTypeBytesMax: 256,
@@ -83,6 +84,13 @@ export const LIMITS = {
   deferredOffsetsPerRow: 1024,
   /** Records between the stored scan mark and the scan that waking may have to look at again. */
   scanMarkLagMax: 4096,
+
+  // Groups and retention
+  groupsMax: 1000,
+  groupsPageDefault: 100,
+  doneOffsetsPerRow: 8192,
+  maxAgeMsMin: SECOND_MS,
+  maxAgeMsMax: 3650 * DAY_MS,
 
   // Life cycle
   graceMsDefault: 5 * SECOND_MS,

@@ -17,5 +17,12 @@ function nameSchema(noun: string, charsMax: number): v.GenericSchema<string> {
   );
 }
 
+/** A group's name: as that of a channel. */
+export const groupNameSchema = v.pipe(
+  v.string("Expected a group name"),
+  v.regex(/^[A-Za-z0-9][A-Za-z0-9._~:-]*$/, "A group name has letters, digits and . _ ~ : - and begins with a letter or a digit"),
+  v.maxLength(LIMITS.groupNameCharsMax, `A group name has at most ${LIMITS.groupNameCharsMax} characters`),
+);
+
 /** Offsets are whole numbers from 1; they stay below 2^48 so that part keys stay exact (storage layout). */
 export const OFFSET_MAX = 2 ** 48;

@@ -29,6 +29,11 @@ export type Refusal =
   | { readonly kind: "invalid-lease"; readonly pointer: string }
   | { readonly kind: "lease-lost"; readonly offset: number; readonly cause: LeaseLossCause }
   | { readonly kind: "out-of-order"; readonly offset: number; readonly openOffset: number }
+  | { readonly kind: "unknown-group"; readonly group: string }
+  | { readonly kind: "wrong-retention"; readonly retention: string; readonly needed: readonly string[] }
+  | { readonly kind: "too-many-groups"; readonly limit: number }
+  | { readonly kind: "no-readers"; readonly retryAfterMs: number }
+  | { readonly kind: "seek-out-of-range"; readonly firstOffset: number; readonly nextOffset: number }
   | { readonly kind: "settings-conflict"; readonly conflicts: readonly string[]; readonly current: object }
   | {
       readonly kind: "too-many-checkpoints";
@@ -90,6 +95,11 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "invalid-lease": { status: 400, title: "Not a lease of this channel", retry: "never" },
   "lease-lost": { status: 409, title: "The lease is over", retry: "never" },
   "out-of-order": { status: 409, title: "An earlier message of the key is not settled", retry: "refetch" },
+  "unknown-group": { status: 404, title: "No such group", retry: "never" },
+  "wrong-retention": { status: 409, title: "The channel's retention does not allow this", retry: "never" },
+  "too-many-groups": { status: 409, title: "Too many groups", retry: "never" },
+  "no-readers": { status: 409, title: "Nobody reads the channel", retry: "after" },
+  "seek-out-of-range": { status: 416, title: "The offset is not in the channel", retry: "refetch" },
   "settings-conflict": { status: 409, title: "The channel exists with other settings", retry: "refetch" },
   "too-many-checkpoints": { status: 409, title: "The channel has no room for the checkpoint", retry: "never" },
   "channel-draining": { status: 410, title: "The channel is draining", retry: "never" },
@@ -167,6 +177,11 @@ type ChannelRefusal = Extract<
       | "lease-lost"
       | "out-of-order"
       | "unknown-checkpoint"
+      | "unknown-group"
+      | "wrong-retention"
+      | "too-many-groups"
+      | "no-readers"
+      | "seek-out-of-range"
       | "settings-conflict"
       | "too-many-checkpoints"
       | "channel-draining"
@@ -210,6 +225,16 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
         : `The checkpoint "${refusal.checkpoint}" has version ${refusal.current}`;
     case "checkpoint-too-large":
       return `The checkpoint "${refusal.checkpoint}" has ${refusal.bytes} bytes, the limit is ${refusal.limit}`;
+    case "unknown-group":
+      return `Group "${refusal.group}" does not exist: create it with PUT …/groups/${refusal.group}`;
+    case "wrong-retention":
+      return `The channel's retention is ${refusal.retention}: this needs ${refusal.needed.join(" or ")}`;
+    case "too-many-groups":
+      return `A channel has at most ${refusal.limit} groups: delete one that is not needed`;
+    case "no-readers":
+      return "No group is registered, so nobody would get the message: create a group, or set whenNoGroups to drop";
+    case "seek-out-of-range":
+      return `Choose an offset from ${refusal.firstOffset} to ${refusal.nextOffset}`;
     case "settings-conflict":
       return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
     case "channel-draining":

@@ -5,7 +5,8 @@ import { checkpointEntrySchema } from "./checkpoint.ts";
 import { count, channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "./description.ts";
 import { messagesSchema } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
-import { channelNameSchema, checkpointNameSchema, OFFSET_MAX } from "./names.ts";
+import { channelNameSchema, checkpointNameSchema, groupNameSchema, OFFSET_MAX } from "./names.ts";
+import { GROUP_REPLY_SCHEMAS, GROUP_ROUTES } from "./group-routes.ts";
 import { messageIdSchema } from "./message.ts";
 import type { RefusalKind } from "./problems.ts";
 import { CHANNEL, GONE, numberText, takenEntries, type Route } from "./route.ts";
@@ -17,6 +18,7 @@ export const pathSchemas = {
   channel: channelNameSchema,
   offset: numberText(1, OFFSET_MAX),
   messageId: messageIdSchema,
+  group: groupNameSchema,
   checkpoint: checkpointNameSchema,
 } as const;
 
@@ -52,6 +54,7 @@ export const REPLY_SCHEMAS = {
   removed: v.object({ offset: count }),
   purged: v.object({ removedMessages: count }),
   ...DELIVERY_REPLY_SCHEMAS,
+  ...GROUP_REPLY_SCHEMAS,
   checkpoints: v.object({ checkpoints: v.array(checkpointEntrySchema), next: v.nullable(v.string()) }),
   checkpointWritten: checkpointEntrySchema,
   checkpointDeleted: v.object({ name: v.string(), version: count }),
@@ -172,6 +175,7 @@ export const ROUTES: readonly Route[] = [
     refusals: PUT_REFUSALS,
   },
   ...DELIVERY_ROUTES,
+  ...GROUP_ROUTES,
   {
     method: "get",
     path: `${CHANNEL}/messages`,

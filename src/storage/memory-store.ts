@@ -11,11 +11,13 @@ import type {
 } from "../channel/store.ts";
 import { MemoryCheckpoints } from "./memory-checkpoints.ts";
 import { MemoryDeadLetters } from "./memory-dead-letters.ts";
+import { MemoryGroups } from "./memory-groups.ts";
 import { MemoryDelivery } from "./memory-delivery.ts";
 
 export class MemoryStore implements ChannelStore {
   readonly delivery = new MemoryDelivery();
   readonly deadLetters = new MemoryDeadLetters();
+  readonly groups = new MemoryGroups();
   readonly checkpoints = new MemoryCheckpoints();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
@@ -68,6 +70,7 @@ export class MemoryStore implements ChannelStore {
     if (changes.checkpoints !== undefined) this.checkpoints.commit(changes.checkpoints);
     this.#channel = changes.channel ?? this.#channel;
     if (changes.delivery !== undefined) this.delivery.commit(changes.delivery);
+    if (changes.groups !== undefined) this.groups.commit(changes.groups);
     if (changes.deadLetters !== undefined) this.deadLetters.commit(changes.deadLetters);
   }
 

@@ -59,31 +59,47 @@ const MIGRATIONS: readonly (readonly string[])[] = [
   ],
   [
     "ALTER TABLE position ADD COLUMN dead_lettered_messages INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE position ADD COLUMN dropped_messages INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE position ADD COLUMN scan_mark INTEGER NOT NULL DEFAULT 0",
+    `CREATE TABLE reader_group (
+       group_id INTEGER PRIMARY KEY,
+       record_json TEXT NOT NULL
+     ) STRICT`,
+    // What a group has done with ahead of its head, in one range of offsets.
+    `CREATE TABLE group_done (
+       row_id INTEGER PRIMARY KEY,
+       places BLOB NOT NULL
+     ) STRICT`,
     // The leases of one pull: JSON lists in the order of delivery-table.ts. A row whose leases ended before the head is used again.
     `CREATE TABLE lease (
-       slot INTEGER PRIMARY KEY,
+       row_id INTEGER PRIMARY KEY,
        leases_json TEXT NOT NULL
      ) STRICT`,
     // Deferred messages of one range of offsets.
     `CREATE TABLE deferred (
-       bucket INTEGER PRIMARY KEY,
+       row_id INTEGER PRIMARY KEY,
        messages_json TEXT NOT NULL
      ) STRICT`,
     // A dead letter: a block of one record, the body last.
     `CREATE TABLE dead_letter (
-       record_offset INTEGER PRIMARY KEY,
+       record_offset INTEGER NOT NULL,
+       group_id INTEGER NOT NULL,
+       group_name TEXT NOT NULL,
        attempts INTEGER NOT NULL,
        reason TEXT NOT NULL,
        died_at_ms INTEGER NOT NULL,
        part_count INTEGER NOT NULL,
-       body BLOB NOT NULL
-     ) STRICT`,
-    // The rest of a block that is too large for one row: part_id = record_offset * 16 + part, from 1.
+       body BLOB NOT NULL,
+       PRIMARY KEY (record_offset, group_id)
+     ) STRICT, WITHOUT ROWID`,
+    // The rest of a block that is too large for one row, from part 1.
     `CREATE TABLE dead_letter_part (
-       part_id INTEGER PRIMARY KEY,
-       body BLOB NOT NULL
-     ) STRICT`,
+       record_offset INTEGER NOT NULL,
+       group_id INTEGER NOT NULL,
+       part INTEGER NOT NULL,
+       body BLOB NOT NULL,
+       PRIMARY KEY (record_offset, group_id, part)
+     ) STRICT, WITHOUT ROWID`,
     `CREATE TABLE dead_letter_totals (
        id INTEGER PRIMARY KEY CHECK (id = 1),
        messages INTEGER NOT NULL,

@@ -38,16 +38,22 @@ async function handlePull(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, pullBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
-  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault } = body;
+  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, group } = body;
   const lease: LeaseTerms | undefined = ack === "auto" ? undefined : { leaseMs, isDetached: true };
-  const wanted = { ...(max !== undefined && { max }), ...(min !== undefined && { min }), ...(lease !== undefined && { lease }) };
+  const inGroup = group === undefined ? {} : { group };
+  const wanted = {
+    ...inGroup,
+    ...(max !== undefined && { max }),
+    ...(min !== undefined && { min }),
+    ...(lease !== undefined && { lease }),
+  };
   const { outcome, state } = await ask(context.env, channel, { type: "get", ...wanted }, ["got"]);
   const cappedMs = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
   const least = min ?? Math.min(1, max ?? 1);
   if (outcome.messages.length > 0 || cappedMs === 0 || least === 0) {
     return replyJson(`{${formatTaken(outcome)},"state":${JSON.stringify(state)}}`, state);
   }
-  const amounts = { min: least, max: max ?? Math.max(1, least), waitMs: cappedMs };
+  const amounts = { ...inGroup, min: least, max: max ?? Math.max(1, least), waitMs: cappedMs };
   const request =
     lease === undefined
       ? ({ type: "get", ...amounts } as const)
@@ -82,8 +88,11 @@ async function handleListDeadLetters(context: AppContext): Promise<Response> {
     filter,
   } as const;
   const { outcome, state } = await ask(context.env, channel, operation, ["dead-letter-page"]);
-  const letters = outcome.letters.map(({ message, attempts, reason, diedAtMs }) =>
-    formatMessage(message, `"attempts":${attempts},"reason":${JSON.stringify(reason)},"diedAtMs":${diedAtMs}`),
+  const letters = outcome.letters.map(({ group, message, attempts, reason, diedAtMs }) =>
+    formatMessage(
+      message,
+      `"group":${JSON.stringify(group)},"attempts":${attempts},"reason":${JSON.stringify(reason)},"diedAtMs":${diedAtMs}`,
+    ),
   );
   return replyJson(`{"deadLetters":[${letters.join(",")}],"next":${outcome.nextOffset}}`, state);
 }
@@ -99,8 +108,9 @@ async function handleMoveDeadLetters(context: AppContext, type: "redrive" | "dro
 
 async function handleListQuarantine(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
-  const { limit = LIMITS.browseMessagesDefault } = queryOf(context, quarantineQuerySchema);
-  const { outcome, state } = await ask(context.env, channel, { type: "quarantine", limit }, ["quarantine"]);
+  const { limit = LIMITS.browseMessagesDefault, group } = queryOf(context, quarantineQuerySchema);
+  const operation = { type: "quarantine", limit, ...(group !== undefined && { group }) } as const;
+  const { outcome, state } = await ask(context.env, channel, operation, ["quarantine"]);
   const texts = outcome.messages.map(({ message, attempts }) => formatMessage(message, `"attempts":${attempts}`));
   return replyJson(`{"messages":[${texts.join(",")}]}`, state);
 }
@@ -109,6 +119,13 @@ async function handleEndQuarantine(context: AppContext, type: "release-quarantin
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const which = await jsonBodyOf(context, quarantineBodySchema, { bytesMax: LIMITS.controlBodyBytesMax });
-  const { outcome, state } = await ask(context.env, channel, { type, ...which }, ["moved"]);
+  const { outcome, state } = await ask(context.env, channel, { type, ...withoutAbsent(which) }, ["moved"]);
   return context.json({ moved: outcome.moved, isMore: outcome.isMore }, 200, formatStateHeaders(state));
+}
+
+/** Without the members that are undefined. */
+function withoutAbsent({ group, ...which }: { readonly group?: string | undefined } & ({ offset: number } | { key: string })): {
+  readonly group?: string;
+} & ({ readonly offset: number } | { readonly key: string }) {
+  return { ...which, ...(group !== undefined && { group }) };
 }

@@ -19,6 +19,7 @@ export class CountingStore implements ChannelStore {
   readonly #store = new MemoryStore();
   readonly delivery = this.#store.delivery;
   readonly deadLetters = this.#store.deadLetters;
+  readonly groups = this.#store.groups;
   rowsRead = 0;
 
   get checkpoints(): CheckpointStore {

@@ -179,11 +179,11 @@ describe("src/channel/delivery", () => {
     expect(channel.describe()).toMatchObject({
       depth: 1,
       deadLetters: { messages: 1, bytes: 1 },
-      counts: { put: 2, acked: 0, removed: 0, deadLettered: 1 },
+      counts: { put: 2, acked: 0, removed: 0, deadLettered: 1, dropped: 0 },
     });
   });
 
-  test.each(["", "x", "1-1-0123456789abcdef-0123456789abcdef", "1-1-0123456789abcdef"])(
+  test.each(["", "x", "0-1-1-0123456789abcdef-0123456789abcdef", "0-1-1-0123456789abcdef"])(
     "[LS2] a made-up lease id refuses the call and changes nothing: %j",
     (madeUp) => {
       const channel = filled("ab");
@@ -199,7 +199,12 @@ describe("src/channel/delivery", () => {
   test("[LS2] an id that was cut, changed, or made by another life is not taken", () => {
     const channel = filled("ab");
     const id = idOf(channel.pull());
-    const others = [id.slice(0, -1), `${id}0`, id.replace(/^1/, "01"), id.replace(/.$/, (digit) => (digit === "0" ? "1" : "0"))];
+    const others = [
+      id.slice(0, -1),
+      `${id}0`,
+      id.replace(/^0-1-/, "0-01-"),
+      id.replace(/.$/, (digit) => (digit === "0" ? "1" : "0")),
+    ];
 
     for (const other of others) expect(kindOf(channel.settle({ acks: leases(other) }))).toBe("invalid-lease");
     channel.delete();
@@ -215,7 +220,7 @@ describe("src/channel/delivery", () => {
     const first = idOf(channel.pull());
     const second = idOf(channel.pull());
 
-    const outcome = channel.settle({ acks: leases(first.replace(/^1-/, "2-"), second.replace(/^2-1-/, "2-2-")) });
+    const outcome = channel.settle({ acks: leases(first.replace(/^0-1-/, "0-2-"), second.replace(/^0-2-1-/, "0-2-2-")) });
 
     expect(refusedOf(outcome)).toEqual(["superseded", "superseded"]);
     expect(channel.describe().depth).toBe(2);
@@ -337,7 +342,7 @@ describe("src/channel/delivery", () => {
       const pulled = channel.pull({ max: 100 });
       const lease = channel.changes;
       channel.settle({ acks: leases(...idsOf(pulled)) });
-      written.push([put?.insertSegments.length, lease?.delivery?.writeLeases.map((row) => row.slot), lease?.position]);
+      written.push([put?.insertSegments.length, lease?.delivery?.get(0)?.writeLeases.map((row) => row.slot), lease?.position]);
       expect(channel.changes).toMatchObject({ delivery: undefined, writeGone: new Map() });
     }
 

@@ -195,8 +195,9 @@ export class ChannelModel {
       waiters: this.waiterCount,
       waiting: { gets: gets.length, puts: puts.length + promises.length },
       delivery: { ready: depth, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
+      groups: 1,
       deadLetters: { messages: 0, bytes: 0 },
-      counts: { put, acked, removed, deadLettered: 0 },
+      counts: { put, acked, removed, deadLettered: 0, dropped: 0 },
     };
   }
 

@@ -93,9 +93,11 @@ describe("src/storage/sqlite-store", () => {
         "dead_letter_totals",
         "deferred",
         "gone",
+        "group_done",
         "lease",
         "message_id",
         "position",
+        "reader_group",
         "schema_version",
         "segment",
         "segment_part",
@@ -286,7 +288,7 @@ describe("src/storage/sqlite-store", () => {
       });
 
       expect(readOnWaking[0]).toBe(readOnWaking[1]);
-      expect(readOnWaking[0]).toBeLessThan(40);
+      expect(readOnWaking[0]).toBeLessThan(60);
     }));
 
   test("[RC3] what a channel commits reads the same from SQLite as from memory, whatever it does", async () => {
@@ -350,14 +352,16 @@ const SCHEMA = [
   "CREATE TABLE channel ( id INTEGER PRIMARY KEY CHECK (id = 1), record_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE checkpoint ( name TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, updated_at_ms INTEGER NOT NULL, value_bytes INTEGER NOT NULL, content_type TEXT NOT NULL, value BLOB NOT NULL ) STRICT, WITHOUT ROWID",
   "CREATE TABLE checkpoint_deletions ( id INTEGER PRIMARY KEY CHECK (id = 1), version_max INTEGER NOT NULL, deleted_at_ms INTEGER NOT NULL ) STRICT",
-  "CREATE TABLE dead_letter ( record_offset INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, reason TEXT NOT NULL, died_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
-  "CREATE TABLE dead_letter_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",
+  "CREATE TABLE dead_letter ( record_offset INTEGER NOT NULL, group_id INTEGER NOT NULL, group_name TEXT NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL, died_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (record_offset, group_id) ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE dead_letter_part ( record_offset INTEGER NOT NULL, group_id INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (record_offset, group_id, part) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE dead_letter_totals ( id INTEGER PRIMARY KEY CHECK (id = 1), messages INTEGER NOT NULL, bytes INTEGER NOT NULL ) STRICT",
-  "CREATE TABLE deferred ( bucket INTEGER PRIMARY KEY, messages_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE deferred ( row_id INTEGER PRIMARY KEY, messages_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE gone ( first_offset INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
-  "CREATE TABLE lease ( slot INTEGER PRIMARY KEY, leases_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE group_done ( row_id INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
+  "CREATE TABLE lease ( row_id INTEGER PRIMARY KEY, leases_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
-  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0) STRICT",
+  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, dropped_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0) STRICT",
+  "CREATE TABLE reader_group ( group_id INTEGER PRIMARY KEY, record_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
   "CREATE TABLE segment ( first_offset INTEGER PRIMARY KEY, record_count INTEGER NOT NULL, message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, before_messages INTEGER NOT NULL, before_bytes INTEGER NOT NULL, before_segments INTEGER NOT NULL, put_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
   "CREATE TABLE segment_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",
@@ -374,7 +378,11 @@ describe("src/storage/schema", () => {
 
       expect(fixture.tables()).toContain("checkpoint");
       expect(store.readChannel()).toEqual(RECORD);
-      expect(store.readPosition()).toMatchObject({ nextOffset: 9, fates: { removed: 3, deadLettered: 0 }, scanMark: 0 });
+      expect(store.readPosition()).toMatchObject({
+        nextOffset: 9,
+        fates: { removed: 3, deadLettered: 0, dropped: 0 },
+        scanMark: 0,
+      });
       expect(store.checkpoints.list({ after: "", prefix: "", limit: 9 })).toEqual([]);
       expect(fixture.storage.exec("SELECT version FROM schema_version")).toEqual([{ version: SCHEMA_VERSION }]);
     }));

@@ -35,11 +35,17 @@ export const API_DESCRIPTION = [
   "Times are milliseconds and end in `Ms`. Unknown members of a body and unknown parameters of an address are refused.",
 ].join("\n\n");
 
-export const TAGS: { readonly [Name in "service" | "channels" | "messages" | "delivery" | "checkpoints" | "socket"]: Tag } = {
+export const TAGS: {
+  readonly [Name in "service" | "channels" | "messages" | "delivery" | "groups" | "checkpoints" | "socket"]: Tag;
+} = {
   service: { name: "Service", description: "The deployment itself." },
   channels: { name: "Channels", description: "Create, describe, change and delete channels." },
   messages: { name: "Messages", description: "Put, look at and remove messages." },
   delivery: { name: "Delivery", description: "Take messages by lease, settle them, and look after what could not be delivered." },
+  groups: {
+    name: "Groups",
+    description: "Readers that share the work, each group with its own position in a channel that keeps its messages.",
+  },
   checkpoints: {
     name: "Checkpoints",
     description: "Named values with versions, kept beside the messages: where a reader stands, what was computed so far.",
@@ -63,6 +69,7 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   waitMs: `How long to wait for room where the channel is full; not at all if absent, ${WAIT_MIN} minutes at most: a longer wait is cut to that.`,
   from: "The offset to begin at; the first if absent.",
   key: "Only those with this key.",
+  group: "The name of the group; where it is a parameter of the query, the only one of a queue if absent.",
   reason: "Only those with this reason.",
 };
 
@@ -149,6 +156,15 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
   settleMessages: {
     description:
       "Each entry is judged by itself; those that are refused are named with the reason. An ack counts only when every earlier message of its key is done or is acked in the same call. What is retried, released or expires ends the leases of the later messages of its key. An id that this channel did not make, or one that comes twice, refuses the whole call.",
+  },
+  createGroup: {
+    description:
+      "Where the channel's retention is `interest` or `log`. A group begins with the next message unless `start` says otherwise. One that exists is left as it is.",
+  },
+  changeGroup: { description: "A paused group hands out nothing; what its readers hold they may settle." },
+  seekGroup: {
+    description:
+      "Forwards, what is passed counts as skipped, and leases on it end. Back, all leases of the group end, and its counts begin anew at the new position.",
   },
   redriveDeadLetters: {
     description: "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`.",

@@ -28,6 +28,7 @@ const DEFINITIONS = {
   PullReply: REPLY_SCHEMAS.pulled,
   SettleRequest: settleBodySchema,
   SettleReply: REPLY_SCHEMAS.settled,
+  Group: REPLY_SCHEMAS.group,
   MessagePage: REPLY_SCHEMAS.page,
   ChannelPage: REPLY_SCHEMAS.list,
   CheckpointEntry: checkpointEntrySchema,
@@ -46,6 +47,10 @@ const SETTINGS_NOTES = {
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
   delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`).`,
+  retention:
+    "`queue`: one group, a message goes when it is settled; `interest`: it goes when every group has done with it; `log`: messages stay up to `maxMessages`, `maxBytes` and `maxAgeMs`. For the whole life of the channel.",
+  maxAgeMs: "A log gives up messages that are older; `null` for never.",
+  whenNoGroups: "With retention by interest and no group: `refuse` puts, or take and `drop` what is put.",
 } as const;
 
 const PRESSURE_NOTES = {
@@ -90,9 +95,10 @@ const MEMBER_NOTES: {
     firstOffset: "The offset of the next record that a get looks at.",
     nextOffset: "The offset that the next put receives.",
     connections: "Open WebSockets.",
-    delivery: "What the depth consists of.",
+    delivery: "What the depth of a queue consists of; null elsewhere, where each group has its own.",
+    groups: "How many groups there are.",
     deadLetters: "Dead letters that are kept.",
-    counts: "Of this life of the name: `put = depth + acked + removed + deadLettered`.",
+    counts: "Of this life of the name: `put = depth + acked + removed + deadLettered + dropped`.",
     rows: "Rows written and read since the channel's object woke.",
   },
   PressureState: PRESSURE_NOTES,
@@ -118,6 +124,7 @@ const MEMBER_NOTES: {
   PutReply: { offset: "The offset of the first message; the others follow.", count: "How many were stored." },
   PullRequest: {
     ack: "`auto`: the messages are removed as they are taken, at-most-once delivery. Absent: they are leased.",
+    group: "The group that the reader belongs to; the only one of a queue if absent.",
     leaseMs: `How long they are leased; ${LIMITS.leaseMsDefault / 1000} s if absent.`,
     max: "`min` if absent, or 1.",
     min: "1 if absent. As large as `max`, exactly so many come, or none.",
@@ -136,6 +143,11 @@ const MEMBER_NOTES: {
     releases: "They are handed out again at once, and the attempt is not counted.",
   },
   SettleReply: { refused: "Entries that were not accepted, by their place in the request." },
+  Group: {
+    depth: "Messages that the group has not done with.",
+    headOffset: "The first record that it has not done with.",
+    counts: "Since its start: `put = depth + acked + deadLettered + removed + dropped + skipped`.",
+  },
   MessagePage: {
     messages: "In the order of their offsets.",
     controls: "Records of the channel itself among them; absent where there are none.",
@@ -170,6 +182,7 @@ const DEFINITION_NOTES: { readonly [Name in keyof Definitions]: string } = {
   DeadLetter: "A message that was handed out too often, or rejected.",
   SettleRequest: "What becomes of leased messages: each lease once in a call.",
   SettleReply: "What was accepted and what was not.",
+  Group: "A group of readers.",
   MessagePage: "A page of messages.",
   ChannelPage: "A page of the list of channels.",
   CheckpointEntry: "A checkpoint without its value.",

@@ -81,6 +81,7 @@ function tagOf(route: Route): Tag {
   if (isUpgrade(route)) return TAGS.socket;
   if (/\/(?:pull|settle|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
   if (route.path.includes("/checkpoints")) return TAGS.checkpoints;
+  if (route.path.includes("/groups")) return TAGS.groups;
   return route.path.includes("/messages") ? TAGS.messages : TAGS.channels;
 }
 
