@@ -89,8 +89,8 @@ export class Traffic {
     const found = this.#groups.find(operation.group);
     if (!found.ok) return refused(found.refusal);
     const group = found.value;
-    const limit = this.#mostAtOnce(record, group, lease);
-    if (min > limit) return refused({ kind: "batch-too-large", size: min, limit, unit: "messages" });
+    const never = this.#refuseNeverServed(record, group, { min, lease });
+    if (never !== undefined) return refused(never);
     if (this.#line.firstGet(group.id) === undefined) {
       const taken = this.#take(record, group, { min, max, lease, connection: origin?.connection }, moment);
       if (taken !== undefined) return taken;
@@ -240,10 +240,17 @@ export class Traffic {
     return { type: "got", messages, controls, granted };
   }
 
-  /** The largest `min` that can ever be had. */
-  #mostAtOnce(record: ChannelRecord, group: Group, lease: LeaseTerms | undefined): number {
-    const most = Math.max(ceilingOf(record).maxMessages, this.#backlog.depth);
-    return lease === undefined ? most : Math.min(most, this.#groups.settingsOf(group).maxInFlight);
+  /** The refusal of a get whose `min` can never be had, however long it waits. */
+  #refuseNeverServed(
+    record: ChannelRecord,
+    group: Group,
+    { min, lease }: { readonly min: number; readonly lease: LeaseTerms | undefined },
+  ): Refusal | undefined {
+    const { maxMessages } = ceilingOf(record);
+    const { maxInFlight } = this.#groups.settingsOf(group);
+    const refuse = (limit: number): Refusal => ({ kind: "batch-too-large", size: min, limit, unit: "messages" });
+    if (lease !== undefined && min > maxInFlight) return refuse(maxInFlight);
+    return min > Math.max(maxMessages, this.#backlog.depth) ? refuse(maxMessages) : undefined;
   }
 
   #wait(waiter: Omit<Waiter, "ticket">): Outcome {
@@ -265,8 +272,8 @@ export class Traffic {
     if (record.state === "draining" && this.#groups.depthOf(group) < min) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
-    const limit = this.#mostAtOnce(record, group, lease);
-    return min > limit && this.#end(waiter, refused({ kind: "batch-too-large", size: min, limit, unit: "messages" }));
+    const never = this.#refuseNeverServed(record, group, { min, lease });
+    return never !== undefined && this.#end(waiter, refused(never));
   }
 
   #servePut(waiter: Waiter, nowMs: number): boolean {
