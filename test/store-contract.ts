@@ -54,6 +54,7 @@ export const POSITION: Position = {
   put: { messages: 903, bytes: 804_000_000_000, segments: 705 },
   passed: { messages: 406, bytes: 307, segments: 208 },
   removedAhead: { messages: 109, bytes: 110, segments: 11 },
+  lostAheadBytes: 118,
   fates: { removed: 112, deadLettered: 115, dropped: 117 },
   lastControlOffset: 513,
   scanMark: 616,

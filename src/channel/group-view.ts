@@ -110,7 +110,7 @@ export class GroupView implements GroupLog {
   }
 
   isGone(run: Run, place: number): boolean {
-    return run.gone.has(place) || this.#isDone(run.firstOffset + place);
+    return run.isGone(place) || this.#isDone(run.firstOffset + place);
   }
 
   isKept(offset: number): boolean {
@@ -256,7 +256,11 @@ export class GroupView implements GroupLog {
         const place = offset - run.firstOffset;
         const isGone = this.isGone(run, place);
         if (toOffset === undefined ? !isGone : offset >= toOffset) return { offset, messages, done };
-        if (run.isControl(place)) continue;
+        if (place === 0) {
+          messages += run.vanished.messages;
+          done += run.vanished.messages;
+        }
+        if (!run.isPresent(place) || run.isControl(place)) continue;
         messages += 1;
         if (isGone) done += 1;
       }

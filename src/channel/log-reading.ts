@@ -37,6 +37,7 @@ export function browse(log: ReadableLog, request: BrowseRequest): BrowsedPage {
   let offset = Math.max(request.fromOffset, log.headOffset);
   for (let run = log.runFrom(offset); run !== undefined; run = log.runFrom(offset)) {
     for (let place = Math.max(0, offset - run.firstOffset); place < run.count; place++) {
+      if (!run.isPresent(place)) continue;
       offset = run.firstOffset + place;
       if (offset > toOffset) return { messages, controls, nextOffset: undefined };
       if (looked++ === LIMITS.browseRecordsMax) return { messages, controls, nextOffset: offset };
@@ -68,16 +69,22 @@ export function findPutAt(log: ReadableLog, timeMs: number): number {
     const middle = Math.floor((low + high) / 2);
     const run = log.runFrom(middle);
     if (run === undefined) high = middle;
-    else if (run.message(run.count - 1).putAtMs < timeMs) low = endOffset(run);
+    else if (lastPutAt(run) < timeMs) low = endOffset(run);
     else if (run.firstOffset > low && run.message(0).putAtMs >= timeMs) high = Math.min(middle, run.firstOffset);
     else return findInRun(run, low, timeMs);
   }
   return low;
 }
 
+function lastPutAt(run: Run): number {
+  let place = run.count - 1;
+  while (place > 0 && !run.isPresent(place)) place--;
+  return run.message(place).putAtMs;
+}
+
 function findInRun(run: Run, fromOffset: number, timeMs: number): number {
   let place = Math.max(0, fromOffset - run.firstOffset);
-  while (place < run.count && run.message(place).putAtMs < timeMs) place++;
+  while (place < run.count && (!run.isPresent(place) || run.message(place).putAtMs < timeMs)) place++;
   return run.firstOffset + place;
 }
 
@@ -86,7 +93,10 @@ export function countMessagesBefore(log: ReadableLog, offset: number): number {
   const run = offset < log.nextOffset ? log.runFrom(Math.max(offset, log.headOffset)) : undefined;
   if (run === undefined) return log.putMessages;
   let { messages } = run.before;
-  for (let place = 0; place < run.count && run.firstOffset + place < offset; place++) if (!run.isControl(place)) messages += 1;
+  if (run.firstOffset < offset) messages += run.vanished.messages;
+  for (let place = 0; place < run.count && run.firstOffset + place < offset; place++) {
+    if (run.isPresent(place) && !run.isControl(place)) messages += 1;
+  }
   return messages;
 }
 
@@ -95,7 +105,7 @@ export function countRemovedFrom(log: ReadableLog, offset: number): number {
   let kept = 0;
   for (let run = log.runFrom(offset), at = offset; run !== undefined; run = log.runFrom(at)) {
     for (let place = Math.max(0, at - run.firstOffset); place < run.count; place++) {
-      if (!run.isControl(place) && !run.gone.has(place)) kept += 1;
+      if (!run.isGone(place) && !run.isControl(place)) kept += 1;
     }
     at = endOffset(run);
   }

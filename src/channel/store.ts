@@ -43,8 +43,9 @@ export interface Position {
   readonly put: Totals;
   /** The part of `put` that lies before the head. */
   readonly passed: Totals;
-  /** What was removed at or after the head. */
+  /** What was removed at or after the head, and the bytes of it that are not stored any more. */
   readonly removedAhead: Totals;
+  readonly lostAheadBytes: number;
   /** Messages that ended otherwise than acked since the life began. */
   readonly fates: FateCounts;
   /** Offset of the newest control record, or 0. */
@@ -149,6 +150,8 @@ export interface ChannelStore {
   readSegmentFrom(offset: number): StoredSegment | undefined;
   /** The segment with the greatest first offset that is not higher than `offset`; it may end before it. */
   readSegmentUpTo(offset: number): StoredSegment | undefined;
+  /** First offsets of segments with removed places, from `offset` on, at most `limit`. */
+  readGoneFrom(offset: number, limit: number): readonly number[];
   /** The least offset, not lower than `fromOffset`, of a kept message with this id. */
   findMessageId(messageId: string, fromOffset: number): number | undefined;
   /** Applies all changes in one transaction or throws and applies none. */

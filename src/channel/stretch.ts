@@ -34,6 +34,8 @@ export interface Stretch {
   /** Messages and bytes between the old head and the new, and the part of them that was removed earlier. */
   readonly passed: Totals;
   readonly gone: Totals;
+  /** Bytes of `gone` that are not stored any more. */
+  readonly lostBytes: number;
   /** Whether more messages were there, but not within `bytesMax`. */
   readonly isCutByBytes: boolean;
 }
@@ -52,6 +54,7 @@ class Walk {
   readonly messageIds: MessageIdEntry[] = [];
   passed: Totals = NO_TOTALS;
   gone: Totals = NO_TOTALS;
+  lostBytes = 0;
   isCutByBytes = false;
   #takenBytes = 0;
   readonly #request: StretchRequest;
@@ -64,8 +67,19 @@ class Walk {
     return this.messages.length >= this.#request.messagesMax || this.isCutByBytes;
   }
 
-  /** Steps over the record at `place`, or returns false because the walk ends before it. */
+  /** Steps over `place`, or returns false because the walk ends before it. */
   step(run: Run, place: number): boolean {
+    if (!run.isPresent(place)) return true;
+    if (!this.#stepOverRecord(run, place)) return false;
+    if (place === 0) {
+      this.passed = addTotals(this.passed, run.vanished);
+      this.gone = addTotals(this.gone, run.vanished);
+      this.lostBytes += run.vanished.bytes;
+    }
+    return true;
+  }
+
+  #stepOverRecord(run: Run, place: number): boolean {
     if (run.gone.has(place)) {
       this.#count(run, place, true);
       return true;
@@ -101,6 +115,7 @@ class Walk {
     const between = subtractTotals(to.before, end);
     this.passed = addTotals(this.passed, between);
     this.gone = addTotals(this.gone, between);
+    this.lostBytes += between.bytes;
   }
 
   #count(run: Run, place: number, isGone: boolean): void {
@@ -135,8 +150,8 @@ export function walkStretch(source: RunSource, headOffset: number, request: Stre
     place = 0;
     offset = next.firstOffset;
   }
-  const { messages, controls, messageIds, passed, gone, isCutByBytes } = walk;
-  return { messages, controls, messageIds, run, place, headOffset: offset, passed, gone, isCutByBytes };
+  const { messages, controls, messageIds, passed, gone, lostBytes, isCutByBytes } = walk;
+  return { messages, controls, messageIds, run, place, headOffset: offset, passed, gone, lostBytes, isCutByBytes };
 }
 
 export function readControl(run: Run, place: number): ControlRecord {

@@ -102,6 +102,10 @@ export const LIMITS = {
   segmentBytesMax: 1_000_000,
   segmentRecordsMax: 16_384,
   headWindowBytesMax: 4 * MIB,
+  /** Removed messages may take so many bytes more than kept ones before segments are compacted. */
+  compactionSlackBytes: 4_000_000,
+  /** Segments that one commit looks at for compaction. */
+  compactedSegmentsMax: 16,
 
   // The commit loop
   commitQueueBytesMax: 8 * MIB,

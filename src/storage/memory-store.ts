@@ -46,6 +46,11 @@ export class MemoryStore implements ChannelStore {
     return this.#withGone(this.#segments.findLast((segment) => segment.firstOffset <= offset));
   }
 
+  readGoneFrom(offset: number, limit: number): readonly number[] {
+    const offsets = [...this.#gone.keys()].filter((firstOffset) => firstOffset >= offset);
+    return offsets.sort((a, b) => a - b).slice(0, limit);
+  }
+
   findMessageId(messageId: string, fromOffset: number): number | undefined {
     const offsets = this.#messageIds
       .filter((entry) => entry.messageId === messageId && entry.offset >= fromOffset)
@@ -61,7 +66,8 @@ export class MemoryStore implements ChannelStore {
     }
     const deleted = new Set(changes.deleteSegments);
     const isKept = (firstOffset: number): boolean => firstOffset >= changes.deleteBelowOffset && !deleted.has(firstOffset);
-    this.#segments = [...this.#segments.filter((segment) => isKept(segment.firstOffset)), ...changes.insertSegments];
+    const kept = this.#segments.filter((segment) => isKept(segment.firstOffset));
+    this.#segments = [...kept, ...changes.insertSegments].sort((a, b) => a.firstOffset - b.firstOffset);
     for (const firstOffset of this.#gone.keys()) if (!isKept(firstOffset)) this.#gone.delete(firstOffset);
     for (const [firstOffset, places] of changes.writeGone) this.#gone.set(firstOffset, places);
     const deletedIds = new Set(changes.deleteMessageIds.map((entry) => entry.offset));

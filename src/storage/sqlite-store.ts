@@ -40,6 +40,7 @@ type PositionRow = {
   dropped_messages: number;
   last_control_offset: number;
   scan_mark: number;
+  lost_ahead_bytes: number;
   written_at_ms: number;
 };
 
@@ -51,10 +52,10 @@ const SELECT_SEGMENT_UP_TO = `${SEGMENT_WITH_BODY} WHERE segment.first_offset <=
 const SELECT_LAST_SEGMENT = `SELECT ${SEGMENT_COLUMNS} FROM segment ORDER BY segment.first_offset DESC LIMIT 1`;
 const SELECT_PARTS = "SELECT body FROM segment_part WHERE part_id > ? AND part_id < ? ORDER BY part_id";
 const SELECT_POSITION = `SELECT next_offset, head_offset, put_messages, put_bytes, put_segments, passed_messages, passed_bytes, passed_segments,
-  ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages, dropped_messages, last_control_offset, scan_mark, written_at_ms FROM position`;
+  ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages, dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes, written_at_ms FROM position`;
 const UPSERT_POSITION = `INSERT OR REPLACE INTO position (id, next_offset, head_offset, put_messages, put_bytes, put_segments,
   passed_messages, passed_bytes, passed_segments, ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages,
-  dropped_messages, last_control_offset, scan_mark, written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+  dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes, written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message_count, message_bytes, before_messages, before_bytes,
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
@@ -104,6 +105,11 @@ export class SqliteStore implements ChannelStore {
 
   readSegmentUpTo(offset: number): StoredSegment | undefined {
     return this.#parseStored(this.#select<StoredSegmentRow>(SELECT_SEGMENT_UP_TO, offset)[0]);
+  }
+
+  readGoneFrom(offset: number, limit: number): readonly number[] {
+    const select = "SELECT first_offset FROM gone WHERE first_offset >= ? ORDER BY first_offset LIMIT ?";
+    return this.#select<{ first_offset: number }>(select, offset, limit).map((row) => row.first_offset);
   }
 
   findMessageId(messageId: string, fromOffset: number): number | undefined {
@@ -231,6 +237,7 @@ function bindPosition(position: Position): SqlValue[] {
     position.fates.dropped,
     position.lastControlOffset,
     position.scanMark,
+    position.lostAheadBytes,
     position.writtenAtMs,
   ];
 }
@@ -256,6 +263,7 @@ function parsePosition(row: PositionRow): Position {
     fates: { removed: row.removed_messages, deadLettered: row.dead_lettered_messages, dropped: row.dropped_messages },
     lastControlOffset: row.last_control_offset,
     scanMark: row.scan_mark,
+    lostAheadBytes: row.lost_ahead_bytes,
     writtenAtMs: row.written_at_ms,
   };
 }

@@ -50,6 +50,12 @@ export class CountingStore implements ChannelStore {
     return this.#store.readSegmentUpTo(offset);
   }
 
+  readGoneFrom(offset: number, limit: number): readonly number[] {
+    const offsets = this.#store.readGoneFrom(offset, limit);
+    this.rowsRead += offsets.length;
+    return offsets;
+  }
+
   findMessageId(messageId: string, fromOffset: number): number | undefined {
     this.rowsRead += 1;
     return this.#store.findMessageId(messageId, fromOffset);
