@@ -1,7 +1,7 @@
 // The HTTP routes of delivery: pull, settle, dead letters and quarantine.
 import * as v from "valibot";
 import { count, pressureStateSchema } from "./description.ts";
-import { leaseMsSchema, settleEntries, takeEntries } from "./frames.ts";
+import { leaseMsSchema, reasonSchema, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
 import { OFFSET_MAX } from "./names.ts";
@@ -22,8 +22,6 @@ export const pullBodySchema = v.pipe(
 );
 
 export const settleBodySchema = v.strictObject(settleEntries);
-
-const reasonSchema = v.pipe(v.string(), v.maxBytes(LIMITS.reasonBytesMax, `A reason has at most ${LIMITS.reasonBytesMax} bytes`));
 
 export const deadLetterQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
