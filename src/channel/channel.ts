@@ -205,14 +205,13 @@ export class Channel {
       case "drop-quarantine":
         return this.#endQuarantine(operation);
       case "redrive":
-        return redrive(this.#parts, { record, operation, nowMs: moment.nowMs });
+        return redrive(
+          { backlog: this.#backlog, deadLetters: this.#deadLetters, line: this.#line },
+          { record, operation, nowMs: moment.nowMs },
+        );
       default:
         return this.#decideOnMessages(operation);
     }
-  }
-
-  get #parts(): { readonly backlog: Backlog; readonly deadLetters: DeadLetters } {
-    return { backlog: this.#backlog, deadLetters: this.#deadLetters };
   }
 
   #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {

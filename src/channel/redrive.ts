@@ -5,23 +5,25 @@ import type { DeadLetters } from "./dead-letters.ts";
 import { refusePut } from "./life-cycle.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import type { ChannelRecord } from "./store.ts";
+import type { WaitLine } from "./wait-line.ts";
 import { messageBytes } from "../protocol/message.ts";
 
-/** Puts dead letters again, in the order of their old offsets, as many as fit (rule DL3). */
+/** Puts dead letters again, in the order of their old offsets, as many as fit beside what is promised; none while puts wait (rule DL3). */
 export function redrive(
-  parts: { readonly backlog: Backlog; readonly deadLetters: DeadLetters },
+  parts: { readonly backlog: Backlog; readonly deadLetters: DeadLetters; readonly line: WaitLine },
   request: { readonly record: ChannelRecord; readonly operation: OperationOf<"redrive">; readonly nowMs: number },
 ): Outcome {
-  const { backlog, deadLetters } = parts;
+  const { backlog, deadLetters, line } = parts;
   const { record, operation, nowMs } = request;
   const refusal = refusePut(record);
   if (refusal !== undefined) return { type: "refused", refusal };
   const { letters, nextOffset } = deadLetters.find({ fromOffset: 1, limit: operation.max, filter: operation.filter, nowMs });
   let moved = 0;
+  const { reserved } = line;
   for (const letter of letters) {
     const { message } = letter;
-    const held = { messages: backlog.depth, bytes: backlog.bytes };
-    if (!fits({ messages: 1, bytes: messageBytes(message) }, held, record.limits)) break;
+    const held = { messages: backlog.depth + reserved.messages, bytes: backlog.bytes + reserved.bytes };
+    if (line.firstPut() !== undefined || !fits({ messages: 1, bytes: messageBytes(message) }, held, record.limits)) break;
     backlog.append([{ ...message, redrivenFrom: message.offset }], nowMs);
     deadLetters.remove(letter);
     moved += 1;

@@ -308,6 +308,20 @@ describe("src/channel/dead-letters", () => {
     expect(refusalOf(channel.apply({ type: "redrive", max: 10, filter: {} }))).toMatchObject({ kind: "channel-draining" });
   });
 
+  test("[DL3] [WT4] room that was promised is not used, and puts that wait are not overtaken", () => {
+    const channel = withDead();
+    channel.patch({ maxMessages: 3 });
+    const connection = channel.connect();
+    channel.reserve(1, 10, { connection, request: 1 });
+
+    expect(channel.apply({ type: "redrive", max: 10, filter: {} })).toEqual({ type: "moved", moved: 1, isMore: true });
+    channel.reserve(2, 10, { connection, request: 2 }, 60_000);
+    channel.apply({ type: "remove", offset: 4 });
+
+    expect(channel.apply({ type: "redrive", max: 10, filter: {} })).toEqual({ type: "moved", moved: 0, isMore: true });
+    expect(channel.describe()).toMatchObject({ depth: 1, deadLetters: { messages: 2 } });
+  });
+
   test("[DL1] dropped ones are gone; a new life has none", () => {
     const channel = withDead();
 
