@@ -39,6 +39,8 @@ export class Channel {
   readonly #settlement: Settlement;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
+  /** Connections that hold leases and were gone when the object woke; their numbers may be given again. */
+  #lostConnections: readonly number[];
   /** When the channel was last found in use; the next look at it comes an idle time later. */
   #inUseAtMs = 0;
 
@@ -51,6 +53,7 @@ export class Channel {
       store: options.store.delivery,
       settings: () => (this.#cell.get()?.settings ?? DEFAULT_SETTINGS).delivery,
     });
+    this.#lostConnections = this.#delivery.connections.filter((connection) => !options.isConnected(connection));
     this.#deadLetters = new DeadLetters(options.store.deadLetters);
     this.#settlement = new Settlement({ backlog: this.#backlog, delivery: this.#delivery, deadLetters: this.#deadLetters });
     this.#line.restore(options.waiters ?? []);
@@ -367,6 +370,8 @@ export class Channel {
 
   /** What ends by time ends, wherever the alarm is: leases, delays, the grace of a deletion. */
   #meetDeadlines(nowMs: number): void {
+    for (const lost of this.#lostConnections) this.#settlement.endLeasesOf(lost, { isClean: false, nowMs });
+    this.#lostConnections = [];
     this.#settlement.advance(nowMs);
     const record = this.#cell.get();
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)

@@ -45,7 +45,7 @@ export class Settlement {
     const leases = this.#delivery.leasesOf(connection).sort((a, b) => b.offset - a.offset);
     for (const lease of leases) {
       if (isClean) this.#delivery.giveBack(lease, { end: "disconnected", isCounted: false, dueAtMs: 0 });
-      else this.#delivery.extend(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
+      else this.#delivery.detach(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
     }
   }
 

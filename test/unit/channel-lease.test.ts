@@ -288,6 +288,24 @@ describe("src/channel/delivery", () => {
     expect(attemptsOf(channel.pull({ max: 9 }))).toEqual([2]);
   });
 
+  test("[LS9] connections that a restart cut off: their leases end after the grace, whoever has their numbers then", () => {
+    const channel = filled("ab");
+    const connection = channel.connect();
+    const held = channel.pull({ max: 2, isDetached: false, leaseMs: 60_000 }, { connection, request: 1 });
+    channel.cut(connection);
+    channel.evict();
+
+    channel.describe();
+    channel.evict();
+    channel.close(connection);
+
+    expect(channel.settle({ acks: leases(idOf(held)) })).toMatchObject({ counts: { ack: 1 } });
+    channel.tick(LIMITS.resumeGraceMs - 1);
+    expect(textsOf(channel.pull())).toEqual([]);
+    channel.tick(1);
+    expect(attemptsOf(channel.pull())).toEqual([2]);
+  });
+
   test("[LS10] a draining channel closes when what is leased was settled; what comes back is handed out", () => {
     const channel = filled("ab");
     const pulled = channel.pull({ max: 2 });
