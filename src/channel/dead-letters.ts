@@ -1,4 +1,4 @@
-// The dead letters of a channel, by the offset that each had: bounded in number and bytes, the oldest dropped and counted.
+// The dead letters of a channel, by the offset that each had: bounded in number and bytes, those with the least offsets dropped.
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
 import type { DeadLetter, DeadLetterChanges, DeadLetterStore, DeadLetterTotals } from "./dead-letter-store.ts";
@@ -25,6 +25,8 @@ export class DeadLetters {
   #added = new Map<number, DeadLetter>();
   #deleted = new Set<number>();
   #isCleared = false;
+  /** No dead letter has a lesser offset: what was dropped is not looked at again. */
+  #leastOffset = 1;
 
   constructor(store: DeadLetterStore) {
     this.#store = store;
@@ -39,11 +41,13 @@ export class DeadLetters {
     this.#added.set(letter.message.offset, letter);
     this.#deleted.delete(letter.message.offset);
     this.#count(letter, 1);
+    this.#leastOffset = Math.min(this.#leastOffset, letter.message.offset);
     const { deadLettersMax, deadLetterBytesMax } = LIMITS;
     while (this.#totals.messages > deadLettersMax || this.#totals.bytes > deadLetterBytesMax) {
-      const oldest = this.#from(1);
-      if (oldest === undefined || oldest === letter) break;
-      this.remove(oldest);
+      const least = this.#from(this.#leastOffset);
+      if (least === undefined) break;
+      this.remove(least);
+      this.#leastOffset = least.message.offset + 1;
     }
   }
 
@@ -85,6 +89,7 @@ export class DeadLetters {
     this.#deleted = new Set();
     this.#totals = { messages: 0, bytes: 0 };
     this.#isCleared = true;
+    this.#leastOffset = 1;
   }
 
   takeChanges(): DeadLetterChanges | undefined {
