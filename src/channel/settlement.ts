@@ -53,6 +53,9 @@ export class Settlement {
     entries: readonly SettleEntry[],
     { sealer, settings, moment }: { readonly sealer: LeaseSealer; readonly settings: DeliverySettings; readonly moment: Moment },
   ): Outcome {
+    if (entries.length > LIMITS.settleEntriesMax) {
+      return { type: "refused", refusal: invalidRequest("", `Expected at most ${LIMITS.settleEntriesMax} leases in all`) };
+    }
     const found = this.#findLeases(entries, sealer, moment.nowMs);
     if ("kind" in found) return { type: "refused", refusal: found };
     const { judged, refused } = this.#judgeOrder(found.judged, found.refused);

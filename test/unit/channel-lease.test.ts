@@ -231,6 +231,15 @@ describe("src/channel/delivery", () => {
     expect(channel.describe()).toMatchObject({ depth: 2, delivery: { leased: 2 } });
   });
 
+  test("[LS2] a call has at most settleEntriesMax leases, in all lists together", () => {
+    const channel = filled("a");
+    const id = idOf(channel.pull());
+    const acks = Array.from({ length: LIMITS.settleEntriesMax }, (_, index) => ({ leaseId: `${index}` }));
+
+    expect(refusalOf(channel.settle({ acks, releases: leases(id) }))).toMatchObject({ kind: "invalid-request" });
+    expect(channel.describe().delivery.leased).toBe(1);
+  });
+
   test("[LS7] no more than maxInFlight messages are leased; a larger min can never be served", () => {
     const channel = filled("abcde", { delivery: { maxInFlight: 3 } });
 
