@@ -69,9 +69,8 @@ export class Channel {
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
   apply(operation: Operation, moment: Moment, origin?: Origin): Outcome {
-    this.#meetDeadlines(moment.nowMs);
     // Waiters whose time is over must not stand in the way.
-    this.#traffic.serve(moment);
+    this.#advance(moment);
     const outcome = this.#decide(operation, moment, origin);
     this.#traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
@@ -80,9 +79,7 @@ export class Channel {
 
   /** Does what is due though nobody asks: ends leases and delays, takes back promised room, ends a drain or an idle life. */
   tick(moment: Moment): void {
-    this.#meetDeadlines(moment.nowMs);
-    this.#traffic.serve(moment);
-    this.#finishDrain(moment.nowMs);
+    this.#advance(moment);
     this.#expireIdle(moment.nowMs);
   }
 
@@ -91,6 +88,7 @@ export class Channel {
     for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);
     this.#settlement.endLeasesOf(connection, { isClean, nowMs: moment.nowMs });
     this.#traffic.serve(moment);
+    this.#finishDrain(moment.nowMs);
   }
 
   get record(): ChannelRecord | undefined {
@@ -366,6 +364,13 @@ export class Channel {
     const closed: ChannelRecord = { ...record, state: "closed" };
     this.#cell.set(closed);
     this.#refuseByState(closed);
+  }
+
+  /** Does what time has brought about. */
+  #advance(moment: Moment): void {
+    this.#meetDeadlines(moment.nowMs);
+    this.#traffic.serve(moment);
+    this.#finishDrain(moment.nowMs);
   }
 
   /** What ends by time ends, wherever the alarm is: leases, delays, the grace of a deletion. */

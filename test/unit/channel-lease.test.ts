@@ -331,6 +331,21 @@ describe("src/channel/delivery", () => {
     expect(channel.describe().state).toBe("closed");
   });
 
+  test("[LS10] [LC2] a draining channel closes when its last message leaves by time or by a connection's end", () => {
+    const [dying, taken] = [filled("a", { delivery: { maxAttempts: 1 } }), filled("a")];
+    dying.pull({ leaseMs: 1_000 });
+    const [holder, reader] = [taken.connect(), taken.connect()];
+    taken.pull({ isDetached: false }, { connection: holder, request: 1 });
+    taken.get({ waitMs: 1_000 }, { connection: reader, request: 1 });
+    for (const channel of [dying, taken]) channel.patch({ state: "draining" });
+
+    dying.nowMs += 1_000;
+    taken.close(holder);
+
+    expect(dying.describe()).toMatchObject({ state: "closed", depth: 0, counts: { deadLettered: 1 } });
+    expect(taken.describe()).toMatchObject({ state: "closed", depth: 0, counts: { acked: 1 } });
+  });
+
   test("[LS10] leases are settled in a closed channel", () => {
     const channel = filled("ab");
     const pulled = channel.pull({ max: 2 });
