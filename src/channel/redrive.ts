@@ -17,7 +17,8 @@ export function redrive(
   const { record, operation, nowMs } = request;
   const refusal = refusePut(record);
   if (refusal !== undefined) return { type: "refused", refusal };
-  const { letters, nextOffset } = deadLetters.find({ fromOffset: 1, limit: operation.max, filter: operation.filter, nowMs });
+  const { fromOffset, max, filter } = operation;
+  const { letters, nextOffset } = deadLetters.find({ fromOffset, limit: max, filter, nowMs });
   let moved = 0;
   const { reserved } = line;
   for (const letter of letters) {
@@ -28,11 +29,16 @@ export function redrive(
     deadLetters.remove(letter);
     moved += 1;
   }
-  return { type: "moved", moved, isMore: moved < letters.length || nextOffset !== undefined };
+  return formatMoved(moved, letters[moved]?.message.offset ?? nextOffset);
 }
 
 export function dropDeadLetters(deadLetters: DeadLetters, operation: OperationOf<"drop-dead-letters">, nowMs: number): Outcome {
-  const { letters, nextOffset } = deadLetters.find({ fromOffset: 1, limit: operation.max, filter: operation.filter, nowMs });
+  const { fromOffset, max, filter } = operation;
+  const { letters, nextOffset } = deadLetters.find({ fromOffset, limit: max, filter, nowMs });
   for (const letter of letters) deadLetters.remove(letter);
-  return { type: "moved", moved: letters.length, isMore: nextOffset !== undefined };
+  return formatMoved(letters.length, nextOffset);
+}
+
+function formatMoved(moved: number, nextOffset: number | undefined): Outcome {
+  return { type: "moved", moved, isMore: nextOffset !== undefined, ...(nextOffset !== undefined && { nextOffset }) };
 }

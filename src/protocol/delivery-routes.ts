@@ -30,12 +30,13 @@ export const deadLetterQuerySchema = v.strictObject({
   reason: v.optional(reasonSchema),
 });
 
-/** Which dead letters; an absent member means any. */
+/** Which dead letters; an absent member means any. The search begins at `from`. */
 export const deadLetterBodySchema = v.strictObject({
   offset: v.optional(wholeNumber(1, OFFSET_MAX)),
   key: v.optional(keySchema),
   reason: v.optional(reasonSchema),
   olderThanMs: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+  from: v.optional(wholeNumber(1, OFFSET_MAX)),
   max: v.optional(wholeNumber(1, LIMITS.browseMessagesMax)),
 });
 
@@ -73,7 +74,7 @@ export const DELIVERY_REPLY_SCHEMAS = {
     state: pressureStateSchema,
   }),
   deadLetters: v.object({ deadLetters: v.array(deadLetterSchema), next: v.nullable(count) }),
-  moved: v.object({ moved: count, isMore: v.boolean() }),
+  moved: v.object({ moved: count, isMore: v.boolean(), next: v.optional(count) }),
   quarantined: v.object({ messages: v.array(v.object({ ...messageSchema.entries, attempts: count })) }),
 } as const;
 
@@ -123,7 +124,12 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: deadLetterBodySchema,
     isBodyOptional: true,
     hasStateHeaders: true,
-    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    replies: {
+      200: {
+        description: "How many, and whether more may be left; pass `next` as `from` to go on",
+        schema: DELIVERY_REPLY_SCHEMAS.moved,
+      },
+    },
     refusals: [...GONE, "channel-draining", "channel-closed"],
   },
   {
@@ -134,7 +140,12 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: deadLetterBodySchema,
     isBodyOptional: true,
     hasStateHeaders: true,
-    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    replies: {
+      200: {
+        description: "How many, and whether more may be left; pass `next` as `from` to go on",
+        schema: DELIVERY_REPLY_SCHEMAS.moved,
+      },
+    },
     refusals: GONE,
   },
   {

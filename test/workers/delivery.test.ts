@@ -45,6 +45,7 @@ interface DeadPageJson {
 interface MovedJson {
   readonly moved: number;
   readonly isMore: boolean;
+  readonly next?: number;
 }
 
 /** Puts texts that all have the same key. */
@@ -496,7 +497,7 @@ describe("src/worker/delivery-routes: dead letters", () => {
     const rest = await post<MovedJson>(channel, "/dead-letters/redrive");
 
     expect([moved, rest]).toEqual([
-      { moved: 2, isMore: true },
+      { moved: 2, isMore: true, next: 3 },
       { moved: 1, isMore: false },
     ]);
     const read4 = await call("GET", pathOf(channel, "/messages/4"));
@@ -556,6 +557,7 @@ describe("src/worker/delivery-routes: dead letters", () => {
       { reason: 1 },
       { reason: "\udc00" },
       { olderThanMs: -1 },
+      { from: 0 },
       { max: 0 },
       { max: 1001 },
       { all: true },

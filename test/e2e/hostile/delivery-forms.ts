@@ -68,4 +68,13 @@ export interface Which {
   readonly offset?: number;
   readonly key?: string;
   readonly reason?: string;
+  readonly from?: number;
+  readonly max?: number;
+}
+
+/** A reply to a call that moved them. */
+export interface Moved {
+  readonly moved: number;
+  readonly isMore: boolean;
+  readonly next?: number;
 }

@@ -177,7 +177,7 @@ export class DeliveryModel {
       .sort((a, b) => a - b)
       .filter((offset) => {
         const dead = this.deadLetters.get(offset);
-        const isOffset = which.offset === undefined || which.offset === offset;
+        const isOffset = which.offset === undefined ? offset >= (which.from ?? 1) : which.offset === offset;
         const isKey = which.key === undefined || which.key === dead?.message.key;
         return isOffset && isKey && (which.reason === undefined || which.reason === dead?.reason);
       });
@@ -196,7 +196,7 @@ export class DeliveryModel {
     page: { deadLetters: readonly DeadJson[]; next: number | null },
   ) {
     const limit = which.limit ?? DEFAULT_LIMIT;
-    const found = this.findDead(which).filter((offset) => offset >= (which.from ?? 1));
+    const found = this.findDead(which);
     const expected = found.slice(0, limit).map((offset) => {
       const { attempts, reason } = this.deadLetters.get(offset) ?? { attempts: 0, reason: "" };
       return { offset, attempts, reason };

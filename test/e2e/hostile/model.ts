@@ -1,7 +1,7 @@
 // What the accepted operations make of a channel: offsets, contents and totals, kept apart from the code under test.
 import { isDeepStrictEqual } from "node:util";
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
-import type { ExpectedMessage, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import type { ExpectedMessage, Moved, ShownMessage, Taking, Which } from "./delivery-forms.ts";
 import { DeliveryModel, type Totals } from "./delivery-model.ts";
 import type { RequestSpec } from "./request.ts";
 import { arrivingBody } from "./request.ts";
@@ -190,7 +190,7 @@ export class ChannelModel {
   }
 
   /** Applies a redrive of `moved` of the dead letters that were meant. */
-  redrive(which: Which & { max?: number }, reply: { moved: number; isMore: boolean }): string | undefined {
+  redrive(which: Which, reply: Moved): string | undefined {
     const meant = this.#dead(which, reply);
     if (typeof meant === "string") return meant;
     for (const [offset, message] of meant) {
@@ -202,7 +202,7 @@ export class ChannelModel {
     return undefined;
   }
 
-  dropDead(which: Which & { max?: number }, reply: { moved: number; isMore: boolean }): string | undefined {
+  dropDead(which: Which, reply: Moved): string | undefined {
     const meant = this.#dead(which, reply);
     if (typeof meant === "string") return meant;
     const { max = DEAD_LETTERS_DEFAULT } = which;
@@ -212,15 +212,13 @@ export class ChannelModel {
   }
 
   /** The first `moved` of the dead letters that were meant. */
-  #dead(
-    which: Which & { max?: number },
-    { moved, isMore }: { moved: number; isMore: boolean },
-  ): [number, ExpectedMessage][] | string {
+  #dead(which: Which, { moved, isMore, next }: Moved): [number, ExpectedMessage][] | string {
     const { max = DEAD_LETTERS_DEFAULT } = which;
     const found = this.delivery.findDead(which);
     if (moved > Math.min(max, found.length)) return `moved ${moved} of ${found.length}, at most ${max}`;
-    const isLeft = moved < Math.min(max, found.length) || this.delivery.nextDead(found, which, max) !== null;
-    if (isMore !== isLeft) return `says that more is ${isMore ? "" : "not "}left after ${moved} of ${found.length}`;
+    const isCut = moved < Math.min(max, found.length);
+    const expected = (isCut ? found[moved] : this.delivery.nextDead(found, which, max)) ?? undefined;
+    if (next !== expected || isMore !== (next !== undefined)) return `goes on at ${next} instead of ${expected}`;
     return found.slice(0, moved).flatMap((offset) => {
       const dead = this.delivery.deadLetters.get(offset);
       return dead === undefined ? [] : [[offset, dead.message] satisfies [number, ExpectedMessage]];

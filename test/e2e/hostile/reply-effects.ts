@@ -1,6 +1,6 @@
 // What an accepted HTTP request did to its channel, by its reply: applied to the model, or a word about what is wrong with it.
 import { isDeepStrictEqual } from "node:util";
-import type { DeadJson, ExpectedMessage, SettledJson, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import type { DeadJson, ExpectedMessage, Moved, SettledJson, ShownMessage, Taking, Which } from "./delivery-forms.ts";
 import type { ChannelModel } from "./model.ts";
 import { findDifference } from "./model.ts";
 import { arrivingBody, type RequestSpec } from "./request.ts";
@@ -63,11 +63,6 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
     default:
       return undefined;
   }
-}
-
-interface Moved {
-  readonly moved: number;
-  readonly isMore: boolean;
 }
 
 interface DeadPage {
