@@ -18,7 +18,7 @@ import { Tally } from "./hostile/tally.ts";
 
 const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.meta.url));
 const LANES = 8;
-const STEPS_PER_LANE = 800;
+const STEPS_PER_LANE = 650;
 const TIMES_MIN = 20;
 const FRAME_TYPES = Object.keys(CLIENT_FRAME_SCHEMAS);
 /** A token beside the open door for this computer: requests for another host are unauthorized then, and not misconfigured. */
@@ -72,7 +72,7 @@ function channelUrl(server: LocalRuntime, rest: string): string {
 async function attack(lane: Lane, random: SeededRandom, failures: Set<string>): Promise<void> {
   for (let step = 0; step < STEPS_PER_LANE; step++) {
     const isHostile = random.chance(0.5);
-    if (random.chance(0.055)) await lane.scenario();
+    if (random.chance(0.065)) await lane.scenario();
     else if (random.chance(0.55)) await lane.request(random.pick(WEIGHTED_ROUTES), isHostile);
     else await lane.frame(random.pick(WEIGHTED_FRAMES), isHostile);
     // The runtime keeps its last words only.
