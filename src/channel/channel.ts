@@ -39,6 +39,8 @@ export class Channel {
   readonly #checkpoints: Checkpoints;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
+  /** Connections that hold leases and were gone when the object woke; their numbers may be given again. */
+  #lostConnections: readonly number[];
   /** When the channel was last found in use; the next look at it comes an idle time later. */
   #inUseAtMs = 0;
 
@@ -54,7 +56,13 @@ export class Channel {
       deliveryStore: options.store.delivery,
       channelSettings: () => this.#retentionInForce(),
     });
-    this.#desk = new GroupDesk({ backlog: this.#backlog, groups: this.#groups, deadLetters: this.#deadLetters });
+    this.#desk = new GroupDesk({
+      backlog: this.#backlog,
+      groups: this.#groups,
+      deadLetters: this.#deadLetters,
+      line: this.#line,
+    });
+    this.#lostConnections = this.#groups.connections.filter((connection) => !options.isConnected(connection));
     this.#checkpoints = new Checkpoints(options.store.checkpoints);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
@@ -69,9 +77,8 @@ export class Channel {
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
   apply(operation: Operation, moment: Moment, origin?: Origin): Outcome {
-    this.#meetDeadlines(moment.nowMs);
     // Waiters whose time is over must not stand in the way.
-    this.#traffic.serve(moment);
+    this.#advance(moment);
     const outcome = this.#decide(operation, moment, origin);
     this.#groups.applyRetention(moment.nowMs);
     this.#traffic.serve(moment);
@@ -81,17 +88,16 @@ export class Channel {
 
   /** Does what is due though nobody asks: ends leases and delays, takes back promised room, ends a drain or an idle life. */
   tick(moment: Moment): void {
-    this.#meetDeadlines(moment.nowMs);
-    this.#traffic.serve(moment);
-    this.#finishDrain(moment.nowMs);
+    this.#advance(moment);
     this.#expireIdle(moment.nowMs);
   }
 
   /** Forgets the waiting requests of a connection that closed, and ends its leases (rule LS9); others may be served now. */
   disconnect(connection: number, moment: Moment, isClean: boolean): void {
     for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);
-    for (const { settlement } of this.#groups.all()) settlement.endLeasesOf(connection, { isClean, nowMs: moment.nowMs });
+    this.#endLeasesOf(connection, isClean, moment.nowMs);
     this.#traffic.serve(moment);
+    this.#finishDrain(moment.nowMs);
   }
 
   get record(): ChannelRecord | undefined {
@@ -367,13 +373,26 @@ export class Channel {
     this.#refuseByState(closed);
   }
 
+  /** Does what time has brought about. */
+  #advance(moment: Moment): void {
+    this.#meetDeadlines(moment.nowMs);
+    this.#traffic.serve(moment);
+    this.#finishDrain(moment.nowMs);
+  }
+
   /** What ends by time ends, wherever the alarm is: leases, delays, the grace of a deletion. */
   #meetDeadlines(nowMs: number): void {
+    for (const lost of this.#lostConnections) this.#endLeasesOf(lost, false, nowMs);
+    this.#lostConnections = [];
     for (const { settlement } of this.#groups.all()) settlement.advance(nowMs);
     this.#groups.applyRetention(nowMs);
     const record = this.#cell.get();
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)
       this.#erase(record, nowMs, false);
+  }
+
+  #endLeasesOf(connection: number, isClean: boolean, nowMs: number): void {
+    for (const { settlement } of this.#groups.all()) settlement.endLeasesOf(connection, { isClean, nowMs });
   }
 
   #expireIdle(nowMs: number): void {

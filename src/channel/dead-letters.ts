@@ -1,4 +1,4 @@
-// The dead letters of a channel, by the offset that each had: bounded in number and bytes, the oldest dropped and counted.
+// The dead letters of a channel, by the offset that each had: bounded in number and bytes, those with the least offsets dropped.
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
 import type { DeadLetter, DeadLetterChanges, DeadLetterKey, DeadLetterStore, DeadLetterTotals } from "./dead-letter-store.ts";
@@ -34,6 +34,8 @@ function nextAfter({ offset, groupId }: DeadLetterKey): DeadLetterKey {
   return { offset, groupId: groupId + 1 };
 }
 
+const FIRST: DeadLetterKey = { offset: 1, groupId: 0 };
+
 export class DeadLetters {
   readonly #store: DeadLetterStore;
   #totals: DeadLetterTotals;
@@ -41,6 +43,8 @@ export class DeadLetters {
   #added = new Map<TextKey, DeadLetter>();
   #deleted = new Map<TextKey, DeadLetterKey>();
   #isCleared = false;
+  /** No dead letter comes before it: what was dropped is not looked at again. */
+  #least: DeadLetterKey = FIRST;
 
   constructor(store: DeadLetterStore) {
     this.#store = store;
@@ -55,11 +59,13 @@ export class DeadLetters {
     this.#added.set(textKeyOf(letter), letter);
     this.#deleted.delete(textKeyOf(letter));
     this.#count(letter, 1);
+    if (compare(letter, this.#least) < 0) this.#least = letter;
     const { deadLettersMax, deadLetterBytesMax } = LIMITS;
     while (this.#totals.messages > deadLettersMax || this.#totals.bytes > deadLetterBytesMax) {
-      const oldest = this.#from({ offset: 1, groupId: 0 });
-      if (oldest === undefined || oldest === letter) break;
-      this.remove(oldest);
+      const least = this.#from(this.#least);
+      if (least === undefined) break;
+      this.remove(least);
+      this.#least = nextAfter(least);
     }
   }
 
@@ -105,6 +111,7 @@ export class DeadLetters {
     this.#deleted = new Map();
     this.#totals = { messages: 0, bytes: 0 };
     this.#isCleared = true;
+    this.#least = FIRST;
   }
 
   takeChanges(): DeadLetterChanges | undefined {

@@ -162,12 +162,22 @@ export class Delivery {
     return this.#deferred.find(offset)?.end ?? (this.#log.isKept(offset) ? "expired" : "settled");
   }
 
+  /** Connections that leases end with. */
+  get connections(): readonly number[] {
+    return this.#leases.connections;
+  }
+
   leasesOf(connection: number): Lease[] {
     return this.#leases.ofConnection(connection);
   }
 
   extend(offset: number, deadlineMs: number): void {
     this.#leases.extend(offset, deadlineMs);
+  }
+
+  /** Like `extend`, and from now on the lease ends with no connection. */
+  detach(offset: number, deadlineMs: number): void {
+    this.#leases.detach(offset, deadlineMs);
   }
 
   /**

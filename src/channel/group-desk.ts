@@ -11,6 +11,7 @@ import type { GroupOperation, GroupStart, Moment, OperationOf, Outcome, Quaranti
 import { dropDeadLetters, redrive } from "./redrive.ts";
 import { settleEntries } from "./settlement.ts";
 import type { ChannelRecord } from "./store.ts";
+import type { WaitLine } from "./wait-line.ts";
 
 export type DeskOperation =
   | GroupOperation
@@ -22,8 +23,15 @@ export class GroupDesk {
   readonly #backlog: Backlog;
   readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
+  readonly #line: WaitLine;
 
-  constructor(parts: { readonly backlog: Backlog; readonly groups: Groups; readonly deadLetters: DeadLetters }) {
+  constructor(parts: {
+    readonly backlog: Backlog;
+    readonly groups: Groups;
+    readonly deadLetters: DeadLetters;
+    readonly line: WaitLine;
+  }) {
+    this.#line = parts.line;
     this.#backlog = parts.backlog;
     this.#groups = parts.groups;
     this.#deadLetters = parts.deadLetters;
@@ -46,7 +54,7 @@ export class GroupDesk {
       case "drop-dead-letters":
         return dropDeadLetters(this.#deadLetters, operation, moment.nowMs);
       case "redrive": {
-        const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters };
+        const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, line: this.#line };
         return redrive(parts, { record, operation, nowMs: moment.nowMs });
       }
       default:

@@ -188,6 +188,11 @@ export class Groups {
     backlog.trim(({ offset }) => offset < headOffset, "dropped");
   }
 
+  /** Connections that leases belong to. */
+  get connections(): readonly number[] {
+    return [...new Set([...this.all()].flatMap(({ delivery }) => delivery.connections))];
+  }
+
   /** When the next lease or delay in a group of these ends. */
   nextDueAtMs(ids: Iterable<number>): number | undefined {
     let nearest: number | undefined;

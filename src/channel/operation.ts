@@ -34,8 +34,8 @@ export type Operation =
       readonly offset?: number;
       readonly key?: string;
     }
-  | { readonly type: "redrive"; readonly max: number; readonly filter: DeadLetterFilter }
-  | { readonly type: "drop-dead-letters"; readonly max: number; readonly filter: DeadLetterFilter }
+  | { readonly type: "redrive"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
+  | { readonly type: "drop-dead-letters"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
   | { readonly type: "read"; readonly offset: number }
   | { readonly type: "remove"; readonly offset: number }
@@ -135,7 +135,8 @@ export type Outcome =
   | { readonly type: "group-deleted"; readonly group: string }
   | { readonly type: "quarantine"; readonly messages: readonly QuarantinedMessage[] }
   | { readonly type: "dead-letter-page"; readonly letters: readonly DeadLetter[]; readonly nextOffset: number | null }
-  | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean }
+  /** `nextOffset`: where the search for more goes on. */
+  | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean; readonly nextOffset?: number }
   | { readonly type: "waiting" }
   | { readonly type: "room"; readonly reservedMs: number }
   | {

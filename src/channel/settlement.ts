@@ -27,6 +27,9 @@ interface SettleContext {
 
 /** Judges the entries of a call one by one and carries out those that are not refused. */
 export function settleEntries(entries: readonly SettleEntry[], context: SettleContext): Outcome {
+  if (entries.length > LIMITS.settleEntriesMax) {
+    return { type: "refused", refusal: invalidRequest("", `Expected at most ${LIMITS.settleEntriesMax} leases in all`) };
+  }
   const found = findLeases(entries, context);
   if ("kind" in found) return { type: "refused", refusal: found };
   const { judged, refused } = judgeOrder(found.judged, found.refused);
@@ -119,7 +122,7 @@ export class Settlement {
     const leases = this.#delivery.leasesOf(connection).sort((a, b) => b.offset - a.offset);
     for (const lease of leases) {
       if (isClean) this.#delivery.giveBack(lease, { end: "disconnected", isCounted: false, dueAtMs: 0 });
-      else this.#delivery.extend(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
+      else this.#delivery.detach(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
     }
   }
 

@@ -90,10 +90,11 @@ export class Connections {
     }
   }
 
-  /** Forgets a socket and returns its number. */
+  /** Forgets a socket and returns its number. One whose end woke the object is not among the open ones, but carries its attachment. */
   remove(socket: WebSocket): number | undefined {
-    const attachment = this.#attachments.get(socket);
-    if (attachment === undefined) return undefined;
+    const attachment = this.#attachments.get(socket) ?? (socket.deserializeAttachment() as Attachment | null);
+    if (attachment === null) return undefined;
+    if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(null);
     this.#attachments.delete(socket);
     this.#sockets.delete(attachment.connection);
     return attachment.connection;

@@ -1,7 +1,7 @@
 // The HTTP routes of delivery: pull, settle, dead letters and quarantine.
 import * as v from "valibot";
 import { count, pressureStateSchema } from "./description.ts";
-import { leaseMsSchema, settleEntries, takeEntries } from "./frames.ts";
+import { leaseMsSchema, reasonSchema, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
 import { groupNameSchema, OFFSET_MAX } from "./names.ts";
@@ -24,8 +24,6 @@ export const pullBodySchema = v.pipe(
 
 export const settleBodySchema = v.strictObject(settleEntries);
 
-const reasonSchema = v.pipe(v.string(), v.maxBytes(LIMITS.reasonBytesMax, `A reason has at most ${LIMITS.reasonBytesMax} bytes`));
-
 export const deadLetterQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
@@ -34,13 +32,14 @@ export const deadLetterQuerySchema = v.strictObject({
   reason: v.optional(reasonSchema),
 });
 
-/** Which dead letters; an absent member means any. */
+/** Which dead letters; an absent member means any. The search begins at `from`. */
 export const deadLetterBodySchema = v.strictObject({
   offset: v.optional(wholeNumber(1, OFFSET_MAX)),
   key: v.optional(keySchema),
   group: v.optional(groupNameSchema),
   reason: v.optional(reasonSchema),
   olderThanMs: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+  from: v.optional(wholeNumber(1, OFFSET_MAX)),
   max: v.optional(wholeNumber(1, LIMITS.browseMessagesMax)),
 });
 
@@ -90,7 +89,7 @@ export const DELIVERY_REPLY_SCHEMAS = {
     state: pressureStateSchema,
   }),
   deadLetters: v.object({ deadLetters: v.array(deadLetterSchema), next: v.nullable(count) }),
-  moved: v.object({ moved: count, isMore: v.boolean() }),
+  moved: v.object({ moved: count, isMore: v.boolean(), next: v.optional(count) }),
   quarantined: v.object({ messages: v.array(v.object({ ...messageSchema.entries, attempts: count })) }),
 } as const;
 
@@ -142,7 +141,12 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: deadLetterBodySchema,
     isBodyOptional: true,
     hasStateHeaders: true,
-    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    replies: {
+      200: {
+        description: "How many, and whether more may be left; pass `next` as `from` to go on",
+        schema: DELIVERY_REPLY_SCHEMAS.moved,
+      },
+    },
     refusals: [...GONE, "channel-draining", "channel-closed"],
   },
   {
@@ -153,7 +157,12 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: deadLetterBodySchema,
     isBodyOptional: true,
     hasStateHeaders: true,
-    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    replies: {
+      200: {
+        description: "How many, and whether more may be left; pass `next` as `from` to go on",
+        schema: DELIVERY_REPLY_SCHEMAS.moved,
+      },
+    },
     refusals: GONE,
   },
   {

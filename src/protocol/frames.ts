@@ -86,7 +86,8 @@ const pullSchema = v.strictObject({
 });
 
 const leaseIdSchema = v.pipe(v.string("Expected a lease id"), v.maxLength(64, "Not a lease id"));
-const reasonSchema = v.pipe(
+/** What a reader says of a message that it gives back or rejects. */
+export const reasonSchema = v.pipe(
   v.string(),
   v.maxBytes(LIMITS.reasonBytesMax, `A reason has at most ${LIMITS.reasonBytesMax} bytes`),
   v.check((text) => text.isWellFormed(), "Expected well-formed Unicode, without lone surrogates"),

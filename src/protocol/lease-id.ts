@@ -1,4 +1,4 @@
-// Lease ids: group, offset, attempt and holder, sealed so that an id that was not made here is told from one that was lost.
+// Lease ids: group, offset, attempt and holder, which is sealed so that an id that was not made here is told from one that was lost.
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
@@ -30,7 +30,7 @@ export class LeaseSealer {
     return `${group}-${offset}-${attempt}-${holder}-${this.#seal(holder)}`;
   }
 
-  /** Undefined for what this life did not make: other text, another channel's id, one that was changed or cut. */
+  /** Undefined where this life did not make the holder: other text, another channel's id, one that was cut. Offset and attempt are not sealed. */
   parse(leaseId: string): LeaseRef | undefined {
     const [, group, offset, attempt, holder, seal] = LEASE_ID.exec(leaseId) ?? [];
     if (holder === undefined || seal !== this.#seal(holder)) return undefined;

@@ -101,9 +101,10 @@ async function handleMoveDeadLetters(context: AppContext, type: "redrive" | "dro
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, deadLetterBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
-  const { max = LIMITS.browseMessagesDefault, ...filter } = body;
-  const { outcome, state } = await ask(context.env, channel, { type, max, filter }, ["moved"]);
-  return context.json({ moved: outcome.moved, isMore: outcome.isMore }, 200, formatStateHeaders(state));
+  const { from = 1, max = LIMITS.browseMessagesDefault, ...filter } = body;
+  const { outcome, state } = await ask(context.env, channel, { type, fromOffset: from, max, filter }, ["moved"]);
+  const { moved, isMore, nextOffset } = outcome;
+  return context.json({ moved, isMore, ...(nextOffset !== undefined && { next: nextOffset }) }, 200, formatStateHeaders(state));
 }
 
 async function handleListQuarantine(context: AppContext): Promise<Response> {

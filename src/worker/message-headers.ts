@@ -66,6 +66,7 @@ export function formatMessageReply(message: Message, state: PressureState): Resp
     ...formatStateHeaders(state),
   });
   if (message.key !== undefined) headers.set("Channel-Key", encodeHeader(message.key));
+  if (message.redrivenFrom !== undefined) headers.set("Channel-Redriven-From", String(message.redrivenFrom));
   if (message.messageId !== undefined) headers.set("Channel-Message-Id", encodeHeader(message.messageId));
   for (const [name, value] of Object.entries(message.headers ?? {})) headers.set(HEADER_PREFIX + name, encodeHeader(value));
   return new Response(message.body, { headers });

@@ -236,6 +236,15 @@ describe("src/channel/delivery", () => {
     expect(channel.describe()).toMatchObject({ depth: 2, delivery: { leased: 2 } });
   });
 
+  test("[LS2] a call has at most settleEntriesMax leases, in all lists together", () => {
+    const channel = filled("a");
+    const id = idOf(channel.pull());
+    const acks = Array.from({ length: LIMITS.settleEntriesMax }, (_, index) => ({ leaseId: `${index}` }));
+
+    expect(refusalOf(channel.settle({ acks, releases: leases(id) }))).toMatchObject({ kind: "invalid-request" });
+    expect(channel.describe().delivery?.leased).toBe(1);
+  });
+
   test("[LS7] no more than maxInFlight messages are leased; a larger min can never be served", () => {
     const channel = filled("abcde", { delivery: { maxInFlight: 3 } });
 
@@ -293,6 +302,24 @@ describe("src/channel/delivery", () => {
     expect(attemptsOf(channel.pull({ max: 9 }))).toEqual([2]);
   });
 
+  test("[LS9] connections that a restart cut off: their leases end after the grace, whoever has their numbers then", () => {
+    const channel = filled("ab");
+    const connection = channel.connect();
+    const held = channel.pull({ max: 2, isDetached: false, leaseMs: 60_000 }, { connection, request: 1 });
+    channel.cut(connection);
+    channel.evict();
+
+    channel.describe();
+    channel.evict();
+    channel.close(connection);
+
+    expect(channel.settle({ acks: leases(idOf(held)) })).toMatchObject({ counts: { ack: 1 } });
+    channel.tick(LIMITS.resumeGraceMs - 1);
+    expect(textsOf(channel.pull())).toEqual([]);
+    channel.tick(1);
+    expect(attemptsOf(channel.pull())).toEqual([2]);
+  });
+
   test("[LS10] a draining channel closes when what is leased was settled; what comes back is handed out", () => {
     const channel = filled("ab");
     const pulled = channel.pull({ max: 2 });
@@ -307,6 +334,21 @@ describe("src/channel/delivery", () => {
     expect(answer && textsOf(answer.outcome)).toEqual(["b"]);
     channel.settle({ acks: leases(answer === undefined ? "" : idOf(answer.outcome)) });
     expect(channel.describe().state).toBe("closed");
+  });
+
+  test("[LS10] [LC2] a draining channel closes when its last message leaves by time or by a connection's end", () => {
+    const [dying, taken] = [filled("a", { delivery: { maxAttempts: 1 } }), filled("a")];
+    dying.pull({ leaseMs: 1_000 });
+    const [holder, reader] = [taken.connect(), taken.connect()];
+    taken.pull({ isDetached: false }, { connection: holder, request: 1 });
+    taken.get({ waitMs: 1_000 }, { connection: reader, request: 1 });
+    for (const channel of [dying, taken]) channel.patch({ state: "draining" });
+
+    dying.nowMs += 1_000;
+    taken.close(holder);
+
+    expect(dying.describe()).toMatchObject({ state: "closed", depth: 0, counts: { deadLettered: 1 } });
+    expect(taken.describe()).toMatchObject({ state: "closed", depth: 0, counts: { acked: 1 } });
   });
 
   test("[LS10] leases are settled in a closed channel", () => {

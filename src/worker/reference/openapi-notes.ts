@@ -104,6 +104,10 @@ export const HEADERS = {
   "Channel-Waiters": { description: "Puts and gets that wait", schema: { type: "integer", minimum: 0 } },
   "Channel-Offset": { description: "The offset of the message", schema: { type: "integer", minimum: 1 } },
   "Channel-Put-At-Ms": { description: "When the message was put", schema: { type: "integer" } },
+  "Channel-Redriven-From": {
+    description: "The offset that the message had as a dead letter; only where it was one",
+    schema: { type: "integer", minimum: 1 },
+  },
   "Channel-Key": { description: MESSAGE_HEADER_NOTES["Channel-Key"], schema: { type: "string" } },
   "Channel-Message-Id": { description: MESSAGE_HEADER_NOTES["Channel-Message-Id"], schema: { type: "string" } },
   ETag: { description: 'The version of the checkpoint, such as `"7"`', schema: { type: "string" } },
@@ -171,7 +175,7 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
   },
   browseMessages: { description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages.` },
   readMessage: {
-    replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Key", "Channel-Message-Id"],
+    replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Redriven-From", "Channel-Key", "Channel-Message-Id"],
     isMessageReply: true,
   },
   writeCheckpoint: {

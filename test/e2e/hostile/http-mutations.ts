@@ -2,6 +2,8 @@
 import type { Route } from "../../../src/protocol/route.ts";
 import { findMethods } from "../../../src/protocol/routes.ts";
 import { mutateJson } from "./json-mutations.ts";
+import type { DeliveryModel } from "./delivery-model.ts";
+import { mutatePull, mutateSettle } from "./lease-requests.ts";
 import type { RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
@@ -12,6 +14,8 @@ export interface RequestMutation {
   readonly mustRefuse: boolean;
   /** HTTP itself is broken: the runtime may answer in its own words, or end the connection. */
   readonly isTransport?: boolean;
+  /** The kind that the refusal has to have, where only one is right and the channel is there. */
+  readonly kind?: string;
 }
 
 type Change = Omit<RequestMutation, "name">;
@@ -161,7 +165,7 @@ const QUERY_MUTATORS: Readonly<Record<string, Mutator>> = {
   },
   "bad-parameter": (spec, _route, random) => {
     const [first, ...rest] = spec.query;
-    if (first === undefined || first[0] === "prefix" || first[0] === "after") return undefined;
+    if (first === undefined || ["prefix", "after", "key", "reason"].includes(first[0])) return undefined;
     return { spec: { ...spec, query: [...rest, [first[0], random.pick(BAD_NUMBERS)]] }, mustRefuse: true };
   },
   "garbage-query": (spec, route, random) => ({
@@ -445,8 +449,18 @@ const GROUPS: readonly Readonly<Record<string, Mutator>>[] = [
   SOCKET_MUTATORS,
 ];
 
+function mutateLeases(spec: RequestSpec, random: SeededRandom, delivery: DeliveryModel): RequestMutation | undefined {
+  if (spec.operationId !== "settleMessages" && spec.operationId !== "pullMessages") return undefined;
+  const document = JSON.parse(String(spec.body)) as object;
+  const mutated = spec.operationId === "pullMessages" ? mutatePull(document, random) : mutateSettle(document, random, delivery);
+  const { document: changed, ...rest } = mutated;
+  return { ...rest, spec: { ...spec, body: Buffer.from(JSON.stringify(changed)) } };
+}
+
 /** One change to a valid request: often to its JSON body, where it has one. */
-export function mutateRequest(spec: RequestSpec, route: Route, random: SeededRandom): RequestMutation {
+export function mutateRequest(spec: RequestSpec, route: Route, random: SeededRandom, delivery: DeliveryModel): RequestMutation {
+  const leased = random.chance(0.6) ? mutateLeases(spec, random, delivery) : undefined;
+  if (leased !== undefined) return leased;
   if (spec.body !== undefined && route.body !== undefined && random.chance(0.5)) {
     const { name, bytes, mustRefuse } = mutateJson(JSON.parse(String(spec.body)) as object, random);
     return { name, spec: { ...spec, body: bytes }, mustRefuse };
