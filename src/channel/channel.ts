@@ -56,12 +56,6 @@ export class Channel {
       deliveryStore: options.store.delivery,
       channelSettings: () => this.#retentionInForce(),
     });
-    this.#desk = new GroupDesk({
-      backlog: this.#backlog,
-      groups: this.#groups,
-      deadLetters: this.#deadLetters,
-      line: this.#line,
-    });
     this.#lostConnections = this.#groups.connections.filter((connection) => !options.isConnected(connection));
     this.#checkpoints = new Checkpoints(options.store.checkpoints);
     this.#line.restore(options.waiters ?? []);
@@ -72,6 +66,14 @@ export class Channel {
       groups: this.#groups,
       line: this.#line,
       isConnected: options.isConnected,
+    });
+    this.#desk = new GroupDesk({
+      backlog: this.#backlog,
+      groups: this.#groups,
+      deadLetters: this.#deadLetters,
+      line: this.#line,
+      traffic: this.#traffic,
+      checkpoints: this.#checkpoints,
     });
   }
 

@@ -3,14 +3,17 @@ import { assertNever } from "../base/assert.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
+import type { RefusedPart } from "../protocol/problems.ts";
 import type { Backlog } from "./backlog.ts";
+import type { Checkpoints } from "./checkpoints.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { findPutAt } from "./log-reading.ts";
 import type { Group, Groups } from "./groups.ts";
-import type { GroupOperation, GroupStart, Moment, OperationOf, Outcome, QuarantinedMessage, SettleEntry } from "./operation.ts";
+import type { GroupOperation, GroupStart, Moment, OperationOf, Outcome, QuarantinedMessage } from "./operation.ts";
 import { dropDeadLetters, redrive } from "./redrive.ts";
-import { settleEntries } from "./settlement.ts";
+import { planSettlement } from "./settlement.ts";
 import type { ChannelRecord } from "./store.ts";
+import type { Traffic } from "./traffic.ts";
 import type { WaitLine } from "./wait-line.ts";
 
 export type DeskOperation =
@@ -24,14 +27,20 @@ export class GroupDesk {
   readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
   readonly #line: WaitLine;
+  readonly #traffic: Traffic;
+  readonly #checkpoints: Checkpoints;
 
   constructor(parts: {
+    readonly traffic: Traffic;
+    readonly checkpoints: Checkpoints;
     readonly backlog: Backlog;
     readonly groups: Groups;
     readonly deadLetters: DeadLetters;
     readonly line: WaitLine;
   }) {
     this.#line = parts.line;
+    this.#traffic = parts.traffic;
+    this.#checkpoints = parts.checkpoints;
     this.#backlog = parts.backlog;
     this.#groups = parts.groups;
     this.#deadLetters = parts.deadLetters;
@@ -40,7 +49,7 @@ export class GroupDesk {
   decide(record: ChannelRecord, operation: DeskOperation, moment: Moment): Outcome {
     switch (operation.type) {
       case "settle":
-        return this.#settle(record, operation.entries, moment);
+        return this.#settle(record, operation, moment);
       case "list-groups": {
         const { groups, next } = this.#groups.list(operation);
         return { type: "groups", groups: groups.map((group) => this.#groups.describe(group, moment.nowMs)), next };
@@ -139,10 +148,24 @@ export class GroupDesk {
     return { type: "refused", refusal: { kind: "seek-out-of-range", firstOffset: headOffset, nextOffset } };
   }
 
-  #settle(record: ChannelRecord, entries: readonly SettleEntry[], moment: Moment): Outcome {
+  /** Carries out what is not refused; with riders, all or nothing (rule LS12). */
+  #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {
+    const { entries, checkpoint, puts } = operation;
     const sealer = new LeaseSealer(record.leaseSecret);
-    const outcome = settleEntries(entries, { sealer, groups: this.#groups, moment });
-    return outcome;
+    const plan = planSettlement(entries, { sealer, groups: this.#groups, moment });
+    if ("kind" in plan) return { type: "refused", refusal: plan };
+    if (checkpoint === undefined && puts === undefined) return plan.carryOut();
+    const refused = [...plan.refused.map(({ pointer, refusal }): RefusedPart => ({ pointer, problem: refusal }))];
+    const [fault] = checkpoint === undefined ? [] : this.#checkpoints.judge([checkpoint]);
+    if (fault !== undefined) refused.push({ pointer: "/checkpoint", problem: fault.refusal });
+    const riders = puts && { messages: puts, freed: plan.measureFreed() };
+    const full = riders && this.#traffic.refuseRiders(record, riders, moment.nowMs);
+    if (full !== undefined) refused.push({ pointer: "/puts", problem: full });
+    if (refused.length > 0) return { type: "refused", refusal: { kind: "settle-refused", refused } };
+    const settled = plan.carryOut();
+    const [written] = checkpoint === undefined ? [] : this.#checkpoints.apply([checkpoint], moment.nowMs);
+    const put = puts && { offset: this.#backlog.append(puts, moment.nowMs), count: puts.length };
+    return { ...settled, ...(written !== undefined && { checkpoint: written }), ...(put !== undefined && { put }) };
   }
 
   #listQuarantine(group: Group, limit: number): Outcome {

@@ -25,7 +25,13 @@ export type Operation =
       readonly group?: string;
     }
   | GroupOperation
-  | { readonly type: "settle"; readonly entries: readonly SettleEntry[] }
+  | {
+      readonly type: "settle";
+      readonly entries: readonly SettleEntry[];
+      /** With riders the call is carried out as a whole or not at all. */
+      readonly checkpoint?: CheckpointWrite;
+      readonly puts?: readonly PutMessage[];
+    }
   | { readonly type: "dead-letters"; readonly fromOffset: number; readonly limit: number; readonly filter: DeadLetterFilter }
   | { readonly type: "quarantine"; readonly group?: string; readonly limit: number }
   | {
@@ -128,6 +134,8 @@ export type Outcome =
       readonly counts: Readonly<Record<SettleVerb, number>>;
       /** Entries that were not accepted, by their pointer in the request. */
       readonly refused: readonly RefusedEntry[];
+      readonly checkpoint?: CheckpointEntry;
+      readonly put?: { readonly offset: number; readonly count: number };
     }
   | { readonly type: "group"; readonly description: GroupDescription }
   | { readonly type: "group-created"; readonly description: GroupDescription }

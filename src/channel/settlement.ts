@@ -2,8 +2,10 @@
 // no verdict undoes another.
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { messageBytes } from "../protocol/message.ts";
 import type { LeaseRef, LeaseSealer } from "../protocol/lease-id.ts";
 import type { LeaseLossCause, Refusal } from "../protocol/problems.ts";
+import type { Size } from "./admission.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Delivery, Exhausted } from "./delivery.ts";
 import type { Lease } from "./delivery-store.ts";
@@ -25,18 +27,32 @@ interface SettleContext {
   readonly moment: Moment;
 }
 
-/** Judges the entries of a call one by one and carries out those that are not refused. */
-export function settleEntries(entries: readonly SettleEntry[], context: SettleContext): Outcome {
-  if (entries.length > LIMITS.settleEntriesMax) {
-    return { type: "refused", refusal: invalidRequest("", `Expected at most ${LIMITS.settleEntriesMax} leases in all`) };
-  }
+/** The entries of a call, judged and not carried out. */
+export interface SettlePlan {
+  readonly refused: readonly RefusedEntry[];
+  /** Messages and bytes that leave the channel by it. */
+  measureFreed(): Size;
+  /** Carries out the entries that are not refused. */
+  carryOut(): Extract<Outcome, { type: "settled" }>;
+}
+
+/** Judges the entries of a call one by one, and changes nothing yet. */
+export function planSettlement(entries: readonly SettleEntry[], context: SettleContext): SettlePlan | Refusal {
+  if (entries.length > LIMITS.settleEntriesMax)
+    return invalidRequest("", `Expected at most ${LIMITS.settleEntriesMax} leases in all`);
   const found = findLeases(entries, context);
-  if ("kind" in found) return { type: "refused", refusal: found };
+  if ("kind" in found) return found;
   const { judged, refused } = judgeOrder(found.judged, found.refused);
-  carryOut(judged, context.moment);
-  const counts = { ack: 0, retry: 0, extend: 0, reject: 0, release: 0 } satisfies Record<SettleVerb, number>;
-  for (const { entry } of judged) counts[entry.verb] += 1;
-  return { type: "settled", counts, refused };
+  return {
+    refused,
+    measureFreed: () => measureFreed(judged),
+    carryOut: () => {
+      carryOut(judged, context.moment);
+      const counts = { ack: 0, retry: 0, extend: 0, reject: 0, release: 0 } satisfies Record<SettleVerb, number>;
+      for (const { entry } of judged) counts[entry.verb] += 1;
+      return { type: "settled", counts, refused };
+    },
+  };
 }
 
 /** The live lease of each entry. An id that is not ours, or one that comes twice, refuses the whole call. */
@@ -80,6 +96,12 @@ function judgeOrder(candidates: readonly Judged[], refused: RefusedEntry[]): { j
     }
   }
   return { judged, refused };
+}
+
+function measureFreed(judged: readonly Judged[]): Size {
+  const ending = judged.filter(({ entry }) => entry.verb === "ack" || entry.verb === "reject");
+  const bytes = ending.reduce((sum, { lease, settlement }) => sum + settlement.bytesOf(lease.offset), 0);
+  return { messages: ending.length, bytes };
 }
 
 function carryOut(judged: readonly Judged[], moment: Moment): void {
@@ -134,6 +156,11 @@ export class Settlement {
 
   explainLost(offset: number): LeaseLossCause {
     return this.#delivery.explainLost(offset);
+  }
+
+  bytesOf(offset: number): number {
+    const message = this.#log.read(offset);
+    return message === undefined ? 0 : messageBytes(message);
   }
 
   /** The first earlier message of the lease's key that is not among those that end. */

@@ -105,6 +105,28 @@ export class Traffic {
     return this.#wait({ ...waiter, ...(lease !== undefined && { lease }) });
   }
 
+  /** Why messages can not be put along with a settle call that frees so much; undefined where they can. They never wait (rule LS12). */
+  refuseRiders(
+    record: ChannelRecord,
+    { messages, freed }: { readonly messages: readonly PutMessage[]; readonly freed: Size },
+    nowMs: number,
+  ): Refusal | undefined {
+    const refusal = refusePut(record);
+    if (refusal !== undefined) return refusal;
+    const size = measureBatch(messages, record.settings);
+    if ("kind" in size) return size;
+    const never = refuseNeverFitting(size, ceilingOf(record));
+    if (never !== undefined || messages.length === 0) return never;
+    const { retention } = record.settings;
+    if (retention === "log") return undefined;
+    // With interest other groups may still have to do with what this one acks.
+    const room = retention === "queue" ? freed : { messages: 0, bytes: 0 };
+    const held = this.#held();
+    const isFree = fits(size, { messages: held.messages - room.messages, bytes: held.bytes - room.bytes }, record.limits);
+    const mayPut = isFree && this.#line.firstPut() === undefined && !this.#hasNoReaders(record);
+    return mayPut ? undefined : this.#refuseFull(record, size, nowMs);
+  }
+
   /** Ends a waiting request: it gets what it would have got without waiting. An answer that was sent already stands. */
   cancel(record: ChannelRecord | undefined, origin: Origin, nowMs: number): void {
     const waiter = this.#line.find(origin.connection, origin.request);

@@ -1,7 +1,7 @@
 // The HTTP routes of delivery: pull, settle, dead letters and quarantine.
 import * as v from "valibot";
 import { count, pressureStateSchema } from "./description.ts";
-import { leaseMsSchema, reasonSchema, settleEntries, takeEntries } from "./frames.ts";
+import { leaseMsSchema, reasonSchema, riderEntries, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
 import { groupNameSchema, OFFSET_MAX } from "./names.ts";
@@ -22,7 +22,7 @@ export const pullBodySchema = v.pipe(
   ),
 );
 
-export const settleBodySchema = v.strictObject(settleEntries);
+export const settleBodySchema = v.strictObject({ ...settleEntries, ...riderEntries });
 
 export const deadLetterQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
@@ -86,6 +86,8 @@ export const DELIVERY_REPLY_SCHEMAS = {
     rejected: count,
     released: count,
     refused: v.array(refusedEntrySchema),
+    checkpointVersion: v.optional(count),
+    putOffset: v.optional(count),
     state: pressureStateSchema,
   }),
   deadLetters: v.object({ deadLetters: v.array(deadLetterSchema), next: v.nullable(count) }),
@@ -119,7 +121,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     replies: {
       200: { description: "How many were accepted, and which were refused and why", schema: DELIVERY_REPLY_SCHEMAS.settled },
     },
-    refusals: [...GONE, "invalid-lease"],
+    refusals: [...GONE, "invalid-lease", "settle-refused"],
   },
   {
     method: "get",

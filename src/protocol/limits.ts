@@ -30,7 +30,7 @@ export const LIMITS = {
   frameBytesMax: 24 * MIB,
   requestBodyBytesMax: 24 * MIB,
   controlBodyBytesMax: 64 * KIB,
-  settleBodyBytesMax: 16 * MIB,
+  settleBodyBytesMax: 24 * MIB,
 
   // A channel's settings
   channelMessagesDefault: 1_000_000,

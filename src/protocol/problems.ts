@@ -29,6 +29,7 @@ export type Refusal =
   | { readonly kind: "invalid-lease"; readonly pointer: string }
   | { readonly kind: "lease-lost"; readonly offset: number; readonly cause: LeaseLossCause }
   | { readonly kind: "out-of-order"; readonly offset: number; readonly openOffset: number }
+  | { readonly kind: "settle-refused"; readonly refused: readonly RefusedPart[] }
   | { readonly kind: "unknown-group"; readonly group: string }
   | { readonly kind: "wrong-retention"; readonly retention: string; readonly needed: readonly string[] }
   | { readonly kind: "too-many-groups"; readonly limit: number }
@@ -67,6 +68,12 @@ export type Refusal =
   | { readonly kind: "unavailable"; readonly outcome: "unknown" | "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "internal"; readonly outcome: "unknown" | "not-applied" };
 
+/** A part of a call that was refused as a whole. */
+export interface RefusedPart {
+  readonly pointer: string;
+  readonly problem: Refusal;
+}
+
 /** Why a reader holds a lease no more. `settled`: the message ended, perhaps by this reader's earlier call. */
 export type LeaseLossCause = "settled" | "expired" | "retried" | "released" | "predecessor" | "disconnected" | "superseded";
 
@@ -95,6 +102,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "invalid-lease": { status: 400, title: "Not a lease of this channel", retry: "never" },
   "lease-lost": { status: 409, title: "The lease is over", retry: "never" },
   "out-of-order": { status: 409, title: "An earlier message of the key is not settled", retry: "refetch" },
+  "settle-refused": { status: 409, title: "Nothing was settled", retry: "refetch" },
   "unknown-group": { status: 404, title: "No such group", retry: "never" },
   "wrong-retention": { status: 409, title: "The channel's retention does not allow this", retry: "never" },
   "too-many-groups": { status: 409, title: "Too many groups", retry: "never" },
@@ -177,6 +185,7 @@ type ChannelRefusal = Extract<
       | "lease-lost"
       | "out-of-order"
       | "unknown-checkpoint"
+      | "settle-refused"
       | "unknown-group"
       | "wrong-retention"
       | "too-many-groups"
@@ -225,6 +234,8 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
         : `The checkpoint "${refusal.checkpoint}" has version ${refusal.current}`;
     case "checkpoint-too-large":
       return `The checkpoint "${refusal.checkpoint}" has ${refusal.bytes} bytes, the limit is ${refusal.limit}`;
+    case "settle-refused":
+      return `A call with a checkpoint or puts is carried out as a whole: ${refusal.refused.map(({ pointer }) => pointer).join(", ")}`;
     case "unknown-group":
       return `Group "${refusal.group}" does not exist: create it with PUT …/groups/${refusal.group}`;
     case "wrong-retention":

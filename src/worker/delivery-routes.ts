@@ -14,11 +14,12 @@ import {
 } from "../protocol/delivery-routes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { formatMessage } from "../protocol/message.ts";
+import { parseRiders } from "../protocol/riders.ts";
 import { noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { formatStateHeaders, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
@@ -74,7 +75,8 @@ async function handleSettle(context: AppContext): Promise<Response> {
   queryOf(context, noQuerySchema);
   const lists = await jsonBodyOf(context, settleBodySchema, { bytesMax: LIMITS.settleBodyBytesMax });
   const entries = listSettleEntries(lists);
-  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries }, ["settled"]);
+  const riders = orThrow(parseRiders(lists));
+  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries, ...riders }, ["settled"]);
   return replyJson(`{${formatSettled(outcome)},"state":${JSON.stringify(state)}}`, state);
 }
 

@@ -424,3 +424,73 @@ describe("src/channel/delivery", () => {
     expect([textsOf(again), again.controls]).toEqual([["a", "b"], []]);
   });
 });
+
+describe("src/channel/group-desk: riders", () => {
+  const value = new TextEncoder().encode("done");
+  const checkpoint = { name: "cursor", value, contentType: "text/plain" };
+
+  function settleWith(channel: ChannelHarness, acks: readonly string[], riders: object): Outcome {
+    const entries = acks.map((leaseId, index) => ({ verb: "ack" as const, leaseId, pointer: `/acks/${index}/leaseId` }));
+    return channel.apply({ type: "settle", entries, ...riders });
+  }
+
+  test("[LS12] [G8] a checkpoint and puts happen together with the acks, in one commit", () => {
+    const channel = filled("ab", { maxMessages: 2 });
+    const pulled = channel.pull({ max: 2 });
+
+    const outcome = settleWith(channel, idsOf(pulled), { checkpoint, puts: [textMessage("c"), textMessage("d")] });
+
+    expect(outcome).toMatchObject({ counts: { ack: 2 }, checkpoint: { version: 1 }, put: { offset: 3, count: 2 } });
+    expect(channel.changes).toMatchObject({ checkpoints: { write: [{ name: "cursor" }] }, insertSegments: [{ firstOffset: 3 }] });
+    channel.evict();
+    expect(channel.browseTexts()).toEqual(["c", "d"]);
+  });
+
+  test("[LS12] [G8] one lost lease, stale version or too little room refuses all of it and names every part", () => {
+    const channel = filled("abc", { maxMessages: 3 });
+    const pulled = channel.pull({ max: 2 });
+    channel.settle({ releases: leases(idOf(pulled)) });
+    channel.settle({ acks: [] });
+
+    const outcome = settleWith(channel, idsOf(pulled), {
+      checkpoint: { ...checkpoint, ifMatch: 7 },
+      puts: [textMessage("d"), textMessage("e")],
+    });
+
+    expect(refusalOf(outcome)).toMatchObject({
+      kind: "settle-refused",
+      refused: [
+        { pointer: "/acks/0/leaseId", problem: { kind: "lease-lost", cause: "released" } },
+        { pointer: "/checkpoint", problem: { kind: "checkpoint-conflict", current: null } },
+        { pointer: "/puts", problem: { kind: "channel-full" } },
+      ],
+    });
+    expect(channel.describe()).toMatchObject({ depth: 3, delivery: { leased: 1 }, nextOffset: 4 });
+    expect(kindOf(channel.apply({ type: "read-checkpoint", name: "cursor" }))).toBe("unknown-checkpoint");
+  });
+
+  test("[LS12] puts that ride along do not pass puts that wait, and a closed channel takes none", () => {
+    const channel = filled("ab", { maxMessages: 2 });
+    const connection = channel.connect();
+    const pulled = channel.pull({ max: 1 });
+    channel.reserve(2, 2, { connection, request: 1 }, 9_000);
+
+    const passing = settleWith(channel, idsOf(pulled), { puts: [textMessage("c")] });
+    channel.patch({ state: "draining" });
+    const late = settleWith(channel, idsOf(pulled), { puts: [textMessage("c")] });
+
+    expect(refusalOf(passing)).toMatchObject({ refused: [{ pointer: "/puts", problem: { kind: "channel-full" } }] });
+    expect(refusalOf(late)).toMatchObject({ refused: [{ pointer: "/puts", problem: { kind: "channel-draining" } }] });
+  });
+
+  test("[LS12] [G8] a commit that fails does none of it", () => {
+    const channel = filled("a");
+    const pulled = channel.pull();
+
+    channel.failToCommit(() => settleWith(channel, idsOf(pulled), { checkpoint, puts: [textMessage("b")] }));
+
+    expect(channel.browseTexts()).toEqual(["a"]);
+    expect(kindOf(channel.apply({ type: "read-checkpoint", name: "cursor" }))).toBe("unknown-checkpoint");
+    expect(settleWith(channel, idsOf(pulled), { checkpoint })).toMatchObject({ counts: { ack: 1 }, checkpoint: { version: 1 } });
+  });
+});

@@ -24,6 +24,10 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
   "invalid-lease": { kind: "invalid-lease", pointer: "/acks/0/leaseId" },
   "lease-lost": { kind: "lease-lost", offset: 5, cause: "expired" },
   "out-of-order": { kind: "out-of-order", offset: 5, openOffset: 3 },
+  "settle-refused": {
+    kind: "settle-refused",
+    refused: [{ pointer: "/acks/0/leaseId", problem: { kind: "lease-lost", offset: 5, cause: "expired" } }],
+  },
   "unknown-group": { kind: "unknown-group", group: "billing" },
   "wrong-retention": { kind: "wrong-retention", retention: "queue", needed: ["log"] },
   "too-many-groups": { kind: "too-many-groups", limit: 1000 },

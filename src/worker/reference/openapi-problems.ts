@@ -61,6 +61,12 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
     },
   },
   "out-of-order": { offset: whole, openOffset: { type: "integer", description: "The earlier message of the key" } },
+  "settle-refused": {
+    refused: {
+      type: "array",
+      items: { type: "object", properties: { pointer: text, problem: { type: "object" } }, required: ["pointer", "problem"] },
+    },
+  },
   "unknown-group": { group: text },
   "wrong-retention": { retention: text, needed: texts },
   "too-many-groups": { limit },

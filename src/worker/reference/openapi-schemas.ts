@@ -141,8 +141,14 @@ const MEMBER_NOTES: {
     extends: "Their leases end so long from now.",
     rejects: "They go to the dead letters.",
     releases: "They are handed out again at once, and the attempt is not counted.",
+    checkpoint: "A checkpoint to write in the same commit. With it, the call is carried out as a whole or not at all.",
+    puts: "Messages to put in the same commit, likewise. Room that acks free counts.",
   },
-  SettleReply: { refused: "Entries that were not accepted, by their place in the request." },
+  SettleReply: {
+    refused: "Entries that were not accepted, by their place in the request.",
+    checkpointVersion: "The version of the checkpoint that rode along.",
+    putOffset: "The offset of the first message that was put along.",
+  },
   Group: {
     depth: "Messages that the group has not done with.",
     headOffset: "The first record that it has not done with.",
