@@ -425,15 +425,15 @@ describe("src/channel/delivery", () => {
   });
 });
 
+const value = new TextEncoder().encode("done");
+const checkpoint = { name: "cursor", value, contentType: "text/plain" };
+
+function settleWith(channel: ChannelHarness, acks: readonly string[], riders: object): Outcome {
+  const entries = acks.map((leaseId, index) => ({ verb: "ack" as const, leaseId, pointer: `/acks/${index}/leaseId` }));
+  return channel.apply({ type: "settle", entries, ...riders });
+}
+
 describe("src/channel/group-desk: riders", () => {
-  const value = new TextEncoder().encode("done");
-  const checkpoint = { name: "cursor", value, contentType: "text/plain" };
-
-  function settleWith(channel: ChannelHarness, acks: readonly string[], riders: object): Outcome {
-    const entries = acks.map((leaseId, index) => ({ verb: "ack" as const, leaseId, pointer: `/acks/${index}/leaseId` }));
-    return channel.apply({ type: "settle", entries, ...riders });
-  }
-
   test("[LS12] [G8] a checkpoint and puts happen together with the acks, in one commit", () => {
     const channel = filled("ab", { maxMessages: 2 });
     const pulled = channel.pull({ max: 2 });
