@@ -1,6 +1,7 @@
 // Turns what a schema found wrong into faults with JSON pointers.
 import * as v from "valibot";
 import { accept, refuse, type Result } from "../base/result.ts";
+import { findJsonExcess } from "./json-bounds.ts";
 import type { Fault, Refusal } from "./problems.ts";
 
 export type InvalidRequest = Extract<Refusal, { kind: "invalid-request" }>;
@@ -22,8 +23,10 @@ export function parseWith<Schema extends v.GenericSchema>(
   return refuse({ kind: "invalid-request", errors });
 }
 
-/** Parses JSON text; the refusal points to the whole body, since malformed text has no inside. */
+/** Parses JSON text within the bounds; the refusal points to the whole body, since malformed text has no inside. */
 export function parseJson(text: string): Result<unknown, InvalidRequest> {
+  const excess = findJsonExcess(text);
+  if (excess !== undefined) return refuse(invalidRequest("", excess));
   try {
     return accept(JSON.parse(text));
   } catch (error) {
