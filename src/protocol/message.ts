@@ -59,6 +59,7 @@ export const messageIdSchema = v.pipe(
   v.string(),
   v.nonEmpty("A message id has at least one character"),
   v.maxBytes(LIMITS.messageIdBytesMax, `A message id has at most ${LIMITS.messageIdBytesMax} bytes`),
+  v.check((id) => id !== "." && id !== "..", "A message id cannot be . or .., which no address can name"),
   wellFormed,
 );
 

@@ -18,8 +18,19 @@ export function offsetOf(context: AppContext): number {
   return orThrow(parseWith(pathSchemas.offset, context.req.param("offset"), "/path/offset"));
 }
 
+/** Decoded here and strictly: Hono takes an escape that is none for itself, and another message might have that id. */
 export function messageIdOf(context: AppContext): string {
-  return orThrow(parseWith(pathSchemas.messageId, context.req.param("messageId"), "/path/messageId"));
+  const path = context.req.url.split(/[?#]/, 1)[0] ?? "";
+  const segment = path.slice(path.lastIndexOf("/") + 1);
+  return orThrow(parseWith(pathSchemas.messageId, decodeSegment(segment, "/path/messageId"), "/path/messageId"));
+}
+
+function decodeSegment(segment: string, pointer: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw new RefusalError(invalidRequest(pointer, "Expected percent-encoded UTF-8"));
+  }
 }
 
 export function checkpointOf(context: AppContext): string {

@@ -960,6 +960,34 @@ describe("src/worker/message-routes: look and remove", () => {
     expect(await pointersOf(call("DELETE", pathOf(channel, `/messages/by-id/${long}`)))).toEqual(["/path/messageId"]);
   });
 
+  test("[RM2] an escape in an address that is none removes nothing, not even the message with that id", async () => {
+    const channel = await createChannel();
+    for (const [id, segment] of [
+      ["%ff", "%ff"],
+      ["a%", "a%"],
+      ["%zz%41", "%zz%41"],
+    ] as const) {
+      await putBytes(channel, "a", { "Channel-Message-Id": encodeURIComponent(id) });
+
+      expect(await pointersOf(call("DELETE", pathOf(channel, `/messages/by-id/${segment}`)))).toEqual(["/path/messageId"]);
+      const address = pathOf(channel, `/messages/by-id/${encodeURIComponent(id)}`);
+      expect((await call("DELETE", address)).status).toBe(200);
+    }
+  });
+
+  test("[RM2] an id that no address can name is refused at the put", async () => {
+    const channel = await createChannel();
+    for (const messageId of [".", ".."]) {
+      const batch = call("POST", pathOf(channel, "/messages/batch"), { json: { messages: [{ text: "a", messageId }] } });
+
+      expect(await pointersOf(putBytes(channel, "a", { "Channel-Message-Id": messageId }))).toEqual([
+        "/header/Channel-Message-Id",
+      ]);
+      expect(await pointersOf(batch)).toEqual(["/messages/0/messageId"]);
+    }
+    expect((await describeChannel(channel)).depth).toBe(0);
+  });
+
   test("[RM3] a purge removes all, and offsets go on", async () => {
     const channel = await createChannel();
     await putBatch(channel, ["a", "b", "c"]);

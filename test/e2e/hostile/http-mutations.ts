@@ -115,7 +115,7 @@ const PATH_MUTATORS: Readonly<Record<string, Mutator>> = {
     route.path.endsWith("{offset}") ? replacePath(spec, /^(.*\/messages\/)[^/]+()$/, BAD_OFFSETS, random) : undefined,
   "bad-message-id": (spec, route, random) =>
     route.path.endsWith("{messageId}")
-      ? replacePath(spec, /^(.*\/by-id\/)[^/]+()$/, ["a".repeat(257), "%F0%9F%92%A9".repeat(65)], random)
+      ? replacePath(spec, /^(.*\/by-id\/)[^/]+()$/, ["a".repeat(257), "%F0%9F%92%A9".repeat(65), "%", "%ff", "a%zz"], random)
       : undefined,
   "bad-checkpoint-name": (spec, route, random) =>
     route.path.endsWith("{checkpoint}") ? replacePath(spec, /^(.*\/checkpoints\/)[^/]+()$/, BAD_NAMES, random) : undefined,
