@@ -588,6 +588,18 @@ describe("src/worker/message-routes: put", () => {
     expect((await describeChannel(channel)).depth).toBe(1);
   });
 
+  test("[protocol:put one] a header of ours that is none is refused with its name", async () => {
+    const channel = await createChannel();
+    for (const name of ["channel-keys", "channel-message", "channel-offset", "channel-", "channel-header", "channel-key-"]) {
+      expect([name, await pointersOf(putBytes(channel, "a", { [name]: "v" }))]).toEqual([name, [`/header/${name}`]]);
+    }
+    await read(
+      putBytes(channel, "a", { "X-Channel-Keys": "v", Channel: "v", "CHANNEL-KEY": "v", "Channel-Header-Keys": "v" }),
+      201,
+    );
+    expect((await describeChannel(channel)).depth).toBe(1);
+  });
+
   test("[G11] a message header with a name that is not allowed is refused with the name that was sent", async () => {
     const name = `channel-header-${"x".repeat(65)}`;
 

@@ -291,6 +291,10 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
     spec: withHeaders(spec, [`Channel-Header-${random.pick(["", "a%41", "a`b", "n".repeat(65)])}`, "x"]),
     mustRefuse: true,
   })),
+  "unknown-channel-header": onMessage((spec, random) => ({
+    spec: withHeaders(spec, [random.pick(["Channel-Keys", "channel-id", "Channel-", "Channel-Header", "Channel-Depth"]), "x"]),
+    mustRefuse: true,
+  })),
   "odd-header-name": onMessage((spec, random) => ({
     spec: withHeaders(spec, [`Channel-Header-${random.pick(["__proto__", "constructor", "prototype", "tostring"])}`, "kept%3F"]),
     mustRefuse: false,
