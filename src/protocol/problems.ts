@@ -46,7 +46,12 @@ export type Refusal =
   | { readonly kind: "message-too-large"; readonly bytes: number; readonly limit: number }
   | { readonly kind: "batch-too-large"; readonly size: number; readonly limit: number; readonly unit: "messages" | "bytes" }
   | { readonly kind: "request-too-large"; readonly limit: number }
-  | { readonly kind: "unsupported-media-type"; readonly accepted: readonly string[] }
+  /** One of them is there: the content types or the content encodings. */
+  | {
+      readonly kind: "unsupported-media-type";
+      readonly accepted?: readonly string[];
+      readonly acceptedEncodings?: readonly string[];
+    }
   | { readonly kind: "upgrade-required"; readonly protocols: readonly string[] }
   | {
       readonly kind: "channel-full";
@@ -100,7 +105,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "message-too-large": { status: 413, title: "The message is too large", retry: "never" },
   "batch-too-large": { status: 413, title: "The batch is too large", retry: "never" },
   "request-too-large": { status: 413, title: "The request is too large", retry: "never" },
-  "unsupported-media-type": { status: 415, title: "The content type is not accepted", retry: "never" },
+  "unsupported-media-type": { status: 415, title: "The content type or encoding is not accepted", retry: "never" },
   "upgrade-required": { status: 426, title: "A WebSocket upgrade is needed", retry: "never" },
   "channel-full": { status: 429, title: "The channel is full", retry: "after" },
   "too-many-waiters": { status: 429, title: "Too many requests are waiting", retry: "after" },
@@ -147,7 +152,9 @@ function formatDetail(refusal: Refusal): string {
     case "upgrade-required":
       return `Open this address as a WebSocket with the subprotocol ${refusal.protocols.join(" or ")}`;
     case "unsupported-media-type":
-      return `Send the body as ${refusal.accepted.join(" or ")}`;
+      return refusal.acceptedEncodings === undefined
+        ? `Send the body as ${refusal.accepted?.join(" or ") ?? "another type"}`
+        : `Send the body as it is: the content encoding may only be ${refusal.acceptedEncodings.join(" or ")}`;
     case "method-not-allowed":
       return `Use ${refusal.allow.join(", ")}`;
     case "unknown-route":

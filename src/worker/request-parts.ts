@@ -69,9 +69,13 @@ export async function jsonBodyOf<Schema extends v.GenericSchema>(
   return orThrow(parseWith(schema, value));
 }
 
-/** The body as bytes. One that is too large is refused before it is read to its end, one that breaks off as not valid. */
+/** The body as bytes. One that is encoded is refused: nobody here would decode it, and the reader would not know. One that is too large is refused before it is read to its end, one that breaks off as not valid. */
 export async function bytesOf(context: AppContext, bytesMax: number): Promise<Uint8Array> {
   const { raw } = context.req;
+  const encoding = raw.headers.get("Content-Encoding");
+  if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
+    throw new RefusalError({ kind: "unsupported-media-type", acceptedEncodings: ["identity"] });
+  }
   const contentLength = raw.headers.get("Content-Length");
   if (Number(contentLength ?? 0) > bytesMax) throw refuseTooLarge(bytesMax);
   try {

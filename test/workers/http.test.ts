@@ -234,6 +234,30 @@ describe("src/worker/request-parts", () => {
     }
   });
 
+  test("[protocol:put one] a body with a content encoding is refused, and put nowhere", async () => {
+    const channel = await createChannel();
+    const samples: Sample[] = [
+      ["PUT", ""],
+      ["PATCH", ""],
+      ["POST", "/messages"],
+      ["POST", "/messages/batch"],
+      ["POST", "/messages/pull"],
+      ["POST", "/messages/settle"],
+      ["PUT", "/checkpoints/a"],
+    ];
+    for (const [method, rest] of samples) {
+      for (const encoding of ["gzip", "br", "identity, gzip", "x"]) {
+        const headers = { "Content-Type": "application/json", "Content-Encoding": encoding };
+        const reply = call(method, pathOf(channel, rest), { body: "{}", headers });
+
+        const expected = { kind: "unsupported-media-type", status: 415, acceptedEncodings: ["identity"] };
+        expect([rest, await readProblem(reply)]).toMatchObject([rest, expected]);
+      }
+    }
+    await read(putBytes(channel, "a", { "Content-Encoding": "Identity" }), 201);
+    expect((await describeChannel(channel)).depth).toBe(1);
+  });
+
   test("[G11] a JSON body without a content type is refused, an absent one only where it is needed", async () => {
     const body = new TextEncoder().encode("{}");
     const channel = freshChannel();

@@ -187,6 +187,10 @@ const HEADER_MUTATORS: Readonly<Record<string, Mutator>> = {
     spec.body === undefined || route.body === undefined
       ? undefined
       : { spec: withoutHeader(spec, "content-type"), mustRefuse: true },
+  "content-encoding": (spec, _route, random) =>
+    spec.body === undefined
+      ? undefined
+      : { spec: withHeaders(spec, ["Content-Encoding", random.pick(["gzip", "br", "deflate", "\xff"])]), mustRefuse: true },
   "foreign-origin": (spec, _route, random) => ({
     spec: withHeaders(spec, [
       "Origin",
