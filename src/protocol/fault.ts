@@ -19,7 +19,7 @@ export function parseWith<Schema extends v.GenericSchema>(
   // Only the first fault is told: a list of a million wrong items would otherwise make a million issues.
   const parsed = v.safeParse(schema, input, { abortEarly: true });
   if (parsed.success) return accept(parsed.output);
-  const errors = parsed.issues.map((issue): Fault => ({ pointer: base + pointerOf(issue), detail: issue.message }));
+  const errors = parsed.issues.map((issue): Fault => ({ pointer: base + pointerOf(issue), detail: detailOf(issue, base) }));
   return refuse({ kind: "invalid-request", errors });
 }
 
@@ -32,6 +32,12 @@ export function parseJson(text: string): Result<unknown, InvalidRequest> {
   } catch (error) {
     return refuse(invalidRequest("", `Malformed JSON: ${error instanceof Error ? error.message : "cannot be parsed"}`));
   }
+}
+
+function detailOf(issue: v.BaseIssue<unknown>, base: string): string {
+  const isUnknown = issue.type === "strict_object" && issue.expected === "never";
+  if (!isUnknown) return issue.message;
+  return base === "/query" ? "Unknown parameter" : "Unknown member";
 }
 
 function pointerOf(issue: v.BaseIssue<unknown>): string {

@@ -5,7 +5,7 @@ import type { Result } from "../base/result.ts";
 import type { Env } from "../object/env.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
 import { invalidRequest, parseJson, parseWith, type InvalidRequest } from "../protocol/fault.ts";
-import { pathSchemas } from "../protocol/routes.ts";
+import { findMethods, pathSchemas } from "../protocol/routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 export type AppContext = Context<{ Bindings: Env }>;
@@ -15,6 +15,10 @@ export function channelOf(context: AppContext): string {
 }
 
 export function offsetOf(context: AppContext): number {
+  const { path, method } = context.req;
+  // Where a route is called what should be an offset, the address takes other methods.
+  const allow = findMethods(path);
+  if (!allow.includes(method)) throw new RefusalError({ kind: "method-not-allowed", allow });
   return orThrow(parseWith(pathSchemas.offset, context.req.param("offset"), "/path/offset"));
 }
 

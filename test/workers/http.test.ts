@@ -126,6 +126,43 @@ describe("src/worker/index", () => {
     }
   });
 
+  test("[G11] an address that takes GET takes HEAD, and says so", async () => {
+    const channel = await createChannel();
+    const reply = await call("HEAD", pathOf(channel));
+
+    expect([reply.status, await reply.text()]).toEqual([200, ""]);
+    expect((await call("POST", pathOf(channel))).headers.get("Allow")).toBe("PUT, GET, HEAD, PATCH, DELETE");
+    expect((await call("HEAD", pathOf(channel, "/messages/batch"))).status).toBe(405);
+  });
+
+  test("[G11] a route's own name is no offset", async () => {
+    const channel = await createChannel();
+    for (const name of ["pull", "settle", "batch"]) {
+      for (const method of ["GET", "DELETE"]) {
+        const problem = await readProblem(call(method, pathOf(channel, `/messages/${name}`)));
+
+        expect([method, name, problem]).toMatchObject([method, name, { kind: "method-not-allowed", allow: ["POST"] }]);
+      }
+    }
+    expect(await pointersOf(call("GET", pathOf(channel, "/messages/pulls")))).toEqual(["/path/offset"]);
+  });
+
+  test("[G11] an unknown member or parameter is called so, and a number that is too large is told the largest", async () => {
+    const channel = await createChannel();
+    const details = async (rest: string, json: object): Promise<unknown> => {
+      const problem = await readProblem(call("POST", pathOf(channel, rest), { json }));
+      return problem["errors"];
+    };
+
+    expect(await details("/messages/pull", { maxx: 1 })).toEqual([{ pointer: "/maxx", detail: "Unknown member" }]);
+    expect(await details("/messages/batch?waitms=1", {})).toEqual([{ pointer: "/query/waitms", detail: "Unknown parameter" }]);
+    for (const digits of ["9".repeat(16), "9".repeat(400)]) {
+      expect(await details(`/messages/batch?waitMs=${digits}`, {})).toEqual([
+        { pointer: "/query/waitMs", detail: `Expected at most ${Number.MAX_SAFE_INTEGER}` },
+      ]);
+    }
+  });
+
   test("[protocol:refusals] name, query, content type and body are checked in this order", async () => {
     const channel = freshChannel();
 
@@ -206,7 +243,7 @@ describe("src/worker/request-parts", () => {
 
   test("[G11] an offset that can not be one is refused", async () => {
     const channel = await createChannel();
-    for (const offset of ["0", "-1", "abc", "1.5", "batch", String(2 ** 48 + 1)]) {
+    for (const offset of ["0", "-1", "abc", "1.5", "batches", String(2 ** 48 + 1)]) {
       for (const method of ["GET", "DELETE"]) {
         expect([offset, await pointersOf(call(method, pathOf(channel, `/messages/${offset}`)))]).toEqual([
           offset,
