@@ -60,6 +60,9 @@ export type Refusal =
       readonly maxMessages: number;
       readonly bytes: number;
       readonly maxBytes: number;
+      /** What is promised to puts that wait for their bodies, and of how many bytes; absent where nothing is. */
+      readonly promisedMessages?: number;
+      readonly promisedBytes?: number;
     }
   | { readonly kind: "too-many-waiters"; readonly limit: number; readonly retryAfterMs: number }
   | { readonly kind: "too-many-connections"; readonly limit: number; readonly retryAfterMs: number }
@@ -232,7 +235,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "request-too-large":
       return `A request may have at most ${refusal.limit} bytes`;
     case "channel-full":
-      return `The channel holds ${refusal.depth} of ${refusal.maxMessages} messages and ${refusal.bytes} of ${refusal.maxBytes} bytes`;
+      return formatFull(refusal);
     case "too-many-waiters":
       return `At most ${refusal.limit} requests can wait`;
     case "too-many-connections":
@@ -246,4 +249,11 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     default:
       return assertNever(refusal);
   }
+}
+
+function formatFull(refusal: Extract<Refusal, { kind: "channel-full" }>): string {
+  const { depth, maxMessages, bytes, maxBytes, promisedMessages, promisedBytes = 0 } = refusal;
+  const held = `The channel holds ${depth} of ${maxMessages} messages and ${bytes} of ${maxBytes} bytes`;
+  if (promisedMessages === undefined) return held;
+  return `${held}, and keeps room that is promised to others (messages: ${promisedMessages}, bytes: ${promisedBytes})`;
 }

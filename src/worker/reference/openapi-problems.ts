@@ -76,7 +76,15 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "request-too-large": { limit },
   "unsupported-media-type": { accepted: texts, acceptedEncodings: texts },
   "upgrade-required": { protocols: texts },
-  "channel-full": { retryAfterMs, depth: whole, maxMessages: whole, bytes: whole, maxBytes: whole },
+  "channel-full": {
+    retryAfterMs,
+    depth: whole,
+    maxMessages: whole,
+    bytes: whole,
+    maxBytes: whole,
+    promisedMessages: { type: "integer", description: "Room kept for puts that waited, until their bodies come" },
+    promisedBytes: whole,
+  },
   "too-many-waiters": { limit, retryAfterMs },
   "too-many-connections": { limit, retryAfterMs },
   "storage-failed": { outcome: outcome("not-applied"), retryAfterMs },
@@ -90,6 +98,7 @@ type FactsOf<Kind extends RefusalKind> = Omit<Extract<Refusal, { kind: Kind }>, 
 const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
   "unknown-message": ["offset", "messageId"],
   "unsupported-media-type": ["accepted", "acceptedEncodings"],
+  "channel-full": ["promisedMessages", "promisedBytes"],
 };
 
 /** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */
