@@ -62,13 +62,13 @@ function readReport({ code, stdout, stderr }: Ended): { readonly waits: number; 
   const facts = {
     code,
     stderr,
-    put: find(/^Put +([\d,]+) messages;/m),
-    got: find(/^Got +([\d,]+) messages,/m),
+    put: find(/^Put +([\d,]+) messages?;/m),
+    got: find(/^Got +([\d,]+) messages?,/m),
     fileSha256: find(/of the file +([0-9a-f]{64})$/m),
     cameSha256: find(/of what came out +([0-9a-f]{64}) \(the same\)$/m),
     last: stdout.trimEnd().split("\n").at(-1),
   };
-  return { waits: Number(find(/waited for room ([\d,]+) times/)?.replaceAll(",", "")), facts };
+  return { waits: Number(find(/waited for room ([\d,]+) times?/)?.replaceAll(",", "")), facts };
 }
 
 function successOf(sha256: string, messages: string): object {
@@ -107,6 +107,15 @@ describe("src/examples/demo", () => {
     const { path, sha256 } = await writeSource("one-line.bin", Buffer.alloc(1024 * 1024 - 1, "x"));
 
     expect(readReport(await runDemo(["--file", path])).facts).toEqual(successOf(sha256, "4"));
+  });
+
+  test("a file of one line is one message", async () => {
+    const { path } = await writeSource("line.txt", "x\n");
+
+    const { stdout } = await runDemo(["--file", path]);
+
+    expect(stdout).toMatch(/^Put +1 message;/m);
+    expect(stdout).toMatch(/^Got +1 message, 2 bytes,/m);
   });
 
   test("an empty file", async () => {
