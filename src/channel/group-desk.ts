@@ -155,7 +155,7 @@ export class GroupDesk {
     const plan = planSettlement(entries, { sealer, groups: this.#groups, moment });
     if ("kind" in plan) return { type: "refused", refusal: plan };
     if (checkpoint === undefined && puts === undefined) return plan.carryOut();
-    const refused = [...plan.refused.map(({ pointer, refusal }): RefusedPart => ({ pointer, problem: refusal }))];
+    const refused = plan.refused.map(({ pointer, refusal }): RefusedPart => ({ pointer, problem: refusal }));
     const [fault] = checkpoint === undefined ? [] : this.#checkpoints.judge([checkpoint]);
     if (fault !== undefined) refused.push({ pointer: "/checkpoint", problem: fault.refusal });
     const riders = puts && { messages: puts, freed: plan.measureFreed() };

@@ -341,9 +341,11 @@ export class Traffic {
   #refuseFull(record: ChannelRecord, size: Size, nowMs: number): Refusal {
     if (this.#hasNoReaders(record)) return { kind: "no-readers", retryAfterMs: NO_READERS_RETRY_AFTER_MS };
     const { depth, bytes } = this.#backlog;
-    const excess = Math.max(1, depth + this.#line.reserved.messages + size.messages - record.limits.maxMessages);
+    const { reserved } = this.#line;
+    const excess = Math.max(1, depth + reserved.messages + size.messages - record.limits.maxMessages);
     const retryAfterMs = this.#drainRate.estimateWaitMs(excess, nowMs);
-    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits };
+    const promised = reserved.messages > 0 && { promisedMessages: reserved.messages, promisedBytes: reserved.bytes };
+    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits, ...promised };
   }
 }
 

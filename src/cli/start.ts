@@ -2,6 +2,8 @@
 // Wrangler gets a process group of its own, so that it can be ended with all that it started, and gets no signal but ours.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { constants as fileConstants } from "node:fs";
+import { access, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { type AddressInfo, createServer } from "node:net";
 import { constants } from "node:os";
@@ -82,6 +84,22 @@ async function findFreePort(port: number): Promise<number | undefined> {
     throw error;
   } finally {
     server.close();
+  }
+}
+
+/** Wrangler would start all the same, and fail at the first request. It makes a folder that is not there. */
+async function checkStorage(dir: string): Promise<void> {
+  const refuse = (reason: string): never => {
+    throw new UsageError(`Cannot keep the channels in ${dir}: ${reason}`);
+  };
+  try {
+    if (!(await stat(dir)).isDirectory()) refuse("it is not a folder");
+    await access(dir, fileConstants.W_OK);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOTDIR") refuse("it is not in a folder");
+    if (code === "EACCES") refuse("it cannot be written to");
+    if (code !== "ENOENT") throw error;
   }
 }
 
@@ -173,6 +191,7 @@ function watchForEnd(exited: Promise<unknown>): AbortSignal {
 async function run(options: StartOptions): Promise<number> {
   const port = await choosePort(options.port);
   const url = `http://${HOST}:${port}`;
+  if (options.storageDir !== undefined) await checkStorage(options.storageDir);
   const child = spawnWrangler(port, options.storageDir);
   const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
   const ending = watchForEnd(exited);

@@ -2,6 +2,7 @@
 // No reconnecting and no retries: every failure reaches the caller, with what is known about its outcome.
 import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON, type ServerFrame } from "../protocol/frames.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
+import { isLongerThan } from "../protocol/bytes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
@@ -209,9 +210,9 @@ export class ChannelSocket {
   #refuseRequest(text: string, signal: AbortSignal | undefined): EdgeChannelError | undefined {
     if (this.#failure !== undefined) return new EdgeChannelError(`Cannot send: ${this.#failure.how}`, this.#failure.options);
     if (signal?.aborted === true) return abortedError("Cannot send the request", signal);
-    if (text.length <= LIMITS.frameBytesMax) return undefined;
+    if (!isLongerThan(text, LIMITS.frameBytesMax)) return undefined;
     // The server would end the connection, and with it all other requests.
-    const message = `Cannot send a frame of ${text.length} characters: the limit is ${LIMITS.frameBytesMax}`;
+    const message = `Cannot send the frame: it has more than ${LIMITS.frameBytesMax} bytes`;
     return new EdgeChannelError(message, { kind: "request-too-large", origin: "client", retry: "never", outcome: "not-applied" });
   }
 

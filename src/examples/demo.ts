@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { batchLines } from "./demo/lines.ts";
 import { CHANNEL_MESSAGES_MAX, type Pace, Pipeline, PRODUCERS, READERS, type Summary } from "./demo/pipeline.ts";
-import { formatCount, showProgress } from "./demo/progress.ts";
+import { formatAmount, showProgress } from "./demo/progress.ts";
 import { type Server, startServer } from "./demo/server.ts";
 
 const DEFAULT_FILE = fileURLToPath(new URL("../../package-lock.json", import.meta.url));
@@ -96,10 +96,10 @@ function formatSummary(summary: Summary, sha256: string): string {
   const seconds = elapsedMs / 1000;
   const rows = put === 0 ? "no message" : `${(stats.rows.written / put).toFixed(3)} rows written per message`;
   return `
-Put      ${formatCount(put)} messages; a producer waited for room ${formatCount(waits)} times
-Got      ${formatCount(got)} messages, ${formatCount(gotBytes)} bytes, each message once; at most ${aheadMost} came before one that was due
-Channel  held at most ${depthMost} of ${CHANNEL_MESSAGES_MAX} messages; ${rows}
-Speed    ${formatCount(Math.round(put / seconds))} messages/s for ${seconds.toFixed(1)} s
+Put      ${formatAmount(put, "message")}; a producer waited for room ${formatAmount(waits, "time")}
+Got      ${formatAmount(got, "message")}, ${formatAmount(gotBytes, "byte")}, each message once; at most ${aheadMost} came before one that was due
+Channel  held at most ${depthMost} of ${CHANNEL_MESSAGES_MAX} messages when it replied; ${rows}
+Speed    ${formatAmount(Math.round(put / seconds), "message")}/s for ${seconds.toFixed(1)} s
 SHA-256  of the file      ${sha256}
          of what came out ${summary.sha256} ${summary.sha256 === sha256 ? "(the same)" : "(DIFFERENT)"}
 `;
@@ -109,7 +109,7 @@ async function runDemo(source: Source, signal: AbortSignal): Promise<number> {
   const storageDir = await mkdtemp(join(tmpdir(), "edge-channel-demo-"));
   let server: Server | undefined;
   try {
-    console.log(`Streaming ${source.path} (${formatCount(source.bytes)} bytes) through a channel. Starting the server …`);
+    console.log(`Streaming ${source.path} (${formatAmount(source.bytes, "byte")}) through a channel. Starting the server …`);
     server = await startServer(storageDir, signal);
     const isSame = await stream(source, server.url, signal);
     if (isSame) console.log("Go on with your own messages: npm start");

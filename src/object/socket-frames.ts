@@ -1,7 +1,7 @@
 // What a frame from a socket asks for. Reads frames; does nothing.
 import type { Operation } from "../channel/operation.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
-import { Utf8Arena } from "../protocol/bytes.ts";
+import { isLongerThan, Utf8Arena } from "../protocol/bytes.ts";
 import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -22,8 +22,8 @@ export type FrameAction =
 
 /** `hasGreeted`: whether the connection's first frame, which names its versions, came already. */
 export function readFrame(data: string | ArrayBuffer, hasGreeted: boolean): FrameAction {
-  const size = typeof data === "string" ? data.length : data.byteLength;
-  if (size > LIMITS.frameBytesMax) {
+  const isTooLarge = typeof data === "string" ? isLongerThan(data, LIMITS.frameBytesMax) : data.byteLength > LIMITS.frameBytesMax;
+  if (isTooLarge) {
     const refused: FrameRefusal = { refusal: { kind: "request-too-large", limit: LIMITS.frameBytesMax } };
     return {
       type: "close",

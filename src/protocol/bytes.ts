@@ -60,6 +60,12 @@ export function utf8Length(text: string): number {
   return bytes;
 }
 
+/** Whether `text` has more than `bytesMax` bytes in UTF-8. Counts only where its length does not tell already. */
+export function isLongerThan(text: string, bytesMax: number): boolean {
+  if (text.length * UTF8_BYTES_PER_UNIT_MAX <= bytesMax) return false;
+  return text.length > bytesMax || utf8Length(text) > bytesMax;
+}
+
 // String.fromCharCode takes its bytes as arguments, which have to fit the stack.
 const CHUNK_BYTES = 8190;
 

@@ -1,6 +1,7 @@
 // Turns what a schema found wrong into faults with JSON pointers.
 import * as v from "valibot";
 import { accept, refuse, type Result } from "../base/result.ts";
+import { findJsonExcess } from "./json-bounds.ts";
 import type { Fault, Refusal } from "./problems.ts";
 
 export type InvalidRequest = Extract<Refusal, { kind: "invalid-request" }>;
@@ -18,17 +19,25 @@ export function parseWith<Schema extends v.GenericSchema>(
   // Only the first fault is told: a list of a million wrong items would otherwise make a million issues.
   const parsed = v.safeParse(schema, input, { abortEarly: true });
   if (parsed.success) return accept(parsed.output);
-  const errors = parsed.issues.map((issue): Fault => ({ pointer: base + pointerOf(issue), detail: issue.message }));
+  const errors = parsed.issues.map((issue): Fault => ({ pointer: base + pointerOf(issue), detail: detailOf(issue, base) }));
   return refuse({ kind: "invalid-request", errors });
 }
 
-/** Parses JSON text; the refusal points to the whole body, since malformed text has no inside. */
+/** Parses JSON text within the bounds; the refusal points to the whole body, since malformed text has no inside. */
 export function parseJson(text: string): Result<unknown, InvalidRequest> {
+  const excess = findJsonExcess(text);
+  if (excess !== undefined) return refuse(invalidRequest("", excess));
   try {
     return accept(JSON.parse(text));
   } catch (error) {
     return refuse(invalidRequest("", `Malformed JSON: ${error instanceof Error ? error.message : "cannot be parsed"}`));
   }
+}
+
+function detailOf(issue: v.BaseIssue<unknown>, base: string): string {
+  const isUnknown = issue.type === "strict_object" && issue.expected === "never";
+  if (!isUnknown) return issue.message;
+  return base === "/query" ? "Unknown parameter" : "Unknown member";
 }
 
 function pointerOf(issue: v.BaseIssue<unknown>): string {

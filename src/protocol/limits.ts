@@ -30,6 +30,10 @@ export const LIMITS = {
   frameBytesMax: 24 * MIB,
   requestBodyBytesMax: 24 * MIB,
   controlBodyBytesMax: 64 * KIB,
+  /** Nesting of the JSON of a request, its own objects and lists included. */
+  jsonLevelsMax: 256,
+  /** Names and values in the JSON of a request: as many as 16 MiB of numbers of seven digits. */
+  jsonValuesMax: 2_000_000,
   settleBodyBytesMax: 24 * MIB,
 
   // A channel's settings

@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import { accept, refuse, type Result } from "../base/result.ts";
 import { decodeBase64, encodeBase64, decodeUtf8, encodeUtf8, utf8Length } from "./bytes.ts";
-import { invalidRequest, type InvalidRequest } from "./fault.ts";
+import { invalidRequest, parseJson, type InvalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
 
 /** Which JSON member carries the body: chosen when the message is put, and kept, so that a reader sees what the producer sent. */
@@ -59,6 +59,7 @@ export const messageIdSchema = v.pipe(
   v.string(),
   v.nonEmpty("A message id has at least one character"),
   v.maxBytes(LIMITS.messageIdBytesMax, `A message id has at most ${LIMITS.messageIdBytesMax} bytes`),
+  v.check((id) => id !== "." && id !== "..", "A message id cannot be . or .., which no address can name"),
   wellFormed,
 );
 
@@ -76,16 +77,17 @@ const headerRecordSchema = v.record(
   v.pipe(v.string(), wellFormed),
 );
 
+const TOO_MANY_HEADER_BYTES = `Headers have at most ${LIMITS.headersBytesMax} bytes together`;
+
 export const headersSchema = v.pipe(
   // valibot takes a list for an object, and leaves out in silence the names that a prototype has.
   v.unknown(),
   v.check((input) => !Array.isArray(input), "Expected an object"),
+  // Counted before any name is looked at: a header has a byte at least, and looking at a million of them takes seconds.
+  v.check(hasFewNames, TOO_MANY_HEADER_BYTES),
   v.check(hasNoReservedNames, "A header cannot be named constructor, prototype or __proto__"),
   headerRecordSchema,
-  v.check(
-    (headers) => headersBytes(headers) <= LIMITS.headersBytesMax,
-    `Headers have at most ${LIMITS.headersBytesMax} bytes together`,
-  ),
+  v.check((headers) => headersBytes(headers) <= LIMITS.headersBytesMax, TOO_MANY_HEADER_BYTES),
 );
 
 /** The JSON form of a message that is put: exactly one of `json`, `text` and `base64` holds the body. */
@@ -101,9 +103,19 @@ export const putMessageSchema = v.strictObject({
 
 export type PutMessageJson = v.InferOutput<typeof putMessageSchema>;
 
+function hasFewNames(input: unknown): boolean {
+  if (typeof input !== "object" || input === null) return true;
+  let count = 0;
+  for (const name in input) {
+    if (Object.hasOwn(input, name)) count++;
+    if (count > LIMITS.headersBytesMax) return false;
+  }
+  return true;
+}
+
 function hasNoReservedNames(input: unknown): boolean {
-  const names = typeof input === "object" && input !== null ? Object.keys(input) : [];
-  return !names.some((name) => name === "constructor" || name === "prototype" || name === "__proto__");
+  if (typeof input !== "object" || input === null) return true;
+  return !["constructor", "prototype", "__proto__"].some((name) => Object.hasOwn(input, name));
 }
 
 function headersBytes(headers: Readonly<Record<string, string>>): number {
@@ -112,7 +124,7 @@ function headersBytes(headers: Readonly<Record<string, string>>): number {
   return bytes;
 }
 
-/** Takes the message out of its JSON form. `base` is the pointer of that form, for the refusal; `encode` gives text its bytes. */
+/** Takes the message out of its JSON form, which `parseJson` parsed: its nesting is bounded. `base` is the pointer of that form, for the refusal; `encode` gives text its bytes. */
 export function parsePutMessage(
   form: PutMessageJson,
   base: string,
@@ -147,12 +159,7 @@ function parseBody(
     if (bytes === undefined) return refuse(invalidRequest(`${base}/base64`, "Expected padded base64 (RFC 4648)"));
     return accept({ bytes, presentation: "bytes" });
   }
-  try {
-    return accept({ bytes: encode(JSON.stringify(form.json)), presentation: "json" });
-  } catch {
-    // JSON.parse reads any depth, JSON.stringify runs out of stack.
-    return refuse(invalidRequest(`${base}/json`, "The value is nested too deeply"));
-  }
+  return accept({ bytes: encode(JSON.stringify(form.json)), presentation: "json" });
 }
 
 /** Chooses the presentation of a body that came as bytes with a content type: what JSON can show as it is, else base64. */
@@ -162,18 +169,10 @@ export function presentationOf(contentType: string, body: Uint8Array): Presentat
   if (!isJson && !mediaType.startsWith("text/")) return "bytes";
   const text = decodeUtf8(body);
   if (text === undefined) return "bytes";
-  if (isJson && isJsonText(text)) return "json";
+  // What is shown as JSON can be put as JSON: the same bounds hold.
+  if (isJson && parseJson(text).ok) return "json";
   // Control characters grow sixfold when JSON escapes them: base64 bounds the growth.
   return hasControlCharacters(text) ? "bytes" : "text";
-}
-
-function isJsonText(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function hasControlCharacters(text: string): boolean {

@@ -52,7 +52,12 @@ export type Refusal =
   | { readonly kind: "message-too-large"; readonly bytes: number; readonly limit: number }
   | { readonly kind: "batch-too-large"; readonly size: number; readonly limit: number; readonly unit: "messages" | "bytes" }
   | { readonly kind: "request-too-large"; readonly limit: number }
-  | { readonly kind: "unsupported-media-type"; readonly accepted: readonly string[] }
+  /** One of them is there: the content types or the content encodings. */
+  | {
+      readonly kind: "unsupported-media-type";
+      readonly accepted?: readonly string[];
+      readonly acceptedEncodings?: readonly string[];
+    }
   | { readonly kind: "upgrade-required"; readonly protocols: readonly string[] }
   | {
       readonly kind: "channel-full";
@@ -61,6 +66,9 @@ export type Refusal =
       readonly maxMessages: number;
       readonly bytes: number;
       readonly maxBytes: number;
+      /** What is promised to puts that wait for their bodies, and of how many bytes; absent where nothing is. */
+      readonly promisedMessages?: number;
+      readonly promisedBytes?: number;
     }
   | { readonly kind: "too-many-waiters"; readonly limit: number; readonly retryAfterMs: number }
   | { readonly kind: "too-many-connections"; readonly limit: number; readonly retryAfterMs: number }
@@ -118,7 +126,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "message-too-large": { status: 413, title: "The message is too large", retry: "never" },
   "batch-too-large": { status: 413, title: "The batch is too large", retry: "never" },
   "request-too-large": { status: 413, title: "The request is too large", retry: "never" },
-  "unsupported-media-type": { status: 415, title: "The content type is not accepted", retry: "never" },
+  "unsupported-media-type": { status: 415, title: "The content type or encoding is not accepted", retry: "never" },
   "upgrade-required": { status: 426, title: "A WebSocket upgrade is needed", retry: "never" },
   "channel-full": { status: 429, title: "The channel is full", retry: "after" },
   "too-many-waiters": { status: 429, title: "Too many requests are waiting", retry: "after" },
@@ -165,7 +173,9 @@ function formatDetail(refusal: Refusal): string {
     case "upgrade-required":
       return `Open this address as a WebSocket with the subprotocol ${refusal.protocols.join(" or ")}`;
     case "unsupported-media-type":
-      return `Send the body as ${refusal.accepted.join(" or ")}`;
+      return refusal.acceptedEncodings === undefined
+        ? `Send the body as ${refusal.accepted?.join(" or ") ?? "another type"}`
+        : `Send the body as it is: the content encoding may only be ${refusal.acceptedEncodings.join(" or ")}`;
     case "method-not-allowed":
       return `Use ${refusal.allow.join(", ")}`;
     case "unknown-route":
@@ -261,7 +271,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "request-too-large":
       return `A request may have at most ${refusal.limit} bytes`;
     case "channel-full":
-      return `The channel holds ${refusal.depth} of ${refusal.maxMessages} messages and ${refusal.bytes} of ${refusal.maxBytes} bytes`;
+      return formatFull(refusal);
     case "too-many-waiters":
       return `At most ${refusal.limit} requests can wait`;
     case "too-many-connections":
@@ -275,4 +285,11 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     default:
       return assertNever(refusal);
   }
+}
+
+function formatFull(refusal: Extract<Refusal, { kind: "channel-full" }>): string {
+  const { depth, maxMessages, bytes, maxBytes, promisedMessages, promisedBytes = 0 } = refusal;
+  const held = `The channel holds ${depth} of ${maxMessages} messages and ${bytes} of ${maxBytes} bytes`;
+  if (promisedMessages === undefined) return held;
+  return `${held}, and keeps room that is promised to others (messages: ${promisedMessages}, bytes: ${promisedBytes})`;
 }

@@ -8,8 +8,9 @@ import { wholeNumber } from "./settings.ts";
 export function numberText(min: number, max: number): v.GenericSchema<string, number> {
   return v.pipe(
     v.string(),
-    v.regex(/^\d{1,15}$/, `Expected a whole number of at least ${min}`),
-    v.transform(Number),
+    v.regex(/^\d+$/, `Expected a whole number of at least ${min}`),
+    // Hundreds of digits are a number too, though none that JavaScript has.
+    v.transform((digits) => Math.min(Number(digits), Number.MAX_VALUE)),
     wholeNumber(min, max),
   );
 }

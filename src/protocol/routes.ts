@@ -277,8 +277,18 @@ export const ROUTES: readonly Route[] = [
   },
 ];
 
-/** The methods that an address takes, in upper case; none when nothing is served there. */
+const PATTERNS = ROUTES.map(({ method, path }) => ({
+  methods: method === "get" ? ["GET", "HEAD"] : [method.toUpperCase()],
+  parameters: path.split("{").length - 1,
+  pattern: new RegExp(`^${path.replaceAll(/\{\w+\}/g, "[^/]+")}$`),
+}));
+
+/**
+ * The methods that an address takes, in upper case; none when nothing is served there. A name that a route spells out is not the
+ * parameter of another: `…/messages/pull` is no offset.
+ */
 export function findMethods(path: string): string[] {
-  const matching = ROUTES.filter((route) => new RegExp(`^${route.path.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(path));
-  return matching.map((route) => route.method.toUpperCase());
+  const matching = PATTERNS.filter(({ pattern }) => pattern.test(path));
+  const least = Math.min(...matching.map(({ parameters }) => parameters));
+  return matching.flatMap(({ methods, parameters }) => (parameters === least ? methods : []));
 }

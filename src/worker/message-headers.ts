@@ -15,11 +15,17 @@ import {
 import { RefusalError } from "./refusal-error.ts";
 import { bytesOf, orThrow, type AppContext } from "./request-parts.ts";
 
+const OWN_PREFIX = "channel-";
 const HEADER_PREFIX = "channel-header-";
+
+/** What a put takes besides `Channel-Header-…`. */
+const PUT_HEADERS: readonly string[] = ["Channel-Key", "Channel-Message-Id"];
+const PUT_HEADER_NAMES = new Set(PUT_HEADERS.map((name) => name.toLowerCase()));
 
 /** Reads the message that a request is. */
 export async function parseMessageRequest(context: AppContext): Promise<PutMessage> {
   const { headers } = context.req.raw;
+  refuseUnknownHeaders(headers);
   const contentType = orThrow(
     parseWith(contentTypeSchema, headers.get("Content-Type") ?? "application/octet-stream", "/header/Content-Type"),
   );
@@ -38,6 +44,15 @@ export async function parseMessageRequest(context: AppContext): Promise<PutMessa
     ...(messageId !== undefined && { messageId: orThrow(parseWith(messageIdSchema, messageId, "/header/Channel-Message-Id")) }),
     ...(Object.keys(userHeaders).length > 0 && { headers: orThrow(parseHeaders(userHeaders)) }),
   };
+}
+
+/** A misspelt name is not ignored in silence. */
+function refuseUnknownHeaders(headers: Headers): void {
+  for (const name of headers.keys()) {
+    if (!name.startsWith(OWN_PREFIX) || name.startsWith(HEADER_PREFIX) || PUT_HEADER_NAMES.has(name)) continue;
+    const known = [...PUT_HEADERS, "Channel-Header-{name}"].join(", ");
+    throw new RefusalError(invalidRequest(`/header/${name}`, `Unknown header: a put takes ${known}`));
+  }
 }
 
 function parseHeaders(userHeaders: Record<string, string>): ReturnType<typeof parseWith<typeof headersSchema>> {

@@ -5,7 +5,7 @@ import type { Result } from "../base/result.ts";
 import type { Env } from "../object/env.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
 import { invalidRequest, parseJson, parseWith, type InvalidRequest } from "../protocol/fault.ts";
-import { pathSchemas } from "../protocol/routes.ts";
+import { findMethods, pathSchemas } from "../protocol/routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 export type AppContext = Context<{ Bindings: Env }>;
@@ -15,11 +15,26 @@ export function channelOf(context: AppContext): string {
 }
 
 export function offsetOf(context: AppContext): number {
+  const { path, method } = context.req;
+  // Where a route is called what should be an offset, the address takes other methods.
+  const allow = findMethods(path);
+  if (!allow.includes(method)) throw new RefusalError({ kind: "method-not-allowed", allow });
   return orThrow(parseWith(pathSchemas.offset, context.req.param("offset"), "/path/offset"));
 }
 
+/** Decoded here and strictly: Hono takes an escape that is none for itself, and another message might have that id. */
 export function messageIdOf(context: AppContext): string {
-  return orThrow(parseWith(pathSchemas.messageId, context.req.param("messageId"), "/path/messageId"));
+  const path = context.req.url.split(/[?#]/, 1)[0] ?? "";
+  const segment = path.slice(path.lastIndexOf("/") + 1);
+  return orThrow(parseWith(pathSchemas.messageId, decodeSegment(segment, "/path/messageId"), "/path/messageId"));
+}
+
+function decodeSegment(segment: string, pointer: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw new RefusalError(invalidRequest(pointer, "Expected percent-encoded UTF-8"));
+  }
 }
 
 export function checkpointOf(context: AppContext): string {
@@ -58,9 +73,13 @@ export async function jsonBodyOf<Schema extends v.GenericSchema>(
   return orThrow(parseWith(schema, value));
 }
 
-/** The body as bytes. One that is too large is refused before it is read to its end, one that breaks off as not valid. */
+/** The body as bytes. One that is encoded is refused: nobody here would decode it, and the reader would not know. One that is too large is refused before it is read to its end, one that breaks off as not valid. */
 export async function bytesOf(context: AppContext, bytesMax: number): Promise<Uint8Array> {
   const { raw } = context.req;
+  const encoding = raw.headers.get("Content-Encoding");
+  if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
+    throw new RefusalError({ kind: "unsupported-media-type", acceptedEncodings: ["identity"] });
+  }
   const contentLength = raw.headers.get("Content-Length");
   if (Number(contentLength ?? 0) > bytesMax) throw refuseTooLarge(bytesMax);
   try {

@@ -1,10 +1,11 @@
 // The demo as a user runs it: a program of its own, on real files.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const DEMO = fileURLToPath(new URL("../../src/examples/demo.ts", import.meta.url));
@@ -25,8 +26,8 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** Runs the demo to its end. `interruptAt` is text of its output at which it gets a SIGINT. */
-async function runDemo(args: readonly string[], interruptAt?: string): Promise<Ended> {
+/** Runs the demo to its end. `interruptAt` is text of its output at which it gets `signal`. */
+async function runDemo(args: readonly string[], interruptAt?: string, signal: NodeJS.Signals = "SIGINT"): Promise<Ended> {
   // Its temporary folder is ours, so that we see what it leaves behind.
   const child = spawn(process.execPath, [DEMO, ...args], {
     env: { ...process.env, TMPDIR: dir },
@@ -37,7 +38,7 @@ async function runDemo(args: readonly string[], interruptAt?: string): Promise<E
   child.stdout.on("data", (chunk: Buffer) => {
     const isInterrupted = interruptAt !== undefined && stdout.includes(interruptAt);
     stdout += chunk.toString();
-    if (interruptAt !== undefined && !isInterrupted && stdout.includes(interruptAt)) child.kill("SIGINT");
+    if (interruptAt !== undefined && !isInterrupted && stdout.includes(interruptAt)) child.kill(signal);
   });
   child.stderr.on("data", (chunk: Buffer) => void (stderr += chunk.toString()));
   const code = await new Promise<number | null>((settle, reject) => {
@@ -62,18 +63,24 @@ function readReport({ code, stdout, stderr }: Ended): { readonly waits: number; 
   const facts = {
     code,
     stderr,
-    put: find(/^Put +([\d,]+) messages;/m),
-    got: find(/^Got +([\d,]+) messages,/m),
+    put: find(/^Put +([\d,]+) messages?;/m),
+    got: find(/^Got +([\d,]+) messages?,/m),
     fileSha256: find(/of the file +([0-9a-f]{64})$/m),
     cameSha256: find(/of what came out +([0-9a-f]{64}) \(the same\)$/m),
     last: stdout.trimEnd().split("\n").at(-1),
   };
-  return { waits: Number(find(/waited for room ([\d,]+) times/)?.replaceAll(",", "")), facts };
+  return { waits: Number(find(/waited for room ([\d,]+) times?/)?.replaceAll(",", "")), facts };
 }
 
 function successOf(sha256: string, messages: string): object {
   const last = "Go on with your own messages: npm start";
   return { code: 0, stderr: "", put: messages, got: messages, fileSha256: sha256, cameSha256: sha256, last };
+}
+
+/** The command lines of servers that our demo started and that still run. */
+async function findServers(): Promise<string[]> {
+  const { stdout } = await promisify(execFile)("ps", ["-Ao", "stat,args"]);
+  return stdout.split("\n").filter((line) => line.includes("workerd") && line.includes(dir) && !line.startsWith("Z"));
 }
 
 async function findLeftovers(): Promise<string[]> {
@@ -109,6 +116,15 @@ describe("src/examples/demo", () => {
     expect(readReport(await runDemo(["--file", path])).facts).toEqual(successOf(sha256, "4"));
   });
 
+  test("a file of one line is one message", async () => {
+    const { path } = await writeSource("line.txt", "x\n");
+
+    const { stdout } = await runDemo(["--file", path]);
+
+    expect(stdout).toMatch(/^Put +1 message;/m);
+    expect(stdout).toMatch(/^Got +1 message, 2 bytes,/m);
+  });
+
   test("an empty file", async () => {
     const { path, sha256 } = await writeSource("empty", "");
 
@@ -140,5 +156,11 @@ describe("src/examples/demo", () => {
   test("Ctrl-C ends it with 130 and leaves nothing behind", async () => {
     expect(await runDemo([], "in the channel")).toMatchObject({ code: 130, stderr: "\nStopped by SIGINT\n" });
     expect(await findLeftovers()).toEqual([]);
+  });
+
+  test("kill -9 ends the server too", async () => {
+    expect(await runDemo([], "in the channel", "SIGKILL")).toMatchObject({ code: null });
+
+    await expect.poll(findServers, { timeout: 5000 }).toEqual([]);
   });
 });

@@ -153,8 +153,15 @@ describe("test/e2e/hostile", () => {
   test.each<[string, string, string, string]>([
     ["a list of millions of items", '"messages":[', "0,", "0]}"],
     ["millions of bad header names", '"messages":[{"text":"","headers":{', '"A#":"",', '"A":""}}]}'],
+    ["a million bad header names", '"messages":[{"text":"","headers":{', '"A#xxxxxxxxxx":"",', '"A":""}}]}'],
+    ["a million good header names", '"messages":[{"text":"","headers":{', '"a#xxxxxxxxxx":"",', '"a":""}}]}'],
+    ["a million unknown members", '"messages":[{"text":"",', '"A#xxxxxxxxxx":"",', '"A":""}]}'],
+    ["millions of good header names", '"messages":[{"text":"","headers":{', '"a#":"",', '"a":""}}]}'],
+    ["millions of lists in each other", '"messages":[{"json":', "[", "]}]}"],
+    ["millions of objects in each other", '"messages":[{"json":', '{"a":', "0}]}"],
+    ["millions of empty lists", '"messages":[{"json":[', "[],", "0]}]}"],
     ["millions of bad headers in many messages", '"messages":[', '{"text":"","headers":{"A":"","B":"","C":"","D":""}},', "0]}"],
-  ])("[G6] %s are refused soon, in a frame and in a body", { timeout: 90_000 }, async (_name, opening, item, closing) => {
+  ])("[G6] %s are refused soon, in a frame and in a body", { timeout: 30_000 }, async (_name, opening, item, closing) => {
     await using server = await startOwn(randomUUID());
     const startedAtMs = performance.now();
     const rest = opening + repeated(item) + closing;
@@ -168,7 +175,7 @@ describe("test/e2e/hostile", () => {
     const reply = await fetch(channelUrl(server, "huge/messages/batch"), { method: "POST", headers, body: `{${rest}` });
 
     expect(reply.status).toBe(400);
-    expect(performance.now() - startedAtMs).toBeLessThan(15_000);
+    expect(performance.now() - startedAtMs).toBeLessThan(5000);
   });
 
   test.each([3, 4, 12, 16])("[PT1] a message of %i MiB is put as base64, in a frame and in a body", async (mebibytes) => {

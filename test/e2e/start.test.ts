@@ -66,8 +66,8 @@ async function findFreePort(): Promise<number> {
   return port;
 }
 
-async function refusedAs(port: string): Promise<unknown> {
-  return await run(process.execPath, [START, "--port", port]).catch((error: unknown) => error);
+async function refusedAs(port: string, ...more: readonly string[]): Promise<unknown> {
+  return await run(process.execPath, [START, "--port", port, ...more]).catch((error: unknown) => error);
 }
 
 describe("src/cli/start", () => {
@@ -99,6 +99,19 @@ describe("src/cli/start", () => {
     });
     expect(await refusedAs("65536")).toMatchObject({ code: 2, stderr: expect.stringContaining("from 0 to 65535") as string });
     taken.close();
+  });
+
+  test("a storage that is no folder is refused before anything starts", async () => {
+    for (const [path, reason] of [
+      ["/dev/null", "it is not a folder"],
+      ["/dev/null/below", "it is not in a folder"],
+    ] as const) {
+      expect(await refusedAs("0", "--storage", path)).toMatchObject({
+        code: 2,
+        stdout: "",
+        stderr: expect.stringContaining(`Cannot keep the channels in ${path}: ${reason}`) as string,
+      });
+    }
   });
 
   test("--help explains the options", async () => {

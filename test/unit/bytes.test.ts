@@ -1,7 +1,16 @@
 // Bytes and text: UTF-8 and base64, for all lengths that messages may have.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8, ownBytes, Utf8Arena, utf8Length } from "../../src/protocol/bytes.ts";
+import {
+  decodeBase64,
+  decodeUtf8,
+  encodeBase64,
+  encodeUtf8,
+  isLongerThan,
+  ownBytes,
+  Utf8Arena,
+  utf8Length,
+} from "../../src/protocol/bytes.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 
 /** Any text, lone surrogates too. */
@@ -112,5 +121,14 @@ describe("src/protocol/bytes", () => {
     expect([...own]).toEqual([2, 3]);
     expect(own.buffer.byteLength).toBe(2);
     expect(ownBytes(whole)).toBe(whole);
+  });
+
+  test("[G6] a text is longer than a limit by its bytes in UTF-8", () => {
+    for (const text of ["", "aaa", "éa", "漢", "😀", "a\ud800"]) {
+      const bytes = encodeUtf8(text).byteLength;
+      const isLonger = Array.from({ length: 2 * bytes + 2 }, (_, bytesMax) => isLongerThan(text, bytesMax));
+
+      expect(isLonger).toEqual(isLonger.map((_, bytesMax) => bytes > bytesMax));
+    }
   });
 });

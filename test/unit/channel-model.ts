@@ -677,7 +677,12 @@ export class ChannelModel {
 
   #fullRefusal(): Refusal {
     const bytes = sum(this.messages.map((kept) => kept.bytes));
-    return { kind: "channel-full", retryAfterMs: 0, depth: this.messages.length, bytes, ...this.#existing().limits };
+    const { promises } = this.#state;
+    const promised = promises.length > 0 && {
+      promisedMessages: sum(promises.map(({ max }) => max)),
+      promisedBytes: sum(promises.map((promise) => promise.bytes)),
+    };
+    return { kind: "channel-full", retryAfterMs: 0, depth: this.messages.length, bytes, ...this.#existing().limits, ...promised };
   }
 
   #change(change: Partial<State>): void {

@@ -192,7 +192,7 @@ describe("worker/openapi: refusals", () => {
     expect(kindsOf("createChannel")).toEqual(
       expect.arrayContaining(["unsupported-media-type", "request-too-large", "invalid-request"]),
     );
-    expect(kindsOf("putMessage")).not.toContain("unsupported-media-type");
+    expect(kindsOf("deleteChannel")).not.toContain("unsupported-media-type");
     expect(kindsOf("openSocket")).not.toContain("storage-failed");
   });
 });

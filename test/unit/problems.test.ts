@@ -105,6 +105,7 @@ describe("src/protocol/problems", () => {
     expect(formatProblem({ kind: "unknown-message", messageId: "m" }).detail).toContain('"m"');
     expect(formatProblem({ kind: "checkpoint-conflict", checkpoint: "c", current: 7 }).detail).toContain("version 7");
     expect(formatProblem({ kind: "checkpoint-conflict", checkpoint: "c", current: null }).detail).toContain("does not exist");
+    expect(formatProblem({ kind: "unsupported-media-type", acceptedEncodings: ["identity"] }).detail).toContain("identity");
     expect(formatProblem(invalidRequest("", "Expected an object")).detail).toBe("The body: Expected an object");
   });
 });

@@ -126,6 +126,43 @@ describe("src/worker/index", () => {
     }
   });
 
+  test("[G11] an address that takes GET takes HEAD, and says so", async () => {
+    const channel = await createChannel();
+    const reply = await call("HEAD", pathOf(channel));
+
+    expect([reply.status, await reply.text()]).toEqual([200, ""]);
+    expect((await call("POST", pathOf(channel))).headers.get("Allow")).toBe("PUT, GET, HEAD, PATCH, DELETE");
+    expect((await call("HEAD", pathOf(channel, "/messages/batch"))).status).toBe(405);
+  });
+
+  test("[G11] a route's own name is no offset", async () => {
+    const channel = await createChannel();
+    for (const name of ["pull", "settle", "batch"]) {
+      for (const method of ["GET", "DELETE"]) {
+        const problem = await readProblem(call(method, pathOf(channel, `/messages/${name}`)));
+
+        expect([method, name, problem]).toMatchObject([method, name, { kind: "method-not-allowed", allow: ["POST"] }]);
+      }
+    }
+    expect(await pointersOf(call("GET", pathOf(channel, "/messages/pulls")))).toEqual(["/path/offset"]);
+  });
+
+  test("[G11] an unknown member or parameter is called so, and a number that is too large is told the largest", async () => {
+    const channel = await createChannel();
+    const details = async (rest: string, json: object): Promise<unknown> => {
+      const problem = await readProblem(call("POST", pathOf(channel, rest), { json }));
+      return problem["errors"];
+    };
+
+    expect(await details("/messages/pull", { maxx: 1 })).toEqual([{ pointer: "/maxx", detail: "Unknown member" }]);
+    expect(await details("/messages/batch?waitms=1", {})).toEqual([{ pointer: "/query/waitms", detail: "Unknown parameter" }]);
+    for (const digits of ["9".repeat(16), "9".repeat(400)]) {
+      expect(await details(`/messages/batch?waitMs=${digits}`, {})).toEqual([
+        { pointer: "/query/waitMs", detail: `Expected at most ${Number.MAX_SAFE_INTEGER}` },
+      ]);
+    }
+  });
+
   test("[protocol:refusals] name, query, content type and body are checked in this order", async () => {
     const channel = freshChannel();
 
@@ -206,7 +243,7 @@ describe("src/worker/request-parts", () => {
 
   test("[G11] an offset that can not be one is refused", async () => {
     const channel = await createChannel();
-    for (const offset of ["0", "-1", "abc", "1.5", "batch", String(2 ** 48 + 1)]) {
+    for (const offset of ["0", "-1", "abc", "1.5", "batches", String(2 ** 48 + 1)]) {
       for (const method of ["GET", "DELETE"]) {
         expect([offset, await pointersOf(call(method, pathOf(channel, `/messages/${offset}`)))]).toEqual([
           offset,
@@ -232,6 +269,30 @@ describe("src/worker/request-parts", () => {
         expect(await readProblem(reply)).toMatchObject(expected);
       }
     }
+  });
+
+  test("[protocol:put one] a body with a content encoding is refused, and put nowhere", async () => {
+    const channel = await createChannel();
+    const samples: Sample[] = [
+      ["PUT", ""],
+      ["PATCH", ""],
+      ["POST", "/messages"],
+      ["POST", "/messages/batch"],
+      ["POST", "/messages/pull"],
+      ["POST", "/messages/settle"],
+      ["PUT", "/checkpoints/a"],
+    ];
+    for (const [method, rest] of samples) {
+      for (const encoding of ["gzip", "br", "identity, gzip", "x"]) {
+        const headers = { "Content-Type": "application/json", "Content-Encoding": encoding };
+        const reply = call(method, pathOf(channel, rest), { body: "{}", headers });
+
+        const expected = { kind: "unsupported-media-type", status: 415, acceptedEncodings: ["identity"] };
+        expect([rest, await readProblem(reply)]).toMatchObject([rest, expected]);
+      }
+    }
+    await read(putBytes(channel, "a", { "Content-Encoding": "Identity" }), 201);
+    expect((await describeChannel(channel)).depth).toBe(1);
   });
 
   test("[G11] a JSON body without a content type is refused, an absent one only where it is needed", async () => {
@@ -585,6 +646,18 @@ describe("src/worker/message-routes: put", () => {
     }
     expect(await pointersOf(putBytes(channel, "a", { "Channel-Header-X": "%" }))).toEqual(["/header/channel-header-x"]);
     await read(putBytes(channel, "a", { "Channel-Key": "k".repeat(LIMITS.keyBytesMax) }), 201);
+    expect((await describeChannel(channel)).depth).toBe(1);
+  });
+
+  test("[protocol:put one] a header of ours that is none is refused with its name", async () => {
+    const channel = await createChannel();
+    for (const name of ["channel-keys", "channel-message", "channel-offset", "channel-", "channel-header", "channel-key-"]) {
+      expect([name, await pointersOf(putBytes(channel, "a", { [name]: "v" }))]).toEqual([name, [`/header/${name}`]]);
+    }
+    await read(
+      putBytes(channel, "a", { "X-Channel-Keys": "v", Channel: "v", "CHANNEL-KEY": "v", "Channel-Header-Keys": "v" }),
+      201,
+    );
     expect((await describeChannel(channel)).depth).toBe(1);
   });
 
@@ -958,6 +1031,34 @@ describe("src/worker/message-routes: look and remove", () => {
     expect(await readProblem(call("DELETE", address))).toMatchObject({ kind: "unknown-message", status: 404, messageId });
     const long = "x".repeat(LIMITS.messageIdBytesMax + 1);
     expect(await pointersOf(call("DELETE", pathOf(channel, `/messages/by-id/${long}`)))).toEqual(["/path/messageId"]);
+  });
+
+  test("[RM2] an escape in an address that is none removes nothing, not even the message with that id", async () => {
+    const channel = await createChannel();
+    for (const [id, segment] of [
+      ["%ff", "%ff"],
+      ["a%", "a%"],
+      ["%zz%41", "%zz%41"],
+    ] as const) {
+      await putBytes(channel, "a", { "Channel-Message-Id": encodeURIComponent(id) });
+
+      expect(await pointersOf(call("DELETE", pathOf(channel, `/messages/by-id/${segment}`)))).toEqual(["/path/messageId"]);
+      const address = pathOf(channel, `/messages/by-id/${encodeURIComponent(id)}`);
+      expect((await call("DELETE", address)).status).toBe(200);
+    }
+  });
+
+  test("[RM2] an id that no address can name is refused at the put", async () => {
+    const channel = await createChannel();
+    for (const messageId of [".", ".."]) {
+      const batch = call("POST", pathOf(channel, "/messages/batch"), { json: { messages: [{ text: "a", messageId }] } });
+
+      expect(await pointersOf(putBytes(channel, "a", { "Channel-Message-Id": messageId }))).toEqual([
+        "/header/Channel-Message-Id",
+      ]);
+      expect(await pointersOf(batch)).toEqual(["/messages/0/messageId"]);
+    }
+    expect((await describeChannel(channel)).depth).toBe(0);
   });
 
   test("[RM3] a purge removes all, and offsets go on", async () => {

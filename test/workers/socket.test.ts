@@ -215,6 +215,15 @@ describe("src/object/socket-frames: frames at fault", () => {
     expect(await socket.next()).toMatchObject({ type: "got", id: 7 });
   });
 
+  test("[G6] the limit of a frame is in bytes of UTF-8, not in characters", async () => {
+    const socket = await openSocket(await createChannel());
+
+    socket.send(`{"type":"put","id":7,"text":"${"é".repeat(LIMITS.frameBytesMax / 2)}"}`);
+
+    expect((await socket.next()).problem).toMatchObject({ kind: "request-too-large", limit: LIMITS.frameBytesMax });
+    expect(await socket.closed).toMatchObject({ code: CLOSE_CODES.frameTooLarge });
+  });
+
   test("[G6] a frame above 24 MiB is told so and closes the socket with 1009", async () => {
     const channel = await createChannel();
     const socket = await openSocket(channel);

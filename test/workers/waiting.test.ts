@@ -337,7 +337,14 @@ describe("src/channel/traffic: puts that wait", () => {
 
     const refused = await other.ask({ type: "put", id: 1, text: "x" });
 
-    expect(refused.problem).toMatchObject({ kind: "channel-full", depth: 1, maxMessages: 2 });
+    expect(refused.problem).toMatchObject({
+      kind: "channel-full",
+      depth: 1,
+      maxMessages: 2,
+      promisedMessages: 1,
+      promisedBytes: 1,
+    });
+    expect(refused.problem?.detail).toContain("room that is promised to others (messages: 1, bytes: 1)");
     expect(await readProblem(call("POST", pathOf(channel, "/messages"), { body: "x" }))).toMatchObject({ kind: "channel-full" });
     expect(await promised.ask({ type: "put", id: 1, text: "c", promised: true })).toMatchObject({ type: "put-ok", offset: 3 });
   });

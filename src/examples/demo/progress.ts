@@ -46,6 +46,11 @@ function showLines(tally: () => Tally): Progress {
   return { stop: () => clearInterval(timer) };
 }
 
-export function formatCount(count: number): string {
+function formatCount(count: number): string {
   return count.toLocaleString("en");
+}
+
+/** "1 message", "2 messages". */
+export function formatAmount(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }

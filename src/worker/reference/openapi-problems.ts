@@ -85,9 +85,17 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "message-too-large": { bytes: whole, limit },
   "batch-too-large": { size: whole, limit, unit: { enum: ["messages", "bytes"] } },
   "request-too-large": { limit },
-  "unsupported-media-type": { accepted: texts },
+  "unsupported-media-type": { accepted: texts, acceptedEncodings: texts },
   "upgrade-required": { protocols: texts },
-  "channel-full": { retryAfterMs, depth: whole, maxMessages: whole, bytes: whole, maxBytes: whole },
+  "channel-full": {
+    retryAfterMs,
+    depth: whole,
+    maxMessages: whole,
+    bytes: whole,
+    maxBytes: whole,
+    promisedMessages: { type: "integer", description: "Room kept for puts that waited, until their bodies come" },
+    promisedBytes: whole,
+  },
   "too-many-waiters": { limit, retryAfterMs },
   "too-many-connections": { limit, retryAfterMs },
   "storage-failed": { outcome: outcome("not-applied"), retryAfterMs },
@@ -98,7 +106,11 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
 type FactsOf<Kind extends RefusalKind> = Omit<Extract<Refusal, { kind: Kind }>, "kind">;
 
 /** Facts that are not in every problem of their kind. */
-const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = { "unknown-message": ["offset", "messageId"] };
+const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
+  "unknown-message": ["offset", "messageId"],
+  "unsupported-media-type": ["accepted", "acceptedEncodings"],
+  "channel-full": ["promisedMessages", "promisedBytes"],
+};
 
 /** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */
 export function refusalsOf(route: Route): RefusalKind[] {
@@ -107,8 +119,7 @@ export function refusalsOf(route: Route): RefusalKind[] {
   const kinds = new Set<RefusalKind>([...route.refusals, "method-not-allowed", "internal"]);
   if (route.isPublic !== true) for (const kind of ["unauthorized", "forbidden", "not-configured"] as const) kinds.add(kind);
   if (route.query !== undefined || hasBody || route.path.includes("{")) kinds.add("invalid-request");
-  if (route.body !== undefined) kinds.add("unsupported-media-type");
-  if (hasBody) kinds.add("request-too-large");
+  if (hasBody) for (const kind of ["unsupported-media-type", "request-too-large"] as const) kinds.add(kind);
   if (isOnChannel) kinds.add("unavailable");
   // Whatever reaches a channel may be part of a commit that fails; the upgrade commits nothing.
   if (isOnChannel && route.replies["101"] === undefined) kinds.add("storage-failed");

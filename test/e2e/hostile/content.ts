@@ -73,7 +73,8 @@ export function randomMessage(random: SeededRandom): Record<string, unknown> {
 }
 
 export function randomMessageId(random: SeededRandom): string {
-  return random.chance(0.7) ? `id-${random.int(1, 20)}` : randomName(random);
+  // Never `.` or `..` alone: those are no ids.
+  return random.chance(0.7) ? `id-${random.int(1, 20)}` : `m${randomName(random)}`;
 }
 
 export function randomHeaders(random: SeededRandom): Record<string, string> {

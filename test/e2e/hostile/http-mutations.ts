@@ -119,7 +119,7 @@ const PATH_MUTATORS: Readonly<Record<string, Mutator>> = {
     route.path.endsWith("{offset}") ? replacePath(spec, /^(.*\/messages\/)[^/]+()$/, BAD_OFFSETS, random) : undefined,
   "bad-message-id": (spec, route, random) =>
     route.path.endsWith("{messageId}")
-      ? replacePath(spec, /^(.*\/by-id\/)[^/]+()$/, ["a".repeat(257), "%F0%9F%92%A9".repeat(65)], random)
+      ? replacePath(spec, /^(.*\/by-id\/)[^/]+()$/, ["a".repeat(257), "%F0%9F%92%A9".repeat(65), "%", "%ff", "a%zz"], random)
       : undefined,
   "bad-checkpoint-name": (spec, route, random) =>
     route.path.endsWith("{checkpoint}") ? replacePath(spec, /^(.*\/checkpoints\/)[^/]+()$/, BAD_NAMES, random) : undefined,
@@ -191,6 +191,10 @@ const HEADER_MUTATORS: Readonly<Record<string, Mutator>> = {
     spec.body === undefined || route.body === undefined
       ? undefined
       : { spec: withoutHeader(spec, "content-type"), mustRefuse: true },
+  "content-encoding": (spec, _route, random) =>
+    spec.body === undefined
+      ? undefined
+      : { spec: withHeaders(spec, ["Content-Encoding", random.pick(["gzip", "br", "deflate", "\xff"])]), mustRefuse: true },
   "foreign-origin": (spec, _route, random) => ({
     spec: withHeaders(spec, [
       "Origin",
@@ -293,6 +297,10 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
   })),
   "bad-header-name": onMessage((spec, random) => ({
     spec: withHeaders(spec, [`Channel-Header-${random.pick(["", "a%41", "a`b", "n".repeat(65)])}`, "x"]),
+    mustRefuse: true,
+  })),
+  "unknown-channel-header": onMessage((spec, random) => ({
+    spec: withHeaders(spec, [random.pick(["Channel-Keys", "channel-id", "Channel-", "Channel-Header", "Channel-Depth"]), "x"]),
     mustRefuse: true,
   })),
   "odd-header-name": onMessage((spec, random) => ({
