@@ -1,8 +1,9 @@
 // The checker's book of one channel: every message, every lease, and what contradicts the guarantees (G1 to G5, G8).
-import type { Completion, Inspection, Invoke, Leased, Result, Seen, SettleLists } from "./history.ts";
+import type { Answer, Completion, Inspection, Invoke, Leased, Result, Seen, SettleLists } from "./history.ts";
 import { checkInspection, type InspectedState, type Sends } from "./inspection.ts";
+import { KeyBook } from "./key-book.ts";
 import { keyOf } from "./payload.ts";
-import type { Delivery, End, Tracked } from "./tracked.ts";
+import { type Delivery, type End, isUntouched, type Send, type Tracked } from "./tracked.ts";
 import type { FaultKind } from "./verdict.ts";
 
 const EXPECTED_REFUSALS: { readonly [F in Invoke["call"]["f"]]: readonly string[] } = {
@@ -24,6 +25,8 @@ interface LedgerOptions {
 /** What is remembered of an operation from its invocation on. */
 interface OpenCall {
   readonly event: number;
+  /** For a put. */
+  readonly sent: Send;
   /** For a settle call: the highest offset of each of its keys whose ack was answered before. */
   readonly ackedBefore: ReadonlyMap<string, number>;
   /** For a get that removes: the highest offset that was taken before. */
@@ -39,6 +42,7 @@ export class ChannelLedger {
   readonly #calls = new Map<number, OpenCall>();
   /** Rejected, and not seen among the dead letters yet. */
   readonly #rejected = new Set<Tracked>();
+  readonly #keys = new KeyBook();
   readonly #ackedOfKey = new Map<string, number>();
   readonly #ackedOnConnection = new Map<string, number>();
   readonly #takenOnConnection = new Map<string, number>();
@@ -64,21 +68,21 @@ export class ChannelLedger {
   invoke({ op, connection, call }: Invoke): void {
     this.#event += 1;
     const ackedBefore = new Map<string, number>();
+    const sent: Send = { messages: call.f === "put" ? call.messages.map((name) => this.#track(name)) : [], mayBeRefused: false };
     if (call.f === "put") {
-      const messages = call.messages.map((name) => this.#track(name));
       const sends = this.#sends.get(connection);
-      if (sends === undefined) this.#sends.set(connection, [messages]);
-      else sends.push(messages);
+      if (sends === undefined) this.#sends.set(connection, [sent]);
+      else sends.push(sent);
     }
     if (call.f === "settle") {
       for (const leaseId of [...call.acks, ...call.rejects]) this.#leaseOf(leaseId).tracked.endings += 1;
-      for (const leaseId of Object.values(listsOf(call)).flat()) this.#leaseOf(leaseId).isTouched = true;
+      for (const leaseId of allOf(call)) this.#touch(this.#leaseOf(leaseId));
       for (const leaseId of call.acks) {
         const { key = "" } = this.#leaseOf(leaseId).tracked;
         ackedBefore.set(key, this.#ackedOfKey.get(key) ?? 0);
       }
     }
-    this.#calls.set(op, { event: this.#event, ackedBefore, takenBefore: this.#maxTaken });
+    this.#calls.set(op, { event: this.#event, sent, ackedBefore, takenBefore: this.#maxTaken });
   }
 
   complete(invoke: Invoke, completion: Completion): void {
@@ -87,8 +91,8 @@ export class ChannelLedger {
     this.#calls.delete(invoke.op);
     if (open === undefined) return;
     if (completion.type === "ok") this.#succeed(invoke, open, completion.result, completion.atMs);
-    else if (completion.type === "fail") this.#fail(invoke, completion.kind);
-    else this.#lose(invoke);
+    else if (completion.type === "fail") this.#fail(invoke, open, completion.kind);
+    else this.#lose(invoke, open, completion.atMs);
   }
 
   #succeed(invoke: Invoke, open: OpenCall, result: Result, atMs: number): void {
@@ -102,19 +106,22 @@ export class ChannelLedger {
       const { leaseUntilMs } = result;
       for (const leased of result.messages) this.#deliver(leased, open, { atMs, leaseUntilMs, isDetached: call.isDetached });
     }
-    if (call.f === "settle" && result.f === "settle") this.#settle(invoke, open, call, result);
+    if (call.f === "settle" && result.f === "settle") this.#settle(invoke, open, { lists: call, result, atMs });
     if (result.f === "inspect") this.#inspect(result);
   }
 
-  #fail(invoke: Invoke, kind: string): void {
+  #fail(invoke: Invoke, { sent }: OpenCall, kind: string): void {
     const { call, op } = invoke;
     if (!EXPECTED_REFUSALS[call.f].includes(kind)) this.#report("refusals", `${call.f} ${op} was refused: ${kind}`);
-    if (call.f === "put") for (const name of call.messages) this.#forgetPut(name, "refused");
+    for (const { name } of sent.messages) this.#forgetPut(name, "refused");
+    sent.mayBeRefused = true;
     if (call.f === "settle") this.#endAttempts(call);
   }
 
-  #lose({ call }: Invoke): void {
-    if (call.f === "put") for (const name of call.messages) this.#trackedOf(name).put = "unknown";
+  #lose({ call, atMs: invokedAtMs }: Invoke, { sent }: OpenCall, atMs: number): void {
+    for (const tracked of sent.messages) tracked.put = "unknown";
+    // One that waits is refused when its time is over.
+    if (call.f === "put" && atMs - invokedAtMs >= call.waitMs) sent.mayBeRefused = true;
     if (call.f === "get") this.#lostGetsMax += call.max;
   }
 
@@ -159,8 +166,20 @@ export class ChannelLedger {
     const wasOver = end !== undefined && (tracked.endEvent < open.event || (end === "acked" && attempt > endAttempt));
     if (wasOver) this.#report("ackedTwice", `${name} was delivered again (attempt ${attempt}) after it had ended: ${end}`);
     if (last !== undefined && last.event < open.event) this.#checkRedelivery(leased, last, grant.atMs);
+    const first = this.#keys.firstOf(tracked.key);
+    if (first?.last !== undefined && first.last.event < open.event && isUntouched(first.last, grant.atMs)) {
+      this.#report("leases", `${name} was handed out while ${first.name}, which has the same key, was leased to another reader`);
+    }
     const untilMs = grant.leaseUntilMs;
-    const delivery: Delivery = { ...grant, tracked, attempt, untilMs, event: this.#event, isTouched: false };
+    const delivery: Delivery = {
+      ...grant,
+      tracked,
+      attempt,
+      untilMs,
+      event: this.#event,
+      touches: 0,
+      givenBackEvent: undefined,
+    };
     if (this.#leases.has(leaseId)) this.#report("leases", `${leaseId} was given twice`);
     this.#leases.set(leaseId, delivery);
     if (last === undefined || attempt >= last.attempt) tracked.last = delivery;
@@ -170,32 +189,62 @@ export class ChannelLedger {
   #checkRedelivery({ name, attempt, redelivered }: Leased, last: Delivery, atMs: number): void {
     if (attempt < last.attempt) this.#report("leases", `attempt ${attempt} of ${name} came after attempt ${last.attempt}`);
     if (!redelivered) this.#report("leases", `${name} came again and was not marked as redelivered`);
-    // A message with a key also loses its lease with an earlier one of the key, and one of a connection with that.
-    const mustBeLive = last.isDetached && !last.isTouched && last.tracked.key === undefined && atMs < last.untilMs;
-    if (mustBeLive) this.#report("leases", `${name} was leased twice: until ${last.untilMs}, and again by ${atMs}`);
+    // One of a key also ends with an earlier one of the key.
+    if (last.tracked.key === undefined && isUntouched(last, atMs))
+      this.#report("leases", `${name} was leased twice: until ${last.untilMs}, and again by ${atMs}`);
   }
 
-  #settle(invoke: Invoke, open: OpenCall, lists: SettleLists, result: Extract<Result, { f: "settle" }>): void {
+  #settle(
+    invoke: Invoke,
+    open: OpenCall,
+    { lists, result, atMs }: { lists: SettleLists & { readonly extendMs: number }; result: Answer<"settle">; atMs: number },
+  ): void {
     this.#endAttempts(lists);
     const refused = new Set(result.refused.map(({ leaseId }) => leaseId));
-    for (const { leaseId, kind } of result.refused) {
-      if (!EXPECTED_LEASE_REFUSALS.includes(kind)) this.#report("refusals", `settling ${leaseId} was refused: ${kind}`);
-    }
+    for (const { leaseId, kind } of result.refused) this.#checkRefusal(leaseId, kind, atMs);
     const accepted = (ids: readonly string[]): Delivery[] => ids.filter((id) => !refused.has(id)).map((id) => this.#leaseOf(id));
     const acks = accepted(lists.acks).sort((a, b) => offsetOf(a) - offsetOf(b));
+    const rejects = accepted(lists.rejects);
+    const givenBack = accepted([...lists.retries, ...lists.releases]);
+    const extended = accepted(lists.extends);
     if (acks.length !== result.acked) {
       this.#report("counts", `settle ${invoke.op} counts ${result.acked} acks and refuses all but ${acks.length}`);
     }
+    for (const lease of [...acks, ...rejects, ...givenBack, ...extended]) this.#checkNotGivenBack(lease, open.event);
     for (const ack of acks) {
       this.#checkAckOrder(ack, invoke.connection, open);
       this.#endBySettle(ack, "acked");
     }
-    for (const reject of accepted(lists.rejects)) this.#endBySettle(reject, "rejected");
-    for (const lease of accepted([...lists.retries, ...lists.extends, ...lists.releases])) {
-      const { name, end, endEvent } = lease.tracked;
+    for (const reject of rejects) this.#endBySettle(reject, "rejected");
+    for (const { tracked } of [...givenBack, ...extended]) {
+      const { name, end, endEvent } = tracked;
       if (end !== undefined && endEvent < open.event)
-        this.#report("leases", `a lease of ${name} was live, but it had ended: ${end}`);
+        this.#report("leases", `a lease of ${name} counted, but it had ended: ${end}`);
     }
+    for (const lease of givenBack) lease.givenBackEvent ??= this.#event;
+    for (const lease of extended) {
+      lease.touches -= 1;
+      lease.untilMs = invoke.atMs + lists.extendMs;
+    }
+  }
+
+  #checkRefusal(leaseId: string, kind: string, atMs: number): void {
+    const lease = this.#leaseOf(leaseId);
+    if (!EXPECTED_LEASE_REFUSALS.includes(kind)) this.#report("refusals", `settling ${leaseId} was refused: ${kind}`);
+    // This call is the one touch.
+    if (lease.tracked.key === undefined && isUntouched(lease, atMs, 1))
+      this.#report("leases", `settling ${lease.tracked.name} was refused before its lease was over: ${kind}`);
+  }
+
+  /** A settle call may end a lease before its time, and with it those of the later messages of its key. */
+  #touch(lease: Delivery): void {
+    lease.touches += 1;
+    for (const { last } of this.#keys.openOf(lease.tracked.key)) if (last !== undefined && last !== lease) last.touches += 1;
+  }
+
+  #checkNotGivenBack({ tracked, attempt, givenBackEvent = Infinity }: Delivery, invokedEvent: number): void {
+    if (givenBackEvent >= invokedEvent) return;
+    this.#report("leases", `attempt ${attempt} of ${tracked.name} counted after it was given back`);
   }
 
   #endBySettle({ tracked, attempt }: Delivery, end: "acked" | "rejected"): void {
@@ -308,6 +357,7 @@ export class ChannelLedger {
     this.#byOffset.set(offset, tracked);
     this.#maxOffset = Math.max(this.#maxOffset, offset);
     this.totals.stored += 1;
+    if (tracked.end === undefined) this.#keys.add(tracked);
   }
 
   #forgetPut(name: string, put: "refused" | "absent"): void {
@@ -324,6 +374,7 @@ export class ChannelLedger {
     tracked.end = end;
     tracked.endEvent = event;
     tracked.endAttempt = attempt;
+    this.#keys.remove(tracked);
     this.#unended.delete(tracked);
   }
 
@@ -336,6 +387,6 @@ function offsetOf({ tracked }: Delivery): number {
   return tracked.offset ?? 0;
 }
 
-function listsOf({ acks, rejects, retries, extends: extended, releases }: SettleLists): SettleLists {
-  return { acks, rejects, retries, extends: extended, releases };
+function allOf({ acks, rejects, retries, extends: extended, releases }: SettleLists): readonly string[] {
+  return [...acks, ...rejects, ...retries, ...extended, ...releases];
 }

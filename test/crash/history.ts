@@ -5,12 +5,13 @@ import { finished } from "node:stream/promises";
 import { createInterface } from "node:readline";
 
 export type Call =
-  | { readonly f: "put"; readonly messages: readonly string[] }
+  /** Waits for room so long, in milliseconds; 0 tries once. */
+  | { readonly f: "put"; readonly messages: readonly string[]; readonly waitMs: number }
   /** At most once: what is taken is gone. */
   | { readonly f: "get"; readonly max: number }
   | { readonly f: "pull"; readonly max: number; readonly leaseMs: number; readonly isDetached: boolean }
-  /** Lease ids, by verb. */
-  | ({ readonly f: "settle" } & SettleLists)
+  /** Lease ids, by verb; those in `extends` are to last `extendMs` from then on. */
+  | ({ readonly f: "settle"; readonly extendMs: number } & SettleLists)
   /** A look at everything, while nothing else is going on: after a restart, and at the end. */
   | { readonly f: "inspect" };
 
@@ -45,6 +46,8 @@ export type Result =
   | { readonly f: "pull"; readonly messages: readonly Leased[]; readonly leaseUntilMs: number; readonly depth: number }
   | { readonly f: "settle"; readonly acked: number; readonly refused: readonly RefusedLease[]; readonly depth: number }
   | Inspection;
+
+export type Answer<F extends Result["f"]> = Extract<Result, { f: F }>;
 
 export interface Counts {
   readonly put: number;

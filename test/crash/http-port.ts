@@ -1,8 +1,7 @@
 // The service over HTTP. A request without an answer is unknown.
 import { Agent, request } from "node:http";
-import type { Inspection, Seen, SettleLists } from "./history.ts";
+import type { Answer, Inspection, Seen, SettleLists } from "./history.ts";
 import {
-  type Answer,
   formatSettle,
   isNotApplied,
   type MessageJson,

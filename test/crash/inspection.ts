@@ -1,10 +1,10 @@
 // What an inspection tells the checker: all that is there while nothing else goes on. It settles every unknown outcome so far.
 import type { Inspection, Seen } from "./history.ts";
-import type { End, Tracked } from "./tracked.ts";
+import type { End, Send, Tracked } from "./tracked.ts";
 import type { FaultKind } from "./verdict.ts";
 
 /** The puts of each connection since the last inspection, in the order of sending. */
-export type Sends = ReadonlyMap<string, (readonly Tracked[])[]> & Map<string, (readonly Tracked[])[]>;
+export type Sends = Map<string, Send[]>;
 
 /** What the ledger knows, and what may be done to it. */
 export interface InspectedState {
@@ -93,17 +93,16 @@ function checkMissing({ browsed }: Inspection, state: InspectedState, there: Rea
 }
 
 /** Of one connection: batches whole, in the order of sending, and nothing without what was sent before (G2, G8). */
-function checkSends(sends: readonly (readonly Tracked[])[], state: InspectedState): void {
+function checkSends(sends: readonly Send[], state: InspectedState): void {
   let last = 0;
   let missing: string | undefined;
-  for (const messages of sends) {
+  for (const { messages, mayBeRefused } of sends) {
     const name = messages[0]?.name ?? "";
-    if (messages[0]?.put === "refused") continue;
     const offsets = messages.map(({ offset }) => offset).filter((offset) => offset !== undefined);
     // What a get without an answer took can not be told from what was never stored.
     const isTellable = state.lostGetsMax === 0;
     if (offsets.length === 0) {
-      if (isTellable) missing ??= name;
+      if (isTellable && !mayBeRefused) missing ??= name;
       continue;
     }
     if (offsets.length < messages.length && isTellable) state.report("torn", `${name} and ${messages.length - 1} more`);

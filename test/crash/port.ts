@@ -1,9 +1,10 @@
 // How the load reaches the service: one interface over WebSocket and HTTP, and what both read from replies.
-import type { Leased, RefusedLease, Result, Seen, SettleLists } from "./history.ts";
+import type { Answer, Leased, RefusedLease, Seen, SettleLists } from "./history.ts";
 import { keyOf, readName, textOf } from "./payload.ts";
 import type { Reply } from "./recorder.ts";
 
-export type Answer<F extends Result["f"]> = Extract<Result, { f: F }>;
+/** How long an extended lease lasts from then on. */
+export const EXTEND_MS = 1500;
 
 export interface Wait {
   /** How long to wait for room or for messages, in milliseconds; 0 tries once. */
@@ -89,7 +90,7 @@ export function formatSettle({ acks, rejects, retries, extends: extended, releas
     acks: acks.map((leaseId) => ({ leaseId })),
     rejects: rejects.map((leaseId) => ({ leaseId, reason: "poison" })),
     retries: retries.map((leaseId, index) => ({ leaseId, delayMs: index % 2 === 0 ? 0 : 100 })),
-    extends: extended.map((leaseId) => ({ leaseId, leaseMs: 1500 })),
+    extends: extended.map((leaseId) => ({ leaseId, leaseMs: EXTEND_MS })),
     releases: releases.map((leaseId) => ({ leaseId })),
   };
 }

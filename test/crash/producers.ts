@@ -48,7 +48,7 @@ async function runLane({ recorder, random, isOver }: Load, port: Port, names: Na
     const count = random.chance(BATCH_SHARE) ? random.int(2, BATCH_MAX) : 1;
     const waitMs = random.chance(0.1) ? 0 : random.int(500, WAIT_MS_MAX);
     const messages = names.take(count);
-    const reply = await recorder.record(whereOf(port), { f: "put", messages }, () => port.put(messages, { waitMs }));
+    const reply = await recorder.record(whereOf(port), { f: "put", messages, waitMs }, () => port.put(messages, { waitMs }));
     if (reply.type === "fail") await delay(FULL_PAUSE_MS);
   }
 }

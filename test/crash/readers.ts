@@ -2,7 +2,7 @@
 import type { SeededRandom } from "../e2e/hostile/seeded-random.ts";
 import type { Leased, SettleLists } from "./history.ts";
 import { type Load, whereOf } from "./load.ts";
-import type { Port } from "./port.ts";
+import { EXTEND_MS, type Port } from "./port.ts";
 
 const LANES = 3;
 const PULL_MAX = 16;
@@ -115,13 +115,14 @@ async function settleMixed(load: Load, port: Port, ids: readonly string[]): Prom
   const lists: Record<keyof SettleLists, string[]> = { acks: [], rejects: [], retries: [], extends: [], releases: [] };
   for (const id of ids) lists[pickWeighted(load.random, VERBS)].push(id);
   await send(load, port, lists);
-  await send(load, port, { acks: lists.extends });
+  // By leases that were given back nothing can be settled any more, whoever has the message now.
+  await send(load, port, { acks: [...lists.extends, ...lists.retries, ...lists.releases] });
 }
 
 async function send({ recorder }: Load, port: Port, given: Partial<SettleLists>): Promise<void> {
   const lists: SettleLists = { ...NOTHING, ...given };
   if (Object.values(lists).every((list) => list.length === 0)) return;
-  await recorder.record(whereOf(port), { f: "settle", ...lists }, () => port.settle(lists));
+  await recorder.record(whereOf(port), { f: "settle", extendMs: EXTEND_MS, ...lists }, () => port.settle(lists));
 }
 
 function pickWeighted<Item>(random: SeededRandom, items: readonly (readonly [Item, number])[]): Item {

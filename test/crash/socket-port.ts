@@ -1,9 +1,8 @@
 // The service over one WebSocket. Requests are pipelined; those in flight when the connection ends are unknown.
 import { once } from "node:events";
 import { WebSocket } from "ws";
-import type { SettleLists } from "./history.ts";
+import type { Answer, SettleLists } from "./history.ts";
 import {
-  type Answer,
   formatSettle,
   isNotApplied,
   type Port,

@@ -1,5 +1,8 @@
 // What the checker knows of one message, and of one lease of it.
 
+/** The clock of the runtime runs in steps. */
+const CLOCK_SLACK_MS = 5;
+
 /** How a message ended: by an accepted ack or reject, by a get that removes, as a dead letter, or by a call without an answer. */
 export type End = "acked" | "rejected" | "taken" | "dead" | "unseen";
 
@@ -20,14 +23,28 @@ export interface Tracked {
   last: Delivery | undefined;
 }
 
+/** A put, in the order of sending among those of its connection. */
+export interface Send {
+  readonly messages: readonly Tracked[];
+  /** Whether it was refused, or may have been by an answer that was lost: the puts after it do not depend on it. */
+  mayBeRefused: boolean;
+}
+
 /** A lease as it was granted. */
 export interface Delivery {
   readonly tracked: Tracked;
   readonly attempt: number;
-  readonly untilMs: number;
+  untilMs: number;
   readonly isDetached: boolean;
   /** The event that told of it. */
   readonly event: number;
-  /** Whether a settle call named it: then it may have ended before its time. */
-  isTouched: boolean;
+  /** Settle calls that may have ended it before its time. */
+  touches: number;
+  /** The event that told that the reader gave it back, by a retry or a release. */
+  givenBackEvent: number | undefined;
+}
+
+/** Whether nothing can have ended a lease by then: no settle call, not its connection, not its deadline. */
+export function isUntouched({ isDetached, touches, untilMs }: Delivery, atMs: number, touchesMax = 0): boolean {
+  return isDetached && touches <= touchesMax && atMs + CLOCK_SLACK_MS < untilMs;
 }

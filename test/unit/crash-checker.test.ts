@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { checkHistory } from "../crash/checker.ts";
 import type { FaultKind, Verdict } from "../crash/verdict.ts";
-import { LEASE_MS, leaseId, MAX_MESSAGES, Story } from "./crash-story.ts";
+import { EXTEND_MS, LEASE_MS, leaseId, MAX_MESSAGES, Story, type Given } from "./crash-story.ts";
 
 const [A, B, C, D, E] = ["p/1", "p/2", "p/3", "p/4", "p/5"] as const;
 /** Three messages with the same key. */
@@ -28,44 +28,33 @@ function lostAck(story: Story, name: string): Story {
   return story.unknown(story.invokeSettle({ acks: [leaseId(name)] })).kill();
 }
 
+/** Messages at their offsets. */
+function there(...messages: readonly Given[]): readonly Given[] {
+  return messages;
+}
+
 type Case = readonly [name: string, build: (story: Story) => void];
 
 const CLEAN: readonly Case[] = [
   ["all is put, leased and acked", (s) => lease(s).ack(A, B).inspect([], { put: 2, acked: 2 })],
-  [
-    "a batch is stored whole",
-    (s) =>
-      s.put([A, B], 1).inspect(
-        [
-          [A, 1],
-          [B, 2],
-        ],
-        { put: 2, acked: 0 },
-      ),
-  ],
+  ["a batch is stored whole", (s) => s.put([A, B], 1).inspect(there([A, 1], [B, 2]), { put: 2, acked: 0 })],
   [
     "a lost put was stored",
     (s) =>
       s
         .lostPut([A])
         .kill()
-        .inspect([[A, 1]], { put: 1, acked: 0 }),
+        .inspect(there([A, 1]), { put: 1, acked: 0 }),
   ],
   ["a lost put was not stored", (s) => s.lostPut([A]).kill().inspect([], { put: 0, acked: 0 })],
   ["a lost put is delivered before anybody looks", (s) => s.lostPut([A]).pull([A, 1]).ack(A).inspect([], { put: 1, acked: 1 })],
   ["a put is refused because the channel is full", (s) => s.fail(s.invokePut([A]), "channel-full").put([B], 1)],
-  ["a lost ack took effect", (s) => lostAck(lease(s), A).inspect([[B, 2]], { put: 2, acked: 1 })],
+  ["a lost ack took effect", (s) => lostAck(lease(s), A).inspect(there([B, 2]), { put: 2, acked: 1 })],
   [
     "a lost ack took no effect, and the message comes again",
     (s) =>
       lostAck(lease(s), A)
-        .inspect(
-          [
-            [A, 1],
-            [B, 2],
-          ],
-          { put: 2, acked: 0 },
-        )
+        .inspect(there([A, 1], [B, 2]), { put: 2, acked: 0 })
         .later(LEASE_MS)
         .pull([A, 1, 2]),
   ],
@@ -105,26 +94,52 @@ const CLEAN: readonly Case[] = [
     (s) =>
       lease(s)
         .settle({ rejects: [leaseId(A)] })
-        .inspect([[B, 2]], { put: 2, acked: 0, deadLettered: 1 }, { deadLetters: [{ name: A, offset: 1 }] }),
+        .inspect(there([B, 2]), { put: 2, acked: 0, deadLettered: 1 }, { deadLetters: [{ name: A, offset: 1 }] }),
   ],
   [
     "a lost reject took effect",
     (s) => {
       lease(s).unknown(s.invokeSettle({ rejects: [leaseId(A)] }));
-      s.inspect([[B, 2]], { put: 2, acked: 0, deadLettered: 1 }, { deadLetters: [{ name: A, offset: 1 }] });
+      s.inspect(there([B, 2]), { put: 2, acked: 0, deadLettered: 1 }, { deadLetters: [{ name: A, offset: 1 }] });
     },
   ],
   [
     "a message dies between the two looks of an inspection",
     (s) =>
       lease(s).inspect(
-        [
-          [A, 1],
-          [B, 2],
-        ],
+        there([A, 1], [B, 2]),
         { put: 2, acked: 0, deadLettered: 1 },
         { depth: 1, deadLetters: [{ name: A, offset: 1 }] },
       ),
+  ],
+  [
+    "a retry is answered after its message came again",
+    (s) => {
+      const retry = lease(s).invokeSettle({ retries: [leaseId(A)] });
+      s.pull([A, 1, 2]).settled(retry);
+    },
+  ],
+  [
+    "a lost put was refused, because there was no room for the batch, and the next was stored",
+    (s) => {
+      s.unknown(s.invokePut([A, B], "one", 0)).lostPut([C]);
+      s.kill().inspect(there([C, 1]), { put: 1, acked: 0 });
+    },
+  ],
+  [
+    "a lease is extended and used later",
+    (s) =>
+      lease(s)
+        .settle({ extends: [leaseId(A)] })
+        .later(EXTEND_MS - LEASE_MS)
+        .ack(A),
+  ],
+  [
+    "a retry ends the lease of a later message of the key",
+    (s) =>
+      lease(s, K1, K2)
+        .settle({ retries: [leaseId(K1)] })
+        .pull([K1, 1, 2], [K2, 2, 2]),
   ],
   [
     "an ack ahead of its key is refused",
@@ -148,13 +163,7 @@ const CLEAN: readonly Case[] = [
       const first = s.invokePut([A], "one");
       const second = s.invokePut([B], "two");
       s.ok(first, { f: "put", offset: 2, depth: 1 }).ok(second, { f: "put", offset: 1, depth: 1 });
-      s.inspect(
-        [
-          [B, 1],
-          [A, 2],
-        ],
-        { put: 2, acked: 0 },
-      );
+      s.inspect(there([B, 1], [A, 2]), { put: 2, acked: 0 });
     },
   ],
   [
@@ -164,7 +173,7 @@ const CLEAN: readonly Case[] = [
         .put([A], 1)
         .lostPut([B])
         .lostPut([C])
-        .inspect([[A, 1]], { put: 1, acked: 0 }),
+        .inspect(there([A, 1]), { put: 1, acked: 0 }),
   ],
   [
     "messages are taken at once",
@@ -174,14 +183,14 @@ const CLEAN: readonly Case[] = [
     "a lost get took what is missing at the head",
     (s) => {
       s.put([A], 1).put([B], 2).unknown(s.invokeGet(1));
-      s.inspect([[B, 2]], { put: 2, acked: 1 });
+      s.inspect(there([B, 2]), { put: 2, acked: 1 });
     },
   ],
   [
     "a lost get took nothing",
     (s) => {
       s.put([A], 1).unknown(s.invokeGet(1));
-      s.inspect([[A, 1]], { put: 1, acked: 0 });
+      s.inspect(there([A, 1]), { put: 1, acked: 0 });
     },
   ],
 ];
@@ -194,9 +203,9 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
       s
         .put([A], 1)
         .put([B], 2)
-        .inspect([[B, 2]], { put: 2, acked: 1 }),
+        .inspect(there([B, 2]), { put: 2, acked: 1 }),
   ],
-  ["lost", "a message of a batch is gone", (s) => s.put([A, B], 1).inspect([[A, 1]], { put: 2, acked: 1 })],
+  ["lost", "a message of a batch is gone", (s) => s.put([A, B], 1).inspect(there([A, 1]), { put: 2, acked: 1 })],
   ["lost", "all is gone", (s) => s.put([A], 1).kill().inspect([], { put: 1, acked: 1 })],
   ["lost", "a leased message is gone and nobody acked it", (s) => lease(s).ack(B).inspect([], { put: 2, acked: 2 })],
   ["lost", "a lost put that was delivered is gone", (s) => s.lostPut([A]).pull([A, 1]).kill().inspect([], { put: 1, acked: 1 })],
@@ -215,7 +224,7 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
     (s) =>
       lease(s)
         .settle({ rejects: [leaseId(A)] })
-        .inspect([[B, 2]], { put: 2, acked: 0, deadLettered: 1 }),
+        .inspect(there([B, 2]), { put: 2, acked: 0, deadLettered: 1 }),
   ],
   [
     "lost",
@@ -230,7 +239,7 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
     "what is missing is not at the head, where a lost get takes",
     (s) => {
       s.put([A], 1).put([B], 2).unknown(s.invokeGet(2));
-      s.inspect([[A, 1]], { put: 2, acked: 1 });
+      s.inspect(there([A, 1]), { put: 2, acked: 1 });
     },
   ],
   ["ackedTwice", "two acks of a message count", (s) => lease(s).ack(A).ack(A)],
@@ -261,20 +270,14 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
       lease(s)
         .ack(A)
         .kill()
-        .inspect(
-          [
-            [A, 1],
-            [B, 2],
-          ],
-          { put: 2, acked: 0 },
-        ),
+        .inspect(there([A, 1], [B, 2]), { put: 2, acked: 0 }),
   ],
   [
     "ackedTwice",
     "a lost ack took effect, and the message comes again",
     (s) =>
       lostAck(lease(s), A)
-        .inspect([[B, 2]], { put: 2, acked: 1 })
+        .inspect(there([B, 2]), { put: 2, acked: 1 })
         .pull([A, 1, 2]),
   ],
   [
@@ -291,7 +294,7 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
     (s) =>
       lease(s)
         .ack(A)
-        .inspect([[B, 2]], { put: 2, acked: 1 }, { deadLetters: [{ name: A, offset: 1 }] }),
+        .inspect(there([B, 2]), { put: 2, acked: 1 }, { deadLetters: [{ name: A, offset: 1 }] }),
   ],
   ["ackedTwice", "a message is taken twice", (s) => s.put([A], 1).got(s.invokeGet(), [A, 1]).got(s.invokeGet(), [A, 1])],
   ["outOfOrder", "offsets of a connection fall", (s) => s.put([A], 2).put([B], 1)],
@@ -301,13 +304,7 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
     (s) => {
       const [first, second] = [s.invokePut([A]), s.invokePut([B])];
       s.ok(first, { f: "put", offset: 2, depth: 2 }).ok(second, { f: "put", offset: 1, depth: 2 });
-      s.inspect(
-        [
-          [B, 1],
-          [A, 2],
-        ],
-        { put: 2, acked: 0 },
-      );
+      s.inspect(there([B, 1], [A, 2]), { put: 2, acked: 0 });
     },
   ],
   [
@@ -318,7 +315,7 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
         .lostPut([A])
         .lostPut([B])
         .kill()
-        .inspect([[B, 1]], { put: 1, acked: 0 }),
+        .inspect(there([B, 1]), { put: 1, acked: 0 }),
   ],
   [
     "outOfOrder",
@@ -348,18 +345,7 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
   [
     "overLimit",
     "more messages are there than the limit",
-    (s) =>
-      s.put([A, B, C, D, E], 1).inspect(
-        [
-          [A, 1],
-          [B, 2],
-          [C, 3],
-          [D, 4],
-          [E, 5],
-        ],
-        { put: 5, acked: 0 },
-        { depth: 4 },
-      ),
+    (s) => s.put([A, B, C, D, E], 1).inspect(there([A, 1], [B, 2], [C, 3], [D, 4], [E, 5]), { put: 5, acked: 0 }, { depth: 4 }),
   ],
   [
     "torn",
@@ -368,36 +354,52 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
       s
         .lostPut([A, B])
         .kill()
-        .inspect([[A, 1]], { put: 1, acked: 0 }),
+        .inspect(there([A, 1]), { put: 1, acked: 0 }),
   ],
   ["foreign", "a message was never put", (s) => s.pull(["q/1", 1])],
   ["foreign", "a refused put was stored", (s) => s.fail(s.invokePut([A]), "channel-full").pull([A, 1])],
   ["foreign", "a lost put appears long after", (s) => s.lostPut([A]).kill().inspect([], { put: 0, acked: 0 }).pull([A, 1])],
   ["misplaced", "a message moves", (s) => s.put([A], 1).pull([A, 2])],
-  [
-    "misplaced",
-    "a message is there twice",
-    (s) =>
-      s.put([A], 1).inspect(
-        [
-          [A, 1],
-          [A, 2],
-        ],
-        { put: 1, acked: 0 },
-      ),
-  ],
+  ["misplaced", "a message is there twice", (s) => s.put([A], 1).inspect(there([A, 1], [A, 2]), { put: 1, acked: 0 })],
   ["misplaced", "two messages have the same offset", (s) => s.lostPut([A]).lostPut([B]).pull([A, 1], [B, 1])],
   [
     "leases",
     "a message is leased twice",
     (s) =>
       lease(s)
-        .later(LEASE_MS - 1)
+        .later(LEASE_MS - 10)
         .pull([A, 1, 2]),
   ],
   ["leases", "the lease of a message does not survive a restart", (s) => lease(s).kill().pull([A, 1, 2])],
   ["leases", "attempts begin anew", (s) => lease(s).later(LEASE_MS).pull([A, 1, 2]).later(LEASE_MS).pull([A, 1, 1, true])],
   ["leases", "a message that comes again is not marked", (s) => lease(s).later(LEASE_MS).pull([A, 1, 2, false])],
+  [
+    "leases",
+    "a key is in two hands",
+    (s) =>
+      lease(s, K1, K2)
+        .put([K3], 3)
+        .later(LEASE_MS - 10)
+        .pull([K3, 3]),
+  ],
+  ["leases", "an ack is refused before the lease is over", (s) => lease(s).settle({ acks: [leaseId(A)] }, [leaseId(A)])],
+  [
+    "leases",
+    "an extension is forgotten",
+    (s) =>
+      lease(s)
+        .settle({ extends: [leaseId(A)] })
+        .later(LEASE_MS)
+        .settle({ acks: [leaseId(A)] }, [leaseId(A)]),
+  ],
+  [
+    "leases",
+    "a lease that was given back counts",
+    (s) =>
+      lease(s)
+        .settle({ releases: [leaseId(A)] })
+        .ack(A),
+  ],
   ["leases", "a lease that was superseded counts", (s) => lease(s).later(LEASE_MS).pull([A, 1, 2]).ack(A)],
   [
     "leases",
@@ -407,9 +409,17 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
         .ack(A)
         .settle({ extends: [leaseId(A)] }),
   ],
-  ["counts", "the counts do not add up", (s) => s.put([A], 1).inspect([[A, 1]], { put: 1, acked: 1 })],
-  ["counts", "a put is not counted", (s) => s.put([A], 1).inspect([[A, 1]], { put: 0, acked: 0 })],
-  ["counts", "the depth is not what is there", (s) => s.put([A], 1).inspect([[A, 1]], { put: 1, acked: 0 }, { depth: 2 })],
+  [
+    "leases",
+    "a lease that was given back counts",
+    (s) =>
+      lease(s)
+        .settle({ releases: [leaseId(A)] })
+        .ack(A),
+  ],
+  ["counts", "the counts do not add up", (s) => s.put([A], 1).inspect(there([A, 1]), { put: 1, acked: 1 })],
+  ["counts", "a put is not counted", (s) => s.put([A], 1).inspect(there([A, 1]), { put: 0, acked: 0 })],
+  ["counts", "the depth is not what is there", (s) => s.put([A], 1).inspect(there([A, 1]), { put: 1, acked: 0 }, { depth: 2 })],
   ["refusals", "the channel is forgotten", (s) => s.fail(s.invokePut([A]), "unknown-channel")],
   [
     "refusals",

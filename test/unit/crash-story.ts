@@ -3,6 +3,8 @@ import type { Call, HistoryEvent, Inspection, Leased, Result, SettleLists } from
 
 export const MAX_MESSAGES = 4;
 export const LEASE_MS = 1000;
+export const EXTEND_MS = 5000;
+export const WAIT_MS = 3000;
 const NO_LISTS: SettleLists = { acks: [], rejects: [], retries: [], extends: [], releases: [] };
 
 export type Given = readonly [name: string, offset: number, attempt?: number, redelivered?: boolean];
@@ -55,8 +57,8 @@ export class Story {
     return this;
   }
 
-  invokePut(names: readonly string[], connection?: string): Pending {
-    return this.invoke({ f: "put", messages: names }, connection);
+  invokePut(names: readonly string[], connection?: string, waitMs = WAIT_MS): Pending {
+    return this.invoke({ f: "put", messages: names, waitMs }, connection);
   }
 
   put(names: readonly string[], offset: number, { connection = "one", depth = 1 } = {}): this {
@@ -87,7 +89,7 @@ export class Story {
   }
 
   invokeSettle(lists: Partial<SettleLists>, connection?: string): Pending {
-    return this.invoke({ f: "settle", ...NO_LISTS, ...lists }, connection);
+    return this.invoke({ f: "settle", extendMs: EXTEND_MS, ...NO_LISTS, ...lists }, connection);
   }
 
   settled(pending: Pending, refused: readonly string[] = [], kind = "lease-lost"): this {
