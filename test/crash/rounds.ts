@@ -19,7 +19,7 @@ const TAKEN = { channel: "taken", maxMessages: 200, settings: {} };
 const CHANNELS = [LEASED, TAKEN];
 const OK_MIN = 1000;
 const OK_FURTHER_MAX = 600;
-/** Now and then the runtime is killed soon after it started, too. */
+/** Now and then the runtime is killed soon after it started, too, or while connections are being opened. */
 const EARLY_KILL_SHARE = 0.2;
 const EARLY_OK_MAX = 150;
 const POLL_MS = 3;
@@ -92,7 +92,7 @@ class Run {
   }
 
   async runRound(): Promise<void> {
-    if (this.#random.chance(EARLY_KILL_SHARE)) await this.#runLife(this.#random.int(1, EARLY_OK_MAX));
+    if (this.#random.chance(EARLY_KILL_SHARE)) await this.#runLife(this.#random.int(0, EARLY_OK_MAX));
     await this.#runLife(OK_MIN + this.#random.int(0, OK_FURTHER_MAX));
   }
 

@@ -1,5 +1,5 @@
 // The command line of the crash harness: `npm run crash -- --rounds N`.
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -24,7 +24,7 @@ acknowledged may be lost, acknowledged twice or out of order, and no channel may
 
   --rounds N    how often (default ${DEFAULT_ROUNDS}); a round has at least 1,000 acknowledged operations and takes about a second
   --seed N      repeats what a run drew by chance; the timing differs (default: a fresh one)
-  --keep DIR    keeps storage and history there; without it they are kept only when something is wrong
+  --keep DIR    keeps storage and history there, an empty or absent folder; without it they are kept only when something is wrong
   --check FILE  checks the history of an earlier run and runs nothing
   --help        this text
 
@@ -66,6 +66,12 @@ function parseWhole(name: string, given: string | undefined, min: number, max: n
   return value;
 }
 
+/** What is there already would look like messages that nobody put. */
+async function refuseUsed(dir: string): Promise<void> {
+  const files = await readdir(dir).catch(() => []);
+  if (files.length > 0) throw new UsageError(`Cannot keep the run in ${dir}: expected a folder that is empty or absent`);
+}
+
 async function check(path: string): Promise<boolean> {
   const checker = new HistoryChecker();
   const tally = new Tally();
@@ -79,6 +85,7 @@ async function check(path: string): Promise<boolean> {
 }
 
 async function run({ rounds, seed, keepDir }: Options): Promise<boolean> {
+  if (keepDir !== undefined) await refuseUsed(keepDir);
   await mkdir(CACHE_DIR, { recursive: true });
   const dir = keepDir ?? (await mkdtemp(join(CACHE_DIR, "crash-")));
   console.log(`${rounds} rounds, seed ${seed}`);
