@@ -50,6 +50,7 @@ export class Channel {
       backlog: this.#backlog,
       store: options.store.delivery,
       settings: () => (this.#cell.get()?.settings ?? DEFAULT_SETTINGS).delivery,
+      isConnected: options.isConnected,
     });
     this.#deadLetters = new DeadLetters(options.store.deadLetters);
     this.#settlement = new Settlement({ backlog: this.#backlog, delivery: this.#delivery, deadLetters: this.#deadLetters });

@@ -52,6 +52,13 @@ export interface Exhausted {
 
 const NO_HOLDER = "";
 
+export interface DeliveryOptions {
+  readonly backlog: Backlog;
+  readonly store: DeliveryStore;
+  readonly settings: () => DeliverySettings;
+  readonly isConnected: (connection: number) => boolean;
+}
+
 export class Delivery {
   readonly #backlog: Backlog;
   readonly #settings: () => DeliverySettings;
@@ -65,14 +72,14 @@ export class Delivery {
   #exhausted: Exhausted[] = [];
 
   /** Reads all leases and deferred messages: their number is bounded, whatever the backlog (SPEC RC1). */
-  constructor(options: { readonly backlog: Backlog; readonly store: DeliveryStore; readonly settings: () => DeliverySettings }) {
-    const { backlog, store } = options;
+  constructor(options: DeliveryOptions) {
+    const { backlog, store, isConnected } = options;
     this.#backlog = backlog;
     this.#settings = options.settings;
     this.#deferred = new DeferredBook(backlog.scanMark);
     this.#scanned = Math.max(backlog.scanMark, backlog.headOffset);
     const isOpen = (offset: number): boolean => offset >= backlog.headOffset;
-    for (const lease of this.#leases.restore(store.readLeases(), isOpen)) this.#holdKey(lease);
+    for (const lease of this.#leases.restore(store.readLeases(), { isOpen, isConnected })) this.#holdKey(lease);
     for (const { key, offset } of this.#deferred.restore(store.readDeferred(), isOpen)) {
       if (key !== undefined) this.#keys.defer(key, offset);
     }
@@ -107,6 +114,7 @@ export class Delivery {
 
   /** Ends the leases whose time is over, and offers what has waited long enough. */
   advance(nowMs: number): void {
+    this.#leases.limitOrphans(nowMs + LIMITS.resumeGraceMs);
     for (const lease of this.#leases.takeExpired(nowMs)) {
       // An earlier message of its key may have ended it just now.
       if (this.#leases.find(lease.offset) === lease) this.giveBack(lease, { end: "expired", isCounted: true, dueAtMs: 0 });

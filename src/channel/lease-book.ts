@@ -18,16 +18,27 @@ export class LeaseBook {
   readonly #changed = new Set<Slot>();
   readonly #deadlines = new Deadlines();
   readonly #byConnection = new Map<number, Set<number>>();
+  /** Leases of connections that were gone when the object woke. */
+  #orphans: number[] = [];
   #nextSlot = 1;
 
-  /** Takes the stored leases; those of messages before `headOffset` ended before the object slept. */
-  restore(rows: Iterable<LeaseRow>, isOpen: (offset: number) => boolean): Lease[] {
+  /** Takes the stored leases; those of messages that are not open ended before the object slept. */
+  restore(
+    rows: Iterable<LeaseRow>,
+    { isOpen, isConnected }: { isOpen: (offset: number) => boolean; isConnected: (connection: number) => boolean },
+  ): Lease[] {
     const restored: Lease[] = [];
     for (const { slot: number, leases } of rows) {
       const slot: Slot = { number, live: new Map(), stored: new Map(leases.map((lease) => [lease.offset, lease])) };
       this.#slots.set(number, slot);
       this.#nextSlot = Math.max(this.#nextSlot, number + 1);
-      for (const lease of leases) if (isOpen(lease.offset)) this.#insert(slot, lease);
+      for (const lease of leases) {
+        if (!isOpen(lease.offset)) continue;
+        const isOrphan = lease.connection !== undefined && !isConnected(lease.connection);
+        // Numbers of connections begin anew after a crash: the lease must not end with another's.
+        this.#insert(slot, isOrphan ? { ...lease, connection: undefined } : lease);
+        if (isOrphan) this.#orphans.push(lease.offset);
+      }
       if (slot.live.size === 0) this.#free.push(number);
       restored.push(...slot.live.values());
     }
@@ -58,6 +69,14 @@ export class LeaseBook {
       const slot = this.#takeSlot();
       for (const lease of leases.slice(start, start + LIMITS.leasesPerRowMax)) this.#insert(slot, lease);
       this.#changed.add(slot);
+    }
+  }
+
+  /** The connections that were gone after waking were cut off: their leases end by `deadlineMs` at the latest. */
+  limitOrphans(deadlineMs: number): void {
+    for (const offset of this.#orphans.splice(0)) {
+      const lease = this.find(offset);
+      if (lease !== undefined) this.extend(offset, Math.min(lease.deadlineMs, deadlineMs));
     }
   }
 
@@ -94,6 +113,7 @@ export class LeaseBook {
     this.#changed.clear();
     this.#deadlines.clear();
     this.#byConnection.clear();
+    this.#orphans = [];
     this.#nextSlot = 1;
   }
 
