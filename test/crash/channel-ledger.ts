@@ -1,7 +1,8 @@
 // The checker's book of one channel: every message, every lease, and what contradicts the guarantees (G1 to G5, G8).
 import type { Answer, Completion, Inspection, Invoke, Leased, Result, Seen, SettleLists } from "./history.ts";
 import { checkInspection, type InspectedState, type Sends } from "./inspection.ts";
-import { KeyBook } from "./key-book.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { findKeyFalls, KeyBook } from "./key-book.ts";
 import { keyOf } from "./payload.ts";
 import { type Delivery, type End, isUntouched, type Send, type Tracked } from "./tracked.ts";
 import type { FaultKind } from "./verdict.ts";
@@ -85,6 +86,20 @@ export class ChannelLedger {
     this.#calls.set(op, { event: this.#event, sent, ackedBefore, takenBefore: this.#maxTaken });
   }
 
+  /** The leases of a connection end when it closes, or a while later. */
+  close(connection: string): void {
+    for (const { last } of this.#unended) if (last?.connection === connection) this.#touch(last);
+  }
+
+  /** All connections are cut off: their leases are kept for a grace (LS9). */
+  kill(atMs: number): void {
+    for (const { last } of this.#unended) {
+      if (last?.connection === undefined) continue;
+      last.connection = undefined;
+      last.untilMs = Math.min(last.untilMs, atMs + LIMITS.resumeGraceMs);
+    }
+  }
+
   complete(invoke: Invoke, completion: Completion): void {
     this.#event += 1;
     const open = this.#calls.get(invoke.op);
@@ -102,9 +117,9 @@ export class ChannelLedger {
     if (call.f === "put" && result.f === "put") this.#acknowledgePut(call.messages, result.offset);
     if (call.f === "get" && result.f === "get") this.#take(invoke, open, result.messages);
     if (call.f === "pull" && result.f === "pull") {
-      this.#checkKeysRise(result.messages);
-      const { leaseUntilMs } = result;
-      for (const leased of result.messages) this.#deliver(leased, open, { atMs, leaseUntilMs, isDetached: call.isDetached });
+      for (const fall of findKeyFalls(result.messages)) this.#report("outOfOrder", fall);
+      const connection = call.isDetached ? undefined : invoke.connection;
+      for (const leased of result.messages) this.#deliver(leased, open, { atMs, untilMs: result.leaseUntilMs, connection });
     }
     if (call.f === "settle" && result.f === "settle") this.#settle(invoke, open, { lists: call, result, atMs });
     if (result.f === "inspect") this.#inspect(result);
@@ -147,18 +162,7 @@ export class ChannelLedger {
     this.#maxTaken = Math.max(this.#maxTaken, last);
   }
 
-  #checkKeysRise(messages: readonly Leased[]): void {
-    const last = new Map<string, number>();
-    for (const { name, offset } of messages) {
-      const key = keyOf(name);
-      if (key === undefined) continue;
-      const before = last.get(key) ?? 0;
-      if (offset <= before) this.#report("outOfOrder", `${name} at ${offset} was handed out after ${before} of its key`);
-      last.set(key, offset);
-    }
-  }
-
-  #deliver(leased: Leased, open: OpenCall, grant: { atMs: number; leaseUntilMs: number; isDetached: boolean }): void {
+  #deliver(leased: Leased, open: OpenCall, grant: { atMs: number; untilMs: number; connection: string | undefined }): void {
     const { name, leaseId, attempt } = leased;
     const tracked = this.#identify(leased);
     if (tracked === undefined) return;
@@ -170,12 +174,12 @@ export class ChannelLedger {
     if (first?.last !== undefined && first.last.event < open.event && isUntouched(first.last, grant.atMs)) {
       this.#report("leases", `${name} was handed out while ${first.name}, which has the same key, was leased to another reader`);
     }
-    const untilMs = grant.leaseUntilMs;
+    const { untilMs, connection } = grant;
     const delivery: Delivery = {
-      ...grant,
       tracked,
       attempt,
       untilMs,
+      connection,
       event: this.#event,
       touches: 0,
       givenBackEvent: undefined,

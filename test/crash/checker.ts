@@ -33,8 +33,13 @@ export class HistoryChecker {
         this.#ledgerOf(invoke).complete(invoke, event);
         return;
       }
-      case "round":
+      case "close":
+        this.#ledgers.get(event.channel)?.close(event.connection);
+        return;
       case "kill":
+        for (const ledger of this.#ledgers.values()) ledger.kill(event.atMs);
+        return;
+      case "round":
       case "start":
         return;
     }

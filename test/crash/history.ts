@@ -86,6 +86,8 @@ export type Completion =
 export type Mark =
   | { readonly type: "channel"; readonly channel: string; readonly maxMessages: number }
   | { readonly type: "round"; readonly round: number }
+  /** A reader leaves: leases of its connection may end from now on. */
+  | { readonly type: "close"; readonly channel: string; readonly connection: string }
   | { readonly type: "kill"; readonly atMs: number }
   | { readonly type: "start"; readonly atMs: number };
 

@@ -4,7 +4,7 @@ import { keyOf, readName, textOf } from "./payload.ts";
 import type { Reply } from "./recorder.ts";
 
 /** How long an extended lease lasts from then on. */
-export const EXTEND_MS = 1500;
+export const EXTEND_MS = 4000;
 
 export interface Wait {
   /** How long to wait for room or for messages, in milliseconds; 0 tries once. */

@@ -9,6 +9,9 @@ const PULL_MAX = 16;
 const WAIT_MS = 1000;
 const LEASE_MS_MIN = 1000;
 const LEASE_MS_MAX = 2000;
+/** Leases of a connection end soon after it was cut off, as every one is by a kill, however long they are. */
+const LONG_LEASE_MS = 3_600_000;
+const LONG_LEASE_SHARE = 0.3;
 const NOTHING: SettleLists = { acks: [], rejects: [], retries: [], extends: [], releases: [] };
 
 type Style = "one-by-one" | "shuffled" | "bulk" | "partial" | "mixed" | "twice" | "keep";
@@ -17,15 +20,15 @@ const STYLES: readonly (readonly [style: Style, weight: number])[] = [
   ["shuffled", 8],
   ["bulk", 30],
   ["partial", 12],
-  ["mixed", 10],
+  ["mixed", 14],
   ["twice", 8],
-  ["keep", 2],
+  ["keep", 4],
 ];
 const VERBS: readonly (readonly [verb: keyof SettleLists, weight: number])[] = [
   ["acks", 75],
   ["retries", 8],
   ["releases", 7],
-  ["extends", 7],
+  ["extends", 9],
   ["rejects", 3],
 ];
 
@@ -45,15 +48,20 @@ export async function runLeavingReader(load: Load, channel: string): Promise<voi
     for (let step = random.int(1, 6); step > 0 && !isOver(); step--) await settle(load, port, await pull(load, port));
     const leases = await pull(load, port);
     const last = random.chance(0.5) ? settle(load, port, leases) : undefined;
+    load.recorder.mark({ type: "close", ...whereOf(port) });
     await port.close(random.chance(0.5) ? "clean" : "cut");
     await last;
   }
 }
 
-/** Settles what a reader held when the runtime was killed: leases outlive it, until their deadline. */
+/** Settles some of what readers held when the runtime was killed, since leases outlive it; nobody may be given the rest meanwhile. */
 export async function runHeir(load: Load, port: Port): Promise<void> {
-  const acks = load.held.splice(0);
+  const acks = load.held.splice(0).filter(() => load.random.chance(0.5));
   if (acks.length > 0) await send(load, port, { acks });
+}
+
+export async function settleAll(load: Load, port: Port, messages: readonly Leased[]): Promise<void> {
+  await send(load, port, { acks: messages.map(({ leaseId }) => leaseId) });
 }
 
 /** Takes at most once, several gets in flight. */
@@ -69,9 +77,10 @@ export async function runTakingReader({ recorder, random, isOver }: Load, port: 
 
 async function pull({ recorder, random }: Load, port: Port): Promise<readonly Leased[]> {
   const max = random.int(1, PULL_MAX);
-  const leaseMs = random.int(LEASE_MS_MIN, LEASE_MS_MAX);
   // Leases of pulls over HTTP belong to no connection.
   const isDetached = port.isDetaching || random.chance(0.5);
+  const isLong = !isDetached && random.chance(LONG_LEASE_SHARE);
+  const leaseMs = isLong ? LONG_LEASE_MS : random.int(LEASE_MS_MIN, LEASE_MS_MAX);
   const call = { f: "pull", max, leaseMs, isDetached } as const;
   const reply = await recorder.record(whereOf(port), call, () => port.pull({ max, leaseMs, isDetached, waitMs: WAIT_MS }));
   return reply.type === "ok" ? reply.value.messages : [];
@@ -116,7 +125,9 @@ async function settleMixed(load: Load, port: Port, ids: readonly string[]): Prom
   for (const id of ids) lists[pickWeighted(load.random, VERBS)].push(id);
   await send(load, port, lists);
   // By leases that were given back nothing can be settled any more, whoever has the message now.
-  await send(load, port, { acks: [...lists.extends, ...lists.retries, ...lists.releases] });
+  await send(load, port, { acks: [...lists.retries, ...lists.releases] });
+  if (load.random.chance(0.5)) load.held.push(...lists.extends);
+  else await send(load, port, { acks: lists.extends });
 }
 
 async function send({ recorder }: Load, port: Port, given: Partial<SettleLists>): Promise<void> {

@@ -7,7 +7,7 @@ import { SeededRandom } from "../e2e/hostile/seeded-random.ts";
 import { HttpPort } from "./http-port.ts";
 import { type Load, whereOf } from "./load.ts";
 import { Names, runHttpProducer, runSocketProducer } from "./producers.ts";
-import { runHeir, runLeavingReader, runReader, runTakingReader } from "./readers.ts";
+import { runHeir, runLeavingReader, runReader, runTakingReader, settleAll } from "./readers.ts";
 import { Recorder } from "./recorder.ts";
 import { SocketPort } from "./socket-port.ts";
 import type { Tally } from "./tally.ts";
@@ -225,7 +225,6 @@ async function takeAll(load: Load, port: HttpPort, isTaking: boolean): Promise<v
     const lease = { ...want, leaseMs: 30_000, isDetached: true };
     const pulled = await recorder.record(whereOf(port), { f: "pull", ...lease }, () => port.pull(lease));
     if (pulled.type !== "ok" || pulled.value.messages.length === 0) return;
-    load.held.push(...pulled.value.messages.map(({ leaseId }) => leaseId));
-    await runHeir(load, port);
+    await settleAll(load, port, pulled.value.messages);
   }
 }

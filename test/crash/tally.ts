@@ -23,6 +23,7 @@ export class Tally {
   feed(event: HistoryEvent): void {
     switch (event.type) {
       case "channel":
+      case "close":
         return;
       case "round":
         this.rounds += 1;

@@ -35,7 +35,8 @@ export interface Delivery {
   readonly tracked: Tracked;
   readonly attempt: number;
   untilMs: number;
-  readonly isDetached: boolean;
+  /** Undefined for a lease that outlives its connection. */
+  connection: string | undefined;
   /** The event that told of it. */
   readonly event: number;
   /** Settle calls that may have ended it before its time. */
@@ -45,6 +46,6 @@ export interface Delivery {
 }
 
 /** Whether nothing can have ended a lease by then: no settle call, not its connection, not its deadline. */
-export function isUntouched({ isDetached, touches, untilMs }: Delivery, atMs: number, touchesMax = 0): boolean {
-  return isDetached && touches <= touchesMax && atMs + CLOCK_SLACK_MS < untilMs;
+export function isUntouched({ touches, untilMs }: Delivery, atMs: number, touchesMax = 0): boolean {
+  return touches <= touchesMax && atMs + CLOCK_SLACK_MS < untilMs;
 }

@@ -1,6 +1,7 @@
 // The crash checker on histories made by hand: clean ones, with unknown outcomes that turn out either way, and one for each fault.
 import { describe, expect, test } from "vitest";
 import { checkHistory } from "../crash/checker.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import type { FaultKind, Verdict } from "../crash/verdict.ts";
 import { EXTEND_MS, LEASE_MS, leaseId, MAX_MESSAGES, Story, type Given } from "./crash-story.ts";
 
@@ -125,6 +126,14 @@ const CLEAN: readonly Case[] = [
       s.unknown(s.invokePut([A, B], "one", 0)).lostPut([C]);
       s.kill().inspect(there([C, 1]), { put: 1, acked: 0 });
     },
+  ],
+  [
+    "a connection closes and its message comes again",
+    (s) => s.put([A], 1).given(s.invokePull(false), [A, 1]).close().pull([A, 1, 2]),
+  ],
+  [
+    "a connection is cut off by a kill and its message comes again after the grace",
+    (s) => s.put([A], 1).givenFor(60_000, s.invokePull(false), [A, 1]).kill().later(LIMITS.resumeGraceMs).pull([A, 1, 2]),
   ],
   [
     "a lease is extended and used later",
@@ -373,6 +382,22 @@ const FAULTS: readonly (readonly [kind: FaultKind, ...Case])[] = [
   ["leases", "the lease of a message does not survive a restart", (s) => lease(s).kill().pull([A, 1, 2])],
   ["leases", "attempts begin anew", (s) => lease(s).later(LEASE_MS).pull([A, 1, 2]).later(LEASE_MS).pull([A, 1, 1, true])],
   ["leases", "a message that comes again is not marked", (s) => lease(s).later(LEASE_MS).pull([A, 1, 2, false])],
+  [
+    "leases",
+    "the lease of a connection that was cut off by a kill ends at once",
+    (s) =>
+      s
+        .put([A], 1)
+        .givenFor(60_000, s.invokePull(false), [A, 1])
+        .kill()
+        .later(LIMITS.resumeGraceMs - 10)
+        .pull([A, 1, 2]),
+  ],
+  [
+    "leases",
+    "the lease of a connection ends while it is open",
+    (s) => s.put([A], 1).given(s.invokePull(false), [A, 1]).close("two").pull([A, 1, 2]),
+  ],
   [
     "leases",
     "a key is in two hands",

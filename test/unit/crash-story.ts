@@ -69,11 +69,19 @@ export class Story {
     return this.unknown(this.invokePut(names, connection));
   }
 
-  invokePull(): Pending {
-    return this.invoke({ f: "pull", max: 10, leaseMs: LEASE_MS, isDetached: true });
+  /** With `isDetached` false the leases are those of the connection. */
+  invokePull(isDetached = true): Pending {
+    return this.invoke({ f: "pull", max: 10, leaseMs: LEASE_MS, isDetached });
   }
 
-  given(pull: Pending, ...messages: readonly Given[]): this {
+  /** The connection closes. */
+  close(connection = "one"): this {
+    this.events.push({ type: "close", channel: "c", connection });
+    return this;
+  }
+
+  /** As `given`, with leases that last for so long. */
+  givenFor(leaseMs: number, pull: Pending, ...messages: readonly Given[]): this {
     const leased = messages.map(([name, offset, attempt = 1, redelivered = attempt > 1]): Leased => ({
       name,
       offset,
@@ -81,7 +89,11 @@ export class Story {
       redelivered,
       leaseId: leaseId(name, attempt),
     }));
-    return this.ok(pull, { f: "pull", messages: leased, leaseUntilMs: this.#atMs + LEASE_MS, depth: 1 });
+    return this.ok(pull, { f: "pull", messages: leased, leaseUntilMs: this.#atMs + leaseMs, depth: 1 });
+  }
+
+  given(pull: Pending, ...messages: readonly Given[]): this {
+    return this.givenFor(LEASE_MS, pull, ...messages);
   }
 
   pull(...messages: readonly Given[]): this {
