@@ -50,6 +50,8 @@ export class ChannelLedger {
   readonly totals = { stored: 0, acked: 0, unseen: 0, taken: 0, dead: 0 };
   #sends: Sends = new Map();
   #event = 0;
+  /** When the runtime was killed, until it runs again. */
+  #killedAtMs: number | undefined;
   #maxOffset = 0;
   #maxTaken = 0;
   /** Messages that gets without an answer may have taken since the last inspection, at most. */
@@ -93,11 +95,12 @@ export class ChannelLedger {
 
   /** All connections are cut off: their leases are kept for a grace (LS9). */
   kill(atMs: number): void {
-    for (const { last } of this.#unended) {
-      if (last?.connection === undefined) continue;
-      last.connection = undefined;
-      last.untilMs = Math.min(last.untilMs, atMs + LIMITS.resumeGraceMs);
-    }
+    this.#killedAtMs = atMs;
+    for (const { last } of this.#unended) if (last !== undefined) this.#cutOff(last);
+  }
+
+  start(): void {
+    this.#killedAtMs = undefined;
   }
 
   complete(invoke: Invoke, completion: Completion): void {
@@ -186,6 +189,7 @@ export class ChannelLedger {
     };
     if (this.#leases.has(leaseId)) this.#report("leases", `${leaseId} was given twice`);
     this.#leases.set(leaseId, delivery);
+    this.#cutOff(delivery);
     if (last === undefined || attempt >= last.attempt) tracked.last = delivery;
   }
 
@@ -229,6 +233,7 @@ export class ChannelLedger {
     for (const lease of extended) {
       lease.touches -= 1;
       lease.untilMs = invoke.atMs + lists.extendMs;
+      this.#cutOff(lease);
     }
   }
 
@@ -238,6 +243,12 @@ export class ChannelLedger {
     // This call is the one touch.
     if (lease.tracked.key === undefined && isUntouched(lease, atMs, 1))
       this.#report("leases", `settling ${lease.tracked.name} was refused before its lease was over: ${kind}`);
+  }
+
+  /** Replies that left before the kill are read after it: their leases are cut off like all others of connections. */
+  #cutOff(lease: Delivery): void {
+    if (this.#killedAtMs === undefined || lease.connection === undefined) return;
+    lease.untilMs = Math.min(lease.untilMs, this.#killedAtMs + LIMITS.resumeGraceMs);
   }
 
   /** A settle call may end a lease before its time, and with it those of the later messages of its key. */

@@ -39,8 +39,10 @@ export class HistoryChecker {
       case "kill":
         for (const ledger of this.#ledgers.values()) ledger.kill(event.atMs);
         return;
-      case "round":
       case "start":
+        for (const ledger of this.#ledgers.values()) ledger.start();
+        return;
+      case "round":
         return;
     }
   }

@@ -123,13 +123,17 @@ class Run {
     this.#lives += 1;
     const load = this.#makeLoad(runtime.url, () => isOver);
     const actors = this.#startActors(load, runtime.url);
-    const failed = Promise.all(actors).then(() => {
+    const failed = Promise.all(actors).then((): never => {
       throw new Error(`The load ended by itself:\n${runtime.output()}`);
     });
-    const enough = this.#waitForOk(okWanted);
-    await Promise.race([enough, failed]);
-    for (let turn = this.#random.int(0, TURNS_MAX); turn > 0; turn--) await nextTurn();
-    isOver = true;
+    // When the race is lost for another reason, nobody waits for it any more.
+    failed.catch(() => undefined);
+    try {
+      await Promise.race([this.#waitForOk(okWanted, load.isOver), failed]);
+      for (let turn = this.#random.int(0, TURNS_MAX); turn > 0; turn--) await nextTurn();
+    } finally {
+      isOver = true;
+    }
     this.#recorder.mark({ type: "kill", atMs: Date.now() });
     process.kill(runtime.pid, "SIGKILL");
     await runtime.kill();
@@ -192,10 +196,10 @@ class Run {
     );
   }
 
-  async #waitForOk(wanted: number): Promise<void> {
+  async #waitForOk(wanted: number, isOver: () => boolean): Promise<void> {
     const { tally } = this.#recorder;
     const endMs = Date.now() + STALL_MS;
-    while (tally.okOfRound < wanted) {
+    while (tally.okOfRound < wanted && !isOver()) {
       if (Date.now() > endMs) throw new Error(`Only ${tally.okOfRound} operations were acknowledged within ${STALL_MS} ms`);
       await delay(POLL_MS);
     }

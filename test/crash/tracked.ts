@@ -36,7 +36,7 @@ export interface Delivery {
   readonly attempt: number;
   untilMs: number;
   /** Undefined for a lease that outlives its connection. */
-  connection: string | undefined;
+  readonly connection: string | undefined;
   /** The event that told of it. */
   readonly event: number;
   /** Settle calls that may have ended it before its time. */

@@ -136,6 +136,13 @@ const CLEAN: readonly Case[] = [
     (s) => s.put([A], 1).givenFor(60_000, s.invokePull(false), [A, 1]).kill().later(LIMITS.resumeGraceMs).pull([A, 1, 2]),
   ],
   [
+    "a lease of a connection is read after the kill, and its message comes again after the grace",
+    (s) => {
+      const pull = s.put([A], 1).invokePull(false);
+      s.stop().givenFor(60_000, pull, [A, 1]).start().later(LIMITS.resumeGraceMs).pull([A, 1, 2]);
+    },
+  ],
+  [
     "a lease is extended and used later",
     (s) =>
       lease(s)

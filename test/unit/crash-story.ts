@@ -53,7 +53,17 @@ export class Story {
   }
 
   kill(): this {
-    this.events.push({ type: "kill", atMs: this.#atMs }, { type: "start", atMs: this.#atMs });
+    return this.stop().start();
+  }
+
+  /** The process is gone; replies that left before are still read. */
+  stop(): this {
+    this.events.push({ type: "kill", atMs: this.#atMs });
+    return this;
+  }
+
+  start(): this {
+    this.events.push({ type: "start", atMs: this.#atMs });
     return this;
   }
 
