@@ -168,6 +168,13 @@ export class ChannelHarness {
     this.channel = this.#build();
   }
 
+  /** The process ends and starts again: connections are gone, and their numbers begin anew. */
+  crash(): void {
+    for (const connection of this.#open) this.cut(connection);
+    this.#lastConnection = 0;
+    this.evict();
+  }
+
   /** A second look at what is stored, beside the channel in use. */
   reopen(): Channel {
     return this.#build();

@@ -320,6 +320,38 @@ describe("src/channel/delivery", () => {
     expect(attemptsOf(channel.pull())).toEqual([2]);
   });
 
+  test("[LS9] leases of connections that a crash ended are kept for a grace, and count", () => {
+    const channel = filled("ab");
+    const connection = channel.connect();
+    const held = channel.pull({ isDetached: false }, { connection, request: 1 });
+    channel.cut(connection);
+    channel.evict();
+
+    channel.tick(1_000);
+    channel.tick(LIMITS.resumeGraceMs - 1);
+    expect(textsOf(channel.pull({ max: 9 }))).toEqual(["b"]);
+    channel.evict();
+    channel.tick(1);
+
+    expect(attemptsOf(channel.pull({ max: 9 }))).toEqual([2]);
+    expect(channel.settle({ acks: leases(idOf(held)) })).toMatchObject({ refused: [{ refusal: { cause: "superseded" } }] });
+  });
+
+  test("[LS9] a connection that gets the number of one before a crash does not end its leases", () => {
+    const channel = filled("ab");
+    const connection = channel.connect();
+    const held = channel.pull({ isDetached: false }, { connection, request: 1 });
+    channel.crash();
+    const next = channel.connect();
+    expect(next).toBe(connection);
+    channel.tick();
+
+    channel.close(next);
+
+    expect(textsOf(channel.pull({ max: 9 }))).toEqual(["b"]);
+    expect(channel.settle({ acks: leases(idOf(held)) })).toMatchObject({ counts: { ack: 1 } });
+  });
+
   test("[LS10] a draining channel closes when what is leased was settled; what comes back is handed out", () => {
     const channel = filled("ab");
     const pulled = channel.pull({ max: 2 });
