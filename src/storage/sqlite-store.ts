@@ -1,7 +1,6 @@
 // The channel's storage in the SQLite database of its Durable Object. All SQL of the channel is here and in schema.ts.
-import { assert } from "../base/assert.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
+import { joinParts, PART_BYTES_MAX, PARTS_MAX, splitBlock } from "./block-parts.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
 import type { Statement } from "./statement.ts";
@@ -35,10 +34,6 @@ type PositionRow = {
   last_control_offset: number;
   written_at_ms: number;
 };
-
-/** The rest of the row is small: 100 kB of headroom below the platform's limit. */
-const PART_BYTES_MAX = LIMITS.rowBytesMax - 100_000;
-const PARTS_MAX = 16;
 
 const SEGMENT_COLUMNS =
   "segment.first_offset, record_count, message_count, message_bytes, before_messages, before_bytes, before_segments, put_at_ms";
@@ -184,28 +179,18 @@ export class SqliteStore implements ChannelStore {
 
   #joinParts(row: StoredSegmentRow): Uint8Array {
     const rest = this.#storage.exec<{ body: ArrayBuffer }>(SELECT_PARTS, ...partRange(row.first_offset));
-    const bodies = [row.body, ...rest.map((part) => part.body)];
-    const block = new Uint8Array(bodies.reduce((bytes, body) => bytes + body.byteLength, 0));
-    let end = 0;
-    for (const body of bodies) {
-      block.set(new Uint8Array(body), end);
-      end += body.byteLength;
-    }
-    return block;
+    return joinParts([row.body, ...rest.map((part) => part.body)]);
   }
 }
 
 function* insertSegment(segment: NewSegment): Iterable<Statement> {
   const { firstOffset, count, messages, bytes, before, putAtMs, block } = segment;
-  const partCount = Math.ceil(block.byteLength / PART_BYTES_MAX);
-  assert(partCount <= PARTS_MAX, "a segment fits its parts");
-  assert(block.byteLength === block.buffer.byteLength, "a block is the whole of its memory");
-  const body = partCount === 1 ? block.buffer : block.buffer.slice(0, PART_BYTES_MAX);
+  const { first, rest } = splitBlock(block);
   const totals = [before.messages, before.bytes, before.segments] as const;
-  yield { text: INSERT_SEGMENT, bindings: [firstOffset, count, messages, bytes, ...totals, putAtMs, partCount, body] };
-  for (let part = 1; part < partCount; part++) {
-    const slice = block.buffer.slice(part * PART_BYTES_MAX, (part + 1) * PART_BYTES_MAX);
-    yield { text: "INSERT INTO segment_part (part_id, body) VALUES (?, ?)", bindings: [firstOffset * PARTS_MAX + part, slice] };
+  yield { text: INSERT_SEGMENT, bindings: [firstOffset, count, messages, bytes, ...totals, putAtMs, rest.length + 1, first] };
+  for (const [index, part] of rest.entries()) {
+    const partId = firstOffset * PARTS_MAX + index + 1;
+    yield { text: "INSERT INTO segment_part (part_id, body) VALUES (?, ?)", bindings: [partId, part] };
   }
 }
 
