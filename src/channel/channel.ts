@@ -78,10 +78,18 @@ export class Channel {
 
   /** When `tick` has to be called though nobody asks. */
   get nextAlarmAtMs(): number | undefined {
-    const record = this.#cell.get();
-    return record === undefined
-      ? undefined
-      : lifeCycle.computeNextAlarm(record, Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs));
+    return this.#computeNextAlarm(Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs));
+  }
+
+  /** The same without the look at whether the channel is idle, which each alarm arranges for the next. */
+  get nextDueAtMs(): number | undefined {
+    return this.#computeNextAlarm(undefined);
+  }
+
+  /** To be asked on waking: when the alarm is set to at the latest, by what is stored (rule RC8). Undefined where none may be set. */
+  findAlarmOnWaking(nowMs: number): number | undefined {
+    // An idle time begins anew each time the alarm finds the channel in use, which is not stored.
+    return this.#computeNextAlarm(nowMs);
   }
 
   /** When the oldest promise of room ends; the object is awake then, so a timer serves. */
@@ -296,6 +304,11 @@ export class Channel {
     this.#backlog.restart();
     this.#cell.set(ended);
     return droppedMessages;
+  }
+
+  #computeNextAlarm(lastChangeAtMs: number | undefined): number | undefined {
+    const record = this.#cell.get();
+    return record === undefined ? undefined : lifeCycle.computeNextAlarm(record, lastChangeAtMs);
   }
 
   #describe(record: ChannelRecord): ChannelFacts {

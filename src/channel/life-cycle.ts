@@ -71,13 +71,16 @@ export function refuseGet(record: ChannelRecord): Refusal | undefined {
   return record.state === "closed" ? { kind: "channel-closed" } : undefined;
 }
 
-/** When the channel has to be looked at though nobody asks; undefined for never. The idle check begins at `lastChangeAtMs`. */
-export function computeNextAlarm(record: ChannelRecord, lastChangeAtMs: number): number | undefined {
+/**
+ * When the channel has to be looked at though nobody asks; undefined for never. The idle time begins at `lastChangeAtMs`, and is left out
+ * without it.
+ */
+export function computeNextAlarm(record: ChannelRecord, lastChangeAtMs: number | undefined): number | undefined {
   const times: number[] = [];
   if (record.outbox.isPending) times.push(record.outbox.nextAttemptAtMs);
   if (record.state === "draining" && record.drainUntilMs !== null) times.push(record.drainUntilMs);
   if (record.state === "deleted" && !record.outbox.isPending) times.push(forgetAtMs(record));
-  if (record.state !== "deleted" && record.settings.expireAfterIdleMs !== null) {
+  if (record.state !== "deleted" && record.settings.expireAfterIdleMs !== null && lastChangeAtMs !== undefined) {
     times.push(Math.max(lastChangeAtMs, record.createdAtMs) + record.settings.expireAfterIdleMs);
   }
   return times.length === 0 ? undefined : Math.min(...times);

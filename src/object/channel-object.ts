@@ -28,7 +28,8 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   readonly #connections: Connections;
   readonly #committer: Committer;
   readonly #loop: CommitLoop<Entry>;
-  #hasTimer = false;
+  /** When the timer that is set first fires. */
+  #timerAtMs = Infinity;
 
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
@@ -111,6 +112,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
       return;
     }
     this.#committer.armAlarm(nowMs + ALARM_INTERVAL_MS_MIN);
+    this.#armTimer();
   }
 
   async #tellDirectory(): Promise<void> {
@@ -147,17 +149,26 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection } }, 0);
   }
 
-  /** A promise of room that nobody uses is taken back on time. A timer will do: the object is awake for 10 s after each event. */
+  /**
+   * A promise of room that nobody uses is taken back on time, and so is what comes due before the alarm may run again. A timer will do:
+   * the object is awake for 10 s after each event.
+   */
   #armTimer(): void {
-    const endMs = this.#committer.channel.nextReservationEndMs;
-    if (endMs === undefined || this.#hasTimer) return;
-    this.#hasTimer = true;
+    const endMs = this.#committer.channel.nextReservationEndMs ?? Infinity;
+    const dueAtMs = this.#committer.dueBeforeAlarmAtMs ?? Infinity;
+    if (endMs === Infinity && dueAtMs === Infinity) return;
+    const { nowMs } = this.#takeMoment();
+    // What is overdue could not be done at its time: the alarm tries again. What is further off than the alarm's pause is its business.
+    const isForTimer = dueAtMs > nowMs && dueAtMs <= nowMs + ALARM_INTERVAL_MS_MIN;
+    const atMs = Math.min(endMs, isForTimer ? dueAtMs : Infinity);
+    if (atMs >= this.#timerAtMs) return;
+    this.#timerAtMs = atMs;
     setTimeout(
       () => {
-        this.#hasTimer = false;
+        if (this.#timerAtMs === atMs) this.#timerAtMs = Infinity;
         this.#loop.push({ request: { type: "tick" } }, 0);
       },
-      Math.max(0, endMs - this.#takeMoment().nowMs),
+      Math.max(0, atMs - nowMs),
     );
   }
 

@@ -41,6 +41,7 @@ export interface CommitterOptions {
   readonly takeMoment: () => Moment;
 }
 
+const NO_ALARM_AT_MS = Number.MAX_SAFE_INTEGER;
 const NO_STATE: PressureState = { depth: 0, bytes: 0, utilization: 0, waiters: 0 };
 
 /** What has to be said after a commit, and to whom. */
@@ -59,14 +60,15 @@ export class Committer {
   #channel: Channel;
   /** Set while storage could not be read after a failure: what is in memory was never written. */
   #isStale = false;
-  /** When the alarm is known to be set; later than any after waking, so that the next change of the record sets it. */
-  #alarmAtMs = Number.MAX_SAFE_INTEGER;
+  /** When the alarm is known to be set, at the latest; later than any time where that is not known (rule RC8). */
+  #alarmAtMs = NO_ALARM_AT_MS;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
     this.#wokeAtMs = options.takeMoment().nowMs;
     this.#store = new SqliteStore(options.storage);
     this.#channel = this.#buildChannel();
+    this.#alarmAtMs = this.#channel.findAlarmOnWaking(this.#wokeAtMs) ?? NO_ALARM_AT_MS;
   }
 
   get channel(): Channel {
@@ -83,7 +85,13 @@ export class Committer {
     }
     this.#isStale = false;
     // An alarm that was rolled back, has fired or was erased is not set any more.
-    this.#alarmAtMs = Number.MAX_SAFE_INTEGER;
+    this.#alarmAtMs = NO_ALARM_AT_MS;
+  }
+
+  /** A time at which something comes due before the alarm does; a timer has to serve it. */
+  get dueBeforeAlarmAtMs(): number | undefined {
+    const dueAtMs = this.#isStale ? undefined : this.#channel.nextDueAtMs;
+    return dueAtMs !== undefined && dueAtMs < this.#alarmAtMs ? dueAtMs : undefined;
   }
 
   /**
@@ -105,8 +113,9 @@ export class Committer {
 
   /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has fired. */
   armAlarm(earliestMs: number): void {
-    this.#alarmAtMs = Number.MAX_SAFE_INTEGER;
-    this.#setAlarm(earliestMs);
+    this.#alarmAtMs = NO_ALARM_AT_MS;
+    const dueAtMs = this.#channel.nextAlarmAtMs;
+    if (dueAtMs !== undefined) this.#setAlarm(Math.max(dueAtMs, earliestMs));
   }
 
   #commitOneByOne(entries: readonly Entry[]): void {
@@ -194,12 +203,13 @@ export class Committer {
     const changes = this.#channel.takeChanges(nowMs);
     if (changes === undefined) return;
     try {
-      // Every deadline comes from the record, except that of an idle channel, which the alarm itself looks after.
-      if (changes.channel === undefined) this.#store.commit(changes);
+      // Only a change of the record brings a look at idleness that no alarm has arranged for.
+      const dueAtMs = changes.channel === undefined ? this.#channel.nextDueAtMs : this.#channel.nextAlarmAtMs;
+      if (dueAtMs === undefined || dueAtMs >= this.#alarmAtMs) this.#store.commit(changes);
       else {
         this.#options.storage.transaction(() => {
           this.#store.commit(changes);
-          this.#setAlarm(0);
+          this.#setAlarm(dueAtMs);
         });
       }
     } catch (error) {
@@ -207,11 +217,7 @@ export class Committer {
     }
   }
 
-  #setAlarm(earliestMs: number): void {
-    const dueAtMs = this.#channel.nextAlarmAtMs;
-    if (dueAtMs === undefined) return;
-    const atMs = Math.max(dueAtMs, earliestMs);
-    if (atMs >= this.#alarmAtMs) return;
+  #setAlarm(atMs: number): void {
     this.#options.storage.setAlarm(atMs);
     this.#alarmAtMs = atMs;
   }
