@@ -27,6 +27,7 @@ export const NO_CHANGES: Changes = {
   insertMessageIds: [],
   position: undefined,
   channel: undefined,
+  schedule: undefined,
 };
 
 export const RECORD: ChannelRecord = {

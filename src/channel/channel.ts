@@ -7,8 +7,9 @@ import { LIMITS } from "../protocol/limits.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
 import * as lifeCycle from "./life-cycle.ts";
-import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "./operation.ts";
+import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome } from "./operation.ts";
 import { RecordCell } from "./record-cell.ts";
+import { Schedule } from "./schedule.ts";
 import type { ChannelRecord, Changes, ChannelStore } from "./store.ts";
 import { refused, Traffic } from "./traffic.ts";
 import { WaitLine, type Waiter } from "./wait-line.ts";
@@ -22,10 +23,13 @@ export interface ChannelOptions {
   readonly isConnected: (connection: number) => boolean;
 }
 
+type OnMessages = "browse" | "read" | "remove" | "remove-by-id" | "purge" | "list-scheduled" | "cancel-scheduled";
+
 export class Channel {
   readonly #name: string;
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
+  readonly #schedule: Schedule;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -35,14 +39,22 @@ export class Channel {
     this.#name = options.name;
     this.#cell = new RecordCell(options.store.readChannel());
     this.#backlog = new Backlog(options.store);
+    this.#schedule = new Schedule(options.store.schedule);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
-    this.#traffic = new Traffic({ cell: this.#cell, backlog: this.#backlog, line: this.#line, isConnected: options.isConnected });
+    this.#traffic = new Traffic({
+      cell: this.#cell,
+      backlog: this.#backlog,
+      schedule: this.#schedule,
+      line: this.#line,
+      isConnected: options.isConnected,
+    });
   }
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
   apply(operation: Operation, moment: Moment, origin?: Origin): Outcome {
     this.#meetDeadline(moment.nowMs);
+    this.#enterDue(moment);
     // Waiters whose time is over must not stand in the way.
     this.#traffic.serve(moment.nowMs);
     const outcome = this.#decide(operation, moment, origin);
@@ -51,10 +63,12 @@ export class Channel {
     return outcome;
   }
 
-  /** Does what is due though nobody asks: takes back promised room, ends a drain or an idle life. */
+  /** Does what is due though nobody asks: lets delayed messages enter, takes back promised room, ends a drain or an idle life. */
   tick(moment: Moment): void {
     this.#meetDeadline(moment.nowMs);
+    this.#enterDue(moment);
     this.#traffic.serve(moment.nowMs);
+    this.#finishDrain(moment.nowMs);
     this.#expireIdle(moment.nowMs);
   }
 
@@ -73,7 +87,7 @@ export class Channel {
     const record = this.#cell.get();
     if (record === undefined || record.state === "deleted") return undefined;
     const { depth, bytes } = this.#backlog;
-    return { depth, bytes, utilization: computeUtilization(depth, bytes, record.limits), waiters: this.#line.size };
+    return { depth, bytes, utilization: this.#computeUtilization(record), waiters: this.#line.size };
   }
 
   /** When `tick` has to be called though nobody asks. */
@@ -90,6 +104,12 @@ export class Channel {
   findAlarmOnWaking(nowMs: number): number | undefined {
     // An idle time begins anew each time the alarm finds the channel in use, which is not stored.
     return this.#computeNextAlarm(nowMs);
+  }
+
+  /** Delayed messages whose time has come and that have not entered: a commit takes only so many (rule SD6). */
+  countOverdue(nowMs: number): number {
+    const { nextAtMs } = this.#schedule;
+    return nextAtMs !== undefined && nextAtMs <= nowMs ? this.#schedule.messages : 0;
   }
 
   /** When the oldest promise of room ends; the object is awake then, so a timer serves. */
@@ -128,8 +148,9 @@ export class Channel {
   takeChanges(nowMs: number): Changes | undefined {
     const channel = this.#cell.takeChanged();
     const changes = this.#backlog.takeChanges(nowMs);
-    if (changes === undefined && channel === undefined) return undefined;
-    return { ...(changes ?? NO_BACKLOG_CHANGES), channel };
+    const schedule = this.#schedule.takeChanges();
+    if (changes === undefined && channel === undefined && schedule === undefined) return undefined;
+    return { ...(changes ?? NO_BACKLOG_CHANGES), channel, schedule };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -173,7 +194,7 @@ export class Channel {
   }
 
   /** Operations on single messages and on all of them; the channel exists. */
-  #decideOnMessages(operation: Extract<Operation, { type: "browse" | "read" | "remove" | "remove-by-id" | "purge" }>): Outcome {
+  #decideOnMessages(operation: OperationOf<OnMessages>): Outcome {
     switch (operation.type) {
       case "browse": {
         const { fromOffset, limit } = operation;
@@ -198,6 +219,10 @@ export class Channel {
       }
       case "purge":
         return { type: "purged", removedMessages: this.#backlog.purge() };
+      case "list-scheduled":
+        return { type: "scheduled-page", ...this.#schedule.list(operation.after, operation.limit) };
+      case "cancel-scheduled":
+        return this.#cancelScheduled(operation.scheduledId);
       default:
         return assertNever(operation);
     }
@@ -220,7 +245,23 @@ export class Channel {
   #begin(record: ChannelRecord): void {
     const isFirst = this.#cell.get() === undefined;
     this.#cell.set(record);
-    if (!isFirst) this.#backlog.restart();
+    if (isFirst) return;
+    this.#backlog.restart();
+    this.#schedule.clear();
+  }
+
+  #cancelScheduled(scheduledId: string): Outcome {
+    if (!this.#schedule.cancel(scheduledId)) return refused({ kind: "unknown-scheduled", scheduledId });
+    // With nothing left to come the channel may be idle from now on.
+    if (this.#schedule.messages === 0) this.#backlog.noteChange();
+    return { type: "unscheduled", scheduledId };
+  }
+
+  /** What is due gets its offsets, before anybody asks for it (rule SD5). It fits: it was counted. */
+  #enterDue({ nowMs, isRecovering }: Moment): void {
+    if (isRecovering === true) return;
+    const due = this.#schedule.takeDue(nowMs);
+    if (due.length > 0) this.#backlog.append(due, nowMs);
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
@@ -248,8 +289,7 @@ export class Channel {
   }
 
   #delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
-    if (graceMs === 0 || this.#backlog.depth === 0)
-      return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
+    if (graceMs === 0 || !this.#holdsMessages) return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
     const drainUntilMs = Math.min(record.drainUntilMs ?? Number.MAX_SAFE_INTEGER, nowMs + graceMs);
     if (record.state !== "draining") this.#backlog.appendControl({ type: "close" }, nowMs);
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
@@ -269,7 +309,7 @@ export class Channel {
   /** A draining channel whose last message was taken is closed, or deleted if that was asked for. */
   #finishDrain(nowMs: number): void {
     const record = this.#cell.get();
-    if (record?.state !== "draining" || this.#backlog.depth > 0) return;
+    if (record?.state !== "draining" || this.#holdsMessages) return;
     if (record.drainUntilMs !== null) {
       this.#erase(record, nowMs, false);
       return;
@@ -289,7 +329,7 @@ export class Channel {
   #expireIdle(nowMs: number): void {
     const record = this.#cell.get();
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
-    const isInUse = this.#backlog.hasChanges || this.#backlog.depth > 0 || this.#line.size > 0;
+    const isInUse = this.#backlog.hasChanges || this.#holdsMessages || this.#line.size > 0;
     if (isInUse) this.#inUseAtMs = nowMs;
     const idleSinceMs = Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs, record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.#erase(record, nowMs, true);
@@ -297,23 +337,36 @@ export class Channel {
 
   /** Ends the life and returns how many messages were still there. */
   #erase(record: ChannelRecord, nowMs: number, isExpired: boolean): number {
-    const droppedMessages = this.#backlog.depth;
+    const droppedMessages = this.#backlog.depth + this.#schedule.messages;
     const ended = lifeCycle.endLife(record, { nowMs, droppedMessages, isExpired });
     this.#traffic.refuseWaiting("put", lifeCycle.refuseDeleted(ended));
     this.#traffic.refuseWaiting("get", lifeCycle.refuseDeleted(ended));
     this.#backlog.restart();
+    this.#schedule.clear();
     this.#cell.set(ended);
     return droppedMessages;
   }
 
+  /** Whether messages are there or to come. */
+  get #holdsMessages(): boolean {
+    return this.#backlog.depth > 0 || this.#schedule.messages > 0;
+  }
+
+  #computeUtilization({ limits }: ChannelRecord): number {
+    const { messages, bytes } = this.#schedule;
+    return computeUtilization(this.#backlog.depth + messages, this.#backlog.bytes + bytes, limits);
+  }
+
   #computeNextAlarm(lastChangeAtMs: number | undefined): number | undefined {
     const record = this.#cell.get();
-    return record === undefined ? undefined : lifeCycle.computeNextAlarm(record, lastChangeAtMs);
+    const dueAtMs = this.#schedule.nextAtMs;
+    return record === undefined ? undefined : lifeCycle.computeNextAlarm(record, { lastChangeAtMs, dueAtMs });
   }
 
   #describe(record: ChannelRecord): ChannelFacts {
     const { depth, bytes, segments, headOffset, nextOffset, putMessages, removedMessages } = this.#backlog;
     const { limits } = record;
+    const scheduled = { messages: this.#schedule.messages, bytes: this.#schedule.bytes };
     return {
       life: record.life,
       state: record.state,
@@ -324,13 +377,14 @@ export class Channel {
       depth,
       bytes,
       segments,
-      utilization: computeUtilization(depth, bytes, limits),
+      utilization: this.#computeUtilization(record),
       isEmpty: depth === 0,
-      isFull: depth >= limits.maxMessages || bytes >= limits.maxBytes,
+      isFull: depth + scheduled.messages >= limits.maxMessages || bytes + scheduled.bytes >= limits.maxBytes,
       firstOffset: headOffset,
       nextOffset,
       waiters: this.#line.size,
       waiting: this.#line.counts,
+      scheduled: { ...scheduled, nextAtMs: this.#schedule.nextAtMs ?? null },
       counts: { put: putMessages, acked: putMessages - depth - removedMessages, removed: removedMessages },
     };
   }

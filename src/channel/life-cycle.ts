@@ -73,10 +73,14 @@ export function refuseGet(record: ChannelRecord): Refusal | undefined {
 
 /**
  * When the channel has to be looked at though nobody asks; undefined for never. The idle time begins at `lastChangeAtMs`, and is left out
- * without it.
+ * without it; `dueAtMs` is when something comes due that the record does not tell.
  */
-export function computeNextAlarm(record: ChannelRecord, lastChangeAtMs: number | undefined): number | undefined {
+export function computeNextAlarm(
+  record: ChannelRecord,
+  { lastChangeAtMs, dueAtMs }: { lastChangeAtMs: number | undefined; dueAtMs: number | undefined },
+): number | undefined {
   const times: number[] = [];
+  if (dueAtMs !== undefined) times.push(dueAtMs);
   if (record.outbox.isPending) times.push(record.outbox.nextAttemptAtMs);
   if (record.state === "draining" && record.drainUntilMs !== null) times.push(record.drainUntilMs);
   if (record.state === "deleted" && !record.outbox.isPending) times.push(forgetAtMs(record));

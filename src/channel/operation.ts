@@ -1,7 +1,8 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { ChannelDescription } from "../protocol/description.ts";
-import type { ControlRecord, Message, PutMessage } from "../protocol/message.ts";
+import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
@@ -9,7 +10,14 @@ export type Operation =
   | { readonly type: "describe" }
   | { readonly type: "patch"; readonly patch: ChannelPatch }
   | { readonly type: "delete"; readonly graceMs: number }
-  | { readonly type: "put"; readonly messages: readonly PutMessage[]; readonly waitMs?: number; readonly isPromised?: boolean }
+  | {
+      readonly type: "put";
+      readonly messages: readonly PutMessage[];
+      /** Those of its messages that enter later. */
+      readonly delays?: readonly MessageDelay[];
+      readonly waitMs?: number;
+      readonly isPromised?: boolean;
+    }
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs?: number }
   | { readonly type: "get"; readonly max?: number; readonly min?: number; readonly waitMs?: number }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
@@ -17,6 +25,8 @@ export type Operation =
   | { readonly type: "remove"; readonly offset: number }
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
+  | { readonly type: "list-scheduled"; readonly after?: string; readonly limit: number }
+  | { readonly type: "cancel-scheduled"; readonly scheduledId: string }
   | { readonly type: "cancel"; readonly request: number };
 
 export type OperationOf<Type extends Operation["type"]> = Extract<Operation, { type: Type }>;
@@ -35,7 +45,15 @@ type Described = {
 export type Outcome =
   | Described[keyof Described]
   | { readonly type: "deleted"; readonly droppedMessages: number }
-  | { readonly type: "put"; readonly offset: number; readonly count: number }
+  | {
+      readonly type: "put";
+      /** Of the first message that entered at once; null when none did. */
+      readonly offset: number | null;
+      /** Messages that entered at once. */
+      readonly count: number;
+      /** Those that enter later, where there are any. */
+      readonly scheduled?: readonly ScheduledReceipt[];
+    }
   | { readonly type: "got"; readonly messages: readonly Message[]; readonly controls: readonly ControlRecord[] }
   | { readonly type: "waiting" }
   | { readonly type: "room"; readonly reservedMs: number }
@@ -48,6 +66,8 @@ export type Outcome =
   | { readonly type: "message"; readonly message: Message }
   | { readonly type: "removed"; readonly offset: number }
   | { readonly type: "purged"; readonly removedMessages: number }
+  | { readonly type: "scheduled-page"; readonly messages: readonly ScheduledMessage[]; readonly next: string | null }
+  | { readonly type: "unscheduled"; readonly scheduledId: string }
   | { readonly type: "cancelled" }
   | { readonly type: "refused"; readonly refusal: Refusal };
 
@@ -61,6 +81,8 @@ export interface Moment {
   readonly freshLife: string;
   /** Whether first use creates a channel. */
   readonly mayCreate: boolean;
+  /** Set where a commit failed and its operations are applied one by one: nothing is done that was not asked for (rule SD6). */
+  readonly isRecovering?: boolean;
 }
 
 /** An answer to a request that waited. */

@@ -1,6 +1,7 @@
 // The port to storage: what the core reads and the changes it asks for. SQLite and the memory twin implement it (src/storage).
 import type { Lifecycle } from "../protocol/description.ts";
 import type { Settings } from "../protocol/settings.ts";
+import type { ScheduleChanges, ScheduleStore } from "./schedule-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -98,6 +99,7 @@ export interface Changes {
   readonly insertMessageIds: readonly MessageIdEntry[];
   readonly position: Position | undefined;
   readonly channel: ChannelRecord | undefined;
+  readonly schedule: ScheduleChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -107,6 +109,7 @@ export interface MessageIdEntry {
 
 /** Synchronous storage of one channel. Reads show what was committed. */
 export interface ChannelStore {
+  readonly schedule: ScheduleStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

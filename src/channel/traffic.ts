@@ -3,20 +3,34 @@ import { LIMITS } from "../protocol/limits.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import type { ScheduledReceipt } from "../protocol/schedule.ts";
 import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
+import { resolveDelays } from "./delays.ts";
 import { DrainRate } from "./drain-rate.ts";
 import { refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, OperationOf, Origin, Outcome } from "./operation.ts";
 import type { RecordCell } from "./record-cell.ts";
+import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
 
 const NOTHING_GOT: Outcome = { type: "got", messages: [], controls: [] };
 
+/** The times of a put without delays. */
+const NOTHING_DUE: ReadonlyMap<number, number> = new Map();
+
+/** The messages of a put; `due` has the times of those that enter later, by their places. */
+interface Batch {
+  readonly messages: readonly PutMessage[];
+  readonly due: ReadonlyMap<number, number>;
+  readonly size: Size;
+}
+
 export interface TrafficOptions {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
+  readonly schedule: Schedule;
   readonly line: WaitLine;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
@@ -25,6 +39,7 @@ export interface TrafficOptions {
 export class Traffic {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
+  readonly #schedule: Schedule;
   readonly #line: WaitLine;
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
@@ -33,6 +48,7 @@ export class Traffic {
   constructor(options: TrafficOptions) {
     this.#cell = options.cell;
     this.#backlog = options.backlog;
+    this.#schedule = options.schedule;
     this.#line = options.line;
     this.#isConnected = options.isConnected;
   }
@@ -40,18 +56,17 @@ export class Traffic {
   put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
     const { messages, waitMs } = operation;
     const promise = this.#takePromise(operation, origin);
-    const size = measureBatch(messages, record.settings);
-    if ("kind" in size) return refused(refusePut(record) ?? size);
-    const refusal = refusePut(record) ?? refuseNeverFitting(size, ceilingOf(record));
-    if (refusal !== undefined) return refused(refusal);
+    const batch = this.#examine(record, operation, nowMs);
+    if ("kind" in batch) return refused(batch);
+    const { size } = batch;
     if (operation.isPromised === true) {
       return promise === undefined
         ? refused({ kind: "promise-lost", id: origin?.request ?? 0 })
-        : this.#putPromised(promise, messages, size, nowMs);
+        : this.#putPromised(promise, batch, nowMs);
     }
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (messages.length === 0 || this.#mayPass(record, size, nowMs, origin)) return this.#append(messages, nowMs);
+    if (messages.length === 0 || this.#mayPass(record, size, nowMs, origin)) return this.#append(batch, nowMs);
     return this.#waitForRoom(record, size, { nowMs, waitMs, origin });
   }
 
@@ -86,7 +101,7 @@ export class Traffic {
     if (this.#line.firstGet() === undefined && this.#backlog.depth >= min) return this.#take(min, max, nowMs);
     const waitMs = capWait(operation.waitMs);
     if (origin === undefined || waitMs === 0 || min === 0) return NOTHING_GOT;
-    if (record.state === "draining") return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
+    if (this.#isRunningDry(record)) return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
     return this.#wait({ ...origin, kind: "get", min, max, bytes: 0, deadlineMs: nowMs + waitMs });
   }
 
@@ -121,8 +136,32 @@ export class Traffic {
     return effects;
   }
 
-  #append(messages: readonly PutMessage[], nowMs: number): Outcome {
-    return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
+  /** A put whose messages may be stored, as far as that can be said without the channel's room; or its refusal. */
+  #examine(record: ChannelRecord, { messages, delays }: OperationOf<"put">, nowMs: number): Batch | Refusal {
+    const refusal = refusePut(record);
+    if (refusal !== undefined) return refusal;
+    const due = delays === undefined ? NOTHING_DUE : resolveDelays(delays, nowMs);
+    if ("kind" in due) return due;
+    const size = measureBatch(messages, record.settings);
+    if ("kind" in size) return size;
+    return refuseNeverFitting(size, ceilingOf(record)) ?? { messages, due, size };
+  }
+
+  #append({ messages, due }: Batch, nowMs: number): Outcome {
+    if (due.size === 0) return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
+    const immediate = messages.filter((_, index) => !due.has(index));
+    const offset = immediate.length === 0 ? null : this.#backlog.append(immediate, nowMs);
+    const scheduled = messages.flatMap((message, index): ScheduledReceipt[] => {
+      const deliverAtMs = due.get(index);
+      if (deliverAtMs === undefined) return [];
+      return [{ index, scheduledId: this.#schedule.add(message, deliverAtMs, nowMs), deliverAtMs }];
+    });
+    return { type: "put", offset, count: immediate.length, scheduled };
+  }
+
+  /** Whether nothing will come any more but what is there: then nobody waits for it. */
+  #isRunningDry(record: ChannelRecord): boolean {
+    return record.state === "draining" && this.#schedule.messages === 0;
   }
 
   #findWaiter(origin: Origin | undefined): Waiter | undefined {
@@ -154,8 +193,9 @@ export class Traffic {
     return waiter;
   }
 
-  #putPromised(promise: Waiter, messages: readonly PutMessage[], size: Size, nowMs: number): Outcome {
-    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(messages, nowMs);
+  #putPromised(promise: Waiter, batch: Batch, nowMs: number): Outcome {
+    const { size } = batch;
+    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(batch, nowMs);
     const waited = `${promise.max} messages of ${promise.bytes} bytes together`;
     return refused(invalidRequest("", `Expected the batch that waited: ${waited}`));
   }
@@ -171,10 +211,14 @@ export class Traffic {
     return true;
   }
 
-  /** What is there and what is promised. */
+  /** What is there, what is to come and what is promised. */
   #held(): Size {
     const { reserved } = this.#line;
-    return { messages: this.#backlog.depth + reserved.messages, bytes: this.#backlog.bytes + reserved.bytes };
+    const { messages, bytes } = this.#schedule;
+    return {
+      messages: this.#backlog.depth + messages + reserved.messages,
+      bytes: this.#backlog.bytes + bytes + reserved.bytes,
+    };
   }
 
   #take(min: number, max: number, nowMs: number): Outcome {
@@ -198,7 +242,7 @@ export class Traffic {
     }
     if (waiter.deadlineMs <= nowMs) return this.#end(waiter, NOTHING_GOT);
     if (this.#backlog.depth >= waiter.min) return this.#end(waiter, this.#take(waiter.min, waiter.max, nowMs));
-    if (record.state === "draining") {
+    if (this.#isRunningDry(record)) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
     const ceiling = ceilingOf(record).maxMessages;
@@ -248,9 +292,11 @@ export class Traffic {
 
   #refuseFull(record: ChannelRecord, size: Size, nowMs: number): Refusal {
     const { depth, bytes } = this.#backlog;
-    const excess = Math.max(1, depth + this.#line.reserved.messages + size.messages - record.limits.maxMessages);
+    const { messages } = this.#schedule;
+    const excess = Math.max(1, this.#held().messages + size.messages - record.limits.maxMessages);
     const retryAfterMs = this.#drainRate.estimateWaitMs(excess, nowMs);
-    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits };
+    const scheduled = messages === 0 ? {} : { scheduled: { messages, bytes: this.#schedule.bytes } };
+    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits, ...scheduled };
   }
 }
 

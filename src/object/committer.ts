@@ -4,7 +4,7 @@ import { Channel } from "../channel/channel.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../channel/operation.ts";
 import { ownBytes } from "../protocol/bytes.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
-import type { Message } from "../protocol/message.ts";
+import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MeteredStorage } from "../storage/metered-storage.ts";
 import { SqliteStore } from "../storage/sqlite-store.ts";
@@ -124,7 +124,7 @@ export class Committer {
       let answers: readonly Answer[];
       try {
         this.wake();
-        answers = this.#apply([entry]);
+        answers = this.#apply([entry], { isRecovering: true });
       } catch (error) {
         logWarning("operation-failed", { channel: this.#options.name }, error);
         answers = [{ entry, outcome: refusedAfter(error) }];
@@ -145,8 +145,8 @@ export class Committer {
   }
 
   /** Decides the entries and writes what that changes; throws when the write fails. */
-  #apply(entries: readonly Entry[]): readonly Answer[] {
-    const moment = this.#options.takeMoment();
+  #apply(entries: readonly Entry[], { isRecovering = false } = {}): readonly Answer[] {
+    const moment: Moment = { ...this.#options.takeMoment(), isRecovering };
     const answers: Answer[] = [];
     for (const entry of entries) {
       const outcome = this.#decide(entry.request, moment);
@@ -182,7 +182,7 @@ export class Committer {
         // Each new life has an id of its own, also where one commit ends and begins several.
         return this.#channel.apply(
           request.operation,
-          request.operation.type === "create" ? this.#options.takeMoment() : moment,
+          request.operation.type === "create" ? { ...moment, freshLife: this.#options.takeMoment().freshLife } : moment,
           request.origin,
         );
       case "closed":
@@ -263,10 +263,11 @@ export class Committer {
 function withOwnBodies(outcome: Outcome): Outcome {
   if (outcome.type === "message") return { ...outcome, message: withOwnBody(outcome.message) };
   if (outcome.type === "got" || outcome.type === "page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
+  if (outcome.type === "scheduled-page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
   return outcome;
 }
 
-function withOwnBody(message: Message): Message {
+function withOwnBody<Kind extends PutMessage>(message: Kind): Kind {
   return { ...message, body: ownBytes(message.body) };
 }
 
@@ -278,7 +279,15 @@ function refusedAfter(error: unknown): Outcome {
   return { type: "refused", refusal };
 }
 
-const FREEING: ReadonlySet<Operation["type"]> = new Set(["get", "remove", "remove-by-id", "purge", "delete", "cancel"]);
+const FREEING: ReadonlySet<Operation["type"]> = new Set([
+  "get",
+  "remove",
+  "remove-by-id",
+  "purge",
+  "cancel-scheduled",
+  "delete",
+  "cancel",
+]);
 
 function freesRoom({ request }: Entry): boolean {
   return request.type !== "operate" || FREEING.has(request.operation.type);

@@ -43,6 +43,8 @@ export interface ChannelDescription extends PressureState {
   readonly nextOffset: number;
   readonly waiting: { readonly gets: number; readonly puts: number };
   readonly connections: number;
+  /** Delayed messages: they have no offset yet and are not in `depth`, but count against the limits and in `utilization`. */
+  readonly scheduled: { readonly messages: number; readonly bytes: number; readonly nextAtMs: number | null };
   /** Conservation (G4): `put = depth + acked + removed`. */
   readonly counts: { readonly put: number; readonly acked: number; readonly removed: number };
   /** Rows written and read since the object woke. */
@@ -73,6 +75,7 @@ export const channelDescriptionSchema = v.object({
   nextOffset: count,
   waiting: v.object({ gets: count, puts: count }),
   connections: count,
+  scheduled: v.object({ messages: count, bytes: count, nextAtMs: v.nullable(count) }),
   counts: v.object({ put: count, acked: count, removed: count }),
   rows: v.object({ written: count, read: count, sinceMs: count }),
 });

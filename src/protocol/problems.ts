@@ -23,6 +23,7 @@ export type Refusal =
   | { readonly kind: "not-configured"; readonly setting: string; readonly remedy: string }
   | { readonly kind: "unknown-channel"; readonly channel: string }
   | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
+  | { readonly kind: "unknown-scheduled"; readonly scheduledId: string }
   | { readonly kind: "unknown-route"; readonly path: string }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
   | { readonly kind: "settings-conflict"; readonly conflicts: readonly string[]; readonly current: object }
@@ -41,6 +42,8 @@ export type Refusal =
       readonly maxMessages: number;
       readonly bytes: number;
       readonly maxBytes: number;
+      /** Delayed messages, which count as well; absent where there is none. */
+      readonly scheduled?: { readonly messages: number; readonly bytes: number };
     }
   | { readonly kind: "too-many-waiters"; readonly limit: number; readonly retryAfterMs: number }
   | { readonly kind: "too-many-connections"; readonly limit: number; readonly retryAfterMs: number }
@@ -67,6 +70,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "not-configured": { status: 503, title: "The deployment is not configured", retry: "never" },
   "unknown-channel": { status: 404, title: "No such channel", retry: "never" },
   "unknown-message": { status: 404, title: "No such message", retry: "never" },
+  "unknown-scheduled": { status: 404, title: "No such scheduled message", retry: "never" },
   "unknown-route": { status: 404, title: "No such route", retry: "never" },
   "method-not-allowed": { status: 405, title: "The method is not allowed here", retry: "never" },
   "settings-conflict": { status: 409, title: "The channel exists with other settings", retry: "refetch" },
@@ -139,6 +143,7 @@ type ChannelRefusal = Extract<
     kind:
       | "unknown-channel"
       | "unknown-message"
+      | "unknown-scheduled"
       | "settings-conflict"
       | "channel-draining"
       | "channel-closed"
@@ -163,6 +168,8 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
       return refusal.messageId === undefined
         ? `No message is kept at offset ${refusal.offset ?? "?"}`
         : `No message with the id "${refusal.messageId}" is kept`;
+    case "unknown-scheduled":
+      return `No message is scheduled as ${refusal.scheduledId}: it has entered the channel, was cancelled, or never was`;
     case "settings-conflict":
       return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
     case "channel-draining":
@@ -178,7 +185,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "request-too-large":
       return `A request may have at most ${refusal.limit} bytes`;
     case "channel-full":
-      return `The channel holds ${refusal.depth} of ${refusal.maxMessages} messages and ${refusal.bytes} of ${refusal.maxBytes} bytes`;
+      return formatFull(refusal);
     case "too-many-waiters":
       return `At most ${refusal.limit} requests can wait`;
     case "too-many-connections":
@@ -192,4 +199,10 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     default:
       return assertNever(refusal);
   }
+}
+
+function formatFull({ depth, maxMessages, bytes, maxBytes, scheduled }: Extract<Refusal, { kind: "channel-full" }>): string {
+  const held = { messages: depth + (scheduled?.messages ?? 0), bytes: bytes + (scheduled?.bytes ?? 0) };
+  const note = scheduled === undefined ? "" : `, of which ${scheduled.messages} are scheduled`;
+  return `The channel holds ${held.messages} of ${maxMessages} messages and ${held.bytes} of ${maxBytes} bytes${note}`;
 }

@@ -6,6 +6,7 @@ import { LIMITS } from "./limits.ts";
 import { channelNameSchema, OFFSET_MAX } from "./names.ts";
 import { messageIdSchema } from "./message.ts";
 import type { RefusalKind } from "./problems.ts";
+import { scheduledIdSchema } from "./schedule.ts";
 import { channelPatchSchema, givenSettingsSchema, wholeNumber } from "./settings.ts";
 
 /** A whole number in an address. */
@@ -18,12 +19,17 @@ function numberText(min: number, max: number): v.GenericSchema<string, number> {
   );
 }
 
+/** The values of `Channel-Delay-Ms` and `Channel-Deliver-At-Ms`. */
+export const delayMsTextSchema = numberText(0, LIMITS.delayMsMax);
+export const deliverAtMsTextSchema = numberText(0, Number.MAX_SAFE_INTEGER);
+
 const waitMsText = numberText(0, Number.MAX_SAFE_INTEGER);
 
 export const pathSchemas = {
   channel: channelNameSchema,
   offset: numberText(1, OFFSET_MAX),
   messageId: messageIdSchema,
+  scheduledId: scheduledIdSchema,
 } as const;
 
 export const listQuerySchema = v.strictObject({
@@ -40,14 +46,17 @@ export const browseQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
 });
+export const scheduledQuerySchema = v.strictObject({
+  after: v.optional(scheduledIdSchema),
+  limit: v.optional(numberText(1, LIMITS.scheduledPageMax)),
+});
 export const noQuerySchema = v.strictObject({});
 
 export const batchBodySchema = v.strictObject({ messages: messagesSchema });
 /** `ack: "auto"` removes at once: at-most-once delivery. It has to be said, so that a later default can be safer. */
 export const pullBodySchema = v.strictObject({ ack: v.literal("auto", 'Expected "auto"'), ...takeEntries });
 
-const messageSchema = v.object({
-  offset: count,
+const messageEntries = {
   putAtMs: count,
   contentType: v.string(),
   key: v.optional(v.string()),
@@ -56,7 +65,9 @@ const messageSchema = v.object({
   json: v.optional(v.unknown()),
   text: v.optional(v.string()),
   base64: v.optional(v.string()),
-});
+};
+const messageSchema = v.object({ offset: count, ...messageEntries });
+const scheduledMessageSchema = v.object({ scheduledId: v.string(), deliverAtMs: count, ...messageEntries });
 const controlSchema = v.object({
   offset: count,
   putAtMs: count,
@@ -72,11 +83,19 @@ export const REPLY_SCHEMAS = {
   list: v.object({ channels: v.array(channelEntrySchema), next: v.nullable(v.string()) }),
   description: channelDescriptionSchema,
   deleted: v.object({ state: v.literal("deleted"), droppedMessages: count }),
-  put: v.object({ offset: count, count: count, state: pressureStateSchema }),
+  put: v.object({
+    offset: v.nullable(count),
+    count: count,
+    scheduledId: v.optional(v.string()),
+    scheduled: v.optional(v.array(v.object({ index: count, scheduledId: v.string(), deliverAtMs: count }))),
+    state: pressureStateSchema,
+  }),
   pulled: v.object({ ...takenEntries, state: pressureStateSchema }),
   page: v.object({ ...takenEntries, next: v.nullable(count) }),
   removed: v.object({ offset: count }),
   purged: v.object({ removedMessages: count }),
+  scheduledPage: v.object({ scheduled: v.array(scheduledMessageSchema), next: v.nullable(v.string()) }),
+  unscheduled: v.object({ scheduledId: v.string() }),
 } as const;
 
 export interface Reply {
@@ -217,7 +236,7 @@ export const ROUTES: readonly Route[] = [
     query: putQuerySchema,
     body: batchBodySchema,
     hasStateHeaders: true,
-    replies: { 201: { description: "All are stored, at consecutive offsets", schema: REPLY_SCHEMAS.put } },
+    replies: { 201: { description: "All are stored, at consecutive offsets or to enter later", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,
   },
   {
@@ -280,6 +299,28 @@ export const ROUTES: readonly Route[] = [
     hasStateHeaders: true,
     replies: { 200: { description: "It is removed", schema: REPLY_SCHEMAS.removed } },
     refusals: [...GONE, "unknown-message"],
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/scheduled`,
+    operationId: "listScheduled",
+    summary: "Look at delayed messages, in the order in which they will enter",
+    query: scheduledQuerySchema,
+    hasStateHeaders: true,
+    replies: {
+      200: { description: "A page; pass `next` as `after` for the following one", schema: REPLY_SCHEMAS.scheduledPage },
+    },
+    refusals: GONE,
+  },
+  {
+    method: "delete",
+    path: `${CHANNEL}/scheduled/{scheduledId}`,
+    operationId: "cancelScheduled",
+    summary: "Cancel a delayed message that has not entered yet",
+    query: noQuerySchema,
+    hasStateHeaders: true,
+    replies: { 200: { description: "It is cancelled", schema: REPLY_SCHEMAS.unscheduled } },
+    refusals: [...GONE, "unknown-scheduled"],
   },
   {
     method: "get",

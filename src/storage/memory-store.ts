@@ -9,8 +9,10 @@ import type {
   Segment,
   StoredSegment,
 } from "../channel/store.ts";
+import { MemorySchedule } from "./memory-schedule.ts";
 
 export class MemoryStore implements ChannelStore {
+  readonly schedule = new MemorySchedule();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -60,6 +62,7 @@ export class MemoryStore implements ChannelStore {
     this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
     this.#position = changes.position ?? this.#position;
     this.#channel = changes.channel ?? this.#channel;
+    if (changes.schedule !== undefined) this.schedule.commit(changes.schedule);
   }
 
   #withGone(segment: NewSegment | undefined): StoredSegment | undefined {

@@ -2,6 +2,7 @@
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
 import { joinParts, PART_BYTES_MAX, PARTS_MAX, splitBlock } from "./block-parts.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
+import { ScheduleTable } from "./schedule-table.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
 import type { Statement } from "./statement.ts";
 
@@ -51,6 +52,7 @@ const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export class SqliteStore implements ChannelStore {
+  readonly schedule: ScheduleTable;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -62,6 +64,7 @@ export class SqliteStore implements ChannelStore {
     this.#schemaVersion = readSchemaVersion(storage);
     // An object that was only asked about keeps no tables: they are made by the first commit.
     if (this.#schemaVersion > 0) this.#migrate();
+    this.schedule = new ScheduleTable((statement, ...bindings) => this.#select(statement, ...bindings));
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
@@ -98,7 +101,8 @@ export class SqliteStore implements ChannelStore {
   /** Inside a transaction of the caller it becomes part of that one. */
   commit(changes: Changes): void {
     if (this.#schemaVersion === 0) this.#migrate();
-    const statements = [...this.#deletionsOf(changes), ...this.#writesOf(changes)];
+    const scheduled = changes.schedule === undefined ? [] : this.schedule.statementsOf(changes.schedule);
+    const statements = [...this.#deletionsOf(changes), ...scheduled, ...this.#writesOf(changes)];
     const [first] = statements;
     // A statement alone is atomic as it is, and a transaction around it would cost a fifth of a small commit (measured).
     if (statements.length === 1 && first !== undefined) this.#storage.exec(first.text, ...first.bindings);
@@ -115,10 +119,7 @@ export class SqliteStore implements ChannelStore {
     this.#schemaVersion = readSchemaVersion(this.#storage);
   }
 
-  #select<Row extends Record<string, ArrayBuffer | string | number | null>>(
-    statement: string,
-    ...bindings: (string | number)[]
-  ): Row[] {
+  #select<Row extends Record<string, SqlValue>>(statement: string, ...bindings: SqlValue[]): Row[] {
     return this.#schemaVersion === 0 ? [] : this.#storage.exec<Row>(statement, ...bindings);
   }
 

@@ -11,6 +11,7 @@ import { refuseRequest } from "./auth.ts";
 import { addChannelRoutes } from "./channel-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
+import { addScheduleRoutes } from "./schedule-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 const HEALTH_PATH = "/healthz";
@@ -20,6 +21,7 @@ const app = new Hono<{ Bindings: Env }>();
 app.get(HEALTH_PATH, (context) => context.json({ status: "ok" }));
 addChannelRoutes(app);
 addMessageRoutes(app);
+addScheduleRoutes(app);
 addReferenceRoutes(app);
 
 app.notFound((context) => {

@@ -182,6 +182,8 @@ export class ChannelModel {
       nextOffset,
       waiters: this.waiterCount,
       waiting: { gets: gets.length, puts: puts.length + promises.length },
+      // Delayed messages have a model of their own.
+      scheduled: { messages: 0, bytes: 0, nextAtMs: null },
       counts: { put, acked, removed },
     };
   }
@@ -221,6 +223,10 @@ export class ChannelModel {
         return this.#delete(record, operation.graceMs, moment.nowMs);
       case "describe":
         return this.#described("described");
+      case "list-scheduled":
+        return { type: "scheduled-page", messages: [], next: null };
+      case "cancel-scheduled":
+        return refused({ kind: "unknown-scheduled", scheduledId: operation.scheduledId });
       default:
         return this.#decideOnMessages(operation, moment.nowMs);
     }

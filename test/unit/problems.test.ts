@@ -18,6 +18,7 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
   "not-configured": { kind: "not-configured", setting: "API_TOKEN", remedy: "Set API_TOKEN" },
   "unknown-channel": { kind: "unknown-channel", channel: "orders" },
   "unknown-message": { kind: "unknown-message", offset: 5 },
+  "unknown-scheduled": { kind: "unknown-scheduled", scheduledId: "5-1" },
   "unknown-route": { kind: "unknown-route", path: "/x" },
   "method-not-allowed": { kind: "method-not-allowed", allow: ["GET", "PUT"] },
   "settings-conflict": { kind: "settings-conflict", conflicts: ["maxBytes"], current: {} },

@@ -22,6 +22,8 @@ const DEFINITIONS = {
   PullRequest: pullBodySchema,
   PullReply: REPLY_SCHEMAS.pulled,
   MessagePage: REPLY_SCHEMAS.page,
+  ScheduledMessage: REPLY_SCHEMAS.scheduledPage.entries.scheduled.item,
+  ScheduledPage: REPLY_SCHEMAS.scheduledPage,
   ChannelPage: REPLY_SCHEMAS.list,
 } as const;
 
@@ -74,6 +76,7 @@ const MEMBER_NOTES: {
     firstOffset: "The offset of the next record that a get looks at.",
     nextOffset: "The offset that the next put receives.",
     connections: "Open WebSockets.",
+    scheduled: "Messages with a delay, not in `depth`; `nextAtMs` is when the first of them enters.",
     counts: "Of this life of the name: `put = depth + acked + removed`.",
     rows: "Rows written and read since the channel's object woke.",
   },
@@ -82,11 +85,18 @@ const MEMBER_NOTES: {
     ...MESSAGE_NOTES,
     contentType:
       "Where absent: `application/json`, `text/plain; charset=utf-8` or `application/octet-stream`, as the body is given.",
+    delayMs: "The message enters the channel after so many milliseconds.",
+    deliverAtMs: "The message enters at this time, at once if it is over. Not together with `delayMs`.",
   },
   Message: { ...MESSAGE_NOTES, offset: "Its place in the channel: whole numbers from 1, with gaps where records were removed." },
   ControlRecord: { control: "What happened to the channel at this offset: `resize` with the new limits, or `close`." },
   PutBatch: { messages: `At most ${LIMITS.batchBytesMax / MIB} MiB together.` },
-  PutReply: { offset: "The offset of the first message; the others follow.", count: "How many were stored." },
+  PutReply: {
+    offset: "The offset of the first message that entered at once; the others follow. `null` when all have a delay.",
+    count: "How many entered at once.",
+    scheduledId: "Where one message was put, with a delay: the id by which it can be cancelled.",
+    scheduled: "The messages with a delay, by their places in the batch; absent where there are none.",
+  },
   PullRequest: {
     ack: "The messages are removed as they are taken: at-most-once delivery. It has to be said.",
     max: "`min` if absent, or 1.",
@@ -101,6 +111,16 @@ const MEMBER_NOTES: {
     messages: "In the order of their offsets.",
     controls: "Records of the channel itself among them; absent where there are none.",
     next: "Where the following page begins; `null` on the last.",
+  },
+  ScheduledMessage: {
+    ...MESSAGE_NOTES,
+    scheduledId: "By this it can be cancelled.",
+    deliverAtMs: "When it enters.",
+    putAtMs: "When it was put.",
+  },
+  ScheduledPage: {
+    scheduled: "In the order in which they will enter.",
+    next: "What the following page begins after; `null` on the last.",
   },
   ChannelPage: { channels: "In the order of their names.", next: "What the following page begins after; `null` on the last." },
 };
@@ -120,9 +140,12 @@ const DEFINITION_NOTES: { readonly [Name in keyof Definitions]: string } = {
   PullRequest: "How many messages to take.",
   PullReply: "What was taken.",
   MessagePage: "A page of messages.",
+  ScheduledMessage: "A message that has not entered its channel yet: exactly one of `json`, `text` and `base64` holds the body.",
+  ScheduledPage: "A page of delayed messages.",
   ChannelPage: "A page of the list of channels.",
 };
 
+const WITH_BODY: ReadonlySet<keyof Definitions> = new Set(["PutMessage", "Message", "ScheduledMessage"]);
 const EXACTLY_ONE_BODY: JsonSchema["oneOf"] = ["json", "text", "base64"].map((member) => ({ required: [member] }));
 
 const NAMES: ReadonlyMap<unknown, string> = new Map(Object.entries(DEFINITIONS).map(([name, schema]) => [schema, name]));
@@ -197,5 +220,5 @@ function describeSchema(name: keyof Definitions, schema: JsonSchema): JsonSchema
     return [member, typeof value === "boolean" ? value : { ...value, ...note }] as const;
   });
   const described: JsonSchema = { description: DEFINITION_NOTES[name], ...schema, properties: Object.fromEntries(members) };
-  return name === "PutMessage" || name === "Message" ? { ...described, oneOf: EXACTLY_ONE_BODY } : described;
+  return WITH_BODY.has(name) ? { ...described, oneOf: EXACTLY_ONE_BODY } : described;
 }

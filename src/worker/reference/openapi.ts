@@ -17,6 +17,7 @@ import { BODY_EXAMPLES, PARAMETER_EXAMPLES, REPLY_EXAMPLES } from "./openapi-exa
 import { buildSocketNotes } from "./openapi-frames.ts";
 import {
   API_DESCRIPTION,
+  DELAY_HEADER_NOTES,
   HEADERS,
   MESSAGE_BODY_NOTE,
   MESSAGE_HEADER_FAMILY,
@@ -77,7 +78,7 @@ function buildOperation(route: Route): ApiOperation {
 function tagOf(route: Route): Tag {
   if (!route.path.startsWith("/v1/")) return TAGS.service;
   if (isUpgrade(route)) return TAGS.socket;
-  return route.path.includes("/messages") ? TAGS.messages : TAGS.channels;
+  return /\/(?:messages|scheduled)\b/.test(route.path) ? TAGS.messages : TAGS.channels;
 }
 
 function isUpgrade(route: Route): boolean {
@@ -115,7 +116,7 @@ function buildParameter(name: string, place: "path" | "query", schema: v.Generic
 function headerParameters(route: Route): Parameter[] {
   if (route.isMessageBody !== true) return [];
   const schema = { type: "string", minLength: 1 } as const;
-  return Object.entries(MESSAGE_HEADER_NOTES).map(([name, description]) => {
+  return Object.entries({ ...MESSAGE_HEADER_NOTES, ...DELAY_HEADER_NOTES }).map(([name, description]) => {
     return { name, in: "header", required: false, description, schema, ...exampleOf(name) };
   });
 }
