@@ -104,6 +104,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
 
   /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
   override async alarm(): Promise<void> {
+    this.#committer.noteAlarm();
     await this.#doWhatIsDue();
     await this.#tellDirectory();
     const { nowMs } = this.#takeMoment();

@@ -68,7 +68,9 @@ export class Committer {
     this.#wokeAtMs = options.takeMoment().nowMs;
     this.#store = new SqliteStore(options.storage);
     this.#channel = this.#buildChannel();
-    this.#alarmAtMs = this.#channel.findAlarmOnWaking(this.#wokeAtMs) ?? NO_ALARM_AT_MS;
+    const alarmAtMs = this.#channel.findAlarmOnWaking(this.#wokeAtMs) ?? NO_ALARM_AT_MS;
+    // One whose time is over fires now, or was given up by the runtime after it had failed too often.
+    this.#alarmAtMs = alarmAtMs > this.#wokeAtMs ? alarmAtMs : NO_ALARM_AT_MS;
   }
 
   get channel(): Channel {
@@ -111,11 +113,17 @@ export class Committer {
     this.#perform(answers);
   }
 
-  /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has fired. */
-  armAlarm(earliestMs: number): void {
+  /** Notes that the alarm fires, and so is not set any more: what is committed from now on sets it again. */
+  noteAlarm(): void {
     this.#alarmAtMs = NO_ALARM_AT_MS;
+  }
+
+  /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has done its work. */
+  armAlarm(earliestMs: number): void {
     const dueAtMs = this.#channel.nextAlarmAtMs;
-    if (dueAtMs !== undefined) this.#setAlarm(Math.max(dueAtMs, earliestMs));
+    if (dueAtMs === undefined) return;
+    const atMs = Math.max(dueAtMs, earliestMs);
+    if (atMs !== this.#alarmAtMs) this.#setAlarm(atMs);
   }
 
   #commitOneByOne(entries: readonly Entry[]): void {

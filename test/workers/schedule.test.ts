@@ -364,6 +364,38 @@ describe("delayed messages: alarm and rows", () => {
     expect(rows).toEqual([1, 1, 2, 3]);
   });
 
+  test("[RC8] an alarm that the runtime gave up is set again by the first commit after its time", async () => {
+    const channel = await createQuiet();
+    passTime(0);
+    const nowMs = Date.now();
+    await putDelayed(channel, "a", 5000);
+    await putDelayed(channel, "b", HOUR_MS);
+    await inObject(channel, (_, { storage }) => storage.deleteAlarm());
+    passTime(5000);
+    await restart(channel);
+
+    await put(channel, "c");
+
+    expect(await readAlarm(channel)).toBe(nowMs + HOUR_MS);
+  });
+
+  test("[RC8] the alarm that lets a message enter sets the next one, once", async () => {
+    const channel = await createQuiet();
+    passTime(0);
+    const nowMs = Date.now();
+    await putDelayed(channel, "a", 5000);
+    await putDelayed(channel, "b", HOUR_MS);
+    const { rows: before } = await describeChannel(channel);
+    passTime(5000);
+
+    await runAlarm(channel);
+
+    // The message goes, the segment comes, the totals and the alarm are written.
+    const { rows } = await describeChannel(channel);
+    expect(rows.written - before.written).toBe(4);
+    expect(await readAlarm(channel)).toBe(nowMs + HOUR_MS);
+  });
+
   test("[RC8] the alarm of an idle channel does not hide a time that comes before it", async () => {
     const channel = await createQuiet({ expireAfterIdleMs: HOUR_MS });
     passTime(0);
