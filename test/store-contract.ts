@@ -31,6 +31,7 @@ export const NO_CHANGES: Changes = {
   groups: undefined,
   checkpoints: undefined,
   channel: undefined,
+  schedule: undefined,
 };
 
 export const RECORD: ChannelRecord = {

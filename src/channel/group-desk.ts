@@ -3,6 +3,7 @@ import { assertNever } from "../base/assert.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
+import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { findPutAt } from "./log-reading.ts";
@@ -22,8 +23,16 @@ export class GroupDesk {
   readonly #backlog: Backlog;
   readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
+  readonly #held: () => Size;
 
-  constructor(parts: { readonly backlog: Backlog; readonly groups: Groups; readonly deadLetters: DeadLetters }) {
+  /** `held` is what takes up room in the channel (rule PT3). */
+  constructor(parts: {
+    readonly backlog: Backlog;
+    readonly groups: Groups;
+    readonly deadLetters: DeadLetters;
+    readonly held: () => Size;
+  }) {
+    this.#held = parts.held;
     this.#backlog = parts.backlog;
     this.#groups = parts.groups;
     this.#deadLetters = parts.deadLetters;
@@ -46,7 +55,7 @@ export class GroupDesk {
       case "drop-dead-letters":
         return dropDeadLetters(this.#deadLetters, operation, moment.nowMs);
       case "redrive": {
-        const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters };
+        const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, held: this.#held };
         return redrive(parts, { record, operation, nowMs: moment.nowMs });
       }
       default:

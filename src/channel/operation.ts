@@ -3,8 +3,9 @@ import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription, GroupDescription } from "../protocol/description.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
-import type { ControlRecord, Message, PutMessage } from "../protocol/message.ts";
+import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
 import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
@@ -12,7 +13,14 @@ export type Operation =
   | { readonly type: "describe" }
   | { readonly type: "patch"; readonly patch: ChannelPatch }
   | { readonly type: "delete"; readonly graceMs: number }
-  | { readonly type: "put"; readonly messages: readonly PutMessage[]; readonly waitMs?: number; readonly isPromised?: boolean }
+  | {
+      readonly type: "put";
+      readonly messages: readonly PutMessage[];
+      /** Those of its messages that enter later. */
+      readonly delays?: readonly MessageDelay[];
+      readonly waitMs?: number;
+      readonly isPromised?: boolean;
+    }
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs?: number }
   | {
       readonly type: "get";
@@ -42,6 +50,8 @@ export type Operation =
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
   | CheckpointOperation
+  | { readonly type: "list-scheduled"; readonly after?: string; readonly limit: number }
+  | { readonly type: "cancel-scheduled"; readonly scheduledId: string }
   | { readonly type: "cancel"; readonly request: number };
 
 export type GroupOperation =
@@ -115,7 +125,15 @@ type Described = {
 export type Outcome =
   | Described[keyof Described]
   | { readonly type: "deleted"; readonly droppedMessages: number }
-  | { readonly type: "put"; readonly offset: number; readonly count: number }
+  | {
+      readonly type: "put";
+      /** Of the first message that entered at once; null when none did. */
+      readonly offset: number | null;
+      /** Messages that entered at once. */
+      readonly count: number;
+      /** Those that enter later, where there are any. */
+      readonly scheduled?: readonly ScheduledReceipt[];
+    }
   | {
       readonly type: "got";
       readonly messages: readonly Message[];
@@ -152,6 +170,8 @@ export type Outcome =
   | { readonly type: "checkpoint-written"; readonly checkpoint: CheckpointEntry; readonly isCreated: boolean }
   /** With the version that it had. */
   | { readonly type: "checkpoint-deleted"; readonly name: string; readonly version: number }
+  | { readonly type: "scheduled-page"; readonly messages: readonly ScheduledMessage[]; readonly next: string | null }
+  | { readonly type: "unscheduled"; readonly scheduledId: string }
   | { readonly type: "cancelled" }
   | { readonly type: "refused"; readonly refusal: Refusal };
 
@@ -181,6 +201,8 @@ export interface Moment {
   readonly mayCreate: boolean;
   /** Draws 32 random bits that nobody can guess, as a whole number from 0. */
   readonly draw32: () => number;
+  /** Set where a commit failed and its operations are applied one by one: nothing is done that was not asked for (rule SD6). */
+  readonly isRecovering?: boolean;
 }
 
 /** An answer to a request that waited. */

@@ -5,6 +5,7 @@ import type { DeadLetterChanges, DeadLetterStore } from "./dead-letter-store.ts"
 import type { GroupChanges, GroupStore } from "./group-store.ts";
 import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
 import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
+import type { ScheduleChanges, ScheduleStore } from "./schedule-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -131,6 +132,7 @@ export interface Changes extends BacklogChanges {
   readonly delivery: DeliveryChanges | undefined;
   readonly deadLetters: DeadLetterChanges | undefined;
   readonly groups: GroupChanges | undefined;
+  readonly schedule: ScheduleChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -141,6 +143,7 @@ export interface MessageIdEntry {
 /** Synchronous storage of one channel. Reads show what was committed. */
 export interface ChannelStore {
   readonly checkpoints: CheckpointStore;
+  readonly schedule: ScheduleStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

@@ -4,23 +4,37 @@ import { invalidRequest } from "../protocol/fault.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import type { ScheduledReceipt } from "../protocol/schedule.ts";
 import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
+import { resolveDelays } from "./delays.ts";
 import { DrainRate } from "./drain-rate.ts";
 import type { Group, Groups } from "./groups.ts";
 import { drawHex, refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, GrantedLeases, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
 import type { RecordCell } from "./record-cell.ts";
+import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
 
 const NO_READERS_RETRY_AFTER_MS = 1000;
 const NOTHING_GOT: Outcome = { type: "got", messages: [], controls: [] };
 
+/** The times of a put without delays. */
+const NOTHING_DUE: ReadonlyMap<number, number> = new Map();
+
+/** The messages of a put; `due` has the times of those that enter later, by their places. */
+interface Batch {
+  readonly messages: readonly PutMessage[];
+  readonly due: ReadonlyMap<number, number>;
+  readonly size: Size;
+}
+
 export interface TrafficOptions {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
   readonly groups: Groups;
+  readonly schedule: Schedule;
   readonly line: WaitLine;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
@@ -30,6 +44,7 @@ export class Traffic {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
   readonly #groups: Groups;
+  readonly #schedule: Schedule;
   readonly #line: WaitLine;
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
@@ -39,6 +54,7 @@ export class Traffic {
     this.#cell = options.cell;
     this.#backlog = options.backlog;
     this.#groups = options.groups;
+    this.#schedule = options.schedule;
     this.#line = options.line;
     this.#isConnected = options.isConnected;
   }
@@ -46,18 +62,17 @@ export class Traffic {
   put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
     const { messages, waitMs } = operation;
     const promise = this.#takePromise(operation, origin);
-    const size = measureBatch(messages, record.settings);
-    if ("kind" in size) return refused(refusePut(record) ?? size);
-    const refusal = refusePut(record) ?? refuseNeverFitting(size, ceilingOf(record));
-    if (refusal !== undefined) return refused(refusal);
+    const batch = this.#examine(record, operation, nowMs);
+    if ("kind" in batch) return refused(batch);
+    const { size } = batch;
     if (operation.isPromised === true) {
       return promise === undefined
         ? refused({ kind: "promise-lost", id: origin?.request ?? 0 })
-        : this.#putPromised(promise, messages, size, nowMs);
+        : this.#putPromised(promise, batch, nowMs);
     }
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (messages.length === 0 || this.#mayPass(record, size, nowMs, origin)) return this.#append(messages, nowMs);
+    if (messages.length === 0 || this.#mayPass(record, size, nowMs, origin)) return this.#append(batch, nowMs);
     return this.#waitForRoom(record, size, { nowMs, waitMs, origin });
   }
 
@@ -97,7 +112,7 @@ export class Traffic {
     }
     const waitMs = capWait(operation.waitMs);
     if (origin === undefined || waitMs === 0 || min === 0) return NOTHING_GOT;
-    if (record.state === "draining" && this.#groups.depthOf(group) < min) {
+    if (this.#isRunningDry(record, group, min)) {
       return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
     }
     const deadlineMs = moment.nowMs + waitMs;
@@ -147,8 +162,42 @@ export class Traffic {
     return effects;
   }
 
-  #append(messages: readonly PutMessage[], nowMs: number): Outcome {
-    return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
+  /** A put whose messages may be stored, as far as that can be said without the channel's room; or its refusal. */
+  #examine(record: ChannelRecord, { messages, delays }: OperationOf<"put">, nowMs: number): Batch | Refusal {
+    const refusal = refusePut(record);
+    if (refusal !== undefined) return refusal;
+    const due = delays === undefined ? NOTHING_DUE : resolveDelays(delays, nowMs);
+    if ("kind" in due) return due;
+    const size = measureBatch(messages, record.settings);
+    if ("kind" in size) return size;
+    const never = refuseNeverFitting(size, ceilingOf(record));
+    return never ?? this.#refuseScheduling(record, { messages, due, size }, nowMs) ?? { messages, due, size };
+  }
+
+  /** A log makes room by giving up what it holds. Delayed messages are not given up, so they have to fit beside each other (G6). */
+  #refuseScheduling(record: ChannelRecord, { due, size }: Batch, nowMs: number): Refusal | undefined {
+    const mustFit = due.size > 0 && record.settings.retention === "log";
+    return mustFit && !fits(size, this.#schedule, record.limits) ? this.#refuseFull(record, size, nowMs) : undefined;
+  }
+
+  #append({ messages, due }: Batch, nowMs: number): Outcome {
+    if (due.size === 0) return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
+    const immediate = messages.filter((_, index) => !due.has(index));
+    const offset = immediate.length === 0 ? null : this.#backlog.append(immediate, nowMs);
+    const scheduled = messages.flatMap((message, index): ScheduledReceipt[] => {
+      const deliverAtMs = due.get(index);
+      if (deliverAtMs === undefined) return [];
+      return [{ index, scheduledId: this.#schedule.add(message, deliverAtMs, nowMs), deliverAtMs }];
+    });
+    return { type: "put", offset, count: immediate.length, scheduled };
+  }
+
+  /**
+   * Whether a get waits in vain: nothing comes any more, and the group has fewer messages than it wants. What is leased or retrying
+   * counts, since it may come back.
+   */
+  #isRunningDry(record: ChannelRecord, group: Group, min: number): boolean {
+    return record.state === "draining" && this.#schedule.messages === 0 && this.#groups.depthOf(group) < min;
   }
 
   /** Whether nobody would get what is put, and it has to be refused therefore. */
@@ -185,8 +234,9 @@ export class Traffic {
     return waiter;
   }
 
-  #putPromised(promise: Waiter, messages: readonly PutMessage[], size: Size, nowMs: number): Outcome {
-    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(messages, nowMs);
+  #putPromised(promise: Waiter, batch: Batch, nowMs: number): Outcome {
+    const { size } = batch;
+    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(batch, nowMs);
     const waited = `${promise.max} messages of ${promise.bytes} bytes together`;
     return refused(invalidRequest("", `Expected the batch that waited: ${waited}`));
   }
@@ -196,7 +246,7 @@ export class Traffic {
     if (this.#hasNoReaders(record)) return false;
     // What a log holds makes room for what is put.
     if (record.settings.retention === "log") return true;
-    const held = this.#held();
+    const { held } = this;
     if (fits(size, held, record.limits)) return true;
     const limits = decideGrowth({ messages: held.messages + size.messages, bytes: held.bytes + size.bytes }, record);
     if (limits === undefined || !fits(size, held, limits)) return false;
@@ -205,10 +255,14 @@ export class Traffic {
     return true;
   }
 
-  /** What is there and what is promised. */
-  #held(): Size {
+  /** What is there, what is to come and what is promised. */
+  get held(): Size {
     const { reserved } = this.#line;
-    return { messages: this.#backlog.depth + reserved.messages, bytes: this.#backlog.bytes + reserved.bytes };
+    const { messages, bytes } = this.#schedule;
+    return {
+      messages: this.#backlog.depth + messages + reserved.messages,
+      bytes: this.#backlog.bytes + bytes + reserved.bytes,
+    };
   }
 
   /** Takes messages, or nothing when fewer than `min` can be had now: then undefined. */
@@ -269,7 +323,7 @@ export class Traffic {
     if (group === undefined) return this.#end(waiter, refused({ kind: "unknown-group", group: "" }));
     const taken = this.#take(record, group, { min, max, lease, connection }, moment);
     if (taken !== undefined) return this.#end(waiter, taken);
-    if (record.state === "draining" && this.#groups.depthOf(group) < min) {
+    if (this.#isRunningDry(record, group, min)) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
     const never = this.#refuseNeverServed(record, group, { min, lease });
@@ -319,9 +373,11 @@ export class Traffic {
   #refuseFull(record: ChannelRecord, size: Size, nowMs: number): Refusal {
     if (this.#hasNoReaders(record)) return { kind: "no-readers", retryAfterMs: NO_READERS_RETRY_AFTER_MS };
     const { depth, bytes } = this.#backlog;
-    const excess = Math.max(1, depth + this.#line.reserved.messages + size.messages - record.limits.maxMessages);
+    const { messages } = this.#schedule;
+    const excess = Math.max(1, this.held.messages + size.messages - record.limits.maxMessages);
     const retryAfterMs = this.#drainRate.estimateWaitMs(excess, nowMs);
-    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits };
+    const scheduled = messages === 0 ? {} : { scheduled: { messages, bytes: this.#schedule.bytes } };
+    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits, ...scheduled };
   }
 }
 

@@ -4,6 +4,7 @@ import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON, type ServerFrame } from "../protoc
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
+import type { ScheduledReceipt } from "../protocol/schedule.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
 import { formatPutMessage, parseReceivedMessage, type PutInput, type ReceivedMessage } from "./message-json.ts";
 
@@ -47,9 +48,12 @@ export interface GetOptions extends WaitOptions {
 
 /** What a put returns once its messages are on disk. */
 export interface PutReceipt {
-  /** The offset of the first message; the others follow without gaps. */
-  readonly offset: number;
+  /** The offset of the first message that entered at once; the others follow without gaps. Null when all have a delay. */
+  readonly offset: number | null;
+  /** How many messages entered at once. */
   readonly count: number;
+  /** The messages with a delay, each with the `scheduledId` by which it can be cancelled; absent where there are none. */
+  readonly scheduled?: readonly ScheduledReceipt[];
   /** The channel at the commit: depth, bytes, utilisation, waiters. */
   readonly state: PressureState;
 }
@@ -173,8 +177,8 @@ export class ChannelSocket {
   }
 
   async #put(frame: object, options: WaitOptions): Promise<PutReceipt> {
-    const { offset, count, state } = await this.#request("put-ok", frame, options);
-    return { offset, count, state };
+    const { offset, count, scheduled, state } = await this.#request("put-ok", frame, options);
+    return { offset, count, ...(scheduled !== undefined && { scheduled }), state };
   }
 
   /** Sends at once, in the order of the calls. */

@@ -6,6 +6,7 @@ import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, typ
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
+import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
 
@@ -102,14 +103,19 @@ function readPut(
   { waitMs, promised }: { readonly waitMs?: number | undefined; readonly promised?: true | undefined },
 ): Result<Operation, FrameRefusal> {
   const messages: PutMessage[] = [];
+  const delays: MessageDelay[] = [];
   for (const [index, form] of forms.entries()) {
     const message = parsePutMessage(form, pointerOf(index), encode);
     if (!message.ok) return refuse({ refusal: message.refusal });
     messages.push(message.value);
+    const delay = parseDelay(form, index, pointerOf(index));
+    if (!delay.ok) return refuse({ refusal: delay.refusal });
+    if (delay.value !== undefined) delays.push(delay.value);
   }
   return accept({
     type: "put",
     messages,
+    ...(delays.length > 0 && { delays }),
     ...(waitMs !== undefined && { waitMs }),
     ...(promised === true && { isPromised: true }),
   });

@@ -7,6 +7,7 @@ import { LIMITS } from "./limits.ts";
 import { putMessageSchema } from "./message.ts";
 import { groupNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
+import type { ScheduledReceipt } from "./schedule.ts";
 import { wholeNumber } from "./settings.ts";
 
 export const SUBPROTOCOL_JSON = "channel.v1.json";
@@ -154,8 +155,12 @@ export type ServerFrame =
   | {
       readonly type: "put-ok";
       readonly id: number;
-      readonly offset: number;
+      /** Null when all messages enter later. */
+      readonly offset: number | null;
       readonly count: number;
+      /** Where the put was of one message, which enters later. */
+      readonly scheduledId?: string;
+      readonly scheduled?: readonly ScheduledReceipt[];
       readonly state: PressureState;
     }
   | {

@@ -97,6 +97,16 @@ export const LIMITS = {
   graceMsMax: DAY_MS,
   tombstoneMs: DAY_MS,
 
+  // Delayed messages
+  delayMsMax: 30 * DAY_MS,
+  /** How many messages and bytes enter in one commit; the rest enters in the next ones. One message enters whatever its size. */
+  scheduledEntryMessagesMax: 1000,
+  scheduledEntryBytesMax: 8 * MIB,
+  scheduledPageMax: 1000,
+  scheduledPageDefault: 100,
+  /** Commits in a row that one alarm makes while messages are due. */
+  alarmCommitsMax: 32,
+
   // Storage: production refuses a row of more than 2 MB, the local runtime does not.
   rowBytesMax: 2_000_000,
   segmentBytesMax: 1_000_000,

@@ -24,6 +24,7 @@ export type Refusal =
   | { readonly kind: "unknown-channel"; readonly channel: string }
   | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
   | { readonly kind: "unknown-checkpoint"; readonly checkpoint: string }
+  | { readonly kind: "unknown-scheduled"; readonly scheduledId: string }
   | { readonly kind: "unknown-route"; readonly path: string }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
   | { readonly kind: "invalid-lease"; readonly pointer: string }
@@ -60,6 +61,8 @@ export type Refusal =
       readonly maxMessages: number;
       readonly bytes: number;
       readonly maxBytes: number;
+      /** Delayed messages, which count as well; absent where there is none. */
+      readonly scheduled?: { readonly messages: number; readonly bytes: number };
     }
   | { readonly kind: "too-many-waiters"; readonly limit: number; readonly retryAfterMs: number }
   | { readonly kind: "too-many-connections"; readonly limit: number; readonly retryAfterMs: number }
@@ -90,6 +93,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "unknown-channel": { status: 404, title: "No such channel", retry: "never" },
   "unknown-message": { status: 404, title: "No such message", retry: "never" },
   "unknown-checkpoint": { status: 404, title: "No such checkpoint", retry: "never" },
+  "unknown-scheduled": { status: 404, title: "No such scheduled message", retry: "never" },
   "unknown-route": { status: 404, title: "No such route", retry: "never" },
   "method-not-allowed": { status: 405, title: "The method is not allowed here", retry: "never" },
   "invalid-lease": { status: 400, title: "Not a lease of this channel", retry: "never" },
@@ -182,6 +186,7 @@ type ChannelRefusal = Extract<
       | "too-many-groups"
       | "no-readers"
       | "seek-out-of-range"
+      | "unknown-scheduled"
       | "settings-conflict"
       | "too-many-checkpoints"
       | "channel-draining"
@@ -235,6 +240,8 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
       return "No group is registered, so nobody would get the message: create a group, or set whenNoGroups to drop";
     case "seek-out-of-range":
       return `Choose an offset from ${refusal.firstOffset} to ${refusal.nextOffset}`;
+    case "unknown-scheduled":
+      return `No message is scheduled as ${refusal.scheduledId}: it has entered the channel, was cancelled, or never was`;
     case "settings-conflict":
       return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
     case "channel-draining":
@@ -250,7 +257,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "request-too-large":
       return `A request may have at most ${refusal.limit} bytes`;
     case "channel-full":
-      return `The channel holds ${refusal.depth} of ${refusal.maxMessages} messages and ${refusal.bytes} of ${refusal.maxBytes} bytes`;
+      return formatFull(refusal);
     case "too-many-waiters":
       return `At most ${refusal.limit} requests can wait`;
     case "too-many-connections":
@@ -264,4 +271,10 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     default:
       return assertNever(refusal);
   }
+}
+
+function formatFull({ depth, maxMessages, bytes, maxBytes, scheduled }: Extract<Refusal, { kind: "channel-full" }>): string {
+  const held = { messages: depth + (scheduled?.messages ?? 0), bytes: bytes + (scheduled?.bytes ?? 0) };
+  const note = scheduled === undefined ? "" : `, of which ${scheduled.messages} are scheduled`;
+  return `The channel holds ${held.messages} of ${maxMessages} messages and ${held.bytes} of ${maxBytes} bytes${note}`;
 }

@@ -13,12 +13,14 @@ import { MemoryCheckpoints } from "./memory-checkpoints.ts";
 import { MemoryDeadLetters } from "./memory-dead-letters.ts";
 import { MemoryGroups } from "./memory-groups.ts";
 import { MemoryDelivery } from "./memory-delivery.ts";
+import { MemorySchedule } from "./memory-schedule.ts";
 
 export class MemoryStore implements ChannelStore {
   readonly delivery = new MemoryDelivery();
   readonly deadLetters = new MemoryDeadLetters();
   readonly groups = new MemoryGroups();
   readonly checkpoints = new MemoryCheckpoints();
+  readonly schedule = new MemorySchedule();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -72,6 +74,7 @@ export class MemoryStore implements ChannelStore {
     if (changes.delivery !== undefined) this.delivery.commit(changes.delivery);
     if (changes.groups !== undefined) this.groups.commit(changes.groups);
     if (changes.deadLetters !== undefined) this.deadLetters.commit(changes.deadLetters);
+    if (changes.schedule !== undefined) this.schedule.commit(changes.schedule);
   }
 
   #withGone(segment: NewSegment | undefined): StoredSegment | undefined {

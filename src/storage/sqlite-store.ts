@@ -6,6 +6,7 @@ import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
 import { DeadLetterTables } from "./dead-letter-table.ts";
 import { DeliveryTables } from "./delivery-table.ts";
 import { GroupTables } from "./group-table.ts";
+import { ScheduleTable } from "./schedule-table.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
 import { joinParts, PART_BYTES_MAX, partRange, PARTS_MAX, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
@@ -63,6 +64,7 @@ export class SqliteStore implements ChannelStore {
   readonly deadLetters: DeadLetterTables;
   readonly groups: GroupTables;
   readonly checkpoints: CheckpointTable;
+  readonly schedule: ScheduleTable;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -79,6 +81,7 @@ export class SqliteStore implements ChannelStore {
     this.deadLetters = new DeadLetterTables(select);
     this.groups = new GroupTables(select);
     this.checkpoints = new CheckpointTable(select);
+    this.schedule = new ScheduleTable(select);
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
@@ -115,7 +118,8 @@ export class SqliteStore implements ChannelStore {
   /** Inside a transaction of the caller it becomes part of that one. */
   commit(changes: Changes): void {
     if (this.#schemaVersion === 0) this.#migrate();
-    const statements = [...this.#deletionsOf(changes), ...this.#writesOf(changes)];
+    const scheduled = changes.schedule === undefined ? [] : this.schedule.statementsOf(changes.schedule);
+    const statements = [...this.#deletionsOf(changes), ...scheduled, ...this.#writesOf(changes)];
     if (changes.delivery !== undefined) statements.push(...this.delivery.statementsOf(changes.delivery));
     if (changes.groups !== undefined) statements.push(...this.groups.statementsOf(changes.groups));
     if (changes.deadLetters !== undefined) statements.push(...this.deadLetters.statementsOf(changes.deadLetters));

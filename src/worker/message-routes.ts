@@ -1,17 +1,24 @@
 // /v1/channels/{channel}/messages: put, pull, browse, read and remove.
 import type { Hono } from "hono";
 import type { Env } from "../object/env.ts";
-import { formatTaken } from "../object/reply-frames.ts";
+import { formatStored, formatTaken } from "../object/reply-frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";
 import { batchBodySchema, browseQuerySchema, noQuerySchema, putQuerySchema } from "../protocol/routes.ts";
+import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { ask, type Answer } from "./channel-client.ts";
-import { formatMessageReply, formatStateHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
+import { formatMessageReply, formatStateHeaders, parseDelayHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const MESSAGES = "/v1/channels/:channel/messages";
+
+/** What one put stores, and which of it enters later. */
+interface Batch {
+  readonly messages: readonly PutMessage[];
+  readonly delays: readonly MessageDelay[];
+}
 
 export function addMessageRoutes(app: Hono<{ Bindings: Env }>): void {
   app.post(MESSAGES, handlePut);
@@ -27,7 +34,8 @@ async function handlePut(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const { waitMs } = queryOf(context, putQuerySchema);
   const message = await parseMessageRequest(context);
-  return replyPut(context, channel, [message], waitMs);
+  const delay = parseDelayHeaders(context);
+  return replyPut(context, channel, { messages: [message], delays: delay === undefined ? [] : [delay] }, waitMs);
 }
 
 async function handlePutBatch(context: AppContext): Promise<Response> {
@@ -35,29 +43,28 @@ async function handlePutBatch(context: AppContext): Promise<Response> {
   const { waitMs } = queryOf(context, putQuerySchema);
   const { messages } = await jsonBodyOf(context, batchBodySchema, { bytesMax: LIMITS.requestBodyBytesMax });
   const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`)));
-  return replyPut(context, channel, parsed, waitMs);
+  const delays = messages.map((form, index) => orThrow(parseDelay(form, index, `/messages/${index}`)));
+  const batch = { messages: parsed, delays: delays.filter((delay) => delay !== undefined) };
+  return replyPut(context, channel, batch, waitMs);
 }
 
-async function replyPut(
-  context: AppContext,
-  channel: string,
-  messages: readonly PutMessage[],
-  waitMs: number | undefined,
-): Promise<Response> {
-  const { outcome, state } = await putOrWait(context, channel, messages, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
-  const headers = { ...formatStateHeaders(state), Location: `/v1/channels/${channel}/messages/${outcome.offset}` };
-  return Response.json({ offset: outcome.offset, count: outcome.count, state }, { status: 201, headers });
+async function replyPut(context: AppContext, channel: string, batch: Batch, waitMs: number | undefined): Promise<Response> {
+  const { outcome, state } = await putOrWait(context, channel, batch, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
+  const reply = replyJson(`{${formatStored(outcome)},"state":${JSON.stringify(state)}}`, state, 201);
+  if (outcome.offset !== null) reply.headers.set("Location", `/v1/channels/${channel}/messages/${outcome.offset}`);
+  return reply;
 }
 
 /** Tries once; where that finds the channel full, waits for room and keeps the bodies here meanwhile. */
 async function putOrWait(
   context: AppContext,
   channel: string,
-  messages: readonly PutMessage[],
+  { messages, delays }: Batch,
   waitMs: number,
 ): Promise<Answer<"put">> {
+  const put = { type: "put", messages, ...(delays.length > 0 && { delays }) } as const;
   try {
-    return await ask(context.env, channel, { type: "put", messages }, ["put"]);
+    return await ask(context.env, channel, put, ["put"]);
   } catch (error) {
     const isFull = error instanceof RefusalError && error.refusal.kind === "channel-full";
     if (!isFull || waitMs === 0) throw error;
@@ -68,7 +75,7 @@ async function putOrWait(
     signal: context.req.raw.signal,
     use: ({ frame, connection }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);
-      const promised = { type: "put", messages, isPromised: true } as const;
+      const promised = { ...put, isPromised: true } as const;
       return ask(context.env, channel, promised, ["put"], { connection, request: BRIDGE_REQUEST });
     },
   });

@@ -195,6 +195,16 @@ describe("src/client/channel-socket: requests", () => {
     expect(await putting).toEqual({ offset: 7, count: 1, state: STATE });
   });
 
+  test("[SD2] a put with a delay resolves with the id by which it can be cancelled", async () => {
+    const { socket, channel } = await connect();
+    const scheduled = [{ index: 0, scheduledId: "9-5", deliverAtMs: 9 }];
+    const putting = channel.put({ body: "a", delayMs: 4 });
+
+    expect(socket.sent).toEqual([{ type: "put", id: 1, text: "a", delayMs: 4 }]);
+    socket.receive({ type: "put-ok", id: 1, offset: null, count: 0, scheduledId: "9-5", scheduled, state: STATE });
+    expect(await putting).toEqual({ offset: null, count: 0, scheduled, state: STATE });
+  });
+
   test("bodies come back in the form in which they were put", async () => {
     const { socket, channel } = await connect();
     const putting = channel.putBatch([{ body: "t" }, { body: new Uint8Array([0, 255]) }, { body: { json: null } }]);

@@ -126,7 +126,7 @@ describe("worker/openapi: parts of an operation", () => {
     const put = entries.find(({ operation }) => operation.operationId === "putMessage")?.operation;
     const names = put?.parameters?.filter((parameter) => parameter.in === "header").map(({ name }) => name);
 
-    expect(names).toEqual(["Channel-Key", "Channel-Message-Id"]);
+    expect(names).toEqual(["Channel-Key", "Channel-Message-Id", "Channel-Delay-Ms", "Channel-Deliver-At-Ms"]);
     expect(put?.["x-header-families"]?.map(({ name }) => name)).toEqual(["Channel-Header-{name}"]);
     expect(put?.requestBody?.description).toContain("Content-Type");
   });

@@ -19,6 +19,7 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
   "unknown-channel": { kind: "unknown-channel", channel: "orders" },
   "unknown-message": { kind: "unknown-message", offset: 5 },
   "unknown-checkpoint": { kind: "unknown-checkpoint", checkpoint: "totals" },
+  "unknown-scheduled": { kind: "unknown-scheduled", scheduledId: "5-1" },
   "unknown-route": { kind: "unknown-route", path: "/x" },
   "method-not-allowed": { kind: "method-not-allowed", allow: ["GET", "PUT"] },
   "invalid-lease": { kind: "invalid-lease", pointer: "/acks/0/leaseId" },

@@ -5,6 +5,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Operation } from "../../src/channel/operation.ts";
 import { encodeGonePlaces } from "../../src/channel/gone-places.ts";
+import type { ScheduleChanges } from "../../src/channel/schedule-store.ts";
 import type { Changes, ChannelStore } from "../../src/channel/store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { MeteredStorage } from "../../src/storage/metered-storage.ts";
@@ -12,6 +13,7 @@ import { migrate, SCHEMA_VERSION } from "../../src/storage/schema.ts";
 import { SqliteStore } from "../../src/storage/sqlite-store.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
 import { checkpointChanges, checkpointOf, testCheckpointContract } from "../checkpoint-contract.ts";
+import { NO_SCHEDULE_CHANGES, scheduledAt, testScheduleContract } from "../schedule-contract.ts";
 import { isSame, NO_CHANGES, POSITION, RECORD, segmentAt, testStoreContract, type StoreFixture } from "../store-contract.ts";
 import { ChannelHarness, sizedMessage } from "../unit/channel-harness.ts";
 
@@ -64,6 +66,7 @@ describe("src/storage/sqlite-store", () => {
   testStoreContract(inObject);
   testDeliveryContract(inObject);
   testCheckpointContract(inObject);
+  testScheduleContract(inObject);
 
   test("[LC7] a fresh store has no tables, and reading makes none and writes nothing", () =>
     inObject((fixture) => {
@@ -98,6 +101,9 @@ describe("src/storage/sqlite-store", () => {
         "message_id",
         "position",
         "reader_group",
+        "schedule",
+        "scheduled",
+        "scheduled_part",
         "schema_version",
         "segment",
         "segment_part",
@@ -163,6 +169,21 @@ describe("src/storage/sqlite-store", () => {
       expect(fixture.rowsOf({ deleteSegments: [4] })).toBe(1);
       expect(fixture.rowsOf({ deleteBelowOffset: 2 })).toBe(0);
       expect(fixture.rowsOf({ isPurge: true })).toBe(3);
+    }));
+
+  test("[SD11] a scheduled message is a row when it comes and one when it goes, beside one of totals", () =>
+    inObject((fixture) => {
+      const insertEntries = [1, 2, 3, 4].map((id) => scheduledAt(id, id));
+      const rowsOf = (changes: Partial<ScheduleChanges>): number =>
+        fixture.rowsOf({ schedule: { ...NO_SCHEDULE_CHANGES, ...changes } });
+      fixture.commit({ channel: RECORD });
+
+      expect(rowsOf({ insertEntries: [scheduledAt(9, 9)] })).toBe(2);
+      expect(rowsOf({ insertEntries })).toBe(5);
+      expect(rowsOf({ deleteUpTo: { dueAtMs: 2, id: 2 } })).toBe(3);
+      expect(rowsOf({ deleteEntries: [{ dueAtMs: 3, id: 3 }] })).toBe(2);
+      expect(rowsOf({ insertEntries: [scheduledAt(10, 10, 4_000_000)] })).toBe(4);
+      expect(rowsOf({ isCleared: true })).toBe(3 + 2 + 1);
     }));
 
   test("[RC4] a batch that is put and taken costs two rows in steady state", () =>
@@ -362,6 +383,9 @@ const SCHEMA = [
   "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, dropped_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0) STRICT",
   "CREATE TABLE reader_group ( group_id INTEGER PRIMARY KEY, record_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE schedule ( id INTEGER PRIMARY KEY CHECK (id = 1), message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, next_at_ms INTEGER, last_id INTEGER NOT NULL ) STRICT",
+  "CREATE TABLE scheduled ( due_at_ms INTEGER NOT NULL, scheduled_id INTEGER NOT NULL, message_bytes INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (due_at_ms, scheduled_id) ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE scheduled_part ( due_at_ms INTEGER NOT NULL, scheduled_id INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (due_at_ms, scheduled_id, part) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
   "CREATE TABLE segment ( first_offset INTEGER PRIMARY KEY, record_count INTEGER NOT NULL, message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, before_messages INTEGER NOT NULL, before_bytes INTEGER NOT NULL, before_segments INTEGER NOT NULL, put_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
   "CREATE TABLE segment_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",

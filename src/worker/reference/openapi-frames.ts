@@ -48,7 +48,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     example: { type: "welcome", version: 1, versions: [1], channel: "orders", connection: 3 },
   },
   "put-ok": {
-    description: "The messages are stored, from `offset` on",
+    description: "The messages are stored, from `offset` on; `scheduled` lists those with a delay",
     example: { type: "put-ok", id: 1, offset: 17, count: 1, state: PRESSURE_EXAMPLE },
   },
   got: {

@@ -22,6 +22,13 @@ const retryAfterMs: JsonSchema = {
   description: "The pause before the same may be tried again; Retry-After in seconds",
 };
 
+const scheduled: JsonSchema = {
+  type: "object",
+  description: "Delayed messages, which count against the limits as well; absent where there is none",
+  properties: { messages: whole, bytes: whole },
+  required: ["messages", "bytes"],
+};
+
 /** The facts of each kind. The type asks for exactly those of the refusal. */
 const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf<Kind>]-?: JsonSchema } } = {
   "invalid-request": {
@@ -50,6 +57,7 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-channel": { channel: text },
   "unknown-message": { offset: whole, messageId: text },
   "unknown-checkpoint": { checkpoint: text },
+  "unknown-scheduled": { scheduledId: text },
   "unknown-route": { path: text },
   "method-not-allowed": { allow: texts },
   "invalid-lease": { pointer: text },
@@ -81,7 +89,7 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "request-too-large": { limit },
   "unsupported-media-type": { accepted: texts },
   "upgrade-required": { protocols: texts },
-  "channel-full": { retryAfterMs, depth: whole, maxMessages: whole, bytes: whole, maxBytes: whole },
+  "channel-full": { retryAfterMs, depth: whole, maxMessages: whole, bytes: whole, maxBytes: whole, scheduled },
   "too-many-waiters": { limit, retryAfterMs },
   "too-many-connections": { limit, retryAfterMs },
   "storage-failed": { outcome: outcome("not-applied"), retryAfterMs },
@@ -92,7 +100,10 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
 type FactsOf<Kind extends RefusalKind> = Omit<Extract<Refusal, { kind: Kind }>, "kind">;
 
 /** Facts that are not in every problem of their kind. */
-const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = { "unknown-message": ["offset", "messageId"] };
+const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
+  "unknown-message": ["offset", "messageId"],
+  "channel-full": ["scheduled"],
+};
 
 /** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */
 export function refusalsOf(route: Route): RefusalKind[] {

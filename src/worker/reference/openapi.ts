@@ -18,6 +18,7 @@ import { BODY_EXAMPLES, PARAMETER_EXAMPLES, REPLY_EXAMPLES } from "./openapi-exa
 import { buildSocketNotes } from "./openapi-frames.ts";
 import {
   API_DESCRIPTION,
+  DELAY_HEADER_NOTES,
   HEADERS,
   MESSAGE_BODY_NOTE,
   MESSAGE_HEADER_FAMILY,
@@ -82,7 +83,7 @@ function tagOf(route: Route): Tag {
   if (/\/(?:pull|settle|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
   if (route.path.includes("/checkpoints")) return TAGS.checkpoints;
   if (route.path.includes("/groups")) return TAGS.groups;
-  return route.path.includes("/messages") ? TAGS.messages : TAGS.channels;
+  return /\/(?:messages|scheduled)\b/.test(route.path) ? TAGS.messages : TAGS.channels;
 }
 
 function isUpgrade(route: Route): boolean {
@@ -118,7 +119,10 @@ function buildParameter(name: string, place: "path" | "query", schema: v.Generic
  * of the schemas, which hold for what they stand for, say nothing about their length.
  */
 function headerParameters(route: Route): Parameter[] {
-  const notes = route.isMessageBody === true ? MESSAGE_HEADER_NOTES : OPERATION_NOTES[route.operationId]?.requestHeaders;
+  const notes =
+    route.isMessageBody === true
+      ? { ...MESSAGE_HEADER_NOTES, ...DELAY_HEADER_NOTES }
+      : OPERATION_NOTES[route.operationId]?.requestHeaders;
   const schema = { type: "string", minLength: 1 } as const;
   return Object.entries(notes ?? {}).map(([name, description]) => {
     return { name, in: "header", required: false, description, schema, ...exampleOf(name) };

@@ -1,6 +1,8 @@
 // Valid messages, settings and numbers, as varied as the protocol allows.
+import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
+const DELAY_MS_MIN = 60 * 60 * 1000;
 const TEXTS = [
   "",
   "a",
@@ -63,8 +65,15 @@ export function randomMessage(random: SeededRandom): Record<string, unknown> {
     ...(random.chance(0.5) && { messageId: randomMessageId(random) }),
     ...(random.chance(0.3) && { contentType: random.pick(CONTENT_TYPES) }),
     ...(random.chance(0.3) && { headers: randomHeaders(random) }),
+    ...(random.chance(0.1) && randomDelay(random)),
     [kind]: body,
   };
+}
+
+/** Enters at once, or long after the test. */
+export function randomDelay(random: SeededRandom): { delayMs: number } | { deliverAtMs: number } {
+  const delayMs = random.pick([0, DELAY_MS_MIN, DELAY_MS_MIN, LIMITS.delayMsMax - DELAY_MS_MIN]);
+  return random.chance(0.5) ? { delayMs } : { deliverAtMs: delayMs === 0 ? 0 : Date.now() + delayMs };
 }
 
 export function randomMessageId(random: SeededRandom): string {

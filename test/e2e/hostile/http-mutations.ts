@@ -119,6 +119,15 @@ const PATH_MUTATORS: Readonly<Record<string, Mutator>> = {
       : undefined,
   "bad-checkpoint-name": (spec, route, random) =>
     route.path.endsWith("{checkpoint}") ? replacePath(spec, /^(.*\/checkpoints\/)[^/]+()$/, BAD_NAMES, random) : undefined,
+  "bad-scheduled-id": (spec, route, random) =>
+    route.path.endsWith("{scheduledId}")
+      ? replacePath(
+          spec,
+          /^(.*\/scheduled\/)[^/]+()$/,
+          ["1", "-", "1-", "a-b", "1-2-3", "-1-1", "%31-", "1.5-1", "9".repeat(400)],
+          random,
+        )
+      : undefined,
   "trailing-slash": (spec) => ({ spec: { ...spec, path: `${spec.path}/` }, mustRefuse: true }),
   "double-slash": (spec) => ({ spec: { ...spec, path: `/${spec.path}` }, mustRefuse: true }),
   "extra-segment": (spec, _route, random) => ({
@@ -285,6 +294,21 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
   })),
   "empty-key": onMessage((spec) => ({
     spec: withHeaders(withoutHeader(spec, "channel-key"), ["Channel-Key", ""]),
+    mustRefuse: true,
+  })),
+  "bad-delay": onMessage((spec, random) => ({
+    spec: withHeaders(withoutHeader(withoutHeader(spec, "channel-delay-ms"), "channel-deliver-at-ms"), [
+      random.pick(["Channel-Delay-Ms", "Channel-Deliver-At-Ms"]),
+      random.pick(["-1", "1.5", "1e3", "NaN", "0x10", "1, 2", "tomorrow", "%31", "2592000001000000", "999999999999999"]),
+    ]),
+    mustRefuse: true,
+  })),
+  "two-delays": onMessage((spec) => ({
+    spec: withHeaders(
+      withoutHeader(withoutHeader(spec, "channel-delay-ms"), "channel-deliver-at-ms"),
+      ["Channel-Delay-Ms", "0"],
+      ["Channel-Deliver-At-Ms", "0"],
+    ),
     mustRefuse: true,
   })),
   "bad-header-name": onMessage((spec, random) => ({

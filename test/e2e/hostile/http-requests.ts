@@ -7,7 +7,16 @@ import {
   buildWriteCheckpoint,
   type CheckpointContext,
 } from "./checkpoints.ts";
-import { randomHeaders, randomMessageId, randomMessages, randomName, randomSettings, randomTake, randomText } from "./content.ts";
+import {
+  randomDelay,
+  randomHeaders,
+  randomMessageId,
+  randomMessages,
+  randomName,
+  randomSettings,
+  randomTake,
+  randomText,
+} from "./content.ts";
 import type { ChannelModel } from "./model.ts";
 import type { RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -64,6 +73,17 @@ function someMessageId({ model, random }: RequestContext): string {
   return ids.length > 0 && random.chance(0.9) ? random.pick(ids) : randomMessageId(random);
 }
 
+function delayHeader(random: SeededRandom): readonly [string, string] {
+  const delay = randomDelay(random);
+  return "delayMs" in delay ? ["Channel-Delay-Ms", String(delay.delayMs)] : ["channel-deliver-at-ms", String(delay.deliverAtMs)];
+}
+
+/** The id of a message that is scheduled, or one that may never have been. */
+function someScheduledId({ model, random }: RequestContext): string {
+  const ids = [...model.scheduled.keys()];
+  return ids.length > 0 && random.chance(0.9) ? random.pick(ids) : `${random.int(1, 2 ** 41)}-${random.int(1, 2 ** 41)}`;
+}
+
 function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
   const { random } = context;
   const userHeaders = Object.entries(randomHeaders(random)).map(
@@ -80,6 +100,7 @@ function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
     ...(contentType === undefined ? [] : [["Content-Type", contentType] as const]),
     ...(random.chance(0.3) ? [["Channel-Key", encodeHeaderText(randomName(random))] as const] : []),
     ...(random.chance(0.5) ? [["channel-message-id", encodeHeaderText(randomMessageId(random))] as const] : []),
+    ...(random.chance(0.2) ? [delayHeader(random)] : []),
     ...userHeaders,
   ];
   const query = maybeQuery(random, "waitMs", () => random.int(0, 20));
@@ -153,6 +174,12 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   writeCheckpoint: onCheckpoints(buildWriteCheckpoint),
   readCheckpoint: onCheckpoints(buildReadCheckpoint),
   deleteCheckpoint: onCheckpoints(buildDeleteCheckpoint),
+  listScheduled: (context) => {
+    const { random } = context;
+    const after = maybeQuery(random, "after", () => someScheduledId(context));
+    return plain("GET", `${root(context)}/scheduled`, [...maybeQuery(random, "limit", () => random.int(1, 1000)), ...after]);
+  },
+  cancelScheduled: (context) => plain("DELETE", `${root(context)}/scheduled/${someScheduledId(context)}`),
   openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
 };
 

@@ -15,6 +15,7 @@ import {
   sizeOf,
   type ExpectedMessage,
   type MessageForm,
+  type PutReply,
   type ShownMessage,
 } from "./model.ts";
 import { applyReply } from "./reply-effects.ts";
@@ -34,6 +35,7 @@ const STATE_KINDS = new Set([
   "unknown-message",
   "unknown-checkpoint",
   "checkpoint-conflict",
+  "unknown-scheduled",
   "settings-conflict",
   "message-too-large",
   "batch-too-large",
@@ -291,10 +293,7 @@ export class Lane {
       case "put-ok":
         this.#waiting.delete(Number(frame.id));
         if (sent === undefined) return "put-ok without a put";
-        return this.#model.append(expectedOfFrame(String(sent.data)), {
-          offset: Number(frame["offset"]),
-          count: Number(frame["count"]),
-        });
+        return this.#model.append(expectedOfFrame(String(sent.data)), frame as unknown as PutReply);
       case "problem":
         return this.#takeProblem(frame, sent);
       case "welcome":

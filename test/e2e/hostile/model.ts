@@ -13,6 +13,16 @@ export interface ExpectedMessage {
   readonly key?: string;
   readonly messageId?: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Whether it enters later: then long after the test. */
+  readonly isDelayed: boolean;
+}
+
+/** What a put answers. */
+export interface PutReply {
+  readonly offset: number | null;
+  readonly count: number;
+  readonly scheduledId?: string;
+  readonly scheduled?: readonly { readonly index: number; readonly scheduledId: string; readonly deliverAtMs: number }[];
 }
 
 /** A message as replies show it. */
@@ -34,7 +44,7 @@ const DEFAULT_CONTENT_TYPES = {
 } as const;
 
 /** A message in the JSON form in which it is put. */
-export type MessageForm = Partial<Omit<ShownMessage, "offset">>;
+export type MessageForm = Partial<Omit<ShownMessage, "offset">> & { readonly delayMs?: number; readonly deliverAtMs?: number };
 
 /** What a message in JSON form says. Assumes that the server accepted it. */
 export function expectJsonForm(form: MessageForm): ExpectedMessage {
@@ -48,6 +58,7 @@ export function expectJsonForm(form: MessageForm): ExpectedMessage {
     ...metadataOf(form),
     contentType: form.contentType ?? DEFAULT_CONTENT_TYPES[kind],
     headers: form.headers ?? {},
+    isDelayed: isDelayed(form.delayMs, form.deliverAtMs),
   };
 }
 
@@ -71,7 +82,12 @@ export function expectRequest(spec: RequestSpec): ExpectedMessage {
     ...metadataOf({ key: decoded("channel-key"), messageId: decoded("channel-message-id") }),
     // From entries, and not by assignment: a header may be called __proto__.
     headers: Object.fromEntries(names.map((name) => [name.slice(prefix.length), decoded(name) ?? ""])),
+    isDelayed: isDelayed(Number(headers.get("channel-delay-ms") ?? 0), Number(headers.get("channel-deliver-at-ms") ?? 0)),
   };
+}
+
+function isDelayed(delayMs = 0, deliverAtMs = 0): boolean {
+  return delayMs > 0 || deliverAtMs > Date.now();
 }
 
 function metadataOf({ key, messageId }: { key?: string | undefined; messageId?: string | undefined }): {
@@ -135,6 +151,8 @@ export function sizeOf(shown: ShownMessage, jsonBytes: number): number {
 export class ChannelModel {
   readonly messages = new Map<number, ExpectedMessage>();
   readonly checkpoints = new CheckpointModel();
+  /** Delayed messages by their `scheduledId`. */
+  readonly scheduled = new Map<string, ExpectedMessage>();
   life: string | undefined;
   state: "absent" | "open" | "draining" | "closed" | "deleted" = "absent";
   description: ChannelDescription | undefined;
@@ -147,10 +165,16 @@ export class ChannelModel {
     return this.messages.keys().next().value;
   }
 
+  /** Messages that a deletion drops. */
+  get held(): number {
+    return this.messages.size + this.scheduled.size;
+  }
+
   /** A new life: everything of the one before is gone. */
   begin(): void {
     this.messages.clear();
     this.checkpoints.clear();
+    this.scheduled.clear();
     this.life = undefined;
     this.description = undefined;
     this.state = "open";
@@ -162,6 +186,7 @@ export class ChannelModel {
   end(): void {
     this.messages.clear();
     this.checkpoints.clear();
+    this.scheduled.clear();
     this.state = "deleted";
     this.description = undefined;
   }
@@ -174,15 +199,18 @@ export class ChannelModel {
     // The grace of a deletion may be over at any time.
     const isEnding = this.state === "draining" && this.description?.drainUntilMs !== null;
     if (!isEnding) return `is deleted instead of ${this.state}`;
-    if (problem["droppedMessages"] !== this.messages.size)
-      return `dropped ${String(problem["droppedMessages"])} of ${this.messages.size}`;
+    if (problem["droppedMessages"] !== this.held) return `dropped ${String(problem["droppedMessages"])} of ${this.held}`;
     this.end();
     return undefined;
   }
 
   /** Applies an accepted put; says what is wrong with its offset. */
-  append(messages: readonly ExpectedMessage[], reply: { offset: number; count: number }): string | undefined {
+  append(put: readonly ExpectedMessage[], reply: PutReply): string | undefined {
+    const messages = put.filter((message) => !message.isDelayed);
+    const mistake = this.#schedule(put, reply);
+    if (mistake !== undefined) return mistake;
     if (reply.count !== messages.length) return `put of ${messages.length} messages answered count ${reply.count}`;
+    if (reply.offset === null) return put.length > 0 && messages.length === 0 ? undefined : "put answered no offset";
     // A channel that grew for this put has a control record before it.
     if (reply.offset < this.nextOffset || reply.offset > this.nextOffset + 1) {
       return `put answered offset ${reply.offset} where ${this.nextOffset} is next`;
@@ -191,6 +219,20 @@ export class ChannelModel {
     for (const [index, message] of messages.entries()) this.messages.set(reply.offset + index, message);
     this.nextOffset = reply.offset + messages.length;
     this.put += messages.length;
+    return undefined;
+  }
+
+  #schedule(put: readonly ExpectedMessage[], { count, scheduled = [], scheduledId }: PutReply): string | undefined {
+    const delayed = [...put.entries()].flatMap(([index, message]) => (message.isDelayed ? [index] : []));
+    const places = scheduled.map(({ index }) => index);
+    if (places.join() !== delayed.join()) return `put scheduled ${places.join()} instead of ${delayed.join()}`;
+    const single = count + scheduled.length === 1 ? scheduled[0]?.scheduledId : undefined;
+    if (scheduledId !== single) return `put answered scheduledId ${scheduledId ?? "none"} instead of ${single ?? "none"}`;
+    for (const receipt of scheduled) {
+      const message = put[receipt.index];
+      if (message === undefined || this.scheduled.has(receipt.scheduledId)) return `put answered ${receipt.scheduledId} again`;
+      this.scheduled.set(receipt.scheduledId, message);
+    }
     return undefined;
   }
 
@@ -229,7 +271,9 @@ export class ChannelModel {
 
   /** Compares and adopts a description: totals are the model's, the rest is the channel's own business. */
   checkDescription(description: ChannelDescription): string | undefined {
-    const { counts, depth, life, state, nextOffset, firstOffset } = description;
+    const { counts, depth, life, state, nextOffset, firstOffset, scheduled } = description;
+    if (scheduled.messages !== this.scheduled.size)
+      return `describes ${scheduled.messages} scheduled instead of ${this.scheduled.size}`;
     const totals = { depth, ...counts, nextOffset: Math.max(nextOffset, this.nextOffset) };
     const expected = { depth: this.messages.size, put: this.put, acked: this.acked, removed: this.removed, nextOffset };
     if (!isDeepStrictEqual(totals, expected)) return `describes ${JSON.stringify(totals)} instead of ${JSON.stringify(expected)}`;
