@@ -27,6 +27,8 @@ export const NO_CHANGES: Changes = {
   insertMessageIds: [],
   position: undefined,
   channel: undefined,
+  producers: undefined,
+  idempotency: undefined,
 };
 
 export const RECORD: ChannelRecord = {

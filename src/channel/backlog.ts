@@ -38,7 +38,7 @@ const EMPTY_POSITION: Position = {
 };
 
 /** The part of a commit's changes that the backlog makes. */
-export type BacklogChanges = Omit<Changes, "channel">;
+export type BacklogChanges = Omit<Changes, "channel" | "producers" | "idempotency">;
 
 export const NO_BACKLOG_CHANGES: BacklogChanges = {
   isPurge: false,

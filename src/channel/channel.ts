@@ -6,6 +6,7 @@ import { computeUtilization, type PressureState } from "../protocol/description.
 import { LIMITS } from "../protocol/limits.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
+import { Dedup } from "./dedup.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "./operation.ts";
 import { RecordCell } from "./record-cell.ts";
@@ -27,6 +28,7 @@ export class Channel {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
   readonly #line = new WaitLine();
+  readonly #dedup: Dedup;
   readonly #traffic: Traffic;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
   #inUseAtMs = 0;
@@ -37,7 +39,14 @@ export class Channel {
     this.#backlog = new Backlog(options.store);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
-    this.#traffic = new Traffic({ cell: this.#cell, backlog: this.#backlog, line: this.#line, isConnected: options.isConnected });
+    this.#dedup = new Dedup(options.store);
+    this.#traffic = new Traffic({
+      cell: this.#cell,
+      backlog: this.#backlog,
+      line: this.#line,
+      dedup: this.#dedup,
+      isConnected: options.isConnected,
+    });
   }
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
@@ -120,8 +129,10 @@ export class Channel {
   takeChanges(nowMs: number): Changes | undefined {
     const channel = this.#cell.takeChanged();
     const changes = this.#backlog.takeChanges(nowMs);
-    if (changes === undefined && channel === undefined) return undefined;
-    return { ...(changes ?? NO_BACKLOG_CHANGES), channel };
+    const { idempotencyWindowMs } = this.#cell.get()?.settings ?? DEFAULT_SETTINGS;
+    const { producers, idempotency } = this.#dedup.takeChanges(nowMs, idempotencyWindowMs);
+    if ([changes, channel, producers, idempotency].every((part) => part === undefined)) return undefined;
+    return { ...(changes ?? NO_BACKLOG_CHANGES), channel, producers, idempotency };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -212,7 +223,9 @@ export class Channel {
   #begin(record: ChannelRecord): void {
     const isFirst = this.#cell.get() === undefined;
     this.#cell.set(record);
-    if (!isFirst) this.#backlog.restart();
+    if (isFirst) return;
+    this.#backlog.restart();
+    this.#dedup.restart();
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
@@ -294,6 +307,7 @@ export class Channel {
     this.#traffic.refuseWaiting("put", lifeCycle.refuseDeleted(ended));
     this.#traffic.refuseWaiting("get", lifeCycle.refuseDeleted(ended));
     this.#backlog.restart();
+    this.#dedup.restart();
     this.#cell.set(ended);
     return droppedMessages;
   }

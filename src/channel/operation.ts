@@ -1,5 +1,6 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { ChannelDescription } from "../protocol/description.ts";
+import type { PutConditions } from "../protocol/dedup.ts";
 import type { ControlRecord, Message, PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
@@ -9,7 +10,7 @@ export type Operation =
   | { readonly type: "describe" }
   | { readonly type: "patch"; readonly patch: ChannelPatch }
   | { readonly type: "delete"; readonly graceMs: number }
-  | { readonly type: "put"; readonly messages: readonly PutMessage[]; readonly waitMs?: number; readonly isPromised?: boolean }
+  | PutOperation
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs?: number }
   | { readonly type: "get"; readonly max?: number; readonly min?: number; readonly waitMs?: number }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
@@ -18,6 +19,13 @@ export type Operation =
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
   | { readonly type: "cancel"; readonly request: number };
+
+interface PutOperation extends PutConditions {
+  readonly type: "put";
+  readonly messages: readonly PutMessage[];
+  readonly waitMs?: number;
+  readonly isPromised?: boolean;
+}
 
 export type OperationOf<Type extends Operation["type"]> = Extract<Operation, { type: Type }>;
 
@@ -35,7 +43,8 @@ type Described = {
 export type Outcome =
   | Described[keyof Described]
   | { readonly type: "deleted"; readonly droppedMessages: number }
-  | { readonly type: "put"; readonly offset: number; readonly count: number }
+  /** `offset` is null for a duplicate whose first outcome is not kept any more. */
+  | { readonly type: "put"; readonly offset: number | null; readonly count: number; readonly isDuplicate?: true }
   | { readonly type: "got"; readonly messages: readonly Message[]; readonly controls: readonly ControlRecord[] }
   | { readonly type: "waiting" }
   | { readonly type: "room"; readonly reservedMs: number }

@@ -1,6 +1,8 @@
 // The port to storage: what the core reads and the changes it asks for. SQLite and the memory twin implement it (src/storage).
 import type { Lifecycle } from "../protocol/description.ts";
 import type { Settings } from "../protocol/settings.ts";
+import type { IdempotencyChanges, IdempotencyStore } from "./idempotency-store.ts";
+import type { ProducersChanges, ProducersStore } from "./producers-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -98,6 +100,8 @@ export interface Changes {
   readonly insertMessageIds: readonly MessageIdEntry[];
   readonly position: Position | undefined;
   readonly channel: ChannelRecord | undefined;
+  readonly producers: ProducersChanges | undefined;
+  readonly idempotency: IdempotencyChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -107,6 +111,8 @@ export interface MessageIdEntry {
 
 /** Synchronous storage of one channel. Reads show what was committed. */
 export interface ChannelStore {
+  readonly producers: ProducersStore;
+  readonly idempotency: IdempotencyStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

@@ -1,10 +1,10 @@
 // Puts and gets, and the requests that wait for messages or for room. SPEC sections PT (put), GT (get) and WT (waiting).
 import { LIMITS } from "../protocol/limits.ts";
 import { invalidRequest } from "../protocol/fault.ts";
-import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Size } from "./admission.ts";
+import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Capacity, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
+import { isEarly, type Dedup } from "./dedup.ts";
 import { DrainRate } from "./drain-rate.ts";
 import { refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, OperationOf, Origin, Outcome } from "./operation.ts";
@@ -18,6 +18,7 @@ export interface TrafficOptions {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
   readonly line: WaitLine;
+  readonly dedup: Dedup;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
 }
@@ -26,6 +27,7 @@ export class Traffic {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
   readonly #line: WaitLine;
+  readonly #dedup: Dedup;
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
   #effects: Effect[] = [];
@@ -34,12 +36,16 @@ export class Traffic {
     this.#cell = options.cell;
     this.#backlog = options.backlog;
     this.#line = options.line;
+    this.#dedup = options.dedup;
     this.#isConnected = options.isConnected;
   }
 
   put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
     const { messages, waitMs } = operation;
     const promise = this.#takePromise(operation, origin);
+    const judged = this.#dedup.judge(operation, this.#backlog.nextOffset, { nowMs, settings: record.settings });
+    // DD10: behind a put of its connection that waits, it is judged when its body comes; until then it can only wait.
+    if (judged !== undefined && !(this.#isBehind(operation, origin) && isEarly(operation, judged))) return judged;
     const size = measureBatch(messages, record.settings);
     if ("kind" in size) return refused(refusePut(record) ?? size);
     const refusal = refusePut(record) ?? refuseNeverFitting(size, ceilingOf(record));
@@ -47,12 +53,17 @@ export class Traffic {
     if (operation.isPromised === true) {
       return promise === undefined
         ? refused({ kind: "promise-lost", id: origin?.request ?? 0 })
-        : this.#putPromised(promise, messages, size, nowMs);
+        : this.#putPromised(promise, record, operation, size, nowMs);
     }
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (messages.length === 0 || this.#mayPass(record, size, nowMs, origin)) return this.#append(messages, nowMs);
-    return this.#waitForRoom(record, size, { nowMs, waitMs, origin });
+    const room = messages.length === 0 ? record.limits : this.#findRoomAtOnce(record, size, origin);
+    if (room === undefined) return this.#waitForRoom(record, size, { nowMs, waitMs, origin });
+    // DD8: a put that names its offset gets that one, and the record of the growth follows it.
+    if (operation.expectedOffset === undefined) this.#grow(record, room, nowMs);
+    const outcome = this.#append(record, operation, size, nowMs);
+    if (operation.expectedOffset !== undefined) this.#grow(record, room, nowMs);
+    return outcome;
   }
 
   /** Promises room for a put whose body the sender keeps until then. */
@@ -62,9 +73,11 @@ export class Traffic {
     if (refusal !== undefined) return refused(refusal);
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (origin === undefined || !this.#mayPass(record, size, nowMs, origin)) {
+    const room = this.#findRoomAtOnce(record, size, origin);
+    if (origin === undefined || room === undefined) {
       return this.#waitForRoom(record, size, { nowMs, waitMs: operation.waitMs, origin });
     }
+    this.#grow(record, room, nowMs);
     const reservedUntilMs = nowMs + LIMITS.reservationMs;
     const waiting = this.#wait({ ...origin, ...putWaiter(size), deadlineMs: reservedUntilMs, reservedUntilMs });
     return waiting.type === "waiting" ? { type: "room", reservedMs: LIMITS.reservationMs } : waiting;
@@ -121,18 +134,26 @@ export class Traffic {
     return effects;
   }
 
-  #append(messages: readonly PutMessage[], nowMs: number): Outcome {
-    return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
+  #append(record: ChannelRecord, operation: OperationOf<"put">, size: Size, nowMs: number): Outcome {
+    const offset = this.#backlog.append(operation.messages, nowMs);
+    this.#dedup.note(operation, { offset, count: size.messages, bytes: size.bytes }, { nowMs, settings: record.settings });
+    return { type: "put", offset, count: size.messages };
+  }
+
+  /** Whether puts of its connection are on their way, so that a put that has something to store can not be carried out now (WT5). */
+  #isBehind(operation: OperationOf<"put">, origin: Origin | undefined): boolean {
+    const canWait = operation.isPromised !== true && operation.messages.length > 0;
+    return canWait && origin !== undefined && this.#line.hasPut(origin.connection);
   }
 
   #findWaiter(origin: Origin | undefined): Waiter | undefined {
     return origin === undefined ? undefined : this.#line.find(origin.connection, origin.request);
   }
 
-  /** Whether a put of this size can go ahead of nobody: no put waits, none of its own connection is on its way, and it fits. */
-  #mayPass(record: ChannelRecord, size: Size, nowMs: number, origin: Origin | undefined): boolean {
+  /** The limits for a put that goes ahead of nobody: no put waits, none of its own connection is on its way, and it fits. */
+  #findRoomAtOnce(record: ChannelRecord, size: Size, origin: Origin | undefined): Capacity | undefined {
     const mustQueue = this.#line.firstPut() !== undefined || (origin !== undefined && this.#line.hasPut(origin.connection));
-    return !mustQueue && this.#makeRoom(record, size, nowMs);
+    return mustQueue ? undefined : this.#findRoom(record, size);
   }
 
   #waitForRoom(
@@ -154,21 +175,24 @@ export class Traffic {
     return waiter;
   }
 
-  #putPromised(promise: Waiter, messages: readonly PutMessage[], size: Size, nowMs: number): Outcome {
-    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(messages, nowMs);
+  #putPromised(promise: Waiter, record: ChannelRecord, operation: OperationOf<"put">, size: Size, nowMs: number): Outcome {
+    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(record, operation, size, nowMs);
     const waited = `${promise.max} messages of ${promise.bytes} bytes together`;
     return refused(invalidRequest("", `Expected the batch that waited: ${waited}`));
   }
 
-  /** Whether a put of this size fits now; a channel that may grow grows for it. */
-  #makeRoom(record: ChannelRecord, size: Size, nowMs: number): boolean {
+  /** The limits within which a put of this size fits now: those in force, or those that the channel may grow to for it. */
+  #findRoom(record: ChannelRecord, size: Size): Capacity | undefined {
     const held = this.#held();
-    if (fits(size, held, record.limits)) return true;
+    if (fits(size, held, record.limits)) return record.limits;
     const limits = decideGrowth({ messages: held.messages + size.messages, bytes: held.bytes + size.bytes }, record);
-    if (limits === undefined || !fits(size, held, limits)) return false;
+    return limits !== undefined && fits(size, held, limits) ? limits : undefined;
+  }
+
+  #grow(record: ChannelRecord, limits: Capacity, nowMs: number): void {
+    if (limits === record.limits) return;
     this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
     this.#cell.set({ ...record, limits });
-    return true;
   }
 
   /** What is there and what is promised. */
@@ -216,7 +240,9 @@ export class Traffic {
     if (waiter.deadlineMs <= nowMs) return this.#end(waiter, refused(this.#refuseFull(record, size, nowMs)));
     const never = refuseNeverFitting(size, ceilingOf(record));
     if (never !== undefined) return this.#end(waiter, refused(never));
-    if (!this.#makeRoom(record, size, nowMs)) return false;
+    const room = this.#findRoom(record, size);
+    if (room === undefined) return false;
+    this.#grow(record, room, nowMs);
     this.#line.reserve(waiter, nowMs + LIMITS.reservationMs);
     this.#tell(waiter, { type: "room", reservedMs: LIMITS.reservationMs });
     return true;

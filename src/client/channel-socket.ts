@@ -1,6 +1,7 @@
 // A client of the subprotocol channel.v1.json over the standard WebSocket, for browsers, Workers and Node.
 // No reconnecting and no retries: every failure reaches the caller, with what is known about its outcome.
 import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON, type ServerFrame } from "../protocol/frames.ts";
+import type { ProducerMark } from "../protocol/dedup.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
@@ -38,6 +39,15 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface PutOptions extends WaitOptions {
+  /** Which put of its producer it is, from 1: sent again, also over another connection, it returns the first outcome. Default: none. */
+  readonly producer?: ProducerMark | undefined;
+  /** The same by a name of its own, 1 to 256 bytes; not together with `producer`. Default: none. */
+  readonly idempotencyKey?: string | undefined;
+  /** The put is accepted only if its first message gets this offset, else it rejects with kind `offset-conflict`. Default: any. */
+  readonly expectedOffset?: number | undefined;
+}
+
 export interface GetOptions extends WaitOptions {
   /** The fewest messages to take: with fewer, none is taken. Default: 1. */
   readonly min?: number | undefined;
@@ -47,9 +57,11 @@ export interface GetOptions extends WaitOptions {
 
 /** What a put returns once its messages are on disk. */
 export interface PutReceipt {
-  /** The offset of the first message; the others follow without gaps. */
-  readonly offset: number;
+  /** The offset of the first message; the others follow without gaps. `null` for a duplicate of long ago. */
+  readonly offset: number | null;
   readonly count: number;
+  /** Whether the put was accepted before, and this is what came of it then. */
+  readonly isDuplicate: boolean;
   /** The channel at the commit: depth, bytes, utilisation, waiters. */
   readonly state: PressureState;
 }
@@ -137,12 +149,12 @@ export class ChannelSocket {
   }
 
   /** Stores one message. Rejects with kind `channel-full` when there was no room within `waitMs`. */
-  put(message: PutInput, options: WaitOptions = {}): Promise<PutReceipt> {
+  put(message: PutInput, options: PutOptions = {}): Promise<PutReceipt> {
     return this.#put({ type: "put", ...formatPutMessage(message) }, options);
   }
 
   /** Stores messages at consecutive offsets, all or none; at most 10,000 and 16 MiB together. */
-  putBatch(messages: readonly PutInput[], options: WaitOptions = {}): Promise<PutReceipt> {
+  putBatch(messages: readonly PutInput[], options: PutOptions = {}): Promise<PutReceipt> {
     return this.#put({ type: "put-batch", messages: messages.map(formatPutMessage) }, options);
   }
 
@@ -172,9 +184,9 @@ export class ChannelSocket {
     return this.#ended.promise;
   }
 
-  async #put(frame: object, options: WaitOptions): Promise<PutReceipt> {
-    const { offset, count, state } = await this.#request("put-ok", frame, options);
-    return { offset, count, state };
+  async #put(frame: object, { waitMs, signal, ...conditions }: PutOptions): Promise<PutReceipt> {
+    const { offset, count, duplicate, state } = await this.#request("put-ok", { ...frame, ...conditions }, { waitMs, signal });
+    return { offset, count, isDuplicate: duplicate === true, state };
   }
 
   /** Sends at once, in the order of the calls. */

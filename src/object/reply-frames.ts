@@ -7,8 +7,11 @@ import type { Outcome } from "../channel/operation.ts";
 /** The frame that answers request `id`, or undefined where none is sent. `state` is the JSON text of the state at the commit. */
 export function formatReply(id: number, outcome: Outcome, state: string): string | undefined {
   switch (outcome.type) {
-    case "put":
-      return `{"type":"put-ok","id":${id},"offset":${outcome.offset},"count":${outcome.count},"state":${state}}`;
+    case "put": {
+      const { offset, count, isDuplicate } = outcome;
+      const duplicate = isDuplicate === true ? ',"duplicate":true' : "";
+      return `{"type":"put-ok","id":${id},"offset":${offset},"count":${count}${duplicate},"state":${state}}`;
+    }
     case "got":
       return `{"type":"got","id":${id},${formatTaken(outcome.messages, outcome.controls)},"state":${state}}`;
     case "waiting":

@@ -55,6 +55,7 @@ const settingsDescriptionSchema = v.object({
   maxMessageBytes: count,
   growth: v.nullable(v.object({ factor: v.number(), maxMessages: count, maxBytes: count })),
   expireAfterIdleMs: v.nullable(count),
+  idempotencyWindowMs: count,
 });
 
 export const channelDescriptionSchema = v.object({

@@ -35,7 +35,10 @@ export const deleteQuerySchema = v.strictObject({
   graceMs: v.optional(numberText(0, LIMITS.graceMsMax)),
   force: v.optional(v.picklist(["true", "false"], "Expected true or false")),
 });
-export const putQuerySchema = v.strictObject({ waitMs: v.optional(waitMsText) });
+export const putQuerySchema = v.strictObject({
+  waitMs: v.optional(waitMsText),
+  expectedOffset: v.optional(numberText(1, OFFSET_MAX)),
+});
 export const browseQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
@@ -72,7 +75,12 @@ export const REPLY_SCHEMAS = {
   list: v.object({ channels: v.array(channelEntrySchema), next: v.nullable(v.string()) }),
   description: channelDescriptionSchema,
   deleted: v.object({ state: v.literal("deleted"), droppedMessages: count }),
-  put: v.object({ offset: count, count: count, state: pressureStateSchema }),
+  put: v.object({
+    offset: v.nullable(count),
+    count: count,
+    duplicate: v.optional(v.literal(true)),
+    state: pressureStateSchema,
+  }),
   pulled: v.object({ ...takenEntries, state: pressureStateSchema }),
   page: v.object({ ...takenEntries, next: v.nullable(count) }),
   removed: v.object({ offset: count }),
@@ -97,6 +105,8 @@ export interface Route {
   readonly isBodyOptional?: boolean;
   /** The body is the message itself. */
   readonly isMessageBody?: boolean;
+  /** Takes the headers `CONDITION_HEADERS` that make a put safe to send again. */
+  readonly hasConditionHeaders?: boolean;
   readonly isPublic?: boolean;
   readonly hasStateHeaders?: boolean;
   readonly replies: Readonly<Record<string, Reply>>;
@@ -108,6 +118,11 @@ const CHANNEL = "/v1/channels/{channel}";
 const GONE: readonly RefusalKind[] = ["unknown-channel", "channel-deleted"];
 const PUT_REFUSALS: readonly RefusalKind[] = [
   ...GONE,
+  "producer-sequence-gap",
+  "stale-producer-epoch",
+  "producer-sequence-reused",
+  "idempotency-key-reused",
+  "offset-conflict",
   "channel-draining",
   "channel-closed",
   "message-too-large",
@@ -115,6 +130,8 @@ const PUT_REFUSALS: readonly RefusalKind[] = [
   "request-too-large",
   "channel-full",
   "too-many-waiters",
+  "too-many-producers",
+  "too-many-idempotency-keys",
 ];
 
 export const ROUTES: readonly Route[] = [
@@ -205,6 +222,7 @@ export const ROUTES: readonly Route[] = [
     summary: "Put one message: the body is the message",
     query: putQuerySchema,
     isMessageBody: true,
+    hasConditionHeaders: true,
     hasStateHeaders: true,
     replies: { 201: { description: "It is stored", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,
@@ -216,6 +234,7 @@ export const ROUTES: readonly Route[] = [
     summary: "Put many messages, all or none",
     query: putQuerySchema,
     body: batchBodySchema,
+    hasConditionHeaders: true,
     hasStateHeaders: true,
     replies: { 201: { description: "All are stored, at consecutive offsets", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,

@@ -34,6 +34,8 @@ const settingsEntries = {
   growth: v.optional(v.nullable(growthSchema)),
   /** Deletes the channel when it was empty and unchanged for so long; `null` for never. */
   expireAfterIdleMs: v.optional(v.nullable(wholeNumber(LIMITS.expireAfterIdleMsMin, LIMITS.expireAfterIdleMsMax))),
+  /** How long an idempotency key is kept. */
+  idempotencyWindowMs: v.optional(wholeNumber(LIMITS.idempotencyWindowMsMin, LIMITS.idempotencyWindowMsMax)),
 };
 
 /** The body of `PUT /v1/channels/{channel}`: every member is optional. */
@@ -60,6 +62,7 @@ export interface Settings {
   readonly maxMessageBytes: number;
   readonly growth: Growth | null;
   readonly expireAfterIdleMs: number | null;
+  readonly idempotencyWindowMs: number;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -68,6 +71,7 @@ export const DEFAULT_SETTINGS: Settings = {
   maxMessageBytes: LIMITS.channelMessageBytesDefault,
   growth: null,
   expireAfterIdleMs: null,
+  idempotencyWindowMs: LIMITS.idempotencyWindowMsDefault,
 };
 
 /** Lays what is given over `base` and checks what only the whole can show. */
@@ -78,6 +82,7 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     maxMessageBytes: given.maxMessageBytes ?? base.maxMessageBytes,
     growth: given.growth === undefined ? base.growth : given.growth,
     expireAfterIdleMs: given.expireAfterIdleMs === undefined ? base.expireAfterIdleMs : given.expireAfterIdleMs,
+    idempotencyWindowMs: given.idempotencyWindowMs ?? base.idempotencyWindowMs,
   };
   const { growth, maxMessages, maxBytes } = settings;
   if (growth !== null && growth.maxMessages < maxMessages) {

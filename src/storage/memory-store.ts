@@ -9,8 +9,12 @@ import type {
   Segment,
   StoredSegment,
 } from "../channel/store.ts";
+import { MemoryIdempotency } from "./memory-idempotency.ts";
+import { MemoryProducers } from "./memory-producers.ts";
 
 export class MemoryStore implements ChannelStore {
+  readonly producers = new MemoryProducers();
+  readonly idempotency = new MemoryIdempotency();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -60,6 +64,8 @@ export class MemoryStore implements ChannelStore {
     this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
     this.#position = changes.position ?? this.#position;
     this.#channel = changes.channel ?? this.#channel;
+    if (changes.producers !== undefined) this.producers.commit(changes.producers);
+    if (changes.idempotency !== undefined) this.idempotency.commit(changes.idempotency);
   }
 
   #withGone(segment: NewSegment | undefined): StoredSegment | undefined {

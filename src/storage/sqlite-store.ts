@@ -1,8 +1,11 @@
-// The channel's storage in the SQLite database of its Durable Object. All SQL of the channel is here and in schema.ts.
+// The channel's storage in the SQLite database of its Durable Object. Its SQL is here, in the tables beside and in schema.ts.
 import { assert } from "../base/assert.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { DEFAULT_SETTINGS } from "../protocol/settings.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
+import { IdempotencyTable } from "./idempotency-table.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
+import { ProducersTable } from "./producers-table.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
 import type { Statement } from "./statement.ts";
 
@@ -56,6 +59,8 @@ const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export class SqliteStore implements ChannelStore {
+  readonly producers: ProducersTable;
+  readonly idempotency: IdempotencyTable;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -69,11 +74,17 @@ export class SqliteStore implements ChannelStore {
     if (this.#schemaVersion > 0) this.#migrate();
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
+    const hasTables = (): boolean => this.#schemaVersion > 0;
+    this.producers = new ProducersTable(storage, hasTables);
+    this.idempotency = new IdempotencyTable(storage, hasTables);
   }
 
   readChannel(): ChannelRecord | undefined {
     const row = this.#select<{ record_json: string }>("SELECT record_json FROM channel")[0];
-    return row === undefined ? undefined : (JSON.parse(row.record_json) as ChannelRecord);
+    if (row === undefined) return undefined;
+    const record = JSON.parse(row.record_json) as ChannelRecord;
+    // A record of an earlier release lacks the settings that came later.
+    return { ...record, settings: { ...DEFAULT_SETTINGS, ...record.settings } };
   }
 
   readPosition(): Position | undefined {
@@ -165,6 +176,8 @@ export class SqliteStore implements ChannelStore {
       const text = "INSERT OR REPLACE INTO channel (id, record_json) VALUES (1, ?)";
       yield { text, bindings: [JSON.stringify(changes.channel)] };
     }
+    if (changes.producers !== undefined) yield* this.producers.statementsOf(changes.producers);
+    if (changes.idempotency !== undefined) yield* this.idempotency.statementsOf(changes.idempotency);
   }
 
   #noteTables(changes: Changes): void {

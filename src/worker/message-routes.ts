@@ -3,10 +3,12 @@ import type { Hono } from "hono";
 import type { Env } from "../object/env.ts";
 import { formatTaken } from "../object/reply-frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import type { PutConditions } from "../protocol/dedup.ts";
 import type { PressureState } from "../protocol/description.ts";
 import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";
 import { batchBodySchema, browseQuerySchema, noQuerySchema, pullBodySchema, putQuerySchema } from "../protocol/routes.ts";
 import { ask, type Answer } from "./channel-client.ts";
+import { conditionsOf } from "./put-conditions.ts";
 import { formatMessageReply, formatStateHeaders, parseMessageRequest } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
@@ -27,39 +29,38 @@ export function addMessageRoutes(app: Hono<{ Bindings: Env }>): void {
 
 async function handlePut(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
-  const { waitMs } = queryOf(context, putQuerySchema);
+  const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
+  const conditions = conditionsOf(context, expectedOffset);
   const message = await parseMessageRequest(context);
-  return replyPut(context, channel, [message], waitMs);
+  return replyPut(context, channel, { messages: [message], ...conditions }, waitMs);
 }
 
 async function handlePutBatch(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
-  const { waitMs } = queryOf(context, putQuerySchema);
+  const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
+  const conditions = conditionsOf(context, expectedOffset);
   const { messages } = await jsonBodyOf(context, batchBodySchema, { bytesMax: LIMITS.requestBodyBytesMax });
   const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`)));
-  return replyPut(context, channel, parsed, waitMs);
+  return replyPut(context, channel, { messages: parsed, ...conditions }, waitMs);
 }
 
-async function replyPut(
-  context: AppContext,
-  channel: string,
-  messages: readonly PutMessage[],
-  waitMs: number | undefined,
-): Promise<Response> {
-  const { outcome, state } = await putOrWait(context, channel, messages, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
-  const headers = { ...formatStateHeaders(state), Location: `/v1/channels/${channel}/messages/${outcome.offset}` };
-  return Response.json({ offset: outcome.offset, count: outcome.count, state }, { status: 201, headers });
+interface Put extends PutConditions {
+  readonly messages: readonly PutMessage[];
 }
 
-/** Tries once; where that finds the channel full, waits for room and keeps the bodies here meanwhile. */
-async function putOrWait(
-  context: AppContext,
-  channel: string,
-  messages: readonly PutMessage[],
-  waitMs: number,
-): Promise<Answer<"put">> {
+async function replyPut(context: AppContext, channel: string, put: Put, waitMs: number | undefined): Promise<Response> {
+  const { outcome, state } = await putOrWait(context, channel, put, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
+  const { offset, count, isDuplicate } = outcome;
+  const location = offset === null ? {} : { Location: `/v1/channels/${channel}/messages/${offset}` };
+  const reply = { offset, count, ...(isDuplicate === true && { duplicate: true }), state };
+  return Response.json(reply, { status: 201, headers: { ...formatStateHeaders(state), ...location } });
+}
+
+/** Tries once; where that finds the channel full, waits for room and keeps the bodies here meanwhile. Each try is judged anew. */
+async function putOrWait(context: AppContext, channel: string, put: Put, waitMs: number): Promise<Answer<"put">> {
+  const { messages } = put;
   try {
-    return await ask(context.env, channel, { type: "put", messages }, ["put"]);
+    return await ask(context.env, channel, { type: "put", ...put }, ["put"]);
   } catch (error) {
     const isFull = error instanceof RefusalError && error.refusal.kind === "channel-full";
     if (!isFull || waitMs === 0) throw error;
@@ -70,7 +71,7 @@ async function putOrWait(
     signal: context.req.raw.signal,
     use: ({ frame, connection }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);
-      const promised = { type: "put", messages, isPromised: true } as const;
+      const promised = { type: "put", ...put, isPromised: true } as const;
       return ask(context.env, channel, promised, ["put"], { connection, request: BRIDGE_REQUEST });
     },
   });

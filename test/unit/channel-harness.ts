@@ -4,6 +4,7 @@ import { Channel } from "../../src/channel/channel.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
+import type { PutConditions } from "../../src/protocol/dedup.ts";
 import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
@@ -15,6 +16,8 @@ export const START_MS = 1_800_000_000_000;
 /** A memory store that counts the rows of the backlog that are read, and can list its segments. */
 export class CountingStore implements ChannelStore {
   readonly #store = new MemoryStore();
+  readonly producers = this.#store.producers;
+  readonly idempotency = this.#store.idempotency;
   rowsRead = 0;
 
   readChannel(): ReturnType<ChannelStore["readChannel"]> {
@@ -67,7 +70,7 @@ export interface HarnessOptions {
   readonly settings?: GivenSettings;
 }
 
-export interface PutOptions {
+export interface PutOptions extends PutConditions {
   readonly waitMs?: number;
   readonly isPromised?: boolean;
   readonly origin?: Origin;

@@ -19,12 +19,12 @@ import {
   type StoredEntry,
 } from "../../src/object/directory-shard.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import type { Settings } from "../../src/protocol/settings.ts";
+import { DEFAULT_SETTINGS, type Settings } from "../../src/protocol/settings.ts";
 
 const namespace = (env as unknown as { DIRECTORY: DurableObjectNamespace }).DIRECTORY;
 
 const NOW_MS = Date.UTC(2026, 10, 23);
-const SETTINGS: Settings = { maxMessages: 10, maxBytes: 1_000, maxMessageBytes: 100, growth: null, expireAfterIdleMs: null };
+const SETTINGS: Settings = { ...DEFAULT_SETTINGS, maxMessages: 10, maxBytes: 1_000, maxMessageBytes: 100 };
 
 function freshPrefix(): string {
   return `t${crypto.randomUUID()}:`;

@@ -38,6 +38,7 @@ export interface ControlJson {
 export interface PutJson {
   readonly offset: number;
   readonly count: number;
+  readonly duplicate?: true;
   readonly state: PressureState;
 }
 
@@ -160,6 +161,7 @@ export interface Frame {
   readonly inReplyTo?: number;
   readonly offset?: number;
   readonly count?: number;
+  readonly duplicate?: true;
   readonly messages?: readonly MessageJson[];
   readonly controls?: readonly ControlJson[];
   readonly state?: PressureState;

@@ -1,5 +1,6 @@
 // Prose of the description that the route table does not carry: parameters, headers, operations.
 import type * as v from "valibot";
+import type { CONDITION_HEADERS } from "../../protocol/dedup.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type {
   browseQuerySchema,
@@ -48,6 +49,7 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   force: "`true` deletes at once, with what is there. Not together with `graceMs`.",
   waitMs: `How long to wait for room where the channel is full; not at all if absent, ${WAIT_MIN} minutes at most: a longer wait is cut to that.`,
   from: "The offset to begin at; the first if absent.",
+  expectedOffset: "The put is accepted only if its first message gets this offset.",
 };
 
 const ENCODING = "Percent-encoded UTF-8; visible ASCII other than `%` may stand as it is.";
@@ -57,6 +59,15 @@ export const MESSAGE_HEADER_NOTES = {
   "Channel-Key": `The key of the message, at most ${LIMITS.keyBytesMax} bytes. ${ENCODING}`,
   "Channel-Message-Id": `The producer's own name for the message, at most ${LIMITS.messageIdBytesMax} bytes. ${ENCODING}`,
 } as const;
+
+/** What makes a put safe to send again. */
+export const CONDITION_HEADER_NOTES: { readonly [Name in keyof typeof CONDITION_HEADERS]: string } = {
+  "Producer-Id":
+    "The producer that numbers its puts, with `Producer-Epoch` and `Producer-Seq`. Not together with `Idempotency-Key`.",
+  "Producer-Epoch": "Which life of the producer this is: a higher one shuts out those before.",
+  "Producer-Seq": "The number of the put in its epoch, from 1. A number that was accepted answers its first outcome again.",
+  "Idempotency-Key": `A name for this put, at most ${LIMITS.idempotencyKeyBytesMax} bytes: within the channel's \`idempotencyWindowMs\` the same key answers the first outcome again. Visible ASCII, or a quoted string (RFC 8941).`,
+};
 
 export const MESSAGE_HEADER_FAMILY: HeaderFamily = {
   name: "Channel-Header-{name}",

@@ -35,6 +35,7 @@ const SETTINGS_NOTES = {
   maxBytes: "How many bytes of messages it holds: bodies, keys, ids, headers.",
   maxMessageBytes: "The largest message it takes.",
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
+  idempotencyWindowMs: "How long the channel remembers an idempotency key.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
 } as const;
 
@@ -86,7 +87,12 @@ const MEMBER_NOTES: {
   Message: { ...MESSAGE_NOTES, offset: "Its place in the channel: whole numbers from 1, with gaps where records were removed." },
   ControlRecord: { control: "What happened to the channel at this offset: `resize` with the new limits, or `close`." },
   PutBatch: { messages: `At most ${LIMITS.batchBytesMax / MIB} MiB together.` },
-  PutReply: { offset: "The offset of the first message; the others follow.", count: "How many were stored." },
+  PutReply: {
+    offset:
+      "The offset of the first message; the others follow. `null` for a duplicate whose first outcome is not kept any more.",
+    count: "How many were stored.",
+    duplicate: "The put was accepted before, and this is what came of it then.",
+  },
   PullRequest: {
     ack: "The messages are removed as they are taken: at-most-once delivery. It has to be said.",
     max: "`min` if absent, or 1.",

@@ -1,6 +1,7 @@
 // The OpenAPI description of the service, built from the route table: a route that is served is described, and no other.
 import type { JsonSchema } from "@valibot/to-json-schema";
 import type * as v from "valibot";
+import { CONDITION_HEADERS } from "../../protocol/dedup.ts";
 import { pathSchemas, REPLY_SCHEMAS, ROUTES, type Reply, type Route } from "../../protocol/routes.ts";
 import type {
   ApiOperation,
@@ -17,6 +18,7 @@ import { BODY_EXAMPLES, PARAMETER_EXAMPLES, REPLY_EXAMPLES } from "./openapi-exa
 import { buildSocketNotes } from "./openapi-frames.ts";
 import {
   API_DESCRIPTION,
+  CONDITION_HEADER_NOTES,
   HEADERS,
   MESSAGE_BODY_NOTE,
   MESSAGE_HEADER_FAMILY,
@@ -113,11 +115,20 @@ function buildParameter(name: string, place: "path" | "query", schema: v.Generic
  * of the schemas, which hold for what they stand for, say nothing about their length.
  */
 function headerParameters(route: Route): Parameter[] {
-  if (route.isMessageBody !== true) return [];
-  const schema = { type: "string", minLength: 1 } as const;
-  return Object.entries(MESSAGE_HEADER_NOTES).map(([name, description]) => {
-    return { name, in: "header", required: false, description, schema, ...exampleOf(name) };
-  });
+  const text = { type: "string", minLength: 1 } as const;
+  const ofMessage = Object.entries(route.isMessageBody === true ? MESSAGE_HEADER_NOTES : {});
+  const ofPut = Object.entries(route.hasConditionHeaders === true ? CONDITION_HEADERS : {});
+  return [
+    ...ofMessage.map(([name, description]) => buildHeaderParameter(name, description, text)),
+    ...ofPut.map(([name, schema]) => {
+      const description = CONDITION_HEADER_NOTES[name as keyof typeof CONDITION_HEADERS];
+      return buildHeaderParameter(name, description, convertParameter(schema));
+    }),
+  ];
+}
+
+function buildHeaderParameter(name: string, description: string, schema: JsonSchema): Parameter {
+  return { name, in: "header", required: false, description, schema, ...exampleOf(name) };
 }
 
 function exampleOf(name: string): Pick<Parameter, "example"> {
