@@ -36,6 +36,11 @@ const STATE_KINDS = new Set([
   "message-too-large",
   "batch-too-large",
   "too-many-waiters",
+  "producer-sequence-gap",
+  "stale-producer-epoch",
+  "producer-sequence-reused",
+  "idempotency-key-reused",
+  "offset-conflict",
 ]);
 
 export interface LaneOptions {
@@ -275,6 +280,7 @@ export class Lane {
         return this.#model.append(expectedOfFrame(String(sent.data)), {
           offset: Number(frame["offset"]),
           count: Number(frame["count"]),
+          duplicate: frame["duplicate"] === true,
         });
       case "problem":
         return this.#takeProblem(frame, sent);

@@ -132,6 +132,8 @@ export function sizeOf(shown: ShownMessage, jsonBytes: number): number {
 }
 
 export class ChannelModel {
+  /** The counts of all accepted puts of this life, by their offsets: what a duplicate may answer. */
+  readonly #outcomes = new Set<string>();
   readonly messages = new Map<number, ExpectedMessage>();
   life: string | undefined;
   state: "absent" | "open" | "draining" | "closed" | "deleted" = "absent";
@@ -148,6 +150,7 @@ export class ChannelModel {
   /** A new life: everything of the one before is gone. */
   begin(): void {
     this.messages.clear();
+    this.#outcomes.clear();
     this.life = undefined;
     this.description = undefined;
     this.state = "open";
@@ -177,12 +180,15 @@ export class ChannelModel {
   }
 
   /** Applies an accepted put; says what is wrong with its offset. */
-  append(messages: readonly ExpectedMessage[], reply: { offset: number; count: number }): string | undefined {
+  append(messages: readonly ExpectedMessage[], reply: { offset: number; count: number; duplicate: boolean }): string | undefined {
     if (reply.count !== messages.length) return `put of ${messages.length} messages answered count ${reply.count}`;
-    // A channel that grew for this put has a control record before it.
-    if (reply.offset < this.nextOffset || reply.offset > this.nextOffset + 1) {
+    const outcome = `${reply.count} at ${reply.offset}`;
+    if (reply.duplicate) return this.#outcomes.has(outcome) ? undefined : `duplicate answered ${outcome}, which no put was`;
+    // A channel that grew for this put has a control record before it, and may have one that followed the put before.
+    if (reply.offset < this.nextOffset || reply.offset > this.nextOffset + 2) {
       return `put answered offset ${reply.offset} where ${this.nextOffset} is next`;
     }
+    this.#outcomes.add(outcome);
     if (messages.length === 0) return undefined;
     for (const [index, message] of messages.entries()) this.messages.set(reply.offset + index, message);
     this.nextOffset = reply.offset + messages.length;

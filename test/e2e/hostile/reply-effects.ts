@@ -30,7 +30,11 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
       return applyDelete(model, reply, document);
     case "putMessage":
     case "putBatch":
-      return model.append(effects.expected(), { offset: Number(document["offset"]), count: Number(document["count"]) });
+      return model.append(effects.expected(), {
+        offset: Number(document["offset"]),
+        count: Number(document["count"]),
+        duplicate: document["duplicate"] === true,
+      });
     case "pullMessages":
       effects.taken.push(...(document["messages"] as ShownMessage[]));
       return undefined;
