@@ -1,4 +1,5 @@
 // Tells whether two puts with one idempotency key carry the same messages. Guards against mistakes, not against malice.
+// What it computes is stored: another result for the same input would refuse retries and lose producers.
 import { encodeUtf8 } from "../protocol/bytes.ts";
 import type { PutMessage } from "../protocol/message.ts";
 
@@ -52,7 +53,7 @@ export function fingerprintOf(messages: readonly PutMessage[]): number {
   return hash.value;
 }
 
-/** One of `buckets` numbers from 0, the same for the same id at all times: it is stored. */
+/** One of `buckets` numbers from 0, about equally often each. */
 export function bucketOf(id: string, buckets: number): number {
   const hash = new Hash();
   hash.addText(id);

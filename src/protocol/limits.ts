@@ -50,7 +50,7 @@ export const LIMITS = {
   /** What they take at most in storage. */
   producerOutcomesBytesMax: 16 * KIB,
   producersMax: 100_000,
-  /** Producers are counted within buckets, so that no count of all of them is needed. */
+  /** Producers are counted within buckets, so that no count of all of them is needed. They are stored by it: it must not change. */
   producerBuckets: 500,
   producerIdleMs: 7 * DAY_MS,
   /** A producer that put more recently than this is never forgotten for another. */

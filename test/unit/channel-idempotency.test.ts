@@ -1,6 +1,6 @@
 // Idempotency keys and expected offsets. Rules DD6 to DD12 of SPEC.md.
 import { afterEach, describe, expect, test } from "vitest";
-import { fingerprintOf } from "../../src/channel/fingerprint.ts";
+import { bucketOf, fingerprintOf } from "../../src/channel/fingerprint.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 import { ChannelHarness, kindOf, refusalOf, textMessage } from "./channel-harness.ts";
@@ -280,6 +280,22 @@ describe("src/channel/fingerprint", () => {
     expect(new Set(distinct.values()).size).toBe(distinct.size);
     expect(new Set(large).size).toBe(large.length);
     for (const value of large) expect(Number.isInteger(value) && value >= 0 && value < 2 ** 48).toBe(true);
+  });
+
+  test("[DD6] [DD5] what is stored stays the same from release to release", () => {
+    const message: PutMessage = { ...textMessage("žluť"), key: "k", messageId: "id", headers: { trace: "a" } };
+
+    expect([fingerprintOf([]), fingerprintOf([message])]).toEqual([126_973_458_903_589, 245_445_028_235_369]);
+    expect(["p", "billing-3", "a~b"].map((id) => bucketOf(id, 500))).toEqual([324, 95, 449]);
+  });
+
+  test("[DD5] producers are spread evenly over their buckets", () => {
+    const buckets = Array.from({ length: 50_000 }, (_, id) => bucketOf(`producer-${id}`, 500));
+    const sizes = Array.from(Map.groupBy(buckets, (bucket) => bucket).values(), (ids) => ids.length);
+
+    expect(sizes).toHaveLength(500);
+    expect(Math.max(...sizes)).toBeLessThan(150);
+    expect(Math.min(...sizes)).toBeGreaterThan(60);
   });
 
   test("[DD6] the order of headers does not matter", () => {
