@@ -32,6 +32,8 @@ export const NO_CHANGES: Changes = {
   checkpoints: undefined,
   channel: undefined,
   schedule: undefined,
+  producers: undefined,
+  idempotency: undefined,
 };
 
 export const RECORD: ChannelRecord = {

@@ -5,6 +5,7 @@ import type { PressureState } from "../protocol/description.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { Dedup } from "./dedup.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { describeChannel, describePressure, type DescribedParts } from "./description-facts.ts";
@@ -38,6 +39,7 @@ export class Channel {
   readonly #checkpoints: Checkpoints;
   readonly #schedule: Schedule;
   readonly #line = new WaitLine();
+  readonly #dedup: Dedup;
   readonly #traffic: Traffic;
   readonly #described: DescribedParts;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -59,12 +61,14 @@ export class Channel {
     this.#schedule = new Schedule(options.store.schedule);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
+    this.#dedup = new Dedup(options.store);
     this.#traffic = new Traffic({
       cell: this.#cell,
       backlog: this.#backlog,
       groups: this.#groups,
       schedule: this.#schedule,
       line: this.#line,
+      dedup: this.#dedup,
       isConnected: options.isConnected,
     });
     const parts = { backlog: this.#backlog, groups: this.#groups, deadLetters: this.#deadLetters };
@@ -179,7 +183,9 @@ export class Channel {
     const changes = this.#backlog.takeChanges(nowMs);
     const checkpoints = this.#checkpoints.takeChanges();
     const schedule = this.#schedule.takeChanges();
-    const parts = { channel, delivery, groups, deadLetters, checkpoints, schedule };
+    const { idempotencyWindowMs } = this.#cell.get()?.settings ?? DEFAULT_SETTINGS;
+    const dedup = this.#dedup.takeChanges(nowMs, idempotencyWindowMs);
+    const parts = { channel, delivery, groups, deadLetters, checkpoints, schedule, ...dedup };
     if (changes === undefined && Object.values(parts).every((part) => part === undefined)) return undefined;
     return { ...(changes ?? NO_BACKLOG_CHANGES), ...parts };
   }
@@ -277,6 +283,7 @@ export class Channel {
     this.#backlog.restart();
     this.#checkpoints.restart();
     this.#schedule.clear();
+    this.#dedup.restart();
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {

@@ -28,13 +28,13 @@ export function describeChannel(parts: DescribedParts, record: ChannelRecord, no
   const { depth, bytes, segments, headOffset, nextOffset, putMessages, fates } = backlog;
   const { limits } = record;
   return {
-    ...describePressure(parts, record),
     life: record.life,
     state: record.state,
     createdAtMs: record.createdAtMs,
     drainUntilMs: record.drainUntilMs,
     settings: record.settings,
     limits,
+    ...describePressure(parts, record),
     segments,
     isEmpty: depth === 0,
     isFull: depth + schedule.messages >= limits.maxMessages || bytes + schedule.bytes >= limits.maxBytes,

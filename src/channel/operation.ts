@@ -1,6 +1,7 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription, GroupDescription } from "../protocol/description.ts";
+import type { PutConditions } from "../protocol/dedup.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
@@ -13,14 +14,7 @@ export type Operation =
   | { readonly type: "describe" }
   | { readonly type: "patch"; readonly patch: ChannelPatch }
   | { readonly type: "delete"; readonly graceMs: number }
-  | {
-      readonly type: "put";
-      readonly messages: readonly PutMessage[];
-      /** Those of its messages that enter later. */
-      readonly delays?: readonly MessageDelay[];
-      readonly waitMs?: number;
-      readonly isPromised?: boolean;
-    }
+  | PutOperation
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs?: number }
   | {
       readonly type: "get";
@@ -109,6 +103,15 @@ export interface CheckpointWrite {
 /** The version that a checkpoint has to have, or whether it has to exist. */
 export type CheckpointCondition = number | "present" | "absent";
 
+interface PutOperation extends PutConditions {
+  readonly type: "put";
+  readonly messages: readonly PutMessage[];
+  /** Those of its messages that enter later. */
+  readonly delays?: readonly MessageDelay[];
+  readonly waitMs?: number;
+  readonly isPromised?: boolean;
+}
+
 export type OperationOf<Type extends Operation["type"]> = Extract<Operation, { type: Type }>;
 
 /** Who asks, for requests that can wait: only a connection can be told later. */
@@ -127,12 +130,14 @@ export type Outcome =
   | { readonly type: "deleted"; readonly droppedMessages: number }
   | {
       readonly type: "put";
-      /** Of the first message that entered at once; null when none did. */
+      /** Of the first message that entered at once; null when none did, or for a duplicate whose first outcome is not kept any more. */
       readonly offset: number | null;
       /** Messages that entered at once. */
       readonly count: number;
-      /** Those that enter later, where there are any. */
+      /** Those that enter later, where there are any; not kept for duplicates. */
       readonly scheduled?: readonly ScheduledReceipt[];
+      /** It was accepted before, and this is what came of it then. */
+      readonly isDuplicate?: true;
     }
   | {
       readonly type: "got";

@@ -6,6 +6,8 @@ import type { GroupChanges, GroupStore } from "./group-store.ts";
 import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
 import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
 import type { ScheduleChanges, ScheduleStore } from "./schedule-store.ts";
+import type { IdempotencyChanges, IdempotencyStore } from "./idempotency-store.ts";
+import type { ProducersChanges, ProducersStore } from "./producers-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -133,6 +135,8 @@ export interface Changes extends BacklogChanges {
   readonly deadLetters: DeadLetterChanges | undefined;
   readonly groups: GroupChanges | undefined;
   readonly schedule: ScheduleChanges | undefined;
+  readonly producers: ProducersChanges | undefined;
+  readonly idempotency: IdempotencyChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -144,6 +148,8 @@ export interface MessageIdEntry {
 export interface ChannelStore {
   readonly checkpoints: CheckpointStore;
   readonly schedule: ScheduleStore;
+  readonly producers: ProducersStore;
+  readonly idempotency: IdempotencyStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

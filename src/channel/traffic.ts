@@ -2,16 +2,17 @@
 import { LIMITS } from "../protocol/limits.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
-import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
-import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Size } from "./admission.ts";
+import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Capacity, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
+import { isEarly, type Dedup } from "./dedup.ts";
 import { resolveDelays } from "./delays.ts";
 import { DrainRate } from "./drain-rate.ts";
 import type { Group, Groups } from "./groups.ts";
 import { drawHex, refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, GrantedLeases, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
+import { offsetOf } from "./outcome-window.ts";
 import type { RecordCell } from "./record-cell.ts";
 import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
@@ -23,9 +24,9 @@ const NOTHING_GOT: Outcome = { type: "got", messages: [], controls: [] };
 /** The times of a put without delays. */
 const NOTHING_DUE: ReadonlyMap<number, number> = new Map();
 
-/** The messages of a put; `due` has the times of those that enter later, by their places. */
+/** What a put brings; `due` has the times of the messages that enter later, by their places. */
 interface Batch {
-  readonly messages: readonly PutMessage[];
+  readonly operation: OperationOf<"put">;
   readonly due: ReadonlyMap<number, number>;
   readonly size: Size;
 }
@@ -36,6 +37,7 @@ export interface TrafficOptions {
   readonly groups: Groups;
   readonly schedule: Schedule;
   readonly line: WaitLine;
+  readonly dedup: Dedup;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
 }
@@ -46,6 +48,7 @@ export class Traffic {
   readonly #groups: Groups;
   readonly #schedule: Schedule;
   readonly #line: WaitLine;
+  readonly #dedup: Dedup;
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
   #effects: Effect[] = [];
@@ -56,24 +59,32 @@ export class Traffic {
     this.#groups = options.groups;
     this.#schedule = options.schedule;
     this.#line = options.line;
+    this.#dedup = options.dedup;
     this.#isConnected = options.isConnected;
   }
 
   put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
-    const { messages, waitMs } = operation;
     const promise = this.#takePromise(operation, origin);
+    const judged = this.#dedup.judge(operation, this.#backlog.nextOffset, { nowMs, settings: record.settings });
+    // DD10: behind a put of its connection that waits, it is judged when its body comes; until then it can only wait.
+    if (judged !== undefined && !(this.#isBehind(operation, origin) && isEarly(operation, judged))) return judged;
     const batch = this.#examine(record, operation, nowMs);
     if ("kind" in batch) return refused(batch);
-    const { size } = batch;
     if (operation.isPromised === true) {
       return promise === undefined
         ? refused({ kind: "promise-lost", id: origin?.request ?? 0 })
-        : this.#putPromised(promise, batch, nowMs);
+        : this.#putPromised(promise, record, batch, nowMs);
     }
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (messages.length === 0 || this.#mayPass(record, size, nowMs, origin)) return this.#append(batch, nowMs);
-    return this.#waitForRoom(record, size, { nowMs, waitMs, origin });
+    const { size } = batch;
+    const room = size.messages === 0 ? record.limits : this.#findRoomAtOnce(record, size, origin);
+    if (room === undefined) return this.#waitForRoom(record, size, { nowMs, waitMs: operation.waitMs, origin });
+    // DD8: a put that names its offset gets that one, and the record of the growth follows it.
+    if (operation.expectedOffset === undefined) this.#grow(record, room, nowMs);
+    const outcome = this.#append(record, batch, nowMs);
+    if (operation.expectedOffset !== undefined) this.#grow(record, room, nowMs);
+    return outcome;
   }
 
   /** Promises room for a put whose body the sender keeps until then. */
@@ -83,9 +94,11 @@ export class Traffic {
     if (refusal !== undefined) return refused(refusal);
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (origin === undefined || !this.#mayPass(record, size, nowMs, origin)) {
+    const room = this.#findRoomAtOnce(record, size, origin);
+    if (origin === undefined || room === undefined) {
       return this.#waitForRoom(record, size, { nowMs, waitMs: operation.waitMs, origin });
     }
+    this.#grow(record, room, nowMs);
     const reservedUntilMs = nowMs + LIMITS.reservationMs;
     const waiting = this.#wait({ ...origin, ...putWaiter(size), deadlineMs: reservedUntilMs, reservedUntilMs });
     return waiting.type === "waiting" ? { type: "room", reservedMs: LIMITS.reservationMs } : waiting;
@@ -163,7 +176,8 @@ export class Traffic {
   }
 
   /** A put whose messages may be stored, as far as that can be said without the channel's room; or its refusal. */
-  #examine(record: ChannelRecord, { messages, delays }: OperationOf<"put">, nowMs: number): Batch | Refusal {
+  #examine(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number): Batch | Refusal {
+    const { messages, delays } = operation;
     const refusal = refusePut(record);
     if (refusal !== undefined) return refusal;
     const due = delays === undefined ? NOTHING_DUE : resolveDelays(delays, nowMs);
@@ -171,7 +185,8 @@ export class Traffic {
     const size = measureBatch(messages, record.settings);
     if ("kind" in size) return size;
     const never = refuseNeverFitting(size, ceilingOf(record));
-    return never ?? this.#refuseScheduling(record, { messages, due, size }, nowMs) ?? { messages, due, size };
+    const batch = { operation, due, size };
+    return never ?? this.#refuseScheduling(record, batch, nowMs) ?? batch;
   }
 
   /** A log makes room by giving up what it holds. Delayed messages are not given up, so they have to fit beside each other (G6). */
@@ -180,16 +195,25 @@ export class Traffic {
     return mustFit && !fits(size, this.#schedule, record.limits) ? this.#refuseFull(record, size, nowMs) : undefined;
   }
 
-  #append({ messages, due }: Batch, nowMs: number): Outcome {
-    if (due.size === 0) return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
-    const immediate = messages.filter((_, index) => !due.has(index));
-    const offset = immediate.length === 0 ? null : this.#backlog.append(immediate, nowMs);
+  #append(record: ChannelRecord, { operation, due, size }: Batch, nowMs: number): Outcome {
+    const { messages } = operation;
+    const immediate = due.size === 0 ? messages : messages.filter((_, index) => !due.has(index));
+    const outcome = { offset: this.#backlog.append(immediate, nowMs), entered: immediate.length, count: size.messages };
+    this.#dedup.note(operation, { ...outcome, bytes: size.bytes }, { nowMs, settings: record.settings });
+    const put = { type: "put", offset: offsetOf(outcome), count: immediate.length } as const;
+    if (due.size === 0) return put;
     const scheduled = messages.flatMap((message, index): ScheduledReceipt[] => {
       const deliverAtMs = due.get(index);
       if (deliverAtMs === undefined) return [];
       return [{ index, scheduledId: this.#schedule.add(message, deliverAtMs, nowMs), deliverAtMs }];
     });
-    return { type: "put", offset, count: immediate.length, scheduled };
+    return { ...put, scheduled };
+  }
+
+  /** Whether puts of its connection are on their way, so that a put that has something to store can not be carried out now (WT5). */
+  #isBehind(operation: OperationOf<"put">, origin: Origin | undefined): boolean {
+    const canWait = operation.isPromised !== true && operation.messages.length > 0;
+    return canWait && origin !== undefined && this.#line.hasPut(origin.connection);
   }
 
   /**
@@ -209,10 +233,10 @@ export class Traffic {
     return origin === undefined ? undefined : this.#line.find(origin.connection, origin.request);
   }
 
-  /** Whether a put of this size can go ahead of nobody: no put waits, none of its own connection is on its way, and it fits. */
-  #mayPass(record: ChannelRecord, size: Size, nowMs: number, origin: Origin | undefined): boolean {
+  /** The limits for a put that goes ahead of nobody: no put waits, none of its own connection is on its way, and it fits. */
+  #findRoomAtOnce(record: ChannelRecord, size: Size, origin: Origin | undefined): Capacity | undefined {
     const mustQueue = this.#line.firstPut() !== undefined || (origin !== undefined && this.#line.hasPut(origin.connection));
-    return !mustQueue && this.#makeRoom(record, size, nowMs);
+    return mustQueue ? undefined : this.#findRoom(record, size);
   }
 
   #waitForRoom(
@@ -234,25 +258,27 @@ export class Traffic {
     return waiter;
   }
 
-  #putPromised(promise: Waiter, batch: Batch, nowMs: number): Outcome {
+  #putPromised(promise: Waiter, record: ChannelRecord, batch: Batch, nowMs: number): Outcome {
     const { size } = batch;
-    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(batch, nowMs);
+    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(record, batch, nowMs);
     const waited = `${promise.max} messages of ${promise.bytes} bytes together`;
     return refused(invalidRequest("", `Expected the batch that waited: ${waited}`));
   }
 
-  /** Whether a put of this size fits now; a channel that may grow grows for it. */
-  #makeRoom(record: ChannelRecord, size: Size, nowMs: number): boolean {
-    if (this.#hasNoReaders(record)) return false;
-    // What a log holds makes room for what is put.
-    if (record.settings.retention === "log") return true;
+  /** The limits within which a put of this size fits now: those in force, or those that the channel may grow to for it. */
+  #findRoom(record: ChannelRecord, size: Size): Capacity | undefined {
+    if (this.#hasNoReaders(record)) return undefined;
     const { held } = this;
-    if (fits(size, held, record.limits)) return true;
+    // What a log holds makes room for what is put.
+    if (record.settings.retention === "log" || fits(size, held, record.limits)) return record.limits;
     const limits = decideGrowth({ messages: held.messages + size.messages, bytes: held.bytes + size.bytes }, record);
-    if (limits === undefined || !fits(size, held, limits)) return false;
+    return limits !== undefined && fits(size, held, limits) ? limits : undefined;
+  }
+
+  #grow(record: ChannelRecord, limits: Capacity, nowMs: number): void {
+    if (limits === record.limits) return;
     this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
     this.#cell.set({ ...record, limits });
-    return true;
   }
 
   /** What is there, what is to come and what is promised. */
@@ -340,7 +366,9 @@ export class Traffic {
     if (waiter.deadlineMs <= nowMs) return this.#end(waiter, refused(this.#refuseFull(record, size, nowMs)));
     const never = refuseNeverFitting(size, ceilingOf(record));
     if (never !== undefined) return this.#end(waiter, refused(never));
-    if (!this.#makeRoom(record, size, nowMs)) return false;
+    const room = this.#findRoom(record, size);
+    if (room === undefined) return false;
+    this.#grow(record, room, nowMs);
     this.#line.reserve(waiter, nowMs + LIMITS.reservationMs);
     this.#tell(waiter, { type: "room", reservedMs: LIMITS.reservationMs });
     return true;

@@ -27,9 +27,9 @@ export function formatProblemFrame(refusal: Refusal, inReplyTo: number | undefin
   return JSON.stringify({ type: "problem", ...(inReplyTo !== undefined && { inReplyTo }), problem: formatProblem(refusal) });
 }
 
-/** The members of a reply to a put: `offset` and `count`, and what tells of delayed messages where there are any. */
-export function formatStored({ offset, count, scheduled }: Extract<Outcome, { type: "put" }>): string {
-  const stored = `"offset":${offset},"count":${count}`;
+/** The members of a reply to a put: `offset` and `count`, whether it is a duplicate, and what tells of delayed messages. */
+export function formatStored({ offset, count, scheduled, isDuplicate }: Extract<Outcome, { type: "put" }>): string {
+  const stored = `"offset":${offset},"count":${count}${isDuplicate === true ? ',"duplicate":true' : ""}`;
   if (scheduled === undefined) return stored;
   const [first] = scheduled;
   const isSingle = first !== undefined && count + scheduled.length === 1;

@@ -2,6 +2,7 @@
 import type { Operation } from "../channel/operation.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
 import { Utf8Arena } from "../protocol/bytes.ts";
+import { EITHER_WAY, type ProducerMark } from "../protocol/dedup.ts";
 import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -97,11 +98,21 @@ function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<O
   }
 }
 
+interface PutMembers {
+  readonly waitMs?: number | undefined;
+  readonly promised?: true | undefined;
+  readonly producer?: ProducerMark | undefined;
+  readonly idempotencyKey?: string | undefined;
+  readonly expectedOffset?: number | undefined;
+}
+
 function readPut(
   forms: readonly PutMessageJson[],
   pointerOf: (index: number) => string,
-  { waitMs, promised }: { readonly waitMs?: number | undefined; readonly promised?: true | undefined },
+  { waitMs, promised, producer, idempotencyKey, expectedOffset }: PutMembers,
 ): Result<Operation, FrameRefusal> {
+  if (producer !== undefined && idempotencyKey !== undefined)
+    return refuse({ refusal: invalidRequest("/idempotencyKey", EITHER_WAY) });
   const messages: PutMessage[] = [];
   const delays: MessageDelay[] = [];
   for (const [index, form] of forms.entries()) {
@@ -118,5 +129,8 @@ function readPut(
     ...(delays.length > 0 && { delays }),
     ...(waitMs !== undefined && { waitMs }),
     ...(promised === true && { isPromised: true }),
+    ...(producer !== undefined && { producer }),
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+    ...(expectedOffset !== undefined && { expectedOffset }),
   });
 }

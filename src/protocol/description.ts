@@ -111,6 +111,7 @@ const settingsDescriptionSchema = v.object({
   retention: v.picklist(["queue", "interest", "log"]),
   maxAgeMs: v.nullable(count),
   whenNoGroups: v.picklist(["refuse", "drop"]),
+  idempotencyWindowMs: count,
 });
 
 export const channelDescriptionSchema = v.object({

@@ -53,6 +53,31 @@ export const LIMITS = {
   checkpointsPageMax: 1000,
   checkpointsPageDefault: 100,
 
+  // Dedup: producers
+  producerIdCharsMax: 128,
+  producerEpochMax: 2 ** 31,
+  /** Outcomes that are kept of each producer. */
+  producerOutcomesMax: 1024,
+  /** What they take at most in storage. */
+  producerOutcomesBytesMax: 16 * KIB,
+  producersMax: 100_000,
+  /** Producers are counted within buckets, so that no count of all of them is needed. They are stored by it: it must not change. */
+  producerBuckets: 500,
+  producerIdleMs: 7 * DAY_MS,
+  /** A producer that put more recently than this is never forgotten for another. */
+  producerIdleMsMin: 60 * 60 * SECOND_MS,
+  /** Memory for producers that were used lately. */
+  producerCacheBytesMax: 4 * MIB,
+
+  // Dedup: idempotency keys
+  idempotencyKeyBytesMax: 256,
+  idempotencyKeysMax: 1_000_000,
+  idempotencyWindowMsDefault: DAY_MS,
+  idempotencyWindowMsMin: 60 * SECOND_MS,
+  idempotencyWindowMsMax: 7 * DAY_MS,
+  /** Tables that keys lie in; a window is spread over fewer, unless it is changed again and again. */
+  idempotencyGenerationsMax: 16,
+
   // Waiting
   waitMsMax: 5 * 60 * SECOND_MS,
   waitersPerSocketMax: 64,

@@ -34,6 +34,8 @@ export interface Route {
   readonly isMessageBody?: boolean;
   /** The body is the value of a checkpoint. */
   readonly isValueBody?: boolean;
+  /** Takes the headers `CONDITION_HEADERS` that make a put safe to send again. */
+  readonly hasConditionHeaders?: boolean;
   readonly isPublic?: boolean;
   readonly hasStateHeaders?: boolean;
   readonly replies: Readonly<Record<string, Reply>>;

@@ -37,7 +37,10 @@ export const deleteQuerySchema = v.strictObject({
   graceMs: v.optional(numberText(0, LIMITS.graceMsMax)),
   force: v.optional(v.picklist(["true", "false"], "Expected true or false")),
 });
-export const putQuerySchema = v.strictObject({ waitMs: v.optional(waitMsText) });
+export const putQuerySchema = v.strictObject({
+  waitMs: v.optional(waitMsText),
+  expectedOffset: v.optional(numberText(1, OFFSET_MAX)),
+});
 export const browseQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
@@ -72,6 +75,7 @@ export const REPLY_SCHEMAS = {
   put: v.object({
     offset: v.nullable(count),
     count: count,
+    duplicate: v.optional(v.literal(true)),
     scheduledId: v.optional(v.string()),
     scheduled: v.optional(v.array(v.object({ index: count, scheduledId: v.string(), deliverAtMs: count }))),
     state: pressureStateSchema,
@@ -82,6 +86,11 @@ export const REPLY_SCHEMAS = {
 
 const PUT_REFUSALS: readonly RefusalKind[] = [
   ...GONE,
+  "producer-sequence-gap",
+  "stale-producer-epoch",
+  "producer-sequence-reused",
+  "idempotency-key-reused",
+  "offset-conflict",
   "channel-draining",
   "channel-closed",
   "message-too-large",
@@ -89,6 +98,8 @@ const PUT_REFUSALS: readonly RefusalKind[] = [
   "request-too-large",
   "channel-full",
   "too-many-waiters",
+  "too-many-producers",
+  "too-many-idempotency-keys",
 ];
 
 export const ROUTES: readonly Route[] = [
@@ -179,6 +190,7 @@ export const ROUTES: readonly Route[] = [
     summary: "Put one message: the body is the message",
     query: putQuerySchema,
     isMessageBody: true,
+    hasConditionHeaders: true,
     hasStateHeaders: true,
     replies: { 201: { description: "It is stored", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,
@@ -190,6 +202,7 @@ export const ROUTES: readonly Route[] = [
     summary: "Put many messages, all or none",
     query: putQuerySchema,
     body: batchBodySchema,
+    hasConditionHeaders: true,
     hasStateHeaders: true,
     replies: { 201: { description: "All are stored, at consecutive offsets or to enter later", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,

@@ -1,5 +1,7 @@
 // The tables of a channel and their history. Migrations are only ever appended: an object may wake with any earlier schema.
+import { IDEMPOTENCY_TABLES } from "./idempotency-table.ts";
 import type { MeteredStorage } from "./metered-storage.ts";
+import { PRODUCER_TABLES } from "./producers-table.ts";
 
 /** Each entry brings the schema from its place in the list to the next version. */
 const MIGRATIONS: readonly (readonly string[])[] = [
@@ -150,6 +152,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
        last_id INTEGER NOT NULL
      ) STRICT`,
   ],
+  [...PRODUCER_TABLES, ...IDEMPOTENCY_TABLES],
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -6,6 +6,7 @@ import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from ".
 import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
 import { listSettleEntries, type SettleLists } from "../../src/channel/settle-entries.ts";
+import type { PutConditions } from "../../src/protocol/dedup.ts";
 import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
@@ -22,6 +23,8 @@ export class CountingStore implements ChannelStore {
   readonly deadLetters = this.#store.deadLetters;
   readonly groups = this.#store.groups;
   readonly schedule = this.#store.schedule;
+  readonly producers = this.#store.producers;
+  readonly idempotency = this.#store.idempotency;
   rowsRead = 0;
 
   get checkpoints(): CheckpointStore {
@@ -78,7 +81,7 @@ export interface HarnessOptions {
   readonly settings?: GivenSettings;
 }
 
-export interface PutOptions {
+export interface PutOptions extends PutConditions {
   readonly waitMs?: number;
   readonly isPromised?: boolean;
   readonly origin?: Origin;

@@ -4,6 +4,7 @@ import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { testCheckpointContract } from "../checkpoint-contract.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
 import { testScheduleContract } from "../schedule-contract.ts";
+import { testDedupContract } from "../dedup-contract.ts";
 import { NO_CHANGES, testStoreContract, type InStore } from "../store-contract.ts";
 
 const inStore: InStore = (use) => {
@@ -16,4 +17,5 @@ describe("src/storage/memory-store", () => {
   testDeliveryContract(inStore);
   testCheckpointContract(inStore);
   testScheduleContract(inStore);
+  testDedupContract(inStore);
 });

@@ -39,6 +39,7 @@ export interface ControlJson {
 export interface PutJson {
   readonly offset: number;
   readonly count: number;
+  readonly duplicate?: true;
   readonly state: PressureState;
 }
 
@@ -163,6 +164,7 @@ export interface Frame {
   readonly count?: number;
   readonly scheduledId?: string;
   readonly scheduled?: readonly ScheduledReceipt[];
+  readonly duplicate?: true;
   readonly messages?: readonly MessageJson[];
   readonly controls?: readonly ControlJson[];
   readonly state?: PressureState;

@@ -22,6 +22,10 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   graceMs: 10_000,
   waitMs: 5000,
   "Channel-Key": "customer-7",
+  "Producer-Id": "billing-3",
+  "Producer-Epoch": 1,
+  "Producer-Seq": 1,
+  "Idempotency-Key": "b3f6a1d2",
   "Channel-Message-Id": "order-1001",
 };
 

@@ -1,5 +1,6 @@
 // Prose of the description that the route table does not carry: parameters, headers, operations.
 import type * as v from "valibot";
+import type { CONDITION_HEADERS } from "../../protocol/dedup.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type {
   browseQuerySchema,
@@ -74,6 +75,7 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   key: "Only those with this key.",
   group: "The name of the group; where it is a parameter of the query, the only one of a queue if absent.",
   reason: "Only those with this reason.",
+  expectedOffset: "The put is accepted only if its first message gets this offset: that of those that enter at once.",
 };
 
 const ENCODING = "Percent-encoded UTF-8; visible ASCII other than `%` may stand as it is.";
@@ -91,6 +93,15 @@ export const DELAY_HEADER_NOTES = {
   "Channel-Delay-Ms": `The message enters after so many milliseconds, at most ${DELAY_DAYS} days; at once if 0 or absent.`,
   "Channel-Deliver-At-Ms": `The message enters at this time, in milliseconds since 1970, at most ${DELAY_DAYS} days off; at once if it is over. Not together with \`Channel-Delay-Ms\`.`,
 } as const;
+
+/** What makes a put safe to send again. */
+export const CONDITION_HEADER_NOTES: { readonly [Name in keyof typeof CONDITION_HEADERS]: string } = {
+  "Producer-Id":
+    "The producer that numbers its puts, with `Producer-Epoch` and `Producer-Seq`. Not together with `Idempotency-Key`.",
+  "Producer-Epoch": "Which life of the producer this is: a higher one shuts out those before.",
+  "Producer-Seq": "The number of the put in its epoch, from 1. A number that was accepted answers its first outcome again.",
+  "Idempotency-Key": `A name for this put, at most ${LIMITS.idempotencyKeyBytesMax} bytes: within the channel's \`idempotencyWindowMs\` the same key answers the first outcome again. Visible ASCII, or a quoted string (RFC 8941).`,
+};
 
 export const MESSAGE_HEADER_FAMILY: HeaderFamily = {
   name: "Channel-Header-{name}",

@@ -12,6 +12,7 @@ const KINDS = Object.keys(PROBLEM_TYPES) as RefusalKind[];
 const text: JsonSchema = { type: "string" };
 const texts: JsonSchema = { type: "array", items: text };
 const whole: JsonSchema = { type: "integer" };
+const wholeOrNull: JsonSchema = { anyOf: [whole, { type: "null" }] };
 const limit: JsonSchema = { type: "integer", description: "The limit that was met" };
 const outcome = (...values: string[]): JsonSchema => ({
   enum: values,
@@ -76,22 +77,29 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "seek-out-of-range": { firstOffset: whole, nextOffset: whole },
   "settings-conflict": { conflicts: texts, current: { $ref: referenceTo("Settings") } },
   "too-many-checkpoints": { checkpoint: text, size: whole, limit, unit: { enum: ["checkpoints", "bytes"] } },
-  "channel-draining": { drainUntilMs: { anyOf: [whole, { type: "null" }] } },
+  "producer-sequence-gap": { producerId: text, epoch: whole, expectedSeq: whole },
+  "stale-producer-epoch": { producerId: text, epoch: whole },
+  "producer-sequence-reused": { producerId: text, epoch: whole, seq: whole, offset: wholeOrNull, count: whole },
+  "offset-conflict": { expectedOffset: whole, nextOffset: whole },
+  "channel-draining": { drainUntilMs: wholeOrNull },
   "channel-closed": {},
   "channel-deleted": { deletedAtMs: whole, droppedMessages: whole },
   "checkpoint-conflict": {
     checkpoint: text,
-    current: { anyOf: [whole, { type: "null" }], description: "The version that is there; `null` where there is none" },
+    current: { ...wholeOrNull, description: "The version that is there; `null` where there is none" },
   },
   "checkpoint-too-large": { checkpoint: text, bytes: whole, limit },
   "message-too-large": { bytes: whole, limit },
   "batch-too-large": { size: whole, limit, unit: { enum: ["messages", "bytes"] } },
   "request-too-large": { limit },
   "unsupported-media-type": { accepted: texts },
+  "idempotency-key-reused": { idempotencyKey: text },
   "upgrade-required": { protocols: texts },
   "channel-full": { retryAfterMs, depth: whole, maxMessages: whole, bytes: whole, maxBytes: whole, scheduled },
   "too-many-waiters": { limit, retryAfterMs },
   "too-many-connections": { limit, retryAfterMs },
+  "too-many-producers": { limit, retryAfterMs },
+  "too-many-idempotency-keys": { limit, retryAfterMs },
   "storage-failed": { outcome: outcome("not-applied"), retryAfterMs },
   unavailable: { outcome: outcome("unknown", "not-applied"), retryAfterMs },
   internal: { outcome: outcome("unknown", "not-applied") },

@@ -47,6 +47,7 @@ const SETTINGS_NOTES = {
   maxBytes: "How many bytes of messages it holds: bodies, keys, ids, headers.",
   maxMessageBytes: "The largest message it takes.",
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
+  idempotencyWindowMs: "How long the channel remembers an idempotency key.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
   delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`).`,
   retention:
@@ -127,8 +128,10 @@ const MEMBER_NOTES: {
   ControlRecord: { control: "What happened to the channel at this offset: `resize` with the new limits, or `close`." },
   PutBatch: { messages: `At most ${LIMITS.batchBytesMax / MIB} MiB together.` },
   PutReply: {
-    offset: "The offset of the first message that entered at once; the others follow. `null` when all have a delay.",
+    offset:
+      "The offset of the first message that entered at once; the others follow. `null` when all have a delay, and for a duplicate whose first outcome is not kept any more.",
     count: "How many entered at once.",
+    duplicate: "The put was accepted before, and this is what came of it then, without `scheduled`.",
     scheduledId: "Where one message was put, with a delay: the id by which it can be cancelled.",
     scheduled: "The messages with a delay, by their places in the batch; absent where there are none.",
   },

@@ -100,7 +100,27 @@ export function randomSettings(random: SeededRandom): Record<string, unknown> {
     ...(random.chance(0.3) && { maxMessageBytes: random.int(1000, 100_000) }),
     ...(random.chance(0.5) && { growth }),
     ...(random.chance(0.3) && { expireAfterIdleMs: random.pick([null, 60_000, 86_400_000]) }),
+    ...(random.chance(0.2) && { idempotencyWindowMs: random.pick([60_000, 604_800_000]) }),
   };
+}
+
+const PRODUCERS = ["p1", "p2", "a~b"];
+
+/** A way to put once, from so few numbers and keys that some repeat: as the members of a frame. */
+export function randomConditions(random: SeededRandom, nextOffset: number): Conditions {
+  const way = random.int(0, 9);
+  const epoch = random.pick([0, 0, 0, 1, 2 ** 31]);
+  return {
+    ...(way < 3 && { producer: { id: random.pick(PRODUCERS), epoch, seq: random.pick([1, 1, 1, 2, 2, 3, 4]) } }),
+    ...(way === 3 && { idempotencyKey: random.pick(["k1", "k2", '"', "é"]) }),
+    ...(random.chance(0.1) && { expectedOffset: random.chance(0.7) ? nextOffset : random.int(1, 2 ** 48) }),
+  };
+}
+
+export interface Conditions {
+  readonly producer?: { readonly id: string; readonly epoch: number; readonly seq: number };
+  readonly idempotencyKey?: string;
+  readonly expectedOffset?: number;
 }
 
 export function randomTake(random: SeededRandom): Record<string, number> {

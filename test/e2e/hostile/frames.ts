@@ -1,5 +1,5 @@
 // A valid frame of each type, and frames with one thing wrong.
-import { randomMessage, randomMessages, randomTake } from "./content.ts";
+import { randomConditions, randomMessage, randomMessages, randomTake } from "./content.ts";
 import { mutateJson } from "./json-mutations.ts";
 import type { ChannelModel } from "./model.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -31,11 +31,18 @@ function maybeWait(random: SeededRandom, probability: number): object {
 
 const BUILDERS: Readonly<Record<string, Builder>> = {
   hello: ({ random }) => ({ type: "hello", versions: random.pick([[1], [1, 2], [65_535, 1], [1, 1]]) }),
-  put: ({ random, freshId }) => ({ type: "put", id: freshId, ...randomMessage(random), ...maybeWait(random, 0.2) }),
-  "put-batch": ({ random, freshId }) => ({
+  put: ({ random, freshId, model }) => ({
+    type: "put",
+    id: freshId,
+    ...randomMessage(random),
+    ...randomConditions(random, model.nextOffset),
+    ...maybeWait(random, 0.2),
+  }),
+  "put-batch": ({ random, freshId, model }) => ({
     type: "put-batch",
     id: freshId,
-    messages: randomMessages(random, 8),
+    messages: random.chance(0.2) ? [{ text: "the same" }] : randomMessages(random, 8),
+    ...randomConditions(random, model.nextOffset),
     ...maybeWait(random, 0.2),
   }),
   reserve: ({ random, freshId }) => ({
@@ -110,7 +117,12 @@ const MUTATORS: Readonly<Record<string, Mutator>> = {
     const most = Math.max(description.limits.maxMessages, description.settings.growth?.maxMessages ?? 0);
     if (most >= 10_000) return undefined;
     const messages = Array.from({ length: most + 1 }, () => ({ text: "" }));
-    return { data: text({ ...frame, waitMs: 1000, messages }), mustRefuse: true, kind: "batch-too-large" };
+    // Without its conditions, which are looked at first.
+    return {
+      data: text({ type: frame.type, id: frame["id"], waitMs: 1000, messages }),
+      mustRefuse: true,
+      kind: "batch-too-large",
+    };
   },
   "too-large-message": (frame) => {
     if (frame.type !== "put") return undefined;

@@ -9,6 +9,7 @@ import {
 } from "./checkpoints.ts";
 import {
   randomDelay,
+  randomConditions,
   randomHeaders,
   randomMessageId,
   randomMessages,
@@ -108,6 +109,20 @@ function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
   return { method: "POST", path: `${root(context)}/messages`, query, headers, body, framing };
 }
 
+/** The conditions of a put as headers and parameters. */
+function withConditions(
+  spec: Omit<RequestSpec, "operationId">,
+  { random, model }: RequestContext,
+): Omit<RequestSpec, "operationId"> {
+  const { producer, idempotencyKey, expectedOffset } = randomConditions(random, model.nextOffset);
+  const numbers =
+    producer === undefined ? {} : { "Producer-Id": producer.id, "Producer-Epoch": producer.epoch, "producer-seq": producer.seq };
+  const key = idempotencyKey === undefined ? {} : { "Idempotency-Key": random.pick(["k1", "k2", '"k1"', '"a \\" b"', "%zz"]) };
+  const headers = Object.entries({ ...numbers, ...key }).map(([name, value]) => [name, String(value)] as const);
+  const query = expectedOffset === undefined ? [] : [["expectedOffset", String(expectedOffset)] as const];
+  return { ...spec, headers: [...spec.headers, ...headers], query: [...spec.query, ...query] };
+}
+
 const UPGRADE_HEADERS: readonly (readonly [string, string])[] = [
   ["Connection", "Upgrade"],
   ["Upgrade", "websocket"],
@@ -149,11 +164,13 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     ]);
     return plain("DELETE", root(context), query);
   },
-  putMessage: buildPut,
+  putMessage: (context) => withConditions(buildPut(context), context),
   putBatch: (context) => {
     const { random } = context;
     const query = maybeQuery(random, "waitMs", () => random.int(0, 20));
-    return { ...withJson("POST", `${root(context)}/messages/batch`, { messages: randomMessages(random, 8) }, random), query };
+    const messages = random.chance(0.2) ? [{ text: "the same" }] : randomMessages(random, 8);
+    const spec = withJson("POST", `${root(context)}/messages/batch`, { messages }, random);
+    return withConditions({ ...spec, query }, context);
   },
   pullMessages: (context) => {
     const { random } = context;

@@ -40,6 +40,11 @@ const STATE_KINDS = new Set([
   "message-too-large",
   "batch-too-large",
   "too-many-waiters",
+  "producer-sequence-gap",
+  "stale-producer-epoch",
+  "producer-sequence-reused",
+  "idempotency-key-reused",
+  "offset-conflict",
 ]);
 
 export interface LaneOptions {

@@ -21,6 +21,7 @@ export interface ExpectedMessage {
 export interface PutReply {
   readonly offset: number | null;
   readonly count: number;
+  readonly duplicate?: boolean;
   readonly scheduledId?: string;
   readonly scheduled?: readonly { readonly index: number; readonly scheduledId: string; readonly deliverAtMs: number }[];
 }
@@ -149,6 +150,8 @@ export function sizeOf(shown: ShownMessage, jsonBytes: number): number {
 }
 
 export class ChannelModel {
+  /** The counts of all accepted puts of this life, by their offsets: what a duplicate may answer. */
+  readonly #outcomes = new Set<string>();
   readonly messages = new Map<number, ExpectedMessage>();
   readonly checkpoints = new CheckpointModel();
   /** Delayed messages by their `scheduledId`. */
@@ -175,6 +178,7 @@ export class ChannelModel {
     this.messages.clear();
     this.checkpoints.clear();
     this.scheduled.clear();
+    this.#outcomes.clear();
     this.life = undefined;
     this.description = undefined;
     this.state = "open";
@@ -206,13 +210,19 @@ export class ChannelModel {
 
   /** Applies an accepted put; says what is wrong with its offset. */
   append(put: readonly ExpectedMessage[], reply: PutReply): string | undefined {
+    const outcome = `${reply.count} at ${reply.offset}`;
+    if (reply.duplicate === true) {
+      const isKnown = reply.scheduled === undefined && this.#outcomes.has(outcome);
+      return isKnown ? undefined : `duplicate answered ${outcome}, which no put was`;
+    }
     const messages = put.filter((message) => !message.isDelayed);
     const mistake = this.#schedule(put, reply);
     if (mistake !== undefined) return mistake;
     if (reply.count !== messages.length) return `put of ${messages.length} messages answered count ${reply.count}`;
+    this.#outcomes.add(outcome);
     if (reply.offset === null) return put.length > 0 && messages.length === 0 ? undefined : "put answered no offset";
-    // A channel that grew for this put has a control record before it.
-    if (reply.offset < this.nextOffset || reply.offset > this.nextOffset + 1) {
+    // A channel that grew for this put has a control record before it, and may have one that followed the put before.
+    if (reply.offset < this.nextOffset || reply.offset > this.nextOffset + 2) {
       return `put answered offset ${reply.offset} where ${this.nextOffset} is next`;
     }
     if (messages.length === 0) return undefined;
