@@ -31,6 +31,9 @@ export const NO_CHANGES: Changes = {
   groups: undefined,
   checkpoints: undefined,
   channel: undefined,
+  schedule: undefined,
+  producers: undefined,
+  idempotency: undefined,
 };
 
 export const RECORD: ChannelRecord = {

@@ -1,19 +1,20 @@
 // The channel: decides every operation. Synchronous and without I/O: time and randomness come as a `Moment`, storage through the port.
 // An operation is decided against this object before anything is stored, and a refusal changes nothing; `takeChanges` hands over what
 // the commit has to write. If that write fails, the object is dropped and built again from the store, as on waking.
-import { assertNever } from "../base/assert.ts";
-import { computeUtilization, type PressureState } from "../protocol/description.ts";
-import { LIMITS } from "../protocol/limits.ts";
+import type { PressureState } from "../protocol/description.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
 import { Checkpoints } from "./checkpoints.ts";
-import { browse } from "./log-reading.ts";
+import { Dedup } from "./dedup.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import { describeChannel, describePressure, type DescribedParts } from "./description-facts.ts";
 import { GroupDesk, type DeskOperation } from "./group-desk.ts";
 import { Groups, type ChannelRetention } from "./groups.ts";
-import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome } from "./operation.ts";
+import { MessageDesk } from "./message-desk.ts";
+import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "./operation.ts";
 import { RecordCell } from "./record-cell.ts";
+import { Schedule } from "./schedule.ts";
 import type { ChannelRecord, Changes, ChannelStore } from "./store.ts";
 import { refused, Traffic } from "./traffic.ts";
 import { WaitLine, type Waiter } from "./wait-line.ts";
@@ -27,20 +28,22 @@ export interface ChannelOptions {
   readonly isConnected: (connection: number) => boolean;
 }
 
-type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge";
-
 export class Channel {
   readonly #name: string;
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
   readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
-  readonly #desk: GroupDesk;
+  readonly #groupDesk: GroupDesk;
+  readonly #messageDesk: MessageDesk;
   readonly #checkpoints: Checkpoints;
+  readonly #schedule: Schedule;
   readonly #line = new WaitLine();
+  readonly #dedup: Dedup;
   readonly #traffic: Traffic;
   /** Connections that hold leases and were gone when the object woke; their numbers may be given again. */
   #lostConnections: readonly number[];
+  readonly #described: DescribedParts;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
   #inUseAtMs = 0;
 
@@ -58,23 +61,23 @@ export class Channel {
     });
     this.#lostConnections = this.#groups.connections.filter((connection) => !options.isConnected(connection));
     this.#checkpoints = new Checkpoints(options.store.checkpoints);
+    this.#schedule = new Schedule(options.store.schedule);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
+    this.#dedup = new Dedup(options.store);
     this.#traffic = new Traffic({
       cell: this.#cell,
       backlog: this.#backlog,
       groups: this.#groups,
+      schedule: this.#schedule,
       line: this.#line,
+      dedup: this.#dedup,
       isConnected: options.isConnected,
     });
-    this.#desk = new GroupDesk({
-      backlog: this.#backlog,
-      groups: this.#groups,
-      deadLetters: this.#deadLetters,
-      line: this.#line,
-      traffic: this.#traffic,
-      checkpoints: this.#checkpoints,
-    });
+    const parts = { backlog: this.#backlog, groups: this.#groups, deadLetters: this.#deadLetters };
+    this.#groupDesk = new GroupDesk({ ...parts, line: this.#line, traffic: this.#traffic, checkpoints: this.#checkpoints });
+    this.#messageDesk = new MessageDesk({ backlog: this.#backlog, groups: this.#groups, schedule: this.#schedule });
+    this.#described = { ...parts, schedule: this.#schedule, line: this.#line };
   }
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
@@ -88,7 +91,7 @@ export class Channel {
     return outcome;
   }
 
-  /** Does what is due though nobody asks: ends leases and delays, takes back promised room, ends a drain or an idle life. */
+  /** Does what is due though nobody asks: ends leases and delays, lets messages enter, takes back room, ends a drain or an idle life. */
   tick(moment: Moment): void {
     this.#advance(moment);
     this.#expireIdle(moment.nowMs);
@@ -110,21 +113,34 @@ export class Channel {
   get pressure(): PressureState | undefined {
     const record = this.#cell.get();
     if (record === undefined || record.state === "deleted") return undefined;
-    const { depth, bytes } = this.#backlog;
-    return { depth, bytes, utilization: computeUtilization(depth, bytes, record.limits), waiters: this.#line.size };
+    return describePressure(this.#described, record);
   }
 
   /** When `tick` has to be called though nobody asks. */
   get nextAlarmAtMs(): number | undefined {
-    const record = this.#cell.get();
-    if (record === undefined) return undefined;
-    const times = [lifeCycle.computeNextAlarm(record, () => this.#readLastUseMs()), this.nextDeliveryAtMs];
-    return times.reduce((least, atMs) => (atMs === undefined || (least !== undefined && least <= atMs) ? least : atMs));
+    return this.#computeNextAlarm(() => this.#readLastUseMs());
+  }
+
+  /** The same without the look at whether the channel is idle, which each alarm arranges for the next. */
+  get nextDueAtMs(): number | undefined {
+    return this.#computeNextAlarm(undefined);
+  }
+
+  /** To be asked on waking: when the alarm is set to at the latest, by what is stored (rule RC8). Undefined where none may be set. */
+  findAlarmOnWaking(nowMs: number): number | undefined {
+    // An idle time begins anew each time the alarm finds the channel in use, which is not stored.
+    return this.#computeNextAlarm(() => nowMs);
   }
 
   /** When a get that waits may be served because a lease ends or a delay is over; nobody else has to be told of those. */
   get nextDeliveryAtMs(): number | undefined {
     return this.#groups.nextDueAtMs(this.#line.waitingGroups());
+  }
+
+  /** Delayed messages whose time has come and that have not entered: a commit takes only so many (rule SD6). */
+  countOverdue(nowMs: number): number {
+    const { nextAtMs } = this.#schedule;
+    return nextAtMs !== undefined && nextAtMs <= nowMs ? this.#schedule.messages : 0;
   }
 
   /** When the oldest promise of room ends; the object is awake then, so a timer serves. */
@@ -167,7 +183,10 @@ export class Channel {
     const deadLetters = this.#deadLetters.takeChanges();
     const changes = this.#backlog.takeChanges(nowMs);
     const checkpoints = this.#checkpoints.takeChanges();
-    const parts = { channel, delivery, groups, deadLetters, checkpoints };
+    const schedule = this.#schedule.takeChanges();
+    const { idempotencyWindowMs } = this.#cell.get()?.settings ?? DEFAULT_SETTINGS;
+    const dedup = this.#dedup.takeChanges(nowMs, idempotencyWindowMs);
+    const parts = { channel, delivery, groups, deadLetters, checkpoints, schedule, ...dedup };
     if (changes === undefined && Object.values(parts).every((part) => part === undefined)) return undefined;
     return { ...(changes ?? NO_BACKLOG_CHANGES), ...parts };
   }
@@ -217,14 +236,16 @@ export class Channel {
       case "remove":
       case "remove-by-id":
       case "purge":
-        return this.#decideOnMessages(operation);
+      case "list-scheduled":
+      case "cancel-scheduled":
+        return this.#messageDesk.decide(operation);
       default:
-        return this.#decideAtDesk(record, operation, moment);
+        return this.#decideAtGroupDesk(record, operation, moment);
     }
   }
 
-  #decideAtDesk(record: ChannelRecord, operation: DeskOperation, moment: Moment): Outcome {
-    const outcome = this.#desk.decide(record, operation, moment);
+  #decideAtGroupDesk(record: ChannelRecord, operation: DeskOperation, moment: Moment): Outcome {
+    const outcome = this.#groupDesk.decide(record, operation, moment);
     if (outcome.type === "settled") this.#traffic.noteDrained(outcome.counts.ack, moment.nowMs);
     return outcome;
   }
@@ -234,58 +255,6 @@ export class Channel {
     const settings = record?.settings ?? DEFAULT_SETTINGS;
     const { retention, maxAgeMs, whenNoGroups, delivery } = settings;
     return { retention, maxAgeMs, whenNoGroups, delivery, limits: record?.limits ?? settings };
-  }
-
-  /** Removes one message, for every group. */
-  #remove(offset: number): boolean {
-    if (!this.#backlog.isKept(offset)) return false;
-    let isRemoved = false;
-    for (const { delivery, view } of this.#groups.all()) {
-      const isFinished = delivery.finish(offset, "removed");
-      // The group of a queue has removed it from the channel; where groups have views, it is still there.
-      if (view === undefined) isRemoved = isFinished;
-    }
-    return isRemoved || this.#backlog.finish(offset, "removed");
-  }
-
-  /** Operations on single messages and on all of them; the channel exists. */
-  #decideOnMessages(operation: OperationOf<MessageOperation>): Outcome {
-    switch (operation.type) {
-      case "browse": {
-        const { fromOffset, limit } = operation;
-        const page = browse(this.#backlog, { fromOffset, messagesMax: limit, bytesMax: LIMITS.replyBytesMax });
-        return { type: "page", messages: page.messages, controls: page.controls, nextOffset: page.nextOffset ?? null };
-      }
-      case "read": {
-        const message = this.#backlog.read(operation.offset);
-        return message === undefined
-          ? refused({ kind: "unknown-message", offset: operation.offset })
-          : { type: "message", message };
-      }
-      case "remove": {
-        const { offset } = operation;
-        return this.#remove(offset) ? { type: "removed", offset } : refused({ kind: "unknown-message", offset });
-      }
-      case "remove-by-id": {
-        const { messageId } = operation;
-        const offset = this.#backlog.findMessageId(messageId);
-        if (offset === undefined || !this.#remove(offset)) return refused({ kind: "unknown-message", messageId });
-        return { type: "removed", offset };
-      }
-      case "purge":
-        return { type: "purged", removedMessages: this.#purge() };
-      default:
-        return assertNever(operation);
-    }
-  }
-
-  #purge(): number {
-    const removed = this.#backlog.purge();
-    for (const { delivery, view } of this.#groups.all()) {
-      delivery.clear();
-      view?.notePurge();
-    }
-    return removed;
   }
 
   #create(given: GivenSettings, moment: Moment): Outcome {
@@ -314,6 +283,8 @@ export class Channel {
     this.#deadLetters.clear();
     this.#backlog.restart();
     this.#checkpoints.restart();
+    this.#schedule.clear();
+    this.#dedup.restart();
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
@@ -345,7 +316,7 @@ export class Channel {
   }
 
   #delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
-    if (graceMs === 0 || this.#groups.isDrained) return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
+    if (graceMs === 0 || this.#isDrained) return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
     const drainUntilMs = Math.min(record.drainUntilMs ?? Number.MAX_SAFE_INTEGER, nowMs + graceMs);
     if (record.state !== "draining") this.#backlog.appendControl({ type: "close" }, nowMs);
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
@@ -365,7 +336,7 @@ export class Channel {
   /** A draining channel whose last message was taken is closed, or deleted if that was asked for. */
   #finishDrain(nowMs: number): void {
     const record = this.#cell.get();
-    if (record?.state !== "draining" || !this.#groups.isDrained) return;
+    if (record?.state !== "draining" || !this.#isDrained) return;
     if (record.drainUntilMs !== null) {
       this.#erase(record, nowMs, false);
       return;
@@ -377,20 +348,29 @@ export class Channel {
 
   /** Does what time has brought about. */
   #advance(moment: Moment): void {
-    this.#meetDeadlines(moment.nowMs);
+    this.#meetDeadlines(moment);
     this.#traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
   }
 
-  /** What ends by time ends, wherever the alarm is: leases, delays, the grace of a deletion. */
-  #meetDeadlines(nowMs: number): void {
+  /** What ends or begins by time does so, wherever the alarm is: leases, delays, the grace of a deletion, what retention keeps. */
+  #meetDeadlines(moment: Moment): void {
+    const { nowMs } = moment;
     for (const lost of this.#lostConnections) this.#endLeasesOf(lost, false, nowMs);
     this.#lostConnections = [];
     for (const { settlement } of this.#groups.all()) settlement.advance(nowMs);
-    this.#groups.applyRetention(nowMs);
     const record = this.#cell.get();
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)
       this.#erase(record, nowMs, false);
+    this.#enterDue(moment);
+    this.#groups.applyRetention(nowMs);
+  }
+
+  /** What is due gets its offsets, before anybody asks for it (rule SD5). It fits: it was counted. */
+  #enterDue({ nowMs, isRecovering }: Moment): void {
+    if (isRecovering === true) return;
+    const due = this.#schedule.takeDue(nowMs);
+    if (due.length > 0) this.#backlog.append(due, nowMs);
   }
 
   #endLeasesOf(connection: number, isClean: boolean, nowMs: number): void {
@@ -400,7 +380,8 @@ export class Channel {
   #expireIdle(nowMs: number): void {
     const record = this.#cell.get();
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
-    const isInUse = this.#backlog.hasChanges || this.#backlog.depth > 0 || this.#line.size > 0;
+    const holdsMessages = this.#backlog.depth > 0 || this.#schedule.messages > 0;
+    const isInUse = this.#backlog.hasChanges || holdsMessages || this.#line.size > 0;
     if (isInUse) this.#inUseAtMs = nowMs;
     const idleSinceMs = Math.max(this.#readLastUseMs(), record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.#erase(record, nowMs, true);
@@ -412,7 +393,7 @@ export class Channel {
 
   /** Ends the life and returns how many messages were still there. */
   #erase(record: ChannelRecord, nowMs: number, isExpired: boolean): number {
-    const droppedMessages = this.#backlog.depth;
+    const droppedMessages = this.#backlog.depth + this.#schedule.messages;
     const ended = lifeCycle.endLife(record, { nowMs, droppedMessages, isExpired });
     this.#traffic.refuseWaiting("put", lifeCycle.refuseDeleted(ended));
     this.#traffic.refuseWaiting("get", lifeCycle.refuseDeleted(ended));
@@ -421,38 +402,19 @@ export class Channel {
     return droppedMessages;
   }
 
-  /** What the depth of a queue consists of. */
-  #describeDelivery(nowMs: number): ChannelFacts["delivery"] {
-    const found = this.#groups.find();
-    if (this.#retentionInForce().retention !== "queue" || !found.ok) return null;
-    const { ready, leased, retrying, quarantined, isLookAheadExhausted } = this.#groups.describe(found.value, nowMs);
-    return { ready, leased, retrying, quarantined, isLookAheadExhausted };
+  /** Whether nothing is left to do, and nothing to come. */
+  get #isDrained(): boolean {
+    return this.#groups.isDrained && this.#schedule.messages === 0;
+  }
+
+  #computeNextAlarm(readLastUseMs: (() => number) | undefined): number | undefined {
+    const record = this.#cell.get();
+    if (record === undefined) return undefined;
+    const dueAtMs = Math.min(this.#schedule.nextAtMs ?? Infinity, this.nextDeliveryAtMs ?? Infinity);
+    return lifeCycle.computeNextAlarm(record, { readLastUseMs, dueAtMs: dueAtMs === Infinity ? undefined : dueAtMs });
   }
 
   #describe(record: ChannelRecord, nowMs: number): ChannelFacts {
-    const { depth, bytes, segments, headOffset, nextOffset, putMessages, fates } = this.#backlog;
-    const { limits } = record;
-    return {
-      life: record.life,
-      state: record.state,
-      createdAtMs: record.createdAtMs,
-      drainUntilMs: record.drainUntilMs,
-      settings: record.settings,
-      limits,
-      depth,
-      bytes,
-      segments,
-      utilization: computeUtilization(depth, bytes, limits),
-      isEmpty: depth === 0,
-      isFull: depth >= limits.maxMessages || bytes >= limits.maxBytes,
-      firstOffset: headOffset,
-      nextOffset,
-      waiters: this.#line.size,
-      waiting: this.#line.counts,
-      delivery: this.#describeDelivery(nowMs),
-      groups: this.#groups.size,
-      deadLetters: this.#deadLetters.totals,
-      counts: { put: putMessages, acked: putMessages - depth - fates.removed - fates.deadLettered - fates.dropped, ...fates },
-    };
+    return describeChannel(this.#described, record, nowMs);
   }
 }

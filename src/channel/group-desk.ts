@@ -4,6 +4,7 @@ import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
 import type { RefusedPart } from "../protocol/problems.ts";
+import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { DeadLetters } from "./dead-letters.ts";
@@ -63,7 +64,8 @@ export class GroupDesk {
       case "drop-dead-letters":
         return dropDeadLetters(this.#deadLetters, operation, moment.nowMs);
       case "redrive": {
-        const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, line: this.#line };
+        const held = (): Size => this.#traffic.held;
+        const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, line: this.#line, held };
         return redrive(parts, { record, operation, nowMs: moment.nowMs });
       }
       default:

@@ -77,13 +77,20 @@ export function refuseGet(record: ChannelRecord): Refusal | undefined {
   return record.state === "closed" ? { kind: "channel-closed" } : undefined;
 }
 
-/** When the channel has to be looked at though nobody asks; undefined for never. The idle check begins at the last use. */
-export function computeNextAlarm(record: ChannelRecord, readLastUseMs: () => number): number | undefined {
+/**
+ * When the channel has to be looked at though nobody asks; undefined for never. The idle time begins at the last use, and is left out
+ * without it; `dueAtMs` is when something comes due that the record does not tell.
+ */
+export function computeNextAlarm(
+  record: ChannelRecord,
+  { readLastUseMs, dueAtMs }: { readLastUseMs: (() => number) | undefined; dueAtMs: number | undefined },
+): number | undefined {
   const times: number[] = [];
+  if (dueAtMs !== undefined) times.push(dueAtMs);
   if (record.outbox.isPending) times.push(record.outbox.nextAttemptAtMs);
   if (record.state === "draining" && record.drainUntilMs !== null) times.push(record.drainUntilMs);
   if (record.state === "deleted" && !record.outbox.isPending) times.push(forgetAtMs(record));
-  if (record.state !== "deleted" && record.settings.expireAfterIdleMs !== null) {
+  if (record.state !== "deleted" && record.settings.expireAfterIdleMs !== null && readLastUseMs !== undefined) {
     times.push(Math.max(readLastUseMs(), record.createdAtMs) + record.settings.expireAfterIdleMs);
   }
   return times.length === 0 ? undefined : Math.min(...times);

@@ -1,10 +1,12 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription, GroupDescription } from "../protocol/description.ts";
+import type { PutConditions } from "../protocol/dedup.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
-import type { ControlRecord, Message, PutMessage } from "../protocol/message.ts";
+import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
 import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
@@ -12,7 +14,7 @@ export type Operation =
   | { readonly type: "describe" }
   | { readonly type: "patch"; readonly patch: ChannelPatch }
   | { readonly type: "delete"; readonly graceMs: number }
-  | { readonly type: "put"; readonly messages: readonly PutMessage[]; readonly waitMs?: number; readonly isPromised?: boolean }
+  | PutOperation
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs?: number }
   | {
       readonly type: "get";
@@ -48,6 +50,8 @@ export type Operation =
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
   | CheckpointOperation
+  | { readonly type: "list-scheduled"; readonly after?: string; readonly limit: number }
+  | { readonly type: "cancel-scheduled"; readonly scheduledId: string }
   | { readonly type: "cancel"; readonly request: number };
 
 export type GroupOperation =
@@ -105,6 +109,15 @@ export interface CheckpointWrite {
 /** The version that a checkpoint has to have, or whether it has to exist. */
 export type CheckpointCondition = number | "present" | "absent";
 
+interface PutOperation extends PutConditions {
+  readonly type: "put";
+  readonly messages: readonly PutMessage[];
+  /** Those of its messages that enter later. */
+  readonly delays?: readonly MessageDelay[];
+  readonly waitMs?: number;
+  readonly isPromised?: boolean;
+}
+
 export type OperationOf<Type extends Operation["type"]> = Extract<Operation, { type: Type }>;
 
 /** Who asks, for requests that can wait: only a connection can be told later. */
@@ -121,7 +134,17 @@ type Described = {
 export type Outcome =
   | Described[keyof Described]
   | { readonly type: "deleted"; readonly droppedMessages: number }
-  | { readonly type: "put"; readonly offset: number; readonly count: number }
+  | {
+      readonly type: "put";
+      /** Of the first message that entered at once; null when none did, or for a duplicate whose first outcome is not kept any more. */
+      readonly offset: number | null;
+      /** Messages that entered at once. */
+      readonly count: number;
+      /** Those that enter later, where there are any; not kept for duplicates. */
+      readonly scheduled?: readonly ScheduledReceipt[];
+      /** It was accepted before, and this is what came of it then. */
+      readonly isDuplicate?: true;
+    }
   | {
       readonly type: "got";
       readonly messages: readonly Message[];
@@ -161,6 +184,8 @@ export type Outcome =
   | { readonly type: "checkpoint-written"; readonly checkpoint: CheckpointEntry; readonly isCreated: boolean }
   /** With the version that it had. */
   | { readonly type: "checkpoint-deleted"; readonly name: string; readonly version: number }
+  | { readonly type: "scheduled-page"; readonly messages: readonly ScheduledMessage[]; readonly next: string | null }
+  | { readonly type: "unscheduled"; readonly scheduledId: string }
   | { readonly type: "cancelled" }
   | { readonly type: "refused"; readonly refusal: Refusal };
 
@@ -190,6 +215,8 @@ export interface Moment {
   readonly mayCreate: boolean;
   /** Draws 32 random bits that nobody can guess, as a whole number from 0. */
   readonly draw32: () => number;
+  /** Set where a commit failed and its operations are applied one by one: nothing is done that was not asked for (rule SD6). */
+  readonly isRecovering?: boolean;
 }
 
 /** An answer to a request that waited. */

@@ -1,5 +1,5 @@
 // Dead letters that are put again or dropped. A redriven one is a new message that names its old offset.
-import { fits } from "./admission.ts";
+import { fits, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { refusePut } from "./life-cycle.ts";
@@ -10,23 +10,27 @@ import { messageBytes } from "../protocol/message.ts";
 
 /** Puts dead letters again, in the order of their old offsets, as many as fit beside what is promised; none while puts wait (rule DL3). */
 export function redrive(
-  parts: { readonly backlog: Backlog; readonly deadLetters: DeadLetters; readonly line: WaitLine },
+  parts: {
+    readonly backlog: Backlog;
+    readonly deadLetters: DeadLetters;
+    readonly line: WaitLine;
+    /** What takes up room in the channel (rule PT3). */
+    readonly held: () => Size;
+  },
   request: { readonly record: ChannelRecord; readonly operation: OperationOf<"redrive">; readonly nowMs: number },
 ): Outcome {
-  const { backlog, deadLetters, line } = parts;
+  const { backlog, deadLetters, line, held } = parts;
   const { record, operation, nowMs } = request;
   const refusal = refusePut(record);
   if (refusal !== undefined) return { type: "refused", refusal };
   const { fromOffset, max, filter } = operation;
   const { letters, nextOffset } = deadLetters.find({ fromOffset, limit: max, filter, nowMs });
   let moved = 0;
-  const { reserved } = line;
   for (const letter of letters) {
     const { message } = letter;
-    const held = { messages: backlog.depth + reserved.messages, bytes: backlog.bytes + reserved.bytes };
     // What a log holds makes room for what is put.
     const isRoom =
-      record.settings.retention === "log" || fits({ messages: 1, bytes: messageBytes(message) }, held, record.limits);
+      record.settings.retention === "log" || fits({ messages: 1, bytes: messageBytes(message) }, held(), record.limits);
     if (line.firstPut() !== undefined || !isRoom) break;
     backlog.append([{ ...message, redrivenFrom: message.offset }], nowMs);
     deadLetters.remove(letter);

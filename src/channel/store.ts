@@ -5,6 +5,9 @@ import type { DeadLetterChanges, DeadLetterStore } from "./dead-letter-store.ts"
 import type { GroupChanges, GroupStore } from "./group-store.ts";
 import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
 import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
+import type { ScheduleChanges, ScheduleStore } from "./schedule-store.ts";
+import type { IdempotencyChanges, IdempotencyStore } from "./idempotency-store.ts";
+import type { ProducersChanges, ProducersStore } from "./producers-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -132,6 +135,9 @@ export interface Changes extends BacklogChanges {
   readonly delivery: DeliveryChanges | undefined;
   readonly deadLetters: DeadLetterChanges | undefined;
   readonly groups: GroupChanges | undefined;
+  readonly schedule: ScheduleChanges | undefined;
+  readonly producers: ProducersChanges | undefined;
+  readonly idempotency: IdempotencyChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -142,6 +148,9 @@ export interface MessageIdEntry {
 /** Synchronous storage of one channel. Reads show what was committed. */
 export interface ChannelStore {
   readonly checkpoints: CheckpointStore;
+  readonly schedule: ScheduleStore;
+  readonly producers: ProducersStore;
+  readonly idempotency: IdempotencyStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

@@ -4,24 +4,41 @@ import { invalidRequest } from "../protocol/fault.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Size } from "./admission.ts";
+import type { ScheduledReceipt } from "../protocol/schedule.ts";
+import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Capacity, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
+import { isEarly, type Dedup } from "./dedup.ts";
+import { resolveDelays } from "./delays.ts";
 import { DrainRate } from "./drain-rate.ts";
 import type { Group, Groups } from "./groups.ts";
 import { drawHex, refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, GrantedLeases, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
+import { offsetOf } from "./outcome-window.ts";
 import type { RecordCell } from "./record-cell.ts";
+import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
 
 const NO_READERS_RETRY_AFTER_MS = 1000;
 const NOTHING_GOT: Outcome = { type: "got", messages: [], controls: [] };
 
+/** The times of a put without delays. */
+const NOTHING_DUE: ReadonlyMap<number, number> = new Map();
+
+/** What a put brings; `due` has the times of the messages that enter later, by their places. */
+interface Batch {
+  readonly operation: OperationOf<"put">;
+  readonly due: ReadonlyMap<number, number>;
+  readonly size: Size;
+}
+
 export interface TrafficOptions {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
   readonly groups: Groups;
+  readonly schedule: Schedule;
   readonly line: WaitLine;
+  readonly dedup: Dedup;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
 }
@@ -30,7 +47,9 @@ export class Traffic {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
   readonly #groups: Groups;
+  readonly #schedule: Schedule;
   readonly #line: WaitLine;
+  readonly #dedup: Dedup;
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
   #effects: Effect[] = [];
@@ -39,26 +58,34 @@ export class Traffic {
     this.#cell = options.cell;
     this.#backlog = options.backlog;
     this.#groups = options.groups;
+    this.#schedule = options.schedule;
     this.#line = options.line;
+    this.#dedup = options.dedup;
     this.#isConnected = options.isConnected;
   }
 
   put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
-    const { messages, waitMs } = operation;
     const promise = this.#takePromise(operation, origin);
-    const size = measureBatch(messages, record.settings);
-    if ("kind" in size) return refused(refusePut(record) ?? size);
-    const refusal = refusePut(record) ?? refuseNeverFitting(size, ceilingOf(record));
-    if (refusal !== undefined) return refused(refusal);
+    const judged = this.#dedup.judge(operation, this.#backlog.nextOffset, { nowMs, settings: record.settings });
+    // DD10: behind a put of its connection that waits, it is judged when its body comes; until then it can only wait.
+    if (judged !== undefined && !(this.#isBehind(operation, origin) && isEarly(operation, judged))) return judged;
+    const batch = this.#examine(record, operation, nowMs);
+    if ("kind" in batch) return refused(batch);
     if (operation.isPromised === true) {
       return promise === undefined
         ? refused({ kind: "promise-lost", id: origin?.request ?? 0 })
-        : this.#putPromised(promise, messages, size, nowMs);
+        : this.#putPromised(promise, record, batch, nowMs);
     }
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (messages.length === 0 || this.#mayPass(record, size, nowMs, origin)) return this.#append(messages, nowMs);
-    return this.#waitForRoom(record, size, { nowMs, waitMs, origin });
+    const { size } = batch;
+    const room = size.messages === 0 ? record.limits : this.#findRoomAtOnce(record, size, origin);
+    if (room === undefined) return this.#waitForRoom(record, size, { nowMs, waitMs: operation.waitMs, origin });
+    // DD8: a put that names its offset gets that one, and the record of the growth follows it.
+    if (operation.expectedOffset === undefined) this.#grow(record, room, nowMs);
+    const outcome = this.#append(record, batch, nowMs);
+    if (operation.expectedOffset !== undefined) this.#grow(record, room, nowMs);
+    return outcome;
   }
 
   /** Promises room for a put whose body the sender keeps until then. */
@@ -68,9 +95,11 @@ export class Traffic {
     if (refusal !== undefined) return refused(refusal);
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    if (origin === undefined || !this.#mayPass(record, size, nowMs, origin)) {
+    const room = this.#findRoomAtOnce(record, size, origin);
+    if (origin === undefined || room === undefined) {
       return this.#waitForRoom(record, size, { nowMs, waitMs: operation.waitMs, origin });
     }
+    this.#grow(record, room, nowMs);
     const reservedUntilMs = nowMs + LIMITS.reservationMs;
     const waiting = this.#wait({ ...origin, ...putWaiter(size), deadlineMs: reservedUntilMs, reservedUntilMs });
     return waiting.type === "waiting" ? { type: "room", reservedMs: LIMITS.reservationMs } : waiting;
@@ -97,7 +126,7 @@ export class Traffic {
     }
     const waitMs = capWait(operation.waitMs);
     if (origin === undefined || waitMs === 0 || min === 0) return NOTHING_GOT;
-    if (record.state === "draining" && this.#groups.depthOf(group) < min) {
+    if (this.#isRunningDry(record, group, min)) {
       return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
     }
     const deadlineMs = moment.nowMs + waitMs;
@@ -121,7 +150,7 @@ export class Traffic {
     if (retention === "log") return undefined;
     // With interest other groups may still have to do with what this one acks.
     const room = retention === "queue" ? freed : { messages: 0, bytes: 0 };
-    const held = this.#held();
+    const { held } = this;
     const isFree = fits(size, { messages: held.messages - room.messages, bytes: held.bytes - room.bytes }, record.limits);
     const mayPut = isFree && this.#line.firstPut() === undefined && !this.#hasNoReaders(record);
     return mayPut ? undefined : this.#refuseFull(record, size, nowMs);
@@ -169,8 +198,53 @@ export class Traffic {
     return effects;
   }
 
-  #append(messages: readonly PutMessage[], nowMs: number): Outcome {
-    return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
+  /** A put whose messages may be stored, as far as that can be said without the channel's room; or its refusal. */
+  #examine(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number): Batch | Refusal {
+    const { messages, delays } = operation;
+    const refusal = refusePut(record);
+    if (refusal !== undefined) return refusal;
+    const due = delays === undefined ? NOTHING_DUE : resolveDelays(delays, nowMs);
+    if ("kind" in due) return due;
+    const size = measureBatch(messages, record.settings);
+    if ("kind" in size) return size;
+    const never = refuseNeverFitting(size, ceilingOf(record));
+    const batch = { operation, due, size };
+    return never ?? this.#refuseScheduling(record, batch, nowMs) ?? batch;
+  }
+
+  /** A log makes room by giving up what it holds. Delayed messages are not given up, so they have to fit beside each other (G6). */
+  #refuseScheduling(record: ChannelRecord, { due, size }: Batch, nowMs: number): Refusal | undefined {
+    const mustFit = due.size > 0 && record.settings.retention === "log";
+    return mustFit && !fits(size, this.#schedule, record.limits) ? this.#refuseFull(record, size, nowMs) : undefined;
+  }
+
+  #append(record: ChannelRecord, { operation, due, size }: Batch, nowMs: number): Outcome {
+    const { messages } = operation;
+    const immediate = due.size === 0 ? messages : messages.filter((_, index) => !due.has(index));
+    const outcome = { offset: this.#backlog.append(immediate, nowMs), entered: immediate.length, count: size.messages };
+    this.#dedup.note(operation, { ...outcome, bytes: size.bytes }, { nowMs, settings: record.settings });
+    const put = { type: "put", offset: offsetOf(outcome), count: immediate.length } as const;
+    if (due.size === 0) return put;
+    const scheduled = messages.flatMap((message, index): ScheduledReceipt[] => {
+      const deliverAtMs = due.get(index);
+      if (deliverAtMs === undefined) return [];
+      return [{ index, scheduledId: this.#schedule.add(message, deliverAtMs, nowMs), deliverAtMs }];
+    });
+    return { ...put, scheduled };
+  }
+
+  /** Whether puts of its connection are on their way, so that a put that has something to store can not be carried out now (WT5). */
+  #isBehind(operation: OperationOf<"put">, origin: Origin | undefined): boolean {
+    const canWait = operation.isPromised !== true && operation.messages.length > 0;
+    return canWait && origin !== undefined && this.#line.hasPut(origin.connection);
+  }
+
+  /**
+   * Whether a get waits in vain: nothing comes any more, and the group has fewer messages than it wants. What is leased or retrying
+   * counts, since it may come back.
+   */
+  #isRunningDry(record: ChannelRecord, group: Group, min: number): boolean {
+    return record.state === "draining" && this.#schedule.messages === 0 && this.#groups.depthOf(group) < min;
   }
 
   /** Whether nobody would get what is put, and it has to be refused therefore. */
@@ -182,10 +256,10 @@ export class Traffic {
     return origin === undefined ? undefined : this.#line.find(origin.connection, origin.request);
   }
 
-  /** Whether a put of this size can go ahead of nobody: no put waits, none of its own connection is on its way, and it fits. */
-  #mayPass(record: ChannelRecord, size: Size, nowMs: number, origin: Origin | undefined): boolean {
+  /** The limits for a put that goes ahead of nobody: no put waits, none of its own connection is on its way, and it fits. */
+  #findRoomAtOnce(record: ChannelRecord, size: Size, origin: Origin | undefined): Capacity | undefined {
     const mustQueue = this.#line.firstPut() !== undefined || (origin !== undefined && this.#line.hasPut(origin.connection));
-    return !mustQueue && this.#makeRoom(record, size, nowMs);
+    return mustQueue ? undefined : this.#findRoom(record, size);
   }
 
   #waitForRoom(
@@ -207,30 +281,37 @@ export class Traffic {
     return waiter;
   }
 
-  #putPromised(promise: Waiter, messages: readonly PutMessage[], size: Size, nowMs: number): Outcome {
-    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(messages, nowMs);
+  #putPromised(promise: Waiter, record: ChannelRecord, batch: Batch, nowMs: number): Outcome {
+    const { size } = batch;
+    if (size.messages <= promise.max && size.bytes <= promise.bytes) return this.#append(record, batch, nowMs);
     const waited = `${promise.max} messages of ${promise.bytes} bytes together`;
     return refused(invalidRequest("", `Expected the batch that waited: ${waited}`));
   }
 
-  /** Whether a put of this size fits now; a channel that may grow grows for it. */
-  #makeRoom(record: ChannelRecord, size: Size, nowMs: number): boolean {
-    if (this.#hasNoReaders(record)) return false;
+  /** The limits within which a put of this size fits now: those in force, or those that the channel may grow to for it. */
+  #findRoom(record: ChannelRecord, size: Size): Capacity | undefined {
+    if (this.#hasNoReaders(record)) return undefined;
+    const { held } = this;
     // What a log holds makes room for what is put.
-    if (record.settings.retention === "log") return true;
-    const held = this.#held();
-    if (fits(size, held, record.limits)) return true;
+    if (record.settings.retention === "log" || fits(size, held, record.limits)) return record.limits;
     const limits = decideGrowth({ messages: held.messages + size.messages, bytes: held.bytes + size.bytes }, record);
-    if (limits === undefined || !fits(size, held, limits)) return false;
-    this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
-    this.#cell.set({ ...record, limits });
-    return true;
+    return limits !== undefined && fits(size, held, limits) ? limits : undefined;
   }
 
-  /** What is there and what is promised. */
-  #held(): Size {
+  #grow(record: ChannelRecord, limits: Capacity, nowMs: number): void {
+    if (limits === record.limits) return;
+    this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
+    this.#cell.set({ ...record, limits });
+  }
+
+  /** What is there, what is to come and what is promised. */
+  get held(): Size {
     const { reserved } = this.#line;
-    return { messages: this.#backlog.depth + reserved.messages, bytes: this.#backlog.bytes + reserved.bytes };
+    const { messages, bytes } = this.#schedule;
+    return {
+      messages: this.#backlog.depth + messages + reserved.messages,
+      bytes: this.#backlog.bytes + bytes + reserved.bytes,
+    };
   }
 
   /** Takes messages, or nothing when fewer than `min` can be had now: then undefined. */
@@ -291,7 +372,7 @@ export class Traffic {
     if (group === undefined) return this.#end(waiter, refused({ kind: "unknown-group", group: "" }));
     const taken = this.#take(record, group, { min, max, lease, connection }, moment);
     if (taken !== undefined) return this.#end(waiter, taken);
-    if (record.state === "draining" && this.#groups.depthOf(group) < min) {
+    if (this.#isRunningDry(record, group, min)) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
     const never = this.#refuseNeverServed(record, group, { min, lease });
@@ -308,7 +389,9 @@ export class Traffic {
     if (waiter.deadlineMs <= nowMs) return this.#end(waiter, refused(this.#refuseFull(record, size, nowMs)));
     const never = refuseNeverFitting(size, ceilingOf(record));
     if (never !== undefined) return this.#end(waiter, refused(never));
-    if (!this.#makeRoom(record, size, nowMs)) return false;
+    const room = this.#findRoom(record, size);
+    if (room === undefined) return false;
+    this.#grow(record, room, nowMs);
     this.#line.reserve(waiter, nowMs + LIMITS.reservationMs);
     this.#tell(waiter, { type: "room", reservedMs: LIMITS.reservationMs });
     return true;
@@ -341,11 +424,13 @@ export class Traffic {
   #refuseFull(record: ChannelRecord, size: Size, nowMs: number): Refusal {
     if (this.#hasNoReaders(record)) return { kind: "no-readers", retryAfterMs: NO_READERS_RETRY_AFTER_MS };
     const { depth, bytes } = this.#backlog;
-    const { reserved } = this.#line;
-    const excess = Math.max(1, depth + reserved.messages + size.messages - record.limits.maxMessages);
+    const { messages } = this.#schedule;
+    const excess = Math.max(1, this.held.messages + size.messages - record.limits.maxMessages);
     const retryAfterMs = this.#drainRate.estimateWaitMs(excess, nowMs);
+    const scheduled = messages > 0 && { scheduled: { messages, bytes: this.#schedule.bytes } };
+    const { reserved } = this.#line;
     const promised = reserved.messages > 0 && { promisedMessages: reserved.messages, promisedBytes: reserved.bytes };
-    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits, ...promised };
+    return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits, ...scheduled, ...promised };
   }
 }
 

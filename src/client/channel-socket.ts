@@ -1,10 +1,12 @@
 // A client of the subprotocol channel.v1.json over the standard WebSocket, for browsers, Workers and Node.
 // No reconnecting and no retries: every failure reaches the caller, with what is known about its outcome.
 import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON, type ServerFrame } from "../protocol/frames.ts";
+import type { ProducerMark } from "../protocol/dedup.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
 import { isLongerThan } from "../protocol/bytes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
+import type { ScheduledReceipt } from "../protocol/schedule.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
 import { formatPutMessage, parseReceivedMessage, type PutInput, type ReceivedMessage } from "./message-json.ts";
 
@@ -39,6 +41,15 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface PutOptions extends WaitOptions {
+  /** Which put of its producer it is, from 1: sent again, also over another connection, it returns the first outcome. Default: none. */
+  readonly producer?: ProducerMark | undefined;
+  /** The same by a name of its own, 1 to 256 bytes; not together with `producer`. Default: none. */
+  readonly idempotencyKey?: string | undefined;
+  /** The put is accepted only if its first message gets this offset, else it rejects with kind `offset-conflict`. Default: any. */
+  readonly expectedOffset?: number | undefined;
+}
+
 export interface GetOptions extends WaitOptions {
   /** The fewest messages to take: with fewer, none is taken. Default: 1. */
   readonly min?: number | undefined;
@@ -48,9 +59,17 @@ export interface GetOptions extends WaitOptions {
 
 /** What a put returns once its messages are on disk. */
 export interface PutReceipt {
-  /** The offset of the first message; the others follow without gaps. */
-  readonly offset: number;
+  /**
+   * The offset of the first message that entered at once; the others follow without gaps. Null when all have a delay, and for a
+   * duplicate of long ago.
+   */
+  readonly offset: number | null;
+  /** How many messages entered at once. */
   readonly count: number;
+  /** The messages with a delay, each with the `scheduledId` by which it can be cancelled; absent where there are none, and for a duplicate. */
+  readonly scheduled?: readonly ScheduledReceipt[];
+  /** Whether the put was accepted before, and this is what came of it then. */
+  readonly isDuplicate: boolean;
   /** The channel at the commit: depth, bytes, utilisation, waiters. */
   readonly state: PressureState;
 }
@@ -138,12 +157,12 @@ export class ChannelSocket {
   }
 
   /** Stores one message. Rejects with kind `channel-full` when there was no room within `waitMs`. */
-  put(message: PutInput, options: WaitOptions = {}): Promise<PutReceipt> {
+  put(message: PutInput, options: PutOptions = {}): Promise<PutReceipt> {
     return this.#put({ type: "put", ...formatPutMessage(message) }, options);
   }
 
   /** Stores messages at consecutive offsets, all or none; at most 10,000 and 16 MiB together. */
-  putBatch(messages: readonly PutInput[], options: WaitOptions = {}): Promise<PutReceipt> {
+  putBatch(messages: readonly PutInput[], options: PutOptions = {}): Promise<PutReceipt> {
     return this.#put({ type: "put-batch", messages: messages.map(formatPutMessage) }, options);
   }
 
@@ -173,9 +192,10 @@ export class ChannelSocket {
     return this.#ended.promise;
   }
 
-  async #put(frame: object, options: WaitOptions): Promise<PutReceipt> {
-    const { offset, count, state } = await this.#request("put-ok", frame, options);
-    return { offset, count, state };
+  async #put(frame: object, { waitMs, signal, ...conditions }: PutOptions): Promise<PutReceipt> {
+    const reply = await this.#request("put-ok", { ...frame, ...conditions }, { waitMs, signal });
+    const { offset, count, scheduled, duplicate, state } = reply;
+    return { offset, count, ...(scheduled !== undefined && { scheduled }), isDuplicate: duplicate === true, state };
   }
 
   /** Sends at once, in the order of the calls. */

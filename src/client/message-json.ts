@@ -17,6 +17,10 @@ export interface PutInput {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Default: `text/plain; charset=utf-8`, `application/octet-stream` or `application/json`, by the kind of the body. */
   readonly contentType?: string | undefined;
+  /** Enters the channel after so many milliseconds, at most 30 days. Default: at once. */
+  readonly delayMs?: number | undefined;
+  /** Enters the channel at this time, in milliseconds since 1970; at once if it is over. Not together with `delayMs`. Default: at once. */
+  readonly deliverAtMs?: number | undefined;
 }
 
 /** A message as a reader gets it. */

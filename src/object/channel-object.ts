@@ -3,6 +3,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { Moment, Operation, Origin } from "../channel/operation.ts";
 import { MeteredStorage } from "../storage/metered-storage.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/frames.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import { Committer, type Entry, type Performed } from "./committer.ts";
 import { CommitLoop } from "./commit-loop.ts";
 import { Connections } from "./connections.ts";
@@ -30,7 +31,8 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   readonly #connections: Connections;
   readonly #committer: Committer;
   readonly #loop: CommitLoop<Entry>;
-  #hasTimer = false;
+  /** When the timer that is set first fires. */
+  #timerAtMs = Infinity;
 
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
@@ -104,7 +106,8 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
 
   /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
   override async alarm(): Promise<void> {
-    this.#committer.commit([{ request: { type: "tick" } }]);
+    this.#committer.noteAlarm();
+    await this.#doWhatIsDue();
     await this.#tellDirectory();
     const { nowMs } = this.#takeMoment();
     if (this.#committer.channel.isForgotten(nowMs)) {
@@ -113,6 +116,20 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
       return;
     }
     this.#committer.armAlarm(nowMs + ALARM_INTERVAL_MS_MIN);
+    this.#armTimer();
+  }
+
+  /** One commit takes only so many delayed messages: goes on while it helps (rule SD6). */
+  async #doWhatIsDue(): Promise<void> {
+    let overdue = Infinity;
+    for (let commits = 0; commits < LIMITS.alarmCommitsMax && overdue > 0; commits++) {
+      // Each is on disk before the next, and other requests come in between.
+      if (commits > 0) await this.#storage.sync();
+      this.#committer.commit([{ request: { type: "tick" } }]);
+      const left = this.#committer.channel.countOverdue(this.#takeMoment().nowMs);
+      if (left >= overdue) return;
+      overdue = left;
+    }
   }
 
   async #tellDirectory(): Promise<void> {
@@ -149,17 +166,26 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
   }
 
-  /** A promise of room that nobody uses is taken back on time. A timer will do: the object is awake for 10 s after each event. */
+  /**
+   * A promise of room that nobody uses is taken back on time, and so is what comes due before the alarm may run again. A timer will do:
+   * the object is awake for 10 s after each event.
+   */
   #armTimer(): void {
-    const endMs = this.#committer.channel.nextReservationEndMs;
-    if (endMs === undefined || this.#hasTimer) return;
-    this.#hasTimer = true;
+    const endMs = this.#committer.channel.nextReservationEndMs ?? Infinity;
+    const dueAtMs = this.#committer.dueBeforeAlarmAtMs ?? Infinity;
+    if (endMs === Infinity && dueAtMs === Infinity) return;
+    const { nowMs } = this.#takeMoment();
+    // What is overdue could not be done at its time: the alarm tries again. What is further off than the alarm's pause is its business.
+    const isForTimer = dueAtMs > nowMs && dueAtMs <= nowMs + ALARM_INTERVAL_MS_MIN;
+    const atMs = Math.min(endMs, isForTimer ? dueAtMs : Infinity);
+    if (atMs >= this.#timerAtMs) return;
+    this.#timerAtMs = atMs;
     setTimeout(
       () => {
-        this.#hasTimer = false;
+        if (this.#timerAtMs === atMs) this.#timerAtMs = Infinity;
         this.#loop.push({ request: { type: "tick" } }, 0);
       },
-      Math.max(0, endMs - this.#takeMoment().nowMs),
+      Math.max(0, atMs - nowMs),
     );
   }
 

@@ -2,9 +2,10 @@
 import { assertNever } from "../base/assert.ts";
 import { Channel } from "../channel/channel.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../channel/operation.ts";
+import type { Changes } from "../channel/store.ts";
 import { ownBytes } from "../protocol/bytes.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
-import type { Message } from "../protocol/message.ts";
+import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MeteredStorage } from "../storage/metered-storage.ts";
 import { SqliteStore } from "../storage/sqlite-store.ts";
@@ -41,6 +42,7 @@ export interface CommitterOptions {
   readonly takeMoment: () => Moment;
 }
 
+const NO_ALARM_AT_MS = Number.MAX_SAFE_INTEGER;
 const NO_STATE: PressureState = { depth: 0, bytes: 0, utilization: 0, waiters: 0 };
 
 /** What has to be said after a commit, and to whom. */
@@ -59,14 +61,17 @@ export class Committer {
   #channel: Channel;
   /** Set while storage could not be read after a failure: what is in memory was never written. */
   #isStale = false;
-  /** When the alarm is known to be set; later than any after waking, so that the next change of the record sets it. */
-  #alarmAtMs = Number.MAX_SAFE_INTEGER;
+  /** When the alarm is known to be set, at the latest; later than any time where that is not known (rule RC8). */
+  #alarmAtMs = NO_ALARM_AT_MS;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
     this.#wokeAtMs = options.takeMoment().nowMs;
     this.#store = new SqliteStore(options.storage);
     this.#channel = this.#buildChannel();
+    const alarmAtMs = this.#channel.findAlarmOnWaking(this.#wokeAtMs) ?? NO_ALARM_AT_MS;
+    // One whose time is over fires now, or was given up by the runtime after it had failed too often.
+    this.#alarmAtMs = alarmAtMs > this.#wokeAtMs ? alarmAtMs : NO_ALARM_AT_MS;
   }
 
   get channel(): Channel {
@@ -83,7 +88,13 @@ export class Committer {
     }
     this.#isStale = false;
     // An alarm that was rolled back, has fired or was erased is not set any more.
-    this.#alarmAtMs = Number.MAX_SAFE_INTEGER;
+    this.#alarmAtMs = NO_ALARM_AT_MS;
+  }
+
+  /** A time at which something comes due before the alarm does; a timer has to serve it. */
+  get dueBeforeAlarmAtMs(): number | undefined {
+    const dueAtMs = this.#isStale ? undefined : this.#channel.nextDueAtMs;
+    return dueAtMs !== undefined && dueAtMs < this.#alarmAtMs ? dueAtMs : undefined;
   }
 
   /**
@@ -103,10 +114,17 @@ export class Committer {
     this.#perform(answers);
   }
 
-  /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has fired. */
+  /** Notes that the alarm fires, and so is not set any more: what is committed from now on sets it again. */
+  noteAlarm(): void {
+    this.#alarmAtMs = NO_ALARM_AT_MS;
+  }
+
+  /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has done its work. */
   armAlarm(earliestMs: number): void {
-    this.#alarmAtMs = Number.MAX_SAFE_INTEGER;
-    this.#setAlarm(earliestMs);
+    const dueAtMs = this.#channel.nextAlarmAtMs;
+    if (dueAtMs === undefined) return;
+    const atMs = Math.max(dueAtMs, earliestMs);
+    if (atMs !== this.#alarmAtMs) this.#setAlarm(atMs);
   }
 
   #commitOneByOne(entries: readonly Entry[]): void {
@@ -115,7 +133,7 @@ export class Committer {
       let answers: readonly Answer[];
       try {
         this.wake();
-        answers = this.#apply([entry]);
+        answers = this.#apply([entry], { isRecovering: true });
       } catch (error) {
         logWarning("operation-failed", { channel: this.#options.name }, error);
         answers = [{ entry, outcome: refusedAfter(error) }];
@@ -136,8 +154,8 @@ export class Committer {
   }
 
   /** Decides the entries and writes what that changes; throws when the write fails. */
-  #apply(entries: readonly Entry[]): readonly Answer[] {
-    const moment = this.#options.takeMoment();
+  #apply(entries: readonly Entry[], { isRecovering = false } = {}): readonly Answer[] {
+    const moment: Moment = { ...this.#options.takeMoment(), isRecovering };
     const answers: Answer[] = [];
     for (const entry of entries) {
       const outcome = this.#decide(entry.request, moment);
@@ -173,7 +191,7 @@ export class Committer {
         // Each new life has an id of its own, also where one commit ends and begins several.
         return this.#channel.apply(
           request.operation,
-          request.operation.type === "create" ? this.#options.takeMoment() : moment,
+          request.operation.type === "create" ? { ...moment, freshLife: this.#options.takeMoment().freshLife } : moment,
           request.origin,
         );
       case "closed":
@@ -192,30 +210,32 @@ export class Committer {
 
   #write(nowMs: number): void {
     const changes = this.#channel.takeChanges(nowMs);
-    // Every other deadline comes from the record, except that of an idle channel, which the alarm itself looks after.
-    const isAlarmDue = changes?.channel !== undefined || this.#isDeliveryDueBeforeAlarm();
+    const dueAtMs = this.#findDeadline(changes);
+    const alarmAtMs = dueAtMs !== undefined && dueAtMs < this.#alarmAtMs ? dueAtMs : undefined;
     try {
-      if (changes !== undefined && isAlarmDue) {
+      if (changes === undefined) {
+        if (alarmAtMs !== undefined) this.#setAlarm(alarmAtMs);
+      } else if (alarmAtMs === undefined) this.#store.commit(changes);
+      else {
         this.#options.storage.transaction(() => {
           this.#store.commit(changes);
-          this.#setAlarm(0);
+          this.#setAlarm(alarmAtMs);
         });
-      } else if (changes !== undefined) this.#store.commit(changes);
-      else if (isAlarmDue) this.#setAlarm(0);
+      }
     } catch (error) {
       throw new StorageFailure("The transaction was rolled back", { cause: error });
     }
   }
 
-  #isDeliveryDueBeforeAlarm(): boolean {
-    return (this.#channel.nextDeliveryAtMs ?? Number.MAX_SAFE_INTEGER) < this.#alarmAtMs;
+  /** The nearest deadline that a commit can have brought (rule RC8). */
+  #findDeadline(changes: Changes | undefined): number | undefined {
+    // A get that begins to wait changes nothing that is stored, but somebody has to look when what it waits for comes back.
+    if (changes === undefined) return this.#channel.nextDeliveryAtMs;
+    // Only a change of the record brings a look at idleness that no alarm has arranged for.
+    return changes.channel === undefined ? this.#channel.nextDueAtMs : this.#channel.nextAlarmAtMs;
   }
 
-  #setAlarm(earliestMs: number): void {
-    const dueAtMs = this.#channel.nextAlarmAtMs;
-    if (dueAtMs === undefined) return;
-    const atMs = Math.max(dueAtMs, earliestMs);
-    if (atMs >= this.#alarmAtMs) return;
+  #setAlarm(atMs: number): void {
     this.#options.storage.setAlarm(atMs);
     this.#alarmAtMs = atMs;
   }
@@ -267,10 +287,11 @@ function withOwnBodies(outcome: Outcome): Outcome {
     return { ...outcome, letters: outcome.letters.map((letter) => ({ ...letter, message: withOwnBody(letter.message) })) };
   }
   if (outcome.type === "got" || outcome.type === "page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
+  if (outcome.type === "scheduled-page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
   return outcome;
 }
 
-function withOwnBody(message: Message): Message {
+function withOwnBody<Kind extends PutMessage>(message: Kind): Kind {
   return { ...message, body: ownBytes(message.body) };
 }
 
@@ -290,6 +311,7 @@ const FREEING: ReadonlySet<Operation["type"]> = new Set([
   "remove",
   "remove-by-id",
   "purge",
+  "cancel-scheduled",
   "delete",
   "delete-checkpoint",
   "cancel",

@@ -1,6 +1,5 @@
 // Outcomes as frames of channel.v1.json. Texts are put together by hand: bodies are spliced in and the state is encoded once a commit.
-import type { ControlRecord, Message } from "../protocol/message.ts";
-import { formatMessage } from "../protocol/message.ts";
+import { formatMessage, type ControlRecord, type Message } from "../protocol/message.ts";
 import { formatProblem, type Refusal } from "../protocol/problems.ts";
 import type { GrantedLeases, Outcome } from "../channel/operation.ts";
 
@@ -8,7 +7,7 @@ import type { GrantedLeases, Outcome } from "../channel/operation.ts";
 export function formatReply(id: number, outcome: Outcome, state: string): string | undefined {
   switch (outcome.type) {
     case "put":
-      return `{"type":"put-ok","id":${id},"offset":${outcome.offset},"count":${outcome.count},"state":${state}}`;
+      return `{"type":"put-ok","id":${id},${formatStored(outcome)},"state":${state}}`;
     case "got":
       return `{"type":"got","id":${id},${formatTaken(outcome)},"state":${state}}`;
     case "settled":
@@ -26,6 +25,15 @@ export function formatReply(id: number, outcome: Outcome, state: string): string
 
 export function formatProblemFrame(refusal: Refusal, inReplyTo: number | undefined): string {
   return JSON.stringify({ type: "problem", ...(inReplyTo !== undefined && { inReplyTo }), problem: formatProblem(refusal) });
+}
+
+/** The members of a reply to a put: `offset` and `count`, whether it is a duplicate, and what tells of delayed messages. */
+export function formatStored({ offset, count, scheduled, isDuplicate }: Extract<Outcome, { type: "put" }>): string {
+  const stored = `"offset":${offset},"count":${count}${isDuplicate === true ? ',"duplicate":true' : ""}`;
+  if (scheduled === undefined) return stored;
+  const [first] = scheduled;
+  const isSingle = first !== undefined && count + scheduled.length === 1;
+  return `${stored}${isSingle ? `,"scheduledId":"${first.scheduledId}"` : ""},"scheduled":${JSON.stringify(scheduled)}`;
 }
 
 /** The members `messages` and, where there are any, `controls` and `leaseUntilMs` of a JSON reply. */

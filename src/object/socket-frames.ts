@@ -2,11 +2,13 @@
 import type { Operation } from "../channel/operation.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
 import { isLongerThan, Utf8Arena } from "../protocol/bytes.ts";
+import { EITHER_WAY, type ProducerMark } from "../protocol/dedup.ts";
 import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
 import { parseRiders } from "../protocol/riders.ts";
+import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
 
@@ -100,21 +102,39 @@ function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<O
   }
 }
 
+interface PutMembers {
+  readonly waitMs?: number | undefined;
+  readonly promised?: true | undefined;
+  readonly producer?: ProducerMark | undefined;
+  readonly idempotencyKey?: string | undefined;
+  readonly expectedOffset?: number | undefined;
+}
+
 function readPut(
   forms: readonly PutMessageJson[],
   pointerOf: (index: number) => string,
-  { waitMs, promised }: { readonly waitMs?: number | undefined; readonly promised?: true | undefined },
+  { waitMs, promised, producer, idempotencyKey, expectedOffset }: PutMembers,
 ): Result<Operation, FrameRefusal> {
+  if (producer !== undefined && idempotencyKey !== undefined)
+    return refuse({ refusal: invalidRequest("/idempotencyKey", EITHER_WAY) });
   const messages: PutMessage[] = [];
+  const delays: MessageDelay[] = [];
   for (const [index, form] of forms.entries()) {
     const message = parsePutMessage(form, pointerOf(index), encode);
     if (!message.ok) return refuse({ refusal: message.refusal });
     messages.push(message.value);
+    const delay = parseDelay(form, index, pointerOf(index));
+    if (!delay.ok) return refuse({ refusal: delay.refusal });
+    if (delay.value !== undefined) delays.push(delay.value);
   }
   return accept({
     type: "put",
     messages,
+    ...(delays.length > 0 && { delays }),
     ...(waitMs !== undefined && { waitMs }),
     ...(promised === true && { isPromised: true }),
+    ...(producer !== undefined && { producer }),
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+    ...(expectedOffset !== undefined && { expectedOffset }),
   });
 }

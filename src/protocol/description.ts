@@ -80,6 +80,8 @@ export interface ChannelDescription extends PressureState {
   /** How many groups there are. */
   readonly groups: number;
   readonly deadLetters: { readonly messages: number; readonly bytes: number };
+  /** Delayed messages: they have no offset yet and are not in `depth`, but count against the limits and in `utilization`. */
+  readonly scheduled: { readonly messages: number; readonly bytes: number; readonly nextAtMs: number | null };
   /** Conservation (G4): `put = depth + acked + removed + deadLettered + dropped`. */
   readonly counts: {
     readonly put: number;
@@ -109,6 +111,7 @@ const settingsDescriptionSchema = v.object({
   retention: v.picklist(["queue", "interest", "log"]),
   maxAgeMs: v.nullable(count),
   whenNoGroups: v.picklist(["refuse", "drop"]),
+  idempotencyWindowMs: count,
 });
 
 export const channelDescriptionSchema = v.object({
@@ -132,6 +135,7 @@ export const channelDescriptionSchema = v.object({
   ),
   groups: count,
   deadLetters: v.object({ messages: count, bytes: count }),
+  scheduled: v.object({ messages: count, bytes: count, nextAtMs: v.nullable(count) }),
   counts: v.object({ put: count, acked: count, removed: count, deadLettered: count, dropped: count }),
   rows: v.object({ written: count, read: count, sinceMs: count }),
 });

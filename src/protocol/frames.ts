@@ -1,12 +1,14 @@
 // The frames of the WebSocket subprotocol channel.v1.json: one JSON object a frame, its `type` a verb.
 import * as v from "valibot";
 import { refuse, type Result } from "../base/result.ts";
+import { conditionEntries } from "./dedup.ts";
 import type { PressureState } from "./description.ts";
 import { parseJson, parseWith, invalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
 import { contentTypeSchema, putMessageSchema } from "./message.ts";
 import { checkpointNameSchema, groupNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
+import type { ScheduledReceipt } from "./schedule.ts";
 import { wholeNumber } from "./settings.ts";
 
 export const SUBPROTOCOL_JSON = "channel.v1.json";
@@ -35,6 +37,7 @@ const putSchema = v.strictObject({
   id: idSchema,
   waitMs: v.optional(waitMsSchema),
   promised: promisedSchema,
+  ...conditionEntries,
   ...putMessageSchema.entries,
 });
 
@@ -54,6 +57,7 @@ const putBatchSchema = v.strictObject({
   id: idSchema,
   waitMs: v.optional(waitMsSchema),
   promised: promisedSchema,
+  ...conditionEntries,
   messages: messagesSchema,
 });
 
@@ -173,8 +177,13 @@ export type ServerFrame =
   | {
       readonly type: "put-ok";
       readonly id: number;
-      readonly offset: number;
+      /** Null when all messages enter later, and for a duplicate whose first outcome is not kept any more. */
+      readonly offset: number | null;
       readonly count: number;
+      /** Where the put was of one message, which enters later. */
+      readonly scheduledId?: string;
+      readonly scheduled?: readonly ScheduledReceipt[];
+      readonly duplicate?: true;
       readonly state: PressureState;
     }
   | {

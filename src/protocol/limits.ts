@@ -57,6 +57,31 @@ export const LIMITS = {
   checkpointsPageMax: 1000,
   checkpointsPageDefault: 100,
 
+  // Dedup: producers
+  producerIdCharsMax: 128,
+  producerEpochMax: 2 ** 31,
+  /** Outcomes that are kept of each producer. */
+  producerOutcomesMax: 1024,
+  /** What they take at most in storage. */
+  producerOutcomesBytesMax: 16 * KIB,
+  producersMax: 100_000,
+  /** Producers are counted within buckets, so that no count of all of them is needed. They are stored by it: it must not change. */
+  producerBuckets: 500,
+  producerIdleMs: 7 * DAY_MS,
+  /** A producer that put more recently than this is never forgotten for another. */
+  producerIdleMsMin: 60 * 60 * SECOND_MS,
+  /** Memory for producers that were used lately. */
+  producerCacheBytesMax: 4 * MIB,
+
+  // Dedup: idempotency keys
+  idempotencyKeyBytesMax: 256,
+  idempotencyKeysMax: 1_000_000,
+  idempotencyWindowMsDefault: DAY_MS,
+  idempotencyWindowMsMin: 60 * SECOND_MS,
+  idempotencyWindowMsMax: 7 * DAY_MS,
+  /** Tables that keys lie in; a window is spread over fewer, unless it is changed again and again. */
+  idempotencyGenerationsMax: 16,
+
   // Waiting
   waitMsMax: 5 * 60 * SECOND_MS,
   waitersPerSocketMax: 64,
@@ -100,6 +125,16 @@ export const LIMITS = {
   graceMsDefault: 5 * SECOND_MS,
   graceMsMax: DAY_MS,
   tombstoneMs: DAY_MS,
+
+  // Delayed messages
+  delayMsMax: 30 * DAY_MS,
+  /** How many messages and bytes enter in one commit; the rest enters in the next ones. One message enters whatever its size. */
+  scheduledEntryMessagesMax: 1000,
+  scheduledEntryBytesMax: 8 * MIB,
+  scheduledPageMax: 1000,
+  scheduledPageDefault: 100,
+  /** Commits in a row that one alarm makes while messages are due. */
+  alarmCommitsMax: 32,
 
   // Storage: production refuses a row of more than 2 MB, the local runtime does not.
   rowBytesMax: 2_000_000,

@@ -4,6 +4,7 @@ import { accept, refuse, type Result } from "../base/result.ts";
 import { decodeBase64, encodeBase64, decodeUtf8, encodeUtf8, utf8Length } from "./bytes.ts";
 import { invalidRequest, parseJson, type InvalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
+import { delayMsSchema, deliverAtMsSchema } from "./schedule.ts";
 
 /** Which JSON member carries the body: chosen when the message is put, and kept, so that a reader sees what the producer sent. */
 export type Presentation = "bytes" | "text" | "json";
@@ -29,6 +30,13 @@ export interface PutMessage {
 /** What a reader gets. */
 export interface Message extends PutMessage {
   readonly offset: number;
+  readonly putAtMs: number;
+}
+
+/** A message that has no offset yet: it enters its channel at `deliverAtMs`. */
+export interface ScheduledMessage extends PutMessage {
+  readonly scheduledId: string;
+  readonly deliverAtMs: number;
   readonly putAtMs: number;
 }
 
@@ -99,6 +107,8 @@ export const putMessageSchema = v.strictObject({
   json: v.optional(v.unknown()),
   text: v.optional(v.pipe(v.string(), wellFormed)),
   base64: v.optional(v.string()),
+  delayMs: v.optional(delayMsSchema),
+  deliverAtMs: v.optional(deliverAtMsSchema),
 });
 
 export type PutMessageJson = v.InferOutput<typeof putMessageSchema>;
@@ -182,16 +192,26 @@ function hasControlCharacters(text: string): boolean {
 
 /** Builds the JSON text of a message, with the text of `more` members. A body that is JSON already is spliced in, not parsed again. */
 export function formatMessage(message: Message, more?: string): string {
-  let text = `{"offset":${message.offset},"putAtMs":${message.putAtMs},"contentType":${JSON.stringify(message.contentType)}`;
+  return `{"offset":${message.offset},${formatMembers(message, more)}}`;
+}
+
+/** The same for a message that has not entered yet. */
+export function formatScheduled(message: ScheduledMessage): string {
+  const { scheduledId, deliverAtMs } = message;
+  return `{"scheduledId":"${scheduledId}","deliverAtMs":${deliverAtMs},${formatMembers(message)}}`;
+}
+
+function formatMembers(message: Message | ScheduledMessage, more?: string): string {
+  let text = `"putAtMs":${message.putAtMs},"contentType":${JSON.stringify(message.contentType)}`;
   if (message.key !== undefined) text += `,"key":${JSON.stringify(message.key)}`;
   if (message.messageId !== undefined) text += `,"messageId":${JSON.stringify(message.messageId)}`;
   if (message.headers !== undefined) text += `,"headers":${JSON.stringify(message.headers)}`;
   if (message.redrivenFrom !== undefined) text += `,"redrivenFrom":${message.redrivenFrom}`;
   if (more !== undefined) text += `,${more}`;
-  return `${text},${formatBody(message)}}`;
+  return `${text},${formatBody(message)}`;
 }
 
-function formatBody(message: Message): string {
+function formatBody(message: PutMessage): string {
   if (message.presentation === "bytes") return `"base64":"${encodeBase64(message.body)}"`;
   const text = decodeUtf8(message.body);
   if (text === undefined) return `"base64":"${encodeBase64(message.body)}"`;

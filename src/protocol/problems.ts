@@ -24,6 +24,7 @@ export type Refusal =
   | { readonly kind: "unknown-channel"; readonly channel: string }
   | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
   | { readonly kind: "unknown-checkpoint"; readonly checkpoint: string }
+  | { readonly kind: "unknown-scheduled"; readonly scheduledId: string }
   | { readonly kind: "unknown-route"; readonly path: string }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
   | { readonly kind: "invalid-lease"; readonly pointer: string }
@@ -43,6 +44,17 @@ export type Refusal =
       readonly limit: number;
       readonly unit: "checkpoints" | "bytes";
     }
+  | { readonly kind: "producer-sequence-gap"; readonly producerId: string; readonly epoch: number; readonly expectedSeq: number }
+  | { readonly kind: "stale-producer-epoch"; readonly producerId: string; readonly epoch: number }
+  | {
+      readonly kind: "producer-sequence-reused";
+      readonly producerId: string;
+      readonly epoch: number;
+      readonly seq: number;
+      readonly offset: number | null;
+      readonly count: number;
+    }
+  | { readonly kind: "offset-conflict"; readonly expectedOffset: number; readonly nextOffset: number }
   | { readonly kind: "channel-draining"; readonly drainUntilMs: number | null }
   | { readonly kind: "channel-closed" }
   | { readonly kind: "channel-deleted"; readonly deletedAtMs: number; readonly droppedMessages: number }
@@ -58,6 +70,7 @@ export type Refusal =
       readonly accepted?: readonly string[];
       readonly acceptedEncodings?: readonly string[];
     }
+  | { readonly kind: "idempotency-key-reused"; readonly idempotencyKey: string }
   | { readonly kind: "upgrade-required"; readonly protocols: readonly string[] }
   | {
       readonly kind: "channel-full";
@@ -69,9 +82,13 @@ export type Refusal =
       /** What is promised to puts that wait for their bodies, and of how many bytes; absent where nothing is. */
       readonly promisedMessages?: number;
       readonly promisedBytes?: number;
+      /** Delayed messages, which count as well; absent where there is none. */
+      readonly scheduled?: { readonly messages: number; readonly bytes: number };
     }
   | { readonly kind: "too-many-waiters"; readonly limit: number; readonly retryAfterMs: number }
   | { readonly kind: "too-many-connections"; readonly limit: number; readonly retryAfterMs: number }
+  | { readonly kind: "too-many-producers"; readonly limit: number; readonly retryAfterMs: number }
+  | { readonly kind: "too-many-idempotency-keys"; readonly limit: number; readonly retryAfterMs: number }
   | { readonly kind: "storage-failed"; readonly outcome: "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "unavailable"; readonly outcome: "unknown" | "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "internal"; readonly outcome: "unknown" | "not-applied" };
@@ -105,6 +122,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "unknown-channel": { status: 404, title: "No such channel", retry: "never" },
   "unknown-message": { status: 404, title: "No such message", retry: "never" },
   "unknown-checkpoint": { status: 404, title: "No such checkpoint", retry: "never" },
+  "unknown-scheduled": { status: 404, title: "No such scheduled message", retry: "never" },
   "unknown-route": { status: 404, title: "No such route", retry: "never" },
   "method-not-allowed": { status: 405, title: "The method is not allowed here", retry: "never" },
   "invalid-lease": { status: 400, title: "Not a lease of this channel", retry: "never" },
@@ -118,6 +136,10 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "seek-out-of-range": { status: 416, title: "The offset is not in the channel", retry: "refetch" },
   "settings-conflict": { status: 409, title: "The channel exists with other settings", retry: "refetch" },
   "too-many-checkpoints": { status: 409, title: "The channel has no room for the checkpoint", retry: "never" },
+  "producer-sequence-gap": { status: 409, title: "A put of the producer is missing", retry: "refetch" },
+  "stale-producer-epoch": { status: 409, title: "A newer epoch of the producer took over", retry: "never" },
+  "producer-sequence-reused": { status: 409, title: "The number stands for another put", retry: "never" },
+  "offset-conflict": { status: 409, title: "The channel is at another offset", retry: "refetch" },
   "channel-draining": { status: 410, title: "The channel is draining", retry: "never" },
   "channel-closed": { status: 410, title: "The channel is closed", retry: "never" },
   "channel-deleted": { status: 410, title: "The channel was deleted", retry: "never" },
@@ -127,10 +149,13 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "batch-too-large": { status: 413, title: "The batch is too large", retry: "never" },
   "request-too-large": { status: 413, title: "The request is too large", retry: "never" },
   "unsupported-media-type": { status: 415, title: "The content type or encoding is not accepted", retry: "never" },
+  "idempotency-key-reused": { status: 422, title: "The idempotency key stands for another put", retry: "never" },
   "upgrade-required": { status: 426, title: "A WebSocket upgrade is needed", retry: "never" },
   "channel-full": { status: 429, title: "The channel is full", retry: "after" },
   "too-many-waiters": { status: 429, title: "Too many requests are waiting", retry: "after" },
   "too-many-connections": { status: 429, title: "Too many connections", retry: "after" },
+  "too-many-producers": { status: 429, title: "Too many producers", retry: "after" },
+  "too-many-idempotency-keys": { status: 429, title: "Too many idempotency keys", retry: "after" },
   "storage-failed": { status: 503, title: "The storage refused the write", retry: "after" },
   unavailable: { status: 503, title: "The channel cannot be reached", retry: "after" },
   internal: { status: 500, title: "Internal error", retry: "refetch" },
@@ -180,8 +205,51 @@ function formatDetail(refusal: Refusal): string {
       return `Use ${refusal.allow.join(", ")}`;
     case "unknown-route":
       return `Nothing is served at ${refusal.path}: see /openapi.json`;
+    case "producer-sequence-gap":
+    case "stale-producer-epoch":
+    case "producer-sequence-reused":
+    case "offset-conflict":
+    case "idempotency-key-reused":
+    case "too-many-producers":
+    case "too-many-idempotency-keys":
+      return formatDedupDetail(refusal);
     default:
       return formatChannelDetail(refusal);
+  }
+}
+
+type DedupRefusal = Extract<
+  Refusal,
+  {
+    kind:
+      | "producer-sequence-gap"
+      | "stale-producer-epoch"
+      | "producer-sequence-reused"
+      | "offset-conflict"
+      | "idempotency-key-reused"
+      | "too-many-producers"
+      | "too-many-idempotency-keys";
+  }
+>;
+
+function formatDedupDetail(refusal: DedupRefusal): string {
+  switch (refusal.kind) {
+    case "producer-sequence-gap":
+      return `The next put of producer "${refusal.producerId}" in epoch ${refusal.epoch} has the number ${refusal.expectedSeq}`;
+    case "stale-producer-epoch":
+      return `Producer "${refusal.producerId}" is in epoch ${refusal.epoch}: a lower one may not put any more`;
+    case "producer-sequence-reused":
+      return `Number ${refusal.seq} of producer "${refusal.producerId}" was accepted with ${refusal.count} messages or other bytes`;
+    case "offset-conflict":
+      return `The next offset is ${refusal.nextOffset}, not ${refusal.expectedOffset}`;
+    case "idempotency-key-reused":
+      return `A put with the key "${refusal.idempotencyKey}" was accepted with other messages`;
+    case "too-many-producers":
+      return `About ${refusal.limit} producers are kept, and none of them is idle long enough to be forgotten`;
+    case "too-many-idempotency-keys":
+      return `At most ${refusal.limit} idempotency keys are kept, and none before its time is over is forgotten`;
+    default:
+      return assertNever(refusal);
   }
 }
 
@@ -201,6 +269,7 @@ type ChannelRefusal = Extract<
       | "too-many-groups"
       | "no-readers"
       | "seek-out-of-range"
+      | "unknown-scheduled"
       | "settings-conflict"
       | "too-many-checkpoints"
       | "channel-draining"
@@ -256,6 +325,8 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
       return "No group is registered, so nobody would get the message: create a group, or set whenNoGroups to drop";
     case "seek-out-of-range":
       return `Choose an offset from ${refusal.firstOffset} to ${refusal.nextOffset}`;
+    case "unknown-scheduled":
+      return `No message is scheduled as ${refusal.scheduledId}: it has entered the channel, was cancelled, or never was`;
     case "settings-conflict":
       return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
     case "channel-draining":
@@ -288,8 +359,10 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
 }
 
 function formatFull(refusal: Extract<Refusal, { kind: "channel-full" }>): string {
-  const { depth, maxMessages, bytes, maxBytes, promisedMessages, promisedBytes = 0 } = refusal;
-  const held = `The channel holds ${depth} of ${maxMessages} messages and ${bytes} of ${maxBytes} bytes`;
-  if (promisedMessages === undefined) return held;
-  return `${held}, and keeps room that is promised to others (messages: ${promisedMessages}, bytes: ${promisedBytes})`;
+  const { depth, maxMessages, bytes, maxBytes, scheduled, promisedMessages, promisedBytes = 0 } = refusal;
+  const held = { messages: depth + (scheduled?.messages ?? 0), bytes: bytes + (scheduled?.bytes ?? 0) };
+  const delayed = scheduled === undefined ? "" : `, of which ${scheduled.messages} are scheduled`;
+  const text = `The channel holds ${held.messages} of ${maxMessages} messages and ${held.bytes} of ${maxBytes} bytes${delayed}`;
+  if (promisedMessages === undefined) return text;
+  return `${text}, and keeps room that is promised to others (messages: ${promisedMessages}, bytes: ${promisedBytes})`;
 }

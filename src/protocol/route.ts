@@ -35,6 +35,8 @@ export interface Route {
   readonly isMessageBody?: boolean;
   /** The body is the value of a checkpoint. */
   readonly isValueBody?: boolean;
+  /** Takes the headers `CONDITION_HEADERS` that make a put safe to send again. */
+  readonly hasConditionHeaders?: boolean;
   readonly isPublic?: boolean;
   readonly hasStateHeaders?: boolean;
   readonly replies: Readonly<Record<string, Reply>>;
@@ -44,18 +46,18 @@ export interface Route {
 
 export const CHANNEL = "/v1/channels/{channel}";
 export const GONE: readonly RefusalKind[] = ["unknown-channel", "channel-deleted"];
-export const messageSchema = v.object({
-  offset: count,
+/** The members of every message, whether it has an offset or not. */
+export const messageEntries = {
   putAtMs: count,
   contentType: v.string(),
   key: v.optional(v.string()),
   messageId: v.optional(v.string()),
   headers: v.optional(v.record(v.string(), v.string())),
-  redrivenFrom: v.optional(count),
   json: v.optional(v.unknown()),
   text: v.optional(v.string()),
   base64: v.optional(v.string()),
-});
+};
+export const messageSchema = v.object({ offset: count, ...messageEntries, redrivenFrom: v.optional(count) });
 const controlSchema = v.object({
   offset: count,
   putAtMs: count,

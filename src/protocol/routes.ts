@@ -8,9 +8,14 @@ import { LIMITS } from "./limits.ts";
 import { channelNameSchema, checkpointNameSchema, groupNameSchema, OFFSET_MAX } from "./names.ts";
 import { GROUP_REPLY_SCHEMAS, GROUP_ROUTES } from "./group-routes.ts";
 import { messageIdSchema } from "./message.ts";
+import { scheduledIdSchema } from "./schedule.ts";
 import type { RefusalKind } from "./problems.ts";
-import { CHANNEL, GONE, numberText, takenEntries, type Route } from "./route.ts";
+import { CHANNEL, GONE, messageEntries, numberText, takenEntries, type Route } from "./route.ts";
 import { channelPatchSchema, givenSettingsSchema } from "./settings.ts";
+
+/** The values of `Channel-Delay-Ms` and `Channel-Deliver-At-Ms`. */
+export const delayMsTextSchema = numberText(0, LIMITS.delayMsMax);
+export const deliverAtMsTextSchema = numberText(0, Number.MAX_SAFE_INTEGER);
 
 const waitMsText = numberText(0, Number.MAX_SAFE_INTEGER);
 
@@ -20,6 +25,7 @@ export const pathSchemas = {
   messageId: messageIdSchema,
   group: groupNameSchema,
   checkpoint: checkpointNameSchema,
+  scheduledId: scheduledIdSchema,
 } as const;
 
 export const listQuerySchema = v.strictObject({
@@ -31,7 +37,10 @@ export const deleteQuerySchema = v.strictObject({
   graceMs: v.optional(numberText(0, LIMITS.graceMsMax)),
   force: v.optional(v.picklist(["true", "false"], "Expected true or false")),
 });
-export const putQuerySchema = v.strictObject({ waitMs: v.optional(waitMsText) });
+export const putQuerySchema = v.strictObject({
+  waitMs: v.optional(waitMsText),
+  expectedOffset: v.optional(numberText(1, OFFSET_MAX)),
+});
 export const browseQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
@@ -41,15 +50,20 @@ export const checkpointsQuerySchema = v.strictObject({
   prefix: v.optional(checkpointNameSchema),
   limit: v.optional(numberText(1, LIMITS.checkpointsPageMax)),
 });
+export const scheduledQuerySchema = v.strictObject({
+  after: v.optional(scheduledIdSchema),
+  limit: v.optional(numberText(1, LIMITS.scheduledPageMax)),
+});
 export const noQuerySchema = v.strictObject({});
 
 export const batchBodySchema = v.strictObject({ messages: messagesSchema });
+const scheduledMessageSchema = v.object({ scheduledId: v.string(), deliverAtMs: count, ...messageEntries });
+
 export const REPLY_SCHEMAS = {
   health: v.object({ status: v.literal("ok") }),
   list: v.object({ channels: v.array(channelEntrySchema), next: v.nullable(v.string()) }),
   description: channelDescriptionSchema,
   deleted: v.object({ state: v.literal("deleted"), droppedMessages: count }),
-  put: v.object({ offset: count, count: count, state: pressureStateSchema }),
   page: v.object({ ...takenEntries, next: v.nullable(count) }),
   removed: v.object({ offset: count }),
   purged: v.object({ removedMessages: count }),
@@ -58,10 +72,25 @@ export const REPLY_SCHEMAS = {
   checkpoints: v.object({ checkpoints: v.array(checkpointEntrySchema), next: v.nullable(v.string()) }),
   checkpointWritten: checkpointEntrySchema,
   checkpointDeleted: v.object({ name: v.string(), version: count }),
+  put: v.object({
+    offset: v.nullable(count),
+    count: count,
+    duplicate: v.optional(v.literal(true)),
+    scheduledId: v.optional(v.string()),
+    scheduled: v.optional(v.array(v.object({ index: count, scheduledId: v.string(), deliverAtMs: count }))),
+    state: pressureStateSchema,
+  }),
+  scheduledPage: v.object({ scheduled: v.array(scheduledMessageSchema), next: v.nullable(v.string()) }),
+  unscheduled: v.object({ scheduledId: v.string() }),
 } as const;
 
 const PUT_REFUSALS: readonly RefusalKind[] = [
   ...GONE,
+  "producer-sequence-gap",
+  "stale-producer-epoch",
+  "producer-sequence-reused",
+  "idempotency-key-reused",
+  "offset-conflict",
   "channel-draining",
   "channel-closed",
   "message-too-large",
@@ -69,6 +98,8 @@ const PUT_REFUSALS: readonly RefusalKind[] = [
   "request-too-large",
   "channel-full",
   "too-many-waiters",
+  "too-many-producers",
+  "too-many-idempotency-keys",
 ];
 
 export const ROUTES: readonly Route[] = [
@@ -159,6 +190,7 @@ export const ROUTES: readonly Route[] = [
     summary: "Put one message: the body is the message",
     query: putQuerySchema,
     isMessageBody: true,
+    hasConditionHeaders: true,
     hasStateHeaders: true,
     replies: { 201: { description: "It is stored", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,
@@ -170,8 +202,9 @@ export const ROUTES: readonly Route[] = [
     summary: "Put many messages, all or none",
     query: putQuerySchema,
     body: batchBodySchema,
+    hasConditionHeaders: true,
     hasStateHeaders: true,
-    replies: { 201: { description: "All are stored, at consecutive offsets", schema: REPLY_SCHEMAS.put } },
+    replies: { 201: { description: "All are stored, at consecutive offsets or to enter later", schema: REPLY_SCHEMAS.put } },
     refusals: PUT_REFUSALS,
   },
   ...DELIVERY_ROUTES,
@@ -265,6 +298,28 @@ export const ROUTES: readonly Route[] = [
     query: noQuerySchema,
     replies: { 200: { description: "It is deleted; it had this version", schema: REPLY_SCHEMAS.checkpointDeleted } },
     refusals: [...GONE, "unknown-checkpoint", "checkpoint-conflict"],
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/scheduled`,
+    operationId: "listScheduled",
+    summary: "Look at delayed messages, in the order in which they will enter",
+    query: scheduledQuerySchema,
+    hasStateHeaders: true,
+    replies: {
+      200: { description: "A page; pass `next` as `after` for the following one", schema: REPLY_SCHEMAS.scheduledPage },
+    },
+    refusals: GONE,
+  },
+  {
+    method: "delete",
+    path: `${CHANNEL}/scheduled/{scheduledId}`,
+    operationId: "cancelScheduled",
+    summary: "Cancel a delayed message that has not entered yet",
+    query: noQuerySchema,
+    hasStateHeaders: true,
+    replies: { 200: { description: "It is cancelled", schema: REPLY_SCHEMAS.unscheduled } },
+    refusals: [...GONE, "unknown-scheduled"],
   },
   {
     method: "get",

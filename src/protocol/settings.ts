@@ -61,6 +61,8 @@ const settingsEntries = {
   maxAgeMs: v.optional(v.nullable(wholeNumber(LIMITS.maxAgeMsMin, LIMITS.maxAgeMsMax))),
   /** With retention by interest and no group: refuse puts, or take and drop what is put. */
   whenNoGroups: v.optional(v.picklist(["refuse", "drop"], "Expected refuse or drop")),
+  /** How long an idempotency key is kept. */
+  idempotencyWindowMs: v.optional(wholeNumber(LIMITS.idempotencyWindowMsMin, LIMITS.idempotencyWindowMsMax)),
 };
 
 /** The body of `PUT /v1/channels/{channel}`: every member is optional. */
@@ -105,6 +107,7 @@ export interface Settings {
   readonly retention: Retention;
   readonly maxAgeMs: number | null;
   readonly whenNoGroups: "refuse" | "drop";
+  readonly idempotencyWindowMs: number;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -122,6 +125,7 @@ export const DEFAULT_SETTINGS: Settings = {
   retention: "queue",
   maxAgeMs: null,
   whenNoGroups: "refuse",
+  idempotencyWindowMs: LIMITS.idempotencyWindowMsDefault,
 };
 
 /** Lays what is given over `base` and checks what only the whole can show. */
@@ -136,6 +140,7 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     retention: given.retention ?? base.retention,
     maxAgeMs: given.maxAgeMs === undefined ? base.maxAgeMs : given.maxAgeMs,
     whenNoGroups: given.whenNoGroups ?? base.whenNoGroups,
+    idempotencyWindowMs: given.idempotencyWindowMs ?? base.idempotencyWindowMs,
   };
   const { growth, maxMessages, maxBytes } = settings;
   if (growth !== null && growth.maxMessages < maxMessages) {

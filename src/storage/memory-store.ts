@@ -13,12 +13,18 @@ import { MemoryCheckpoints } from "./memory-checkpoints.ts";
 import { MemoryDeadLetters } from "./memory-dead-letters.ts";
 import { MemoryGroups } from "./memory-groups.ts";
 import { MemoryDelivery } from "./memory-delivery.ts";
+import { MemoryIdempotency } from "./memory-idempotency.ts";
+import { MemoryProducers } from "./memory-producers.ts";
+import { MemorySchedule } from "./memory-schedule.ts";
 
 export class MemoryStore implements ChannelStore {
   readonly delivery = new MemoryDelivery();
   readonly deadLetters = new MemoryDeadLetters();
   readonly groups = new MemoryGroups();
   readonly checkpoints = new MemoryCheckpoints();
+  readonly schedule = new MemorySchedule();
+  readonly producers = new MemoryProducers();
+  readonly idempotency = new MemoryIdempotency();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -78,6 +84,9 @@ export class MemoryStore implements ChannelStore {
     if (changes.delivery !== undefined) this.delivery.commit(changes.delivery);
     if (changes.groups !== undefined) this.groups.commit(changes.groups);
     if (changes.deadLetters !== undefined) this.deadLetters.commit(changes.deadLetters);
+    if (changes.schedule !== undefined) this.schedule.commit(changes.schedule);
+    if (changes.producers !== undefined) this.producers.commit(changes.producers);
+    if (changes.idempotency !== undefined) this.idempotency.commit(changes.idempotency);
   }
 
   #withGone(segment: NewSegment | undefined): StoredSegment | undefined {

@@ -1,5 +1,7 @@
 // The tables of a channel and their history. Migrations are only ever appended: an object may wake with any earlier schema.
+import { IDEMPOTENCY_TABLES } from "./idempotency-table.ts";
 import type { MeteredStorage } from "./metered-storage.ts";
+import { PRODUCER_TABLES } from "./producers-table.ts";
 
 /** Each entry brings the schema from its place in the list to the next version. */
 const MIGRATIONS: readonly (readonly string[])[] = [
@@ -124,6 +126,34 @@ const MIGRATIONS: readonly (readonly string[])[] = [
        deleted_at_ms INTEGER NOT NULL
      ) STRICT`,
   ],
+  [
+    // A delayed message, in the order of entering (rule SD4). The body is a block of one record.
+    `CREATE TABLE scheduled (
+       due_at_ms INTEGER NOT NULL,
+       scheduled_id INTEGER NOT NULL,
+       message_bytes INTEGER NOT NULL,
+       part_count INTEGER NOT NULL,
+       body BLOB NOT NULL,
+       PRIMARY KEY (due_at_ms, scheduled_id)
+     ) STRICT, WITHOUT ROWID`,
+    // The rest of a block that is too large for one row; parts count from 1.
+    `CREATE TABLE scheduled_part (
+       due_at_ms INTEGER NOT NULL,
+       scheduled_id INTEGER NOT NULL,
+       part INTEGER NOT NULL,
+       body BLOB NOT NULL,
+       PRIMARY KEY (due_at_ms, scheduled_id, part)
+     ) STRICT, WITHOUT ROWID`,
+    // One row: totals, so that waking scans nothing.
+    `CREATE TABLE schedule (
+       id INTEGER PRIMARY KEY CHECK (id = 1),
+       message_count INTEGER NOT NULL,
+       message_bytes INTEGER NOT NULL,
+       next_at_ms INTEGER,
+       last_id INTEGER NOT NULL
+     ) STRICT`,
+  ],
+  [...PRODUCER_TABLES, ...IDEMPOTENCY_TABLES],
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -1,11 +1,15 @@
-// The channel's storage in the SQLite database of its Durable Object. All SQL of the channel is here and in schema.ts.
+// The channel's storage in the SQLite database of its Durable Object. Its SQL is here, in the tables beside and in schema.ts.
 import { assert } from "../base/assert.ts";
+import { DEFAULT_SETTINGS } from "../protocol/settings.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
 import { CheckpointTable } from "./checkpoint-table.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
 import { DeadLetterTables } from "./dead-letter-table.ts";
 import { DeliveryTables } from "./delivery-table.ts";
 import { GroupTables } from "./group-table.ts";
+import { ScheduleTable } from "./schedule-table.ts";
+import { IdempotencyTable } from "./idempotency-table.ts";
+import { ProducersTable } from "./producers-table.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
 import { joinParts, PART_BYTES_MAX, partRange, PARTS_MAX, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
@@ -64,6 +68,9 @@ export class SqliteStore implements ChannelStore {
   readonly deadLetters: DeadLetterTables;
   readonly groups: GroupTables;
   readonly checkpoints: CheckpointTable;
+  readonly schedule: ScheduleTable;
+  readonly producers: ProducersTable;
+  readonly idempotency: IdempotencyTable;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -80,13 +87,19 @@ export class SqliteStore implements ChannelStore {
     this.deadLetters = new DeadLetterTables(select);
     this.groups = new GroupTables(select);
     this.checkpoints = new CheckpointTable(select);
+    this.schedule = new ScheduleTable(select);
+    this.producers = new ProducersTable(select);
+    this.idempotency = new IdempotencyTable(select);
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
 
   readChannel(): ChannelRecord | undefined {
     const row = this.#select<{ record_json: string }>("SELECT record_json FROM channel")[0];
-    return row === undefined ? undefined : (JSON.parse(row.record_json) as ChannelRecord);
+    if (row === undefined) return undefined;
+    const record = JSON.parse(row.record_json) as ChannelRecord;
+    // A record of an earlier release lacks the settings that came later.
+    return { ...record, settings: { ...DEFAULT_SETTINGS, ...record.settings } };
   }
 
   readPosition(): Position | undefined {
@@ -121,7 +134,8 @@ export class SqliteStore implements ChannelStore {
   /** Inside a transaction of the caller it becomes part of that one. */
   commit(changes: Changes): void {
     if (this.#schemaVersion === 0) this.#migrate();
-    const statements = [...this.#deletionsOf(changes), ...this.#writesOf(changes)];
+    const scheduled = changes.schedule === undefined ? [] : this.schedule.statementsOf(changes.schedule);
+    const statements = [...this.#deletionsOf(changes), ...scheduled, ...this.#writesOf(changes)];
     if (changes.delivery !== undefined) statements.push(...this.delivery.statementsOf(changes.delivery));
     if (changes.groups !== undefined) statements.push(...this.groups.statementsOf(changes.groups));
     if (changes.deadLetters !== undefined) statements.push(...this.deadLetters.statementsOf(changes.deadLetters));
@@ -184,6 +198,8 @@ export class SqliteStore implements ChannelStore {
       const text = "INSERT OR REPLACE INTO channel (id, record_json) VALUES (1, ?)";
       yield { text, bindings: [JSON.stringify(changes.channel)] };
     }
+    if (changes.producers !== undefined) yield* this.producers.statementsOf(changes.producers);
+    if (changes.idempotency !== undefined) yield* this.idempotency.statementsOf(changes.idempotency);
   }
 
   #noteTables(changes: Changes): void {

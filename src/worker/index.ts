@@ -14,6 +14,7 @@ import { addCheckpointRoutes } from "./checkpoint-routes.ts";
 import { addGroupRoutes } from "./group-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
+import { addScheduleRoutes } from "./schedule-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 const HEALTH_PATH = "/healthz";
@@ -26,6 +27,7 @@ addMessageRoutes(app);
 addDeliveryRoutes(app);
 addGroupRoutes(app);
 addCheckpointRoutes(app);
+addScheduleRoutes(app);
 addReferenceRoutes(app);
 
 app.notFound((context) => {

@@ -12,6 +12,8 @@ import {
   type Message,
   type PutMessage,
 } from "../protocol/message.ts";
+import type { MessageDelay } from "../protocol/schedule.ts";
+import { delayMsTextSchema, deliverAtMsTextSchema } from "../protocol/routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { bytesOf, orThrow, type AppContext } from "./request-parts.ts";
 
@@ -19,8 +21,21 @@ const OWN_PREFIX = "channel-";
 const HEADER_PREFIX = "channel-header-";
 
 /** What a put takes besides `Channel-Header-…`. */
-const PUT_HEADERS: readonly string[] = ["Channel-Key", "Channel-Message-Id"];
+const PUT_HEADERS: readonly string[] = ["Channel-Key", "Channel-Message-Id", "Channel-Delay-Ms", "Channel-Deliver-At-Ms"];
 const PUT_HEADER_NAMES = new Set(PUT_HEADERS.map((name) => name.toLowerCase()));
+const DELAY_HEADERS: readonly {
+  readonly name: string;
+  readonly read: (text: string, pointer: string) => MessageDelay["delay"];
+}[] = [
+  {
+    name: "Channel-Delay-Ms",
+    read: (text, pointer) => ({ afterMs: orThrow(parseWith(delayMsTextSchema, text, pointer)) }),
+  },
+  {
+    name: "Channel-Deliver-At-Ms",
+    read: (text, pointer) => ({ atMs: orThrow(parseWith(deliverAtMsTextSchema, text, pointer)) }),
+  },
+];
 
 /** Reads the message that a request is. */
 export async function parseMessageRequest(context: AppContext): Promise<PutMessage> {
@@ -53,6 +68,19 @@ function refuseUnknownHeaders(headers: Headers): void {
     const known = [...PUT_HEADERS, "Channel-Header-{name}"].join(", ");
     throw new RefusalError(invalidRequest(`/header/${name}`, `Unknown header: a put takes ${known}`));
   }
+}
+
+/** Reads whether the message that a request is enters later. */
+export function parseDelayHeaders(context: AppContext): MessageDelay | undefined {
+  const { headers } = context.req.raw;
+  const given = DELAY_HEADERS.filter(({ name }) => headers.has(name));
+  const [first, second] = given;
+  if (second !== undefined) {
+    throw new RefusalError(invalidRequest(`/header/${second.name}`, "Expected either a delay or a time to deliver at"));
+  }
+  if (first === undefined) return undefined;
+  const pointer = `/header/${first.name}`;
+  return { index: 0, pointer, delay: first.read(headers.get(first.name) ?? "", pointer) };
 }
 
 function parseHeaders(userHeaders: Record<string, string>): ReturnType<typeof parseWith<typeof headersSchema>> {
@@ -97,9 +125,9 @@ export function formatStateHeaders(state: PressureState): Record<string, string>
   };
 }
 
-/** A JSON reply with the state in its headers. */
-export function replyJson(text: string, state: PressureState): Response {
-  return new Response(text, { headers: { "Content-Type": "application/json", ...formatStateHeaders(state) } });
+/** A reply in JSON, with the state beside it. */
+export function replyJson(text: string, state: PressureState, status = 200): Response {
+  return new Response(text, { status, headers: { "Content-Type": "application/json", ...formatStateHeaders(state) } });
 }
 
 function decodeHeader(headers: Headers, name: string): string | undefined {

@@ -1,17 +1,26 @@
 // /v1/channels/{channel}/messages: put, pull, browse, read and remove.
 import type { Hono } from "hono";
 import type { Env } from "../object/env.ts";
-import { formatTaken } from "../object/reply-frames.ts";
+import { formatStored, formatTaken } from "../object/reply-frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import type { PutConditions } from "../protocol/dedup.ts";
 import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";
 import { batchBodySchema, browseQuerySchema, noQuerySchema, putQuerySchema } from "../protocol/routes.ts";
+import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { ask, type Answer } from "./channel-client.ts";
-import { formatMessageReply, formatStateHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
+import { formatMessageReply, formatStateHeaders, parseDelayHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
+import { conditionsOf } from "./put-conditions.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const MESSAGES = "/v1/channels/:channel/messages";
+
+/** What one put stores, which of it enters later, and on which conditions. */
+interface Put extends PutConditions {
+  readonly messages: readonly PutMessage[];
+  readonly delays?: readonly MessageDelay[];
+}
 
 export function addMessageRoutes(app: Hono<{ Bindings: Env }>): void {
   app.post(MESSAGES, handlePut);
@@ -25,39 +34,41 @@ export function addMessageRoutes(app: Hono<{ Bindings: Env }>): void {
 
 async function handlePut(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
-  const { waitMs } = queryOf(context, putQuerySchema);
+  const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
+  const conditions = conditionsOf(context, expectedOffset);
   const message = await parseMessageRequest(context);
-  return replyPut(context, channel, [message], waitMs);
+  const delay = parseDelayHeaders(context);
+  return replyPut(
+    context,
+    channel,
+    { messages: [message], ...(delay !== undefined && { delays: [delay] }), ...conditions },
+    waitMs,
+  );
 }
 
 async function handlePutBatch(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
-  const { waitMs } = queryOf(context, putQuerySchema);
+  const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
+  const conditions = conditionsOf(context, expectedOffset);
   const { messages } = await jsonBodyOf(context, batchBodySchema, { bytesMax: LIMITS.requestBodyBytesMax });
   const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`)));
-  return replyPut(context, channel, parsed, waitMs);
+  const parsedDelays = messages.map((form, index) => orThrow(parseDelay(form, index, `/messages/${index}`)));
+  const delays = parsedDelays.filter((delay) => delay !== undefined);
+  return replyPut(context, channel, { messages: parsed, ...(delays.length > 0 && { delays }), ...conditions }, waitMs);
 }
 
-async function replyPut(
-  context: AppContext,
-  channel: string,
-  messages: readonly PutMessage[],
-  waitMs: number | undefined,
-): Promise<Response> {
-  const { outcome, state } = await putOrWait(context, channel, messages, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
-  const headers = { ...formatStateHeaders(state), Location: `/v1/channels/${channel}/messages/${outcome.offset}` };
-  return Response.json({ offset: outcome.offset, count: outcome.count, state }, { status: 201, headers });
+async function replyPut(context: AppContext, channel: string, put: Put, waitMs: number | undefined): Promise<Response> {
+  const { outcome, state } = await putOrWait(context, channel, put, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
+  const reply = replyJson(`{${formatStored(outcome)},"state":${JSON.stringify(state)}}`, state, 201);
+  if (outcome.offset !== null) reply.headers.set("Location", `/v1/channels/${channel}/messages/${outcome.offset}`);
+  return reply;
 }
 
-/** Tries once; where that finds the channel full, waits for room and keeps the bodies here meanwhile. */
-async function putOrWait(
-  context: AppContext,
-  channel: string,
-  messages: readonly PutMessage[],
-  waitMs: number,
-): Promise<Answer<"put">> {
+/** Tries once; where that finds the channel full, waits for room and keeps the bodies here meanwhile. Each try is judged anew. */
+async function putOrWait(context: AppContext, channel: string, put: Put, waitMs: number): Promise<Answer<"put">> {
+  const { messages } = put;
   try {
-    return await ask(context.env, channel, { type: "put", messages }, ["put"]);
+    return await ask(context.env, channel, { type: "put", ...put }, ["put"]);
   } catch (error) {
     const isFull = error instanceof RefusalError && error.refusal.kind === "channel-full";
     if (!isFull || waitMs === 0) throw error;
@@ -68,7 +79,7 @@ async function putOrWait(
     signal: context.req.raw.signal,
     use: ({ frame, connection }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);
-      const promised = { type: "put", messages, isPromised: true } as const;
+      const promised = { type: "put", ...put, isPromised: true } as const;
       return ask(context.env, channel, promised, ["put"], { connection, request: BRIDGE_REQUEST });
     },
   });

@@ -41,6 +41,10 @@ export function checkpointOf(context: AppContext): string {
   return orThrow(parseWith(pathSchemas.checkpoint, context.req.param("checkpoint"), "/path/checkpoint"));
 }
 
+export function scheduledIdOf(context: AppContext): string {
+  return orThrow(parseWith(pathSchemas.scheduledId, context.req.param("scheduledId"), "/path/scheduledId"));
+}
+
 export function queryOf<Schema extends v.GenericSchema>(context: AppContext, schema: Schema): v.InferOutput<Schema> {
   const start = context.req.url.indexOf("?");
   const parameters = [...new URLSearchParams(start === -1 ? "" : context.req.url.slice(start))];

@@ -6,9 +6,11 @@ import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from ".
 import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
 import { listSettleEntries, type SettleLists } from "../../src/channel/settle-entries.ts";
+import type { PutConditions } from "../../src/protocol/dedup.ts";
 import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
+import type { MessageDelay } from "../../src/protocol/schedule.ts";
 import type { ChannelPatch, GivenSettings } from "../../src/protocol/settings.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 
@@ -20,6 +22,9 @@ export class CountingStore implements ChannelStore {
   readonly delivery = this.#store.delivery;
   readonly deadLetters = this.#store.deadLetters;
   readonly groups = this.#store.groups;
+  readonly schedule = this.#store.schedule;
+  readonly producers = this.#store.producers;
+  readonly idempotency = this.#store.idempotency;
   rowsRead = 0;
 
   get checkpoints(): CheckpointStore {
@@ -82,10 +87,12 @@ export interface HarnessOptions {
   readonly settings?: GivenSettings;
 }
 
-export interface PutOptions {
+export interface PutOptions extends PutConditions {
   readonly waitMs?: number;
   readonly isPromised?: boolean;
   readonly origin?: Origin;
+  /** Delays of the messages, by their places; the others enter at once. */
+  readonly delays?: readonly (MessageDelay["delay"] | undefined)[];
 }
 
 export interface PullOptions extends GetOptions {
@@ -213,8 +220,29 @@ export class ChannelHarness {
     return this.putMessages(texts.map(textMessage), more);
   }
 
-  putMessages(messages: readonly PutMessage[], { origin, ...more }: PutOptions = {}): Outcome {
-    return this.apply({ type: "put", messages, ...more }, origin);
+  putMessages(messages: readonly PutMessage[], { origin, delays = [], ...more }: PutOptions = {}): Outcome {
+    const given = delays.flatMap((delay, index) => (delay === undefined ? [] : [{ index, pointer: `/${index}`, delay }]));
+    return this.apply({ type: "put", messages, ...(given.length > 0 && { delays: given }), ...more }, origin);
+  }
+
+  /** Puts one message that enters `afterMs` later, and returns its `scheduledId`. */
+  schedule(text: string, afterMs: number): string {
+    const { scheduled } = expectType(this.put([text], { delays: [{ afterMs }] }), "put");
+    return scheduled?.[0]?.scheduledId ?? "";
+  }
+
+  listScheduled(limit = 1000, after?: string): Extract<Outcome, { type: "scheduled-page" }> {
+    const page = this.apply({ type: "list-scheduled", limit, ...(after !== undefined && { after }) });
+    return expectType(page, "scheduled-page");
+  }
+
+  /** The texts of all messages that are scheduled. */
+  scheduledTexts(): string[] {
+    return this.listScheduled().messages.map((message) => decodeUtf8(message.body) ?? "");
+  }
+
+  cancelScheduled(scheduledId: string): Outcome {
+    return this.apply({ type: "cancel-scheduled", scheduledId });
   }
 
   get(options: GetOptions = {}, origin?: Origin): Outcome {

@@ -198,6 +198,8 @@ export class ChannelModel {
       groups: 1,
       deadLetters: { messages: 0, bytes: 0 },
       counts: { put, acked, removed, deadLettered: 0, dropped: 0 },
+      // Delayed messages have a model of their own.
+      scheduled: { messages: 0, bytes: 0, nextAtMs: null },
     };
   }
 
@@ -236,6 +238,10 @@ export class ChannelModel {
         return this.#delete(record, operation.graceMs, moment.nowMs);
       case "describe":
         return this.#described("described");
+      case "list-scheduled":
+        return { type: "scheduled-page", messages: [], next: null };
+      case "cancel-scheduled":
+        return refused({ kind: "unknown-scheduled", scheduledId: operation.scheduledId });
       case "browse":
       case "read":
       case "remove":

@@ -192,7 +192,37 @@ describe("src/client/channel-socket: requests", () => {
       { type: "put", id: 1, text: "hello", key: "k", messageId: "m", headers: { a: "b" }, contentType: "text/x" },
     ]);
     socket.receive({ type: "put-ok", id: 1, offset: 7, count: 1, state: STATE });
-    expect(await putting).toEqual({ offset: 7, count: 1, state: STATE });
+    expect(await putting).toEqual({ offset: 7, count: 1, isDuplicate: false, state: STATE });
+  });
+
+  test("[G9] a put carries its producer's number, key and expected offset, again when there is room; a duplicate is told", async () => {
+    const { socket, channel } = await connect();
+    const producer = { id: "p", epoch: 0, seq: 9 };
+    const puts = [
+      channel.put({ body: "a" }, { producer, expectedOffset: 4, waitMs: 1000 }),
+      channel.putBatch([{ body: "b" }], { idempotencyKey: "k" }),
+    ];
+    const numbered = { type: "put", id: 1, text: "a", producer, expectedOffset: 4, waitMs: 1000 };
+    expect(socket.sent).toEqual([numbered, { type: "put-batch", id: 2, messages: [{ text: "b" }], idempotencyKey: "k" }]);
+
+    socket.receive({ type: "wait", id: 1 });
+    socket.receive({ type: "room", id: 1, reservedMs: 5000 });
+    expect(socket.sent[2]).toEqual({ ...numbered, promised: true });
+    socket.receive({ type: "put-ok", id: 1, offset: null, count: 1, duplicate: true, state: STATE });
+    socket.receive({ type: "put-ok", id: 2, offset: 5, count: 1, duplicate: true, state: STATE });
+
+    const receipts = [null, 5].map((offset) => ({ offset, count: 1, isDuplicate: true, state: STATE }));
+    expect(await Promise.all(puts)).toEqual(receipts);
+  });
+
+  test("[SD2] a put with a delay resolves with the id by which it can be cancelled", async () => {
+    const { socket, channel } = await connect();
+    const scheduled = [{ index: 0, scheduledId: "9-5", deliverAtMs: 9 }];
+    const putting = channel.put({ body: "a", delayMs: 4 });
+
+    expect(socket.sent).toEqual([{ type: "put", id: 1, text: "a", delayMs: 4 }]);
+    socket.receive({ type: "put-ok", id: 1, offset: null, count: 0, scheduledId: "9-5", scheduled, state: STATE });
+    expect(await putting).toEqual({ offset: null, count: 0, scheduled, isDuplicate: false, state: STATE });
   });
 
   test("bodies come back in the form in which they were put", async () => {

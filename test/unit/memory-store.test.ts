@@ -3,6 +3,8 @@ import { describe } from "vitest";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { testCheckpointContract } from "../checkpoint-contract.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
+import { testScheduleContract } from "../schedule-contract.ts";
+import { testDedupContract } from "../dedup-contract.ts";
 import { NO_CHANGES, testStoreContract, type InStore } from "../store-contract.ts";
 
 const inStore: InStore = (use) => {
@@ -14,4 +16,6 @@ describe("src/storage/memory-store", () => {
   testStoreContract(inStore);
   testDeliveryContract(inStore);
   testCheckpointContract(inStore);
+  testScheduleContract(inStore);
+  testDedupContract(inStore);
 });

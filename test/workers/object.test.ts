@@ -323,6 +323,19 @@ describe("src/object/channel-object: alarms", () => {
     expect(await readAlarm(channel)).toBeNull();
   });
 
+  test("[RC8] after waking the alarm of an idle channel is known, and no commit sets it again", async () => {
+    const channel = await createChannel({ expireAfterIdleMs: LIMITS.expireAfterIdleMsMin });
+    await runAlarm(channel);
+    const alarmAtMs = await readAlarm(channel);
+    await restart(channel);
+    const { rows: before } = await describeChannel(channel);
+
+    await put(channel, "a");
+
+    expect((await describeChannel(channel)).rows.written - before.written).toBe(1);
+    expect(await readAlarm(channel)).toBe(alarmAtMs);
+  });
+
   test("[LC9] a directory that fails is told again with back-off, and operations go on meanwhile", async () => {
     const channel = freshChannel();
     const shard = env.DIRECTORY.getByName(formatShardName(shardOfChannel(channel)));

@@ -4,6 +4,7 @@ import { expect, onTestFinished } from "vitest";
 import type { ChannelDescription, PressureState } from "../../src/protocol/description.ts";
 import { type ServerFrame, SUBPROTOCOL_JSON } from "../../src/protocol/frames.ts";
 import type { RefusalKind, Retry } from "../../src/protocol/problems.ts";
+import type { ScheduledReceipt } from "../../src/protocol/schedule.ts";
 
 export const ORIGIN = "http://localhost";
 
@@ -42,6 +43,7 @@ export interface ControlJson {
 export interface PutJson {
   readonly offset: number;
   readonly count: number;
+  readonly duplicate?: true;
   readonly state: PressureState;
 }
 
@@ -188,8 +190,11 @@ export interface Frame extends Partial<SettledJson> {
   readonly type: ServerFrame["type"];
   readonly id?: number;
   readonly inReplyTo?: number;
-  readonly offset?: number;
+  readonly offset?: number | null;
   readonly count?: number;
+  readonly scheduledId?: string;
+  readonly scheduled?: readonly ScheduledReceipt[];
+  readonly duplicate?: true;
   readonly messages?: readonly MessageJson[];
   readonly controls?: readonly ControlJson[];
   readonly state?: PressureState;

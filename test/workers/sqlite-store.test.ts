@@ -4,7 +4,10 @@ import { env } from "cloudflare:workers";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Operation } from "../../src/channel/operation.ts";
+import { bucketOf } from "../../src/channel/fingerprint.ts";
 import { encodeGonePlaces } from "../../src/channel/gone-places.ts";
+import type { ScheduleChanges } from "../../src/channel/schedule-store.ts";
+import type { StoredProducer } from "../../src/channel/producers-store.ts";
 import type { Changes, ChannelStore } from "../../src/channel/store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { MeteredStorage } from "../../src/storage/metered-storage.ts";
@@ -12,6 +15,8 @@ import { migrate, SCHEMA_VERSION } from "../../src/storage/schema.ts";
 import { SqliteStore } from "../../src/storage/sqlite-store.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
 import { checkpointChanges, checkpointOf, testCheckpointContract } from "../checkpoint-contract.ts";
+import { NO_SCHEDULE_CHANGES, scheduledAt, testScheduleContract } from "../schedule-contract.ts";
+import { storedKey, storedProducer, testDedupContract } from "../dedup-contract.ts";
 import { isSame, NO_CHANGES, POSITION, RECORD, segmentAt, testStoreContract, type StoreFixture } from "../store-contract.ts";
 import { ChannelHarness, sizedMessage } from "../unit/channel-harness.ts";
 
@@ -60,10 +65,16 @@ async function inObject(use: (fixture: SqliteFixture) => void): Promise<void> {
   await runInDurableObject(stub, (_instance, state) => use(new SqliteFixture(state)));
 }
 
+function writeOf(...writes: StoredProducer[]): Partial<Changes> {
+  return { producers: { isReset: false, deletes: [], writes } };
+}
+
 describe("src/storage/sqlite-store", () => {
   testStoreContract(inObject);
   testDeliveryContract(inObject);
   testCheckpointContract(inObject);
+  testScheduleContract(inObject);
+  testDedupContract(inObject);
 
   test("[LC7] a fresh store has no tables, and reading makes none and writes nothing", () =>
     inObject((fixture) => {
@@ -94,10 +105,15 @@ describe("src/storage/sqlite-store", () => {
         "deferred",
         "gone",
         "group_done",
+        "idempotency_generation",
         "lease",
         "message_id",
         "position",
+        "producer",
         "reader_group",
+        "schedule",
+        "scheduled",
+        "scheduled_part",
         "schema_version",
         "segment",
         "segment_part",
@@ -165,6 +181,21 @@ describe("src/storage/sqlite-store", () => {
       expect(fixture.rowsOf({ isPurge: true })).toBe(3);
     }));
 
+  test("[SD11] a scheduled message is a row when it comes and one when it goes, beside one of totals", () =>
+    inObject((fixture) => {
+      const insertEntries = [1, 2, 3, 4].map((id) => scheduledAt(id, id));
+      const rowsOf = (changes: Partial<ScheduleChanges>): number =>
+        fixture.rowsOf({ schedule: { ...NO_SCHEDULE_CHANGES, ...changes } });
+      fixture.commit({ channel: RECORD });
+
+      expect(rowsOf({ insertEntries: [scheduledAt(9, 9)] })).toBe(2);
+      expect(rowsOf({ insertEntries })).toBe(5);
+      expect(rowsOf({ deleteUpTo: { dueAtMs: 2, id: 2 } })).toBe(3);
+      expect(rowsOf({ deleteEntries: [{ dueAtMs: 3, id: 3 }] })).toBe(2);
+      expect(rowsOf({ insertEntries: [scheduledAt(10, 10, 4_000_000)] })).toBe(4);
+      expect(rowsOf({ isCleared: true })).toBe(3 + 2 + 1);
+    }));
+
   test("[RC4] a batch that is put and taken costs two rows in steady state", () =>
     inObject((fixture) => {
       const channel = new ChannelHarness({ settings: {} });
@@ -182,6 +213,71 @@ describe("src/storage/sqlite-store", () => {
       });
 
       expect(rows).toEqual(rows.map(() => 2));
+    }));
+
+  test("[DD11] a producer is a row whenever it is written, a key is a row, and keys are dropped for nearly none", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD });
+      const outcomes = new Uint8Array(LIMITS.producerOutcomesBytesMax);
+
+      expect(fixture.rowsOf(writeOf(storedProducer("a")))).toBe(1);
+      expect(fixture.rowsOf(writeOf(storedProducer("a", { lastSeq: 41, outcomes })))).toBe(1);
+      expect(fixture.rowsOf(writeOf(storedProducer("a", { lastSeq: 42 }), storedProducer("b")))).toBe(2);
+      const generation = { id: 1, untilMs: 9, keysMax: 1024 };
+      const begin = { dropGenerations: [], writeGenerations: [generation], insertKeys: [] };
+      expect(fixture.rowsOf({ idempotency: begin })).toBeLessThanOrEqual(4);
+      const insertKeys = Array.from({ length: 500 }, (_, key) => storedKey(`key ${key}`, 1));
+      expect(fixture.rowsOf({ idempotency: { dropGenerations: [], writeGenerations: [], insertKeys } })).toBe(500);
+      const drop = { dropGenerations: [1], writeGenerations: [], insertKeys: [] };
+      expect(fixture.rowsOf({ idempotency: drop })).toBeLessThanOrEqual(2);
+    }));
+
+  test("[DD11] a batch of a producer that is put and taken costs three rows in steady state", () =>
+    inObject((fixture) => {
+      const channel = new ChannelHarness({ settings: {} });
+      const replay = (): number => fixture.rowsOf(channel.changes ?? {});
+      const put = (seq: number): number => {
+        const texts = Array.from({ length: 100 }, () => "x".repeat(seq % 3));
+        channel.put(texts, { producer: { id: "p", epoch: 1, seq } });
+        return replay();
+      };
+      replay();
+      put(1);
+      put(2);
+      const rows = Array.from({ length: 40 }, (_, index) => {
+        const putRows = put(index + 3);
+        channel.get({ max: 100 });
+        return putRows + replay();
+      });
+
+      expect(rows).toEqual(rows.map(() => 3));
+    }));
+
+  test("[DD11] many puts of a producer in one commit cost one row besides their segment", () =>
+    inObject((fixture) => {
+      const channel = new ChannelHarness({ settings: {} });
+      fixture.commit(channel.changes ?? {});
+
+      channel.together(() => {
+        for (let seq = 1; seq <= 64; seq += 1) channel.put(["x"], { producer: { id: "p", epoch: 1, seq } });
+      });
+
+      expect(fixture.rowsOf(channel.changes ?? {})).toBe(2);
+    }));
+
+  test("[RC3] a store of an earlier release gets the new tables on waking, and its channel the new settings", () =>
+    inObject((fixture) => {
+      const { maxMessages, maxBytes, maxMessageBytes, growth, expireAfterIdleMs } = RECORD.settings;
+      const earlier = { maxMessages, maxBytes, maxMessageBytes, growth, expireAfterIdleMs };
+      fixture.commit({ channel: RECORD });
+      fixture.storage.exec("UPDATE channel SET record_json = ?", JSON.stringify({ ...RECORD, settings: earlier }));
+      for (const table of ["producer", "idempotency_generation"]) fixture.storage.exec(`DROP TABLE ${table}`);
+      fixture.storage.exec("UPDATE schema_version SET version = ?", SCHEMA_VERSION - 1);
+
+      const store = fixture.open();
+
+      expect(store.readChannel()).toEqual(RECORD);
+      expect([store.producers.read(1, "a"), store.idempotency.readGenerations()]).toEqual([undefined, []]);
     }));
 
   test("[RC5] a block is split so that no row exceeds rowBytesMax, and each part is a row", () =>
@@ -301,6 +397,19 @@ describe("src/storage/sqlite-store", () => {
           const messages = drafts.map(({ bytes, id }) => sizedMessage(bytes, id === "a" ? { messageId: id } : {}));
           return { type: "put", messages };
         }),
+      fc
+        .record({ id: fc.constantFrom("p", "q"), epoch: fc.nat(1), seq: fc.integer({ min: 1, max: 4 }) })
+        .map((producer): Operation => {
+          return { type: "put", messages: [sizedMessage(producer.seq)], producer };
+        }),
+      fc.constantFrom("k", "l").map((idempotencyKey): Operation => {
+        return { type: "put", messages: [sizedMessage(10)], idempotencyKey };
+      }),
+      fc.constantFrom<Operation>(
+        { type: "delete", graceMs: 0 },
+        { type: "create", settings: {} },
+        { type: "create", settings: {} },
+      ),
       fc.nat(5).map((max): Operation => ({ type: "get", max })),
       fc.integer({ min: 1, max: 20 }).map((offset): Operation => ({ type: "remove", offset })),
       fc.constantFrom<Operation>({ type: "remove-by-id", messageId: "a" }, { type: "purge" }),
@@ -324,7 +433,7 @@ describe("src/storage/sqlite-store", () => {
     );
 
     expect.hasAssertions();
-    await fc.assert(property, { numRuns: 15 });
+    await fc.assert(property, { numRuns: 25 });
   });
 });
 
@@ -337,6 +446,16 @@ function expectSameStores(actual: ChannelStore, expected: ChannelStore): void {
   expect(actual.checkpoints.list(all)).toEqual(expected.checkpoints.list(all));
   expect(actual.checkpoints.readTotals()).toEqual(expected.checkpoints.readTotals());
   expect(actual.checkpoints.readDeletions()).toEqual(expected.checkpoints.readDeletions());
+  const generations = expected.idempotency.readGenerations();
+  expect(actual.idempotency.readGenerations()).toEqual(generations);
+  for (const { id } of generations) {
+    for (const key of ["k", "l"]) expect(actual.idempotency.find(id, key)).toEqual(expected.idempotency.find(id, key));
+  }
+  for (const id of ["p", "q"]) {
+    const bucket = bucketOf(id, LIMITS.producerBuckets);
+    expect(actual.producers.read(bucket, id)).toEqual(expected.producers.read(bucket, id));
+    expect(actual.producers.readBucket(bucket)).toEqual(expected.producers.readBucket(bucket));
+  }
   let from = 0;
   for (;;) {
     const [segment, twin] = [actual.readSegmentFrom(from), expected.readSegmentFrom(from)];
@@ -358,10 +477,15 @@ const SCHEMA = [
   "CREATE TABLE deferred ( row_id INTEGER PRIMARY KEY, messages_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE gone ( first_offset INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
   "CREATE TABLE group_done ( row_id INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
+  "CREATE TABLE idempotency_generation ( generation_id INTEGER PRIMARY KEY, until_ms INTEGER NOT NULL, keys_max INTEGER NOT NULL ) STRICT",
   "CREATE TABLE lease ( row_id INTEGER PRIMARY KEY, leases_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, dropped_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0, lost_ahead_bytes INTEGER NOT NULL DEFAULT 0) STRICT",
+  "CREATE TABLE producer ( bucket INTEGER NOT NULL, producer_id TEXT NOT NULL, used_at_ms INTEGER NOT NULL, epoch INTEGER NOT NULL, last_seq INTEGER NOT NULL, outcomes BLOB NOT NULL, PRIMARY KEY (bucket, producer_id) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE reader_group ( group_id INTEGER PRIMARY KEY, record_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE schedule ( id INTEGER PRIMARY KEY CHECK (id = 1), message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, next_at_ms INTEGER, last_id INTEGER NOT NULL ) STRICT",
+  "CREATE TABLE scheduled ( due_at_ms INTEGER NOT NULL, scheduled_id INTEGER NOT NULL, message_bytes INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (due_at_ms, scheduled_id) ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE scheduled_part ( due_at_ms INTEGER NOT NULL, scheduled_id INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (due_at_ms, scheduled_id, part) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
   "CREATE TABLE segment ( first_offset INTEGER PRIMARY KEY, record_count INTEGER NOT NULL, message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, before_messages INTEGER NOT NULL, before_bytes INTEGER NOT NULL, before_segments INTEGER NOT NULL, put_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
   "CREATE TABLE segment_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",

@@ -6,6 +6,8 @@ import { DEFAULT_SETTINGS } from "../../protocol/settings.ts";
 import type { REPLY_SCHEMAS } from "../../protocol/routes.ts";
 
 const CHANNEL_EXAMPLE = "orders";
+const DELIVER_AT_MS_EXAMPLE = 1_767_229_200_000;
+const SCHEDULED_ID_EXAMPLE = `${DELIVER_AT_MS_EXAMPLE}-1767225600000`;
 
 /** Of parameters that have none, the reference shows the address without them. */
 export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
@@ -14,11 +16,16 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   messageId: "order-1001",
   group: "billing",
   checkpoint: "totals",
+  scheduledId: SCHEDULED_ID_EXAMPLE,
   prefix: "ord",
   from: 17,
   graceMs: 10_000,
   waitMs: 5000,
   "Channel-Key": "customer-7",
+  "Producer-Id": "billing-3",
+  "Producer-Epoch": 1,
+  "Producer-Seq": 1,
+  "Idempotency-Key": "b3f6a1d2",
   "Channel-Message-Id": "order-1001",
 };
 
@@ -29,7 +36,9 @@ export const BODY_EXAMPLES: Readonly<Record<string, object>> = {
   createChannel: { maxMessages: 10_000, growth: { factor: 2, maxMessages: 100_000, maxBytes: DEFAULT_SETTINGS.maxBytes } },
   changeChannel: { maxMessages: 20_000, state: "open" },
   putMessage: { total: 42 },
-  putBatch: { messages: [{ key: "customer-7", json: { total: 42 } }, { text: "plain text" }, { base64: "AAEC" }] },
+  putBatch: {
+    messages: [{ key: "customer-7", json: { total: 42 } }, { text: "plain text", delayMs: 60_000 }, { base64: "AAEC" }],
+  },
   pullMessages: { max: 100, waitMs: 30_000, leaseMs: 30_000 },
   settleMessages: { acks: [{ leaseId: LEASE_ID_EXAMPLE }], retries: [] },
   redriveDeadLetters: { key: "customer-7" },
@@ -44,8 +53,7 @@ export const BODY_EXAMPLES: Readonly<Record<string, object>> = {
 
 export const PRESSURE_EXAMPLE: PressureState = { depth: 1, bytes: 33, utilization: 0.0001, waiters: 0 };
 
-export const MESSAGE_EXAMPLE = {
-  offset: 17,
+const CONTENT_EXAMPLE = {
   putAtMs: 1_767_225_600_000,
   contentType: "application/json",
   key: "customer-7",
@@ -61,6 +69,14 @@ export const SETTLED_EXAMPLE = {
   released: 0,
   refused: [],
   state: PRESSURE_EXAMPLE,
+};
+
+export const MESSAGE_EXAMPLE = { offset: 17, ...CONTENT_EXAMPLE };
+
+const SCHEDULED_EXAMPLE = {
+  scheduledId: SCHEDULED_ID_EXAMPLE,
+  deliverAtMs: DELIVER_AT_MS_EXAMPLE,
+  ...CONTENT_EXAMPLE,
 };
 
 const SETTINGS_EXAMPLE = {
@@ -89,6 +105,7 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   deadLetters: { messages: 0, bytes: 0 },
   groups: 1,
   counts: { put: 17, acked: 16, removed: 0, deadLettered: 0, dropped: 0 },
+  scheduled: { messages: 1, bytes: 33, nextAtMs: DELIVER_AT_MS_EXAMPLE },
   rows: { written: 9, read: 12, sinceMs: 1_767_225_000_000 },
 };
 
@@ -142,4 +159,6 @@ export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.
   checkpoints: { checkpoints: [CHECKPOINT_EXAMPLE], next: null },
   checkpointWritten: CHECKPOINT_EXAMPLE,
   checkpointDeleted: { name: "totals", version: 8 },
+  scheduledPage: { scheduled: [SCHEDULED_EXAMPLE], next: null },
+  unscheduled: { scheduledId: SCHEDULED_ID_EXAMPLE },
 };

@@ -12,8 +12,8 @@ type Notes<Frame extends { readonly type: string }> = {
 export const CLIENT_FRAMES: Notes<ClientFrame> = {
   hello: { description: "The first frame: the versions that the client speaks", example: { type: "hello", versions: [1] } },
   put: {
-    description: "Puts one message; with `waitMs`, waits for room",
-    example: { type: "put", id: 1, key: "customer-7", json: { total: 42 } },
+    description: "Puts one message; with `waitMs`, waits for room; with `producer` or `idempotencyKey` it can be sent again",
+    example: { type: "put", id: 1, key: "customer-7", json: { total: 42 }, producer: { id: "billing-3", epoch: 1, seq: 1 } },
   },
   "put-batch": {
     description: "Puts many messages, all or none",
@@ -48,7 +48,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     example: { type: "welcome", version: 1, versions: [1], channel: "orders", connection: 3 },
   },
   "put-ok": {
-    description: "The messages are stored, from `offset` on",
+    description: "The messages are stored, from `offset` on; `scheduled` lists those with a delay",
     example: { type: "put-ok", id: 1, offset: 17, count: 1, state: PRESSURE_EXAMPLE },
   },
   got: {

@@ -1,5 +1,6 @@
 // Prose of the description that the route table does not carry: parameters, headers, operations.
 import type * as v from "valibot";
+import type { CONDITION_HEADERS } from "../../protocol/dedup.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type {
   browseQuerySchema,
@@ -8,6 +9,7 @@ import type {
   listQuerySchema,
   pathSchemas,
   putQuerySchema,
+  scheduledQuerySchema,
 } from "../../protocol/routes.ts";
 import type { deadLetterQuerySchema } from "../../protocol/delivery-routes.ts";
 import type { Header, HeaderFamily, Tag } from "./openapi-document.ts";
@@ -18,7 +20,8 @@ type QuerySchema =
   | typeof putQuerySchema
   | typeof browseQuerySchema
   | typeof deadLetterQuerySchema
-  | typeof checkpointsQuerySchema;
+  | typeof checkpointsQuerySchema
+  | typeof scheduledQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
 
@@ -61,7 +64,8 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   offset: "The offset of the message.",
   checkpoint: "The name of the checkpoint: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
   messageId: "The id that the message was put with, percent-encoded.",
-  after: "Begins after this name: the `next` of the page before.",
+  scheduledId: "The id that the put answered for the delayed message.",
+  after: "Begins after this name or id: the `next` of the page before.",
   prefix: "Only names that begin with this.",
   limit: `How many entries the page has at most; ${LIMITS.browseMessagesDefault} if absent.`,
   graceMs: `How long readers may finish what is there; ${LIMITS.graceMsDefault} if absent.`,
@@ -71,6 +75,7 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   key: "Only those with this key.",
   group: "The name of the group; where it is a parameter of the query, the only one of a queue if absent.",
   reason: "Only those with this reason.",
+  expectedOffset: "The put is accepted only if its first message gets this offset: that of those that enter at once.",
 };
 
 const ENCODING = "Percent-encoded UTF-8; visible ASCII other than `%` may stand as it is.";
@@ -80,6 +85,23 @@ export const MESSAGE_HEADER_NOTES = {
   "Channel-Key": `The key of the message, at most ${LIMITS.keyBytesMax} bytes. ${ENCODING}`,
   "Channel-Message-Id": `The producer's own name for the message, at most ${LIMITS.messageIdBytesMax} bytes. ${ENCODING}`,
 } as const;
+
+const DELAY_DAYS = LIMITS.delayMsMax / DAY_MS;
+
+/** When the message enters its channel, on its way in only. */
+export const DELAY_HEADER_NOTES = {
+  "Channel-Delay-Ms": `The message enters after so many milliseconds, at most ${DELAY_DAYS} days; at once if 0 or absent.`,
+  "Channel-Deliver-At-Ms": `The message enters at this time, in milliseconds since 1970, at most ${DELAY_DAYS} days off; at once if it is over. Not together with \`Channel-Delay-Ms\`.`,
+} as const;
+
+/** What makes a put safe to send again. */
+export const CONDITION_HEADER_NOTES: { readonly [Name in keyof typeof CONDITION_HEADERS]: string } = {
+  "Producer-Id":
+    "The producer that numbers its puts, with `Producer-Epoch` and `Producer-Seq`. Not together with `Idempotency-Key`.",
+  "Producer-Epoch": "Which life of the producer this is: a higher one shuts out those before.",
+  "Producer-Seq": "The number of the put in its epoch, from 1. A number that was accepted answers its first outcome again.",
+  "Idempotency-Key": `A name for this put, at most ${LIMITS.idempotencyKeyBytesMax} bytes: within the channel's \`idempotencyWindowMs\` the same key answers the first outcome again. Visible ASCII, or a quoted string (RFC 8941).`,
+};
 
 export const MESSAGE_HEADER_FAMILY: HeaderFamily = {
   name: "Channel-Header-{name}",
@@ -112,7 +134,7 @@ export const HEADERS = {
   "Channel-Message-Id": { description: MESSAGE_HEADER_NOTES["Channel-Message-Id"], schema: { type: "string" } },
   ETag: { description: 'The version of the checkpoint, such as `"7"`', schema: { type: "string" } },
   "Channel-Updated-At-Ms": { description: "When the checkpoint was written", schema: { type: "integer" } },
-  Location: { description: "The address of the first message that was put", schema: { type: "string" } },
+  Location: { description: "The address of the first message that entered at once", schema: { type: "string" } },
 } as const satisfies Readonly<Record<string, Header>>;
 
 export const STATE_HEADERS: readonly (keyof typeof HEADERS)[] = [
@@ -150,10 +172,13 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
     description: `A channel that is empty is deleted at once. Another drains first: it takes no more puts, and is deleted when it is empty or \`graceMs\` is over. The name answers \`channel-deleted\` for ${LIMITS.tombstoneMs / 3_600_000} hours, then \`unknown-channel\`; creating it anew is possible at any time.`,
   },
   putMessage: {
-    description: `It is stored when the reply comes. ${AUTO_CREATE}`,
+    description: `It is stored when the reply comes. With a delay it has no offset yet, and can be cancelled by its \`scheduledId\`. ${AUTO_CREATE}`,
     replyHeaders: ["Location"],
   },
-  putBatch: { description: `${BATCH} They get consecutive offsets. ${AUTO_CREATE}`, replyHeaders: ["Location"] },
+  putBatch: {
+    description: `${BATCH} They get consecutive offsets, except those with a delay: \`scheduled\` lists them. ${AUTO_CREATE}`,
+    replyHeaders: ["Location"],
+  },
   pullMessages: {
     description: `The reply comes when \`min\` messages are there or \`waitMs\` is over. It holds at most ${LIMITS.replyBytesMax / MIB} MiB of messages, or one larger message. Messages are leased until they are settled or the lease ends; then they are handed out again. With \`ack\` = \`auto\` they are removed at once: messages of a reply that is lost on its way are lost. ${AUTO_CREATE}`,
   },
@@ -174,6 +199,9 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
     description: "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`.",
   },
   browseMessages: { description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages.` },
+  listScheduled: {
+    description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages. They count against the limits of the channel, and are not in its depth.`,
+  },
   readMessage: {
     replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Redriven-From", "Channel-Key", "Channel-Message-Id"],
     isMessageReply: true,

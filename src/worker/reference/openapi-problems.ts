@@ -12,6 +12,7 @@ const KINDS = Object.keys(PROBLEM_TYPES) as RefusalKind[];
 const text: JsonSchema = { type: "string" };
 const texts: JsonSchema = { type: "array", items: text };
 const whole: JsonSchema = { type: "integer" };
+const wholeOrNull: JsonSchema = { anyOf: [whole, { type: "null" }] };
 const limit: JsonSchema = { type: "integer", description: "The limit that was met" };
 const outcome = (...values: string[]): JsonSchema => ({
   enum: values,
@@ -20,6 +21,13 @@ const outcome = (...values: string[]): JsonSchema => ({
 const retryAfterMs: JsonSchema = {
   type: "integer",
   description: "The pause before the same may be tried again; Retry-After in seconds",
+};
+
+const scheduled: JsonSchema = {
+  type: "object",
+  description: "Delayed messages, which count against the limits as well; absent where there is none",
+  properties: { messages: whole, bytes: whole },
+  required: ["messages", "bytes"],
 };
 
 /** The facts of each kind. The type asks for exactly those of the refusal. */
@@ -50,6 +58,7 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-channel": { channel: text },
   "unknown-message": { offset: whole, messageId: text },
   "unknown-checkpoint": { checkpoint: text },
+  "unknown-scheduled": { scheduledId: text },
   "unknown-route": { path: text },
   "method-not-allowed": { allow: texts },
   "invalid-lease": { pointer: text },
@@ -74,18 +83,23 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "seek-out-of-range": { firstOffset: whole, nextOffset: whole },
   "settings-conflict": { conflicts: texts, current: { $ref: referenceTo("Settings") } },
   "too-many-checkpoints": { checkpoint: text, size: whole, limit, unit: { enum: ["checkpoints", "bytes"] } },
-  "channel-draining": { drainUntilMs: { anyOf: [whole, { type: "null" }] } },
+  "producer-sequence-gap": { producerId: text, epoch: whole, expectedSeq: whole },
+  "stale-producer-epoch": { producerId: text, epoch: whole },
+  "producer-sequence-reused": { producerId: text, epoch: whole, seq: whole, offset: wholeOrNull, count: whole },
+  "offset-conflict": { expectedOffset: whole, nextOffset: whole },
+  "channel-draining": { drainUntilMs: wholeOrNull },
   "channel-closed": {},
   "channel-deleted": { deletedAtMs: whole, droppedMessages: whole },
   "checkpoint-conflict": {
     checkpoint: text,
-    current: { anyOf: [whole, { type: "null" }], description: "The version that is there; `null` where there is none" },
+    current: { ...wholeOrNull, description: "The version that is there; `null` where there is none" },
   },
   "checkpoint-too-large": { checkpoint: text, bytes: whole, limit },
   "message-too-large": { bytes: whole, limit },
   "batch-too-large": { size: whole, limit, unit: { enum: ["messages", "bytes"] } },
   "request-too-large": { limit },
   "unsupported-media-type": { accepted: texts, acceptedEncodings: texts },
+  "idempotency-key-reused": { idempotencyKey: text },
   "upgrade-required": { protocols: texts },
   "channel-full": {
     retryAfterMs,
@@ -93,11 +107,14 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
     maxMessages: whole,
     bytes: whole,
     maxBytes: whole,
+    scheduled,
     promisedMessages: { type: "integer", description: "Room kept for puts that waited, until their bodies come" },
     promisedBytes: whole,
   },
   "too-many-waiters": { limit, retryAfterMs },
   "too-many-connections": { limit, retryAfterMs },
+  "too-many-producers": { limit, retryAfterMs },
+  "too-many-idempotency-keys": { limit, retryAfterMs },
   "storage-failed": { outcome: outcome("not-applied"), retryAfterMs },
   unavailable: { outcome: outcome("unknown", "not-applied"), retryAfterMs },
   internal: { outcome: outcome("unknown", "not-applied") },
@@ -109,7 +126,7 @@ type FactsOf<Kind extends RefusalKind> = Omit<Extract<Refusal, { kind: Kind }>, 
 const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
   "unknown-message": ["offset", "messageId"],
   "unsupported-media-type": ["accepted", "acceptedEncodings"],
-  "channel-full": ["promisedMessages", "promisedBytes"],
+  "channel-full": ["scheduled", "promisedMessages", "promisedBytes"],
 };
 
 /** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */

@@ -30,6 +30,8 @@ const DEFINITIONS = {
   SettleReply: REPLY_SCHEMAS.settled,
   Group: REPLY_SCHEMAS.group,
   MessagePage: REPLY_SCHEMAS.page,
+  ScheduledMessage: REPLY_SCHEMAS.scheduledPage.entries.scheduled.item,
+  ScheduledPage: REPLY_SCHEMAS.scheduledPage,
   ChannelPage: REPLY_SCHEMAS.list,
   CheckpointEntry: checkpointEntrySchema,
   CheckpointPage: REPLY_SCHEMAS.checkpoints,
@@ -45,6 +47,7 @@ const SETTINGS_NOTES = {
   maxBytes: "How many bytes of messages it holds: bodies, keys, ids, headers.",
   maxMessageBytes: "The largest message it takes.",
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
+  idempotencyWindowMs: "How long the channel remembers an idempotency key.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
   delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`).`,
   retention:
@@ -99,6 +102,7 @@ const MEMBER_NOTES: {
     groups: "How many groups there are.",
     deadLetters: "Dead letters that are kept.",
     counts: "Of this life of the name: `put = depth + acked + removed + deadLettered + dropped`.",
+    scheduled: "Messages with a delay, not in `depth`; `nextAtMs` is when the first of them enters.",
     rows: "Rows written and read since the channel's object woke.",
   },
   PressureState: PRESSURE_NOTES,
@@ -106,6 +110,8 @@ const MEMBER_NOTES: {
     ...MESSAGE_NOTES,
     contentType:
       "Where absent: `application/json`, `text/plain; charset=utf-8` or `application/octet-stream`, as the body is given.",
+    delayMs: "The message enters the channel after so many milliseconds.",
+    deliverAtMs: "The message enters at this time, at once if it is over. Not together with `delayMs`.",
   },
   Message: KEPT_MESSAGE_NOTES,
   LeasedMessage: {
@@ -121,7 +127,14 @@ const MEMBER_NOTES: {
   },
   ControlRecord: { control: "What happened to the channel at this offset: `resize` with the new limits, or `close`." },
   PutBatch: { messages: `At most ${LIMITS.batchBytesMax / MIB} MiB together.` },
-  PutReply: { offset: "The offset of the first message; the others follow.", count: "How many were stored." },
+  PutReply: {
+    offset:
+      "The offset of the first message that entered at once; the others follow. `null` when all have a delay, and for a duplicate whose first outcome is not kept any more.",
+    count: "How many entered at once.",
+    duplicate: "The put was accepted before, and this is what came of it then, without `scheduled`.",
+    scheduledId: "Where one message was put, with a delay: the id by which it can be cancelled.",
+    scheduled: "The messages with a delay, by their places in the batch; absent where there are none.",
+  },
   PullRequest: {
     ack: "`auto`: the messages are removed as they are taken, at-most-once delivery. Absent: they are leased.",
     group: "The group that the reader belongs to; the only one of a queue if absent.",
@@ -167,6 +180,16 @@ const MEMBER_NOTES: {
     checkpoints: "In the order of their names.",
     next: "What the following page begins after; `null` on the last.",
   },
+  ScheduledMessage: {
+    ...MESSAGE_NOTES,
+    scheduledId: "By this it can be cancelled.",
+    deliverAtMs: "When it enters.",
+    putAtMs: "When it was put.",
+  },
+  ScheduledPage: {
+    scheduled: "In the order in which they will enter.",
+    next: "What the following page begins after; `null` on the last.",
+  },
   ChannelPage: { channels: "In the order of their names.", next: "What the following page begins after; `null` on the last." },
 };
 
@@ -190,12 +213,20 @@ const DEFINITION_NOTES: { readonly [Name in keyof Definitions]: string } = {
   SettleReply: "What was accepted and what was not.",
   Group: "A group of readers.",
   MessagePage: "A page of messages.",
+  ScheduledMessage: "A message that has not entered its channel yet: exactly one of `json`, `text` and `base64` holds the body.",
+  ScheduledPage: "A page of delayed messages.",
   ChannelPage: "A page of the list of channels.",
   CheckpointEntry: "A checkpoint without its value.",
   CheckpointPage: "A page of the list of checkpoints.",
 };
 
-const HAS_BODY: ReadonlySet<keyof Definitions> = new Set(["PutMessage", "Message", "LeasedMessage", "DeadLetter"]);
+const HAS_BODY: ReadonlySet<keyof Definitions> = new Set([
+  "PutMessage",
+  "Message",
+  "LeasedMessage",
+  "DeadLetter",
+  "ScheduledMessage",
+]);
 
 const EXACTLY_ONE_BODY: JsonSchema["oneOf"] = ["json", "text", "base64"].map((member) => ({ required: [member] }));
 

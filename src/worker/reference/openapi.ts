@@ -1,6 +1,7 @@
 // The OpenAPI description of the service, built from the route table: a route that is served is described, and no other.
 import type { JsonSchema } from "@valibot/to-json-schema";
 import type * as v from "valibot";
+import { CONDITION_HEADERS } from "../../protocol/dedup.ts";
 import type { Reply, Route } from "../../protocol/route.ts";
 import { pathSchemas, REPLY_SCHEMAS, ROUTES } from "../../protocol/routes.ts";
 import type {
@@ -18,6 +19,8 @@ import { BODY_EXAMPLES, PARAMETER_EXAMPLES, REPLY_EXAMPLES } from "./openapi-exa
 import { buildSocketNotes } from "./openapi-frames.ts";
 import {
   API_DESCRIPTION,
+  DELAY_HEADER_NOTES,
+  CONDITION_HEADER_NOTES,
   HEADERS,
   MESSAGE_BODY_NOTE,
   MESSAGE_HEADER_FAMILY,
@@ -82,7 +85,7 @@ function tagOf(route: Route): Tag {
   if (/\/(?:pull|settle|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
   if (route.path.includes("/checkpoints")) return TAGS.checkpoints;
   if (route.path.includes("/groups")) return TAGS.groups;
-  return route.path.includes("/messages") ? TAGS.messages : TAGS.channels;
+  return /\/(?:messages|scheduled)\b/.test(route.path) ? TAGS.messages : TAGS.channels;
 }
 
 function isUpgrade(route: Route): boolean {
@@ -118,11 +121,21 @@ function buildParameter(name: string, place: "path" | "query", schema: v.Generic
  * of the schemas, which hold for what they stand for, say nothing about their length.
  */
 function headerParameters(route: Route): Parameter[] {
-  const notes = route.isMessageBody === true ? MESSAGE_HEADER_NOTES : OPERATION_NOTES[route.operationId]?.requestHeaders;
-  const schema = { type: "string", minLength: 1 } as const;
-  return Object.entries(notes ?? {}).map(([name, description]) => {
-    return { name, in: "header", required: false, description, schema, ...exampleOf(name) };
-  });
+  const text = { type: "string", minLength: 1 } as const;
+  const ofMessage = route.isMessageBody === true ? { ...MESSAGE_HEADER_NOTES, ...DELAY_HEADER_NOTES } : {};
+  const described: Readonly<Record<string, string>> = { ...ofMessage, ...OPERATION_NOTES[route.operationId]?.requestHeaders };
+  const ofPut = Object.entries(route.hasConditionHeaders === true ? CONDITION_HEADERS : {});
+  return [
+    ...Object.entries(described).map(([name, description]) => buildHeaderParameter(name, description, text)),
+    ...ofPut.map(([name, schema]) => {
+      const description = CONDITION_HEADER_NOTES[name as keyof typeof CONDITION_HEADERS];
+      return buildHeaderParameter(name, description, convertParameter(schema));
+    }),
+  ];
+}
+
+function buildHeaderParameter(name: string, description: string, schema: JsonSchema): Parameter {
+  return { name, in: "header", required: false, description, schema, ...exampleOf(name) };
 }
 
 function exampleOf(name: string): Pick<Parameter, "example"> {
