@@ -42,7 +42,7 @@ export class DeadLetters {
     const { deadLettersMax, deadLetterBytesMax } = LIMITS;
     while (this.#totals.messages > deadLettersMax || this.#totals.bytes > deadLetterBytesMax) {
       const oldest = this.#from(1);
-      if (oldest === undefined || oldest === letter) break;
+      if (oldest === undefined) break;
       this.remove(oldest);
     }
   }

@@ -299,6 +299,19 @@ describe("src/channel/dead-letters", () => {
     expect(channel.describe()).toMatchObject({ deadLetters: { messages: 1, bytes: 3 }, counts: { put: 6, deadLettered: 3 } });
   });
 
+  test("[DL2] beyond the most the least offsets are dropped, whatever the order in which messages die", () => {
+    const { deadLettersMax } = LIMITS;
+    Object.assign(LIMITS, { deadLettersMax: 2 });
+    const channel = filled(["1", "2", "3", "4"], { maxAttempts: 1 });
+    channel.pull({ max: 4, leaseMs: 1_000 });
+
+    channel.tick(1_000);
+    Object.assign(LIMITS, { deadLettersMax });
+
+    expect(deadLettersOf(channel).map(({ text }) => text)).toEqual(["3", "4"]);
+    expect(channel.describe()).toMatchObject({ deadLetters: { messages: 2, bytes: 2 }, counts: { deadLettered: 4 } });
+  });
+
   test("[DL3] no more are redriven than fit, and none into a channel that takes no puts", () => {
     const channel = withDead();
     channel.patch({ maxMessages: 2 });
