@@ -6,6 +6,7 @@ import { computeUtilization, type PressureState } from "../protocol/description.
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
+import type { Size } from "./admission.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -205,14 +206,16 @@ export class Channel {
       case "drop-quarantine":
         return this.#endQuarantine(operation);
       case "redrive":
-        return redrive(this.#parts, { record, operation, nowMs: moment.nowMs });
+        return this.#redrive(record, operation, moment.nowMs);
       default:
         return this.#decideOnMessages(operation);
     }
   }
 
-  get #parts(): { readonly backlog: Backlog; readonly deadLetters: DeadLetters } {
-    return { backlog: this.#backlog, deadLetters: this.#deadLetters };
+  #redrive(record: ChannelRecord, operation: OperationOf<"redrive">, nowMs: number): Outcome {
+    const hasRoomFor = (size: Size): boolean => this.#traffic.hasRoomFor(record, size);
+    const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, hasRoomFor };
+    return redrive(parts, { record, operation, nowMs });
   }
 
   #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {

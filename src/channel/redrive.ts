@@ -1,5 +1,5 @@
 // Dead letters that are put again or dropped. A redriven one is a new message that names its old offset.
-import { fits } from "./admission.ts";
+import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { refusePut } from "./life-cycle.ts";
@@ -9,10 +9,15 @@ import { messageBytes } from "../protocol/message.ts";
 
 /** Puts dead letters again, in the order of their old offsets, as many as fit (rule DL3). */
 export function redrive(
-  parts: { readonly backlog: Backlog; readonly deadLetters: DeadLetters },
+  parts: {
+    readonly backlog: Backlog;
+    readonly deadLetters: DeadLetters;
+    /** Whether a put of this size can be stored now without passing others. */
+    readonly hasRoomFor: (size: Size) => boolean;
+  },
   request: { readonly record: ChannelRecord; readonly operation: OperationOf<"redrive">; readonly nowMs: number },
 ): Outcome {
-  const { backlog, deadLetters } = parts;
+  const { backlog, deadLetters, hasRoomFor } = parts;
   const { record, operation, nowMs } = request;
   const refusal = refusePut(record);
   if (refusal !== undefined) return { type: "refused", refusal };
@@ -20,8 +25,7 @@ export function redrive(
   let moved = 0;
   for (const letter of letters) {
     const { message } = letter;
-    const held = { messages: backlog.depth, bytes: backlog.bytes };
-    if (!fits({ messages: 1, bytes: messageBytes(message) }, held, record.limits)) break;
+    if (!hasRoomFor({ messages: 1, bytes: messageBytes(message) })) break;
     backlog.append([{ ...message, redrivenFrom: message.offset }], nowMs);
     deadLetters.remove(letter);
     moved += 1;

@@ -126,6 +126,11 @@ export class Traffic {
       return;
     }
   }
+  /** Whether a put of this size fits now, beside what is promised, and passes nobody who waits. */
+  hasRoomFor(record: ChannelRecord, size: Size): boolean {
+    return this.#line.firstPut() === undefined && fits(size, this.#held(), record.limits);
+  }
+
 
   /** Refuses everybody of a kind that waits. */
   refuseWaiting(kind: "get" | "put", refusal: Refusal): void {

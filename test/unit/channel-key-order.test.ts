@@ -312,6 +312,26 @@ describe("src/channel/dead-letters", () => {
     expect(channel.describe()).toMatchObject({ deadLetters: { messages: 2, bytes: 2 }, counts: { deadLettered: 4 } });
   });
 
+  test("[DL3] redriving keeps the room that is promised, and does not pass puts that wait", () => {
+    const channel = withDead();
+    channel.patch({ maxMessages: 3 });
+    const connection = channel.connect();
+    const promised = channel.reserve(1, 10, { connection, request: 1 });
+
+    const beside = channel.apply({ type: "redrive", max: 10, filter: {} });
+    const waiting = channel.put(["x"], { waitMs: 1_000, origin: { connection: channel.connect(), request: 1 } });
+    channel.apply({ type: "remove", offset: 4 });
+    const behind = channel.apply({ type: "redrive", max: 10, filter: {} });
+
+    expect([promised.type, waiting.type]).toEqual(["room", "waiting"]);
+    expect([beside, behind]).toEqual([
+      { type: "moved", moved: 1, isMore: true },
+      { type: "moved", moved: 0, isMore: true },
+    ]);
+    expect(channel.put(["y"], { isPromised: true, origin: { connection, request: 1 } }).type).toBe("put");
+    expect(channel.describe().depth).toBeLessThanOrEqual(3);
+  });
+
   test("[DL3] no more are redriven than fit, and none into a channel that takes no puts", () => {
     const channel = withDead();
     channel.patch({ maxMessages: 2 });
