@@ -85,14 +85,8 @@ export class Traffic {
     if (max === 0) return NOTHING_GOT;
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    const ceiling = ceilingOf(record).maxMessages;
-    if (min > Math.max(ceiling, this.#backlog.depth)) {
-      return refused({ kind: "batch-too-large", size: min, limit: ceiling, unit: "messages" });
-    }
-    const { maxInFlight } = record.settings.delivery;
-    if (lease !== undefined && min > maxInFlight) {
-      return refused({ kind: "batch-too-large", size: min, limit: maxInFlight, unit: "messages" });
-    }
+    const never = refuseNeverServed(record, { min, lease, depth: this.#backlog.depth });
+    if (never !== undefined) return refused(never);
     if (this.#line.firstGet() === undefined) {
       const taken = this.#take(record, { min, max, lease, connection: origin?.connection }, moment);
       if (taken !== undefined) return taken;
@@ -126,15 +120,15 @@ export class Traffic {
       return;
     }
   }
-  /** Whether a put of this size fits now, beside what is promised, and passes nobody who waits. */
-  hasRoomFor(record: ChannelRecord, size: Size): boolean {
-    return this.#line.firstPut() === undefined && fits(size, this.#held(), record.limits);
-  }
-
 
   /** Refuses everybody of a kind that waits. */
   refuseWaiting(kind: "get" | "put", refusal: Refusal): void {
     for (const waiter of this.#line.all()) if (waiter.kind === kind) this.#end(waiter, refused(refusal));
+  }
+
+  /** Whether a put of this size fits now, beside what is promised, and passes nobody who waits. */
+  hasRoomFor(record: ChannelRecord, size: Size): boolean {
+    return this.#line.firstPut() === undefined && fits(size, this.#held(), record.limits);
   }
 
   /** Messages left the channel by acks: producers are told when room is likely. */
@@ -248,9 +242,9 @@ export class Traffic {
     if (record.state === "draining" && this.#backlog.depth < min) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
-    const ceiling = ceilingOf(record).maxMessages;
-    if (waiter.min <= ceiling) return false;
-    return this.#end(waiter, refused({ kind: "batch-too-large", size: waiter.min, limit: ceiling, unit: "messages" }));
+    // The settings may have changed while it waited: nobody else may wait behind it for ever.
+    const never = refuseNeverServed(record, { min, lease, depth: 0 });
+    return never !== undefined && this.#end(waiter, refused(never));
   }
 
   #servePut(waiter: Waiter, nowMs: number): boolean {
@@ -303,6 +297,18 @@ export class Traffic {
 
 export function refused(refusal: Refusal): Outcome {
   return { type: "refused", refusal };
+}
+
+/** The refusal of a get for more than the channel will ever have (rule GT3), or may have leased at once (rule LS7). */
+function refuseNeverServed(
+  record: ChannelRecord,
+  { min, lease, depth }: { readonly min: number; readonly lease: LeaseTerms | undefined; readonly depth: number },
+): Refusal | undefined {
+  const ceiling = ceilingOf(record).maxMessages;
+  if (min > Math.max(ceiling, depth)) return { kind: "batch-too-large", size: min, limit: ceiling, unit: "messages" };
+  const { maxInFlight } = record.settings.delivery;
+  if (lease === undefined || min <= maxInFlight) return undefined;
+  return { kind: "batch-too-large", size: min, limit: maxInFlight, unit: "messages" };
 }
 
 function putWaiter(size: Size): { kind: "put"; min: number; max: number; bytes: number } {

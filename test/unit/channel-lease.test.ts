@@ -288,6 +288,20 @@ describe("src/channel/delivery", () => {
     expect(attemptsOf(channel.pull({ max: 9 }))).toEqual([2]);
   });
 
+  test("[LS7] a pull that waits is refused when maxInFlight sinks below its min, and blocks nobody", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    const connection = channel.connect();
+    channel.pull({ min: 3, max: 3, waitMs: 60_000 }, { connection, request: 1 });
+    channel.pull({ waitMs: 60_000 }, { connection, request: 2 });
+
+    channel.patch({ delivery: { maxInFlight: 2 } });
+    channel.put(["a"]);
+
+    const [first, second] = channel.takeAnswers();
+    expect(refusalOf(first?.outcome)).toMatchObject({ kind: "batch-too-large", size: 3, limit: 2 });
+    expect(second && textsOf(second.outcome)).toEqual(["a"]);
+  });
+
   test("[LS10] a draining channel closes when what is leased was settled; what comes back is handed out", () => {
     const channel = filled("ab");
     const pulled = channel.pull({ max: 2 });
