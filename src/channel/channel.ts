@@ -40,6 +40,8 @@ export class Channel {
   readonly #settlement: Settlement;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
+  /** Connections that were gone when the channel woke: the grace of their leases begins with the first event (rule LS9). */
+  #lost: readonly number[];
   /** When the channel was last found in use; the next look at it comes an idle time later. */
   #inUseAtMs = 0;
 
@@ -54,6 +56,7 @@ export class Channel {
     });
     this.#deadLetters = new DeadLetters(options.store.deadLetters);
     this.#settlement = new Settlement({ backlog: this.#backlog, delivery: this.#delivery, deadLetters: this.#deadLetters });
+    this.#lost = this.#delivery.leaseConnections.filter((connection) => !options.isConnected(connection));
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
     this.#traffic = new Traffic({
@@ -86,9 +89,16 @@ export class Channel {
 
   /** Forgets the waiting requests of a connection that closed, and ends its leases (rule LS9); others may be served now. */
   disconnect(connection: number, moment: Moment, isClean: boolean): void {
+    this.#meetDeadlines(moment.nowMs);
     for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);
     this.#settlement.endLeasesOf(connection, { isClean, nowMs: moment.nowMs });
     this.#traffic.serve(moment);
+    this.#finishDrain(moment.nowMs);
+  }
+
+  /** The highest number of a connection that stored leases belong to: no other connection may be given it. */
+  get lastLeaseConnection(): number {
+    return Math.max(0, ...this.#delivery.leaseConnections);
   }
 
   get record(): ChannelRecord | undefined {
@@ -371,6 +381,8 @@ export class Channel {
 
   /** What ends by time ends, wherever the alarm is: leases, delays, the grace of a deletion. */
   #meetDeadlines(nowMs: number): void {
+    for (const connection of this.#lost) this.#settlement.endLeasesOf(connection, { isClean: false, nowMs });
+    this.#lost = [];
     this.#settlement.advance(nowMs);
     const record = this.#cell.get();
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)

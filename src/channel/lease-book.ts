@@ -52,6 +52,11 @@ export class LeaseBook {
     return offsets.map((offset) => this.find(offset)).filter((lease) => lease !== undefined);
   }
 
+  /** Connections that hold leases which end with them. */
+  get connections(): number[] {
+    return [...this.#byConnection.keys()];
+  }
+
   /** Adds the leases of one pull. */
   add(leases: readonly Lease[]): void {
     for (let start = 0; start < leases.length; start += LIMITS.leasesPerRowMax) {

@@ -288,6 +288,49 @@ describe("src/channel/delivery", () => {
     expect(attemptsOf(channel.pull({ max: 9 }))).toEqual([2]);
   });
 
+  test("[LS9] leases of connections that were gone when the channel woke are kept for a grace, and count", () => {
+    const channel = filled("ab");
+    const connection = channel.connect();
+    channel.pull({ isDetached: false, leaseMs: 600_000 }, { connection, request: 1 });
+    channel.pull({ isDetached: true, leaseMs: 600_000 }, { connection, request: 2 });
+    channel.cut(connection);
+    channel.evict();
+    expect(channel.channel.lastLeaseConnection).toBe(connection);
+
+    channel.tick();
+    channel.tick(LIMITS.resumeGraceMs - 1);
+    expect(textsOf(channel.pull({ max: 9 }))).toEqual([]);
+    channel.tick(1);
+
+    const again = channel.pull({ max: 9 });
+    expect([textsOf(again), attemptsOf(again)]).toEqual([["a"], [2]]);
+  });
+
+  test("[LS6] a lease that was over before its connection closed has expired, and counts", () => {
+    const channel = filled("a");
+    const connection = channel.connect();
+    const pulled = channel.pull({ isDetached: false, leaseMs: 1_000 }, { connection, request: 1 });
+
+    channel.nowMs += 1_000;
+    channel.close(connection);
+
+    expect(refusedOf(channel.settle({ acks: leases(...idsOf(pulled)) }))).toEqual(["expired"]);
+    expect(attemptsOf(channel.pull())).toEqual([2]);
+  });
+
+  test("[LC2] a draining channel closes when a closing connection gives back the last message to one that waits", () => {
+    const channel = filled("a");
+    const connection = channel.connect();
+    channel.pull({ isDetached: false }, { connection, request: 1 });
+    channel.patch({ state: "draining" });
+    channel.get({ waitMs: 1_000 }, { connection: channel.connect(), request: 1 });
+
+    channel.close(connection);
+
+    expect(channel.takeAnswers().map(({ outcome }) => textsOf(outcome))).toEqual([["a"]]);
+    expect(channel.channel.record?.state).toBe("closed");
+  });
+
   test("[LS7] a pull that waits is refused when maxInFlight sinks below its min, and blocks nobody", () => {
     const channel = new ChannelHarness({ settings: {} });
     const connection = channel.connect();
