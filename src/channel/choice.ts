@@ -137,7 +137,9 @@ export class Choice {
     if (this.#isFull) return false;
     const key = run.key(place);
     if (key !== undefined && !this.#isFree(key)) {
-      if (deferred.size + this.parked.length >= LIMITS.lookAheadMax) return false;
+      // Those that this reader gets wait no more.
+      const waiting = deferred.size - this.#poppedReady.length + this.parked.length;
+      if (waiting >= LIMITS.lookAheadMax) return false;
       this.parked.push({ offset, key });
       this.#parkedKeys.add(key);
       return true;

@@ -153,6 +153,20 @@ describe("src/channel/key-lines", () => {
     expect(textsOf(channel.pull())).toEqual(["a2"]);
   });
 
+  test("[KO4] messages that a reader gets do not keep it from looking further", () => {
+    const { lookAheadMax } = LIMITS;
+    Object.assign(LIMITS, { lookAheadMax: 2 });
+    const channel = filled(["a1", "b1", "a2", "a3", "b2", "1"]);
+    const first = channel.pull({ max: 2 });
+    const blocked = channel.pull({ max: 9 });
+    channel.settle({ acks: lease(idsOf(first)("a1")) });
+
+    const again = channel.pull({ max: 9 });
+    Object.assign(LIMITS, { lookAheadMax });
+
+    expect([textsOf(blocked), textsOf(again)]).toEqual([[], ["a2", "a3", "1"]]);
+  });
+
   test("[KO5] with the head stuck, what was passed is stored, and found again without a scan", () => {
     const channel = new ChannelHarness({ settings: {} });
     put(channel, "a0");
