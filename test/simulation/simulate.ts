@@ -10,22 +10,22 @@ import { type Fault, StepDropped, World } from "./world.ts";
 
 export const STEPS_PER_SEED = 300;
 
-/** Limits so low that a short history meets every one of them. */
-const LOW_LIMITS: Partial<Record<keyof typeof LIMITS, number>> = {
-  segmentBytesMax: 600,
-  segmentRecordsMax: 5,
-  headWindowBytesMax: 900,
-  replyBytesMax: 400,
-  batchMessagesMax: 12,
-  batchBytesMax: 1_500,
-  waitersPerSocketMax: 4,
-  waitersMax: 9,
-  leasesPerRowMax: 3,
-  deferredOffsetsPerRow: 4,
-  scanMarkLagMax: 4,
-  lookAheadMax: 8,
-  deadLettersMax: 6,
-  deadLetterBytesMax: 500,
+/** Limits so low that a short history meets every one of them; each seed has its own mixture. */
+const LOW_LIMITS: Partial<Record<keyof typeof LIMITS, readonly [number, ...number[]]>> = {
+  segmentBytesMax: [600, 300, 5_000],
+  segmentRecordsMax: [5, 1, 3, 50],
+  headWindowBytesMax: [900, 100, 5_000],
+  replyBytesMax: [400, 150, 2_000],
+  batchMessagesMax: [12],
+  batchBytesMax: [1_500],
+  waitersPerSocketMax: [4],
+  waitersMax: [9],
+  leasesPerRowMax: [3, 1, 50],
+  deferredOffsetsPerRow: [4, 1, 1_024],
+  scanMarkLagMax: [4, 1, 50],
+  lookAheadMax: [8, 2, 100],
+  deadLettersMax: [6, 2, 100],
+  deadLetterBytesMax: [500, 100],
 };
 
 interface Step {
@@ -88,17 +88,6 @@ export function createTally(): Tally {
   return tally;
 }
 
-/** Runs `work` with low limits. */
-export function withLowLimits<Value>(work: () => Value): Value {
-  const usual = { ...LIMITS };
-  Object.assign(LIMITS, LOW_LIMITS);
-  try {
-    return work();
-  } finally {
-    Object.assign(LIMITS, usual);
-  }
-}
-
 export function planSeed(seed: number): Step[] {
   const random = new Random(seed);
   const total = OPERATIONS.reduce((sum, { weight }) => sum + weight, 0);
@@ -112,22 +101,39 @@ export function planSeed(seed: number): Step[] {
 /** Plays a plan; returns how it failed, or undefined. */
 export function playPlan(seed: number, plan: readonly Step[], tally: Tally, isRecording = false): Failure | undefined {
   const world = new World({ tally, isRecording });
-  for (const [index, step] of plan.entries()) {
-    try {
-      playStep(world, step, index === plan.length - 1);
-    } catch (error) {
-      return { seed, step: index + 1, error, history: world.history };
+  return withLowLimits(seed, () => {
+    for (const [index, step] of plan.entries()) {
+      try {
+        playStep(world, step, index === plan.length - 1);
+      } catch (error) {
+        return { seed, step: index + 1, error, history: world.history };
+      }
     }
-  }
-  return undefined;
+    return undefined;
+  });
 }
 
 /** The history of a seed, as text. */
 export function recordSeed(seed: number): string {
-  const plan = planSeed(seed);
   const world = new World({ tally: createTally(), isRecording: true });
-  for (const [index, step] of plan.entries()) playStep(world, step, index === plan.length - 1);
+  withLowLimits(seed, () => {
+    const plan = planSeed(seed);
+    for (const [index, step] of plan.entries()) playStep(world, step, index === plan.length - 1);
+  });
   return world.history.join("\n");
+}
+
+/** Runs `work` with the limits of a seed. */
+function withLowLimits<Value>(seed: number, work: () => Value): Value {
+  const usual = { ...LIMITS };
+  const random = new Random(~seed);
+  const low = Object.entries(LOW_LIMITS).map(([name, values]) => [name, random.oneOf(...values)]);
+  Object.assign(LIMITS, Object.fromEntries(low));
+  try {
+    return work();
+  } finally {
+    Object.assign(LIMITS, usual);
+  }
 }
 
 function playStep(world: World, { operation, seed, fault }: Step, isLast: boolean): void {
