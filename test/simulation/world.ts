@@ -63,6 +63,9 @@ export class World {
   /** When the platform rings, and when the object believes that it does. */
   #alarmAtMs: number | undefined;
   #knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
+  /** Alarms that follow each other keep a distance. */
+  #mayRingAtMs = 0;
+  #isAlarmLost = false;
 
   constructor(options: { readonly tally: Tally; readonly isRecording: boolean }) {
     this.tally = options.tally;
@@ -205,6 +208,7 @@ export class World {
 
   loseAlarm(): void {
     this.#alarmAtMs = undefined;
+    this.#isAlarmLost = true;
     this.record(() => "  the alarm is lost");
   }
 
@@ -216,11 +220,15 @@ export class World {
   ring(): void {
     this.#alarmAtMs = undefined;
     this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
+    // A read that fails ends the step here, as a handler that throws does.
+    this.#isAlarmLost = true;
     this.tick();
     this.#tellDirectory();
+    this.#isAlarmLost = false;
+    this.#mayRingAtMs = this.nowMs + ALARM_INTERVAL_MS;
     expectSame(this.#channel.isForgotten(this.nowMs), this.model.isForgotten(this.nowMs), "[LC5] Whether all is forgotten");
     if (this.#channel.isForgotten(this.nowMs)) this.#erase();
-    else this.#setAlarm(this.nowMs + ALARM_INTERVAL_MS);
+    else this.#setAlarm(this.#mayRingAtMs);
   }
 
   tick(): void {
@@ -260,6 +268,10 @@ export class World {
     const expected = this.model.nextAlarmAtMs(this.nowMs);
     const actual = this.#channel.nextAlarmAtMs;
     expectHolds(expected === undefined || (actual ?? Infinity) <= expected, `The next alarm is ${actual}, not ${expected}`);
+    // The idle time of a channel begins anew with each change, but only the alarm itself looks after it.
+    const neededAtMs = this.model.nextAlarmAtMs(this.nowMs, true);
+    const isSet = neededAtMs === undefined || (this.#alarmAtMs ?? Infinity) <= Math.max(neededAtMs, this.#mayRingAtMs);
+    expectHolds(isSet || this.#isAlarmLost, `The alarm is set for ${this.#alarmAtMs}, not ${neededAtMs}`);
     expectSame(this.#channel.nextReservationEndMs, this.model.state.promises[0]?.reservedUntilMs, "The end of the first promise");
   }
 
@@ -337,6 +349,7 @@ export class World {
     if (dueAtMs === undefined) return;
     const atMs = Math.max(dueAtMs, earliestMs);
     if (atMs >= this.#knownAlarmAtMs) return;
+    this.#isAlarmLost = false;
     this.#alarmAtMs = atMs;
     this.#knownAlarmAtMs = atMs;
   }

@@ -180,7 +180,7 @@ export class ModelDelivery {
       const isMeant =
         letter.message.key === (filter.key ?? letter.message.key) &&
         letter.reason === (filter.reason ?? letter.reason) &&
-        letter.diedAtMs <= nowMs - (filter.olderThanMs ?? 0);
+        (filter.olderThanMs === undefined || letter.diedAtMs <= nowMs - filter.olderThanMs);
       if (isMeant) letters.push(letter);
     }
     return { letters };

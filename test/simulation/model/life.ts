@@ -99,7 +99,7 @@ export class ModelLife {
     const { record, changedAtMs } = this.#book.state;
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
     if (this.#book.depth > 0 || this.#book.waiters.length > 0) this.#book.note({ inUseAtMs: nowMs });
-    const idleSinceMs = Math.max(changedAtMs, this.#book.state.inUseAtMs);
+    const idleSinceMs = Math.max(changedAtMs, this.#book.state.inUseAtMs, record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.erase(nowMs, true);
   }
 
@@ -126,7 +126,7 @@ export class ModelLife {
   }
 
   /** When the alarm has to ring at the latest. */
-  nextAlarmAtMs(nowMs: number): number | undefined {
+  nextAlarmAtMs(nowMs: number, isWithoutIdle: boolean): number | undefined {
     const { record, gets, changedAtMs, inUseAtMs } = this.#book.state;
     if (record === undefined) return undefined;
     const { outbox, state, drainUntilMs, deletedAtMs, settings } = record;
@@ -136,8 +136,8 @@ export class ModelLife {
     if (state === "deleted" && !outbox.isPending) times.push((deletedAtMs ?? 0) + LIMITS.tombstoneMs);
     // A channel in use is not idle: when it is looked at again does not matter.
     const isIdle = this.#book.depth === 0 && this.#book.waiters.length === 0;
-    if (isIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
-      times.push(Math.max(changedAtMs, inUseAtMs) + settings.expireAfterIdleMs);
+    if (isIdle && !isWithoutIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
+      times.push(Math.max(changedAtMs, inUseAtMs, record.createdAtMs) + settings.expireAfterIdleMs);
     if (gets.length > 0) times.push(...this.#deliveryTimes().filter((atMs) => atMs > nowMs));
     return times.length === 0 ? undefined : Math.min(...times);
   }

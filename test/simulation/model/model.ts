@@ -55,8 +55,9 @@ export class Model {
     return this.#book.version;
   }
 
-  nextAlarmAtMs(nowMs: number): number | undefined {
-    return this.#life.nextAlarmAtMs(nowMs);
+  /** When the alarm has to ring at the latest; `isWithoutIdle` for a channel that is not looked after when it becomes idle. */
+  nextAlarmAtMs(nowMs: number, isWithoutIdle = false): number | undefined {
+    return this.#life.nextAlarmAtMs(nowMs, isWithoutIdle);
   }
 
   /** A commit failed, or the object was evicted or killed: what was stored, and the waiters of sockets that are still open. */

@@ -22,6 +22,14 @@ export const TIME: readonly ActorOperation[] = [
     },
   },
   {
+    name: "wake on a machine whose clock is behind",
+    weight: 4,
+    run: (world, random) => {
+      world.end("evict");
+      world.jump(-random.oneOf(1, 900, 10_000));
+    },
+  },
+  {
     name: "alarm late",
     weight: 12,
     run: (world, random) => {
