@@ -92,7 +92,12 @@ export class Choice {
   #isAvailable(offset: number): boolean {
     const { deferred, keys } = this.#open;
     const message = deferred.find(offset);
-    if (message === undefined || message.isQuarantined || message.dueAtMs > this.#request.nowMs) return false;
+    if (message === undefined || message.isQuarantined) return false;
+    if (message.dueAtMs > this.#request.nowMs) {
+      // It may have been due before, if the clock was set back.
+      deferred.awaitDue(message);
+      return false;
+    }
     const { key } = message;
     if (key === undefined) return !this.#chosen.has(offset);
     return keys.mayHold(key, this.#request.holder) && keys.deferredAt(key, this.#chosenOfKey.get(key) ?? 0) === offset;

@@ -153,6 +153,18 @@ describe("src/channel/delivery", () => {
     expect([textsOf(again), attemptsOf(again)]).toEqual([["a"], [2]]);
   });
 
+  test("[LS5] a message that was due before the clock was set back is handed out when it is due again", () => {
+    const channel = filled("a");
+    channel.settle({ retries: [{ leaseId: idOf(channel.pull()), delayMs: 10_000 }] });
+    channel.tick(10_000);
+    channel.nowMs -= 5_000;
+
+    const early = channel.pull();
+    channel.tick(5_000);
+
+    expect([textsOf(early), textsOf(channel.pull())]).toEqual([[], ["a"]]);
+  });
+
   test("[LS4] an extension moves the deadline", () => {
     const channel = filled("a");
     const pulled = channel.pull({ leaseMs: 5_000 });
