@@ -31,6 +31,12 @@ const CORE: readonly Mutant[] = [
     to: '{ end: "released", isCounted: true',
   },
   {
+    name: "LS5: a message that waits is lost when the clock is set back",
+    file: "src/channel/choice.ts",
+    from: "deferred.awaitDue(message);",
+    to: "",
+  },
+  {
     name: "LS6: an expiry does not count as an attempt",
     file: "src/channel/delivery.ts",
     from: '{ end: "expired", isCounted: true',
@@ -91,6 +97,12 @@ const CORE: readonly Mutant[] = [
     to: "",
   },
   {
+    name: "KO4: what a reader gets keeps it from looking further",
+    file: "src/channel/choice.ts",
+    from: "deferred.size - this.#poppedReady.length + this.parked.length",
+    to: "deferred.size + this.parked.length",
+  },
+  {
     name: "KO5: what was parked before the scan mark is not stored",
     file: "src/channel/deferred-book.ts",
     from: "return !isParked(message) || message.offset < scanMark;",
@@ -111,8 +123,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "RT2: a message in quarantine is handed out",
     file: "src/channel/choice.ts",
-    from: "message === undefined || message.isQuarantined || message.dueAtMs",
-    to: "message === undefined || message.dueAtMs",
+    from: "if (message === undefined || message.isQuarantined) return false;",
+    to: "if (message === undefined) return false;",
   },
   {
     name: "DL1: a message that died is lost",

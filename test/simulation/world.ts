@@ -63,6 +63,8 @@ export class World {
   /** When the platform rings, and when the object believes that it does. */
   #alarmAtMs: number | undefined;
   #knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
+  /** The latest time since the channel woke. */
+  #latestMs = START_MS;
   /** Alarms that follow each other keep a distance. */
   #mayRingAtMs = 0;
   #isAlarmLost = false;
@@ -195,6 +197,7 @@ export class World {
       else this.tick();
     }
     this.nowMs = untilMs;
+    this.#latestMs = Math.max(this.#latestMs, this.nowMs);
     this.record(() => `  ${ms} ms pass`);
   }
 
@@ -203,6 +206,7 @@ export class World {
     // A commit has one time.
     this.commit();
     this.nowMs += ms;
+    this.#latestMs = Math.max(this.#latestMs, this.nowMs);
     this.record(() => `  the clock jumps by ${ms} ms`);
   }
 
@@ -265,11 +269,12 @@ export class World {
 
   /** The alarm is set in time for everything that is due. */
   #checkTimes(): void {
-    const expected = this.model.nextAlarmAtMs(this.nowMs);
+    // What was due before the clock was set back needs no alarm to be due again.
+    const expected = this.model.nextAlarmAtMs(this.#latestMs);
     const actual = this.#channel.nextAlarmAtMs;
     expectHolds(expected === undefined || (actual ?? Infinity) <= expected, `The next alarm is ${actual}, not ${expected}`);
     // The idle time of a channel begins anew with each change, but only the alarm itself looks after it.
-    const neededAtMs = this.model.nextAlarmAtMs(this.nowMs, true);
+    const neededAtMs = this.model.nextAlarmAtMs(this.#latestMs, true);
     const isSet = neededAtMs === undefined || (this.#alarmAtMs ?? Infinity) <= Math.max(neededAtMs, this.#mayRingAtMs);
     expectHolds(isSet || this.#isAlarmLost, `The alarm is set for ${this.#alarmAtMs}, not ${neededAtMs}`);
     expectSame(this.#channel.nextReservationEndMs, this.model.state.promises[0]?.reservedUntilMs, "The end of the first promise");
@@ -381,6 +386,7 @@ export class World {
   #wake(): void {
     this.#store.readsUntilFailure = undefined;
     this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
+    this.#latestMs = this.nowMs;
     this.#channel = this.#build();
     this.#lastConnection = Math.max(this.#channel.lastLeaseConnection, ...this.connections);
     this.model.wake(this.#stored);

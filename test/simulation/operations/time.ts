@@ -30,6 +30,20 @@ export const TIME: readonly ActorOperation[] = [
     },
   },
   {
+    name: "clock set back",
+    weight: 4,
+    run: (world, random) => {
+      const retrying = random.pick(
+        world.model.messages.filter(({ state, dueAtMs }) => state === "back" && dueAtMs > world.nowMs),
+      );
+      world.jump((retrying?.dueAtMs ?? world.nowMs) - world.nowMs);
+      world.tick();
+      // What was due just now is not due any more.
+      world.jump(-random.oneOf(1, 900, 10_000));
+      world.perform({ type: "get", max: 8, lease: { leaseMs: 1_000, isDetached: true } });
+    },
+  },
+  {
     name: "alarm late",
     weight: 12,
     run: (world, random) => {
