@@ -74,6 +74,7 @@ function simulate({ seeds, firstSeed }: Options): boolean {
     bar.increment();
   }
   bar.stop();
+  console.log(tally.format());
   if (failure !== undefined) {
     const short = explain(failure);
     console.error(`Seed ${failure.seed} fails at step ${failure.step}. The shortest history that fails so:\n`);
@@ -82,7 +83,6 @@ function simulate({ seeds, firstSeed }: Options): boolean {
     console.error(`\nPlay it again with: npm run simulate -- --seeds 1 --seed ${failure.seed}`);
     return false;
   }
-  console.log(tally.format());
   const { tooRare } = tally;
   if (tooRare.length > 0) console.error(`Too rare to be tested: ${tooRare.join(", ")}`);
   return tooRare.length === 0;
