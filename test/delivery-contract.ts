@@ -1,10 +1,13 @@
 // What every ChannelStore does with leases, deferred messages and dead letters, as tests that run over the memory store and over SQLite.
 import { expect, test } from "vitest";
-import type { DeadLetter, DeadLetterChanges } from "../src/channel/dead-letter-store.ts";
-import type { Deferred, DeliveryChanges, Lease } from "../src/channel/delivery-store.ts";
+import type { DeadLetter, DeadLetterChanges, DeadLetterKey } from "../src/channel/dead-letter-store.ts";
+import type { Deferred, GroupDeliveryChanges, Lease, StoredDelivery } from "../src/channel/delivery-store.ts";
+import { encodeGonePlaces } from "../src/channel/gone-places.ts";
+import type { GroupChanges, GroupRecord } from "../src/channel/group-store.ts";
+import type { ChannelStore } from "../src/channel/store.ts";
 import { isSame, type InStore } from "./store-contract.ts";
 
-const NO_DELIVERY: DeliveryChanges = {
+const NO_DELIVERY: GroupDeliveryChanges = {
   isCleared: false,
   writeLeases: [],
   deleteLeaseSlots: [],
@@ -31,9 +34,23 @@ const DEFERRED: Deferred = {
 };
 const PARKED: Deferred = { offset: 9, key: undefined, attempts: 0, dueAtMs: 0, end: undefined, isQuarantined: false };
 
+function storedOf(store: ChannelStore): StoredDelivery {
+  return store.delivery.readDelivery().get(3) ?? { leases: [], deferred: [] };
+}
+
+const FIRST = { offset: 1, groupId: 0 };
+
+/** Where letters of group 3 from `offset` on are found. */
+function at(offset: number): DeadLetterKey {
+  return { offset, groupId: 3 };
+}
+
 function letterAt(offset: number, bodyBytes = 10): DeadLetter {
   const body = new Uint8Array(bodyBytes).fill(offset % 251);
   return {
+    offset,
+    groupId: 3,
+    group: "billing",
     message: {
       offset,
       putAtMs: 1_800_000_000_000 + offset,
@@ -51,6 +68,24 @@ function letterAt(offset: number, bodyBytes = 10): DeadLetter {
   };
 }
 
+const NO_GROUPS: GroupChanges = { isCleared: false, write: [], delete: [], clearDone: [], writeDone: [], deleteDone: [] };
+
+const GROUP: GroupRecord = {
+  id: 1,
+  name: "a",
+  createdAtMs: 1_800_000_000_004,
+  isPaused: true,
+  settings: { maxAttempts: 3, retryDelaysMs: [1, 2] },
+  position: {
+    headOffset: 2 ** 40,
+    passedMessages: 11,
+    doneAheadMessages: 12,
+    scanMark: 13,
+    startMessages: 14,
+    fates: { deadLettered: 15, removed: 16, dropped: 17, skipped: 18 },
+  },
+};
+
 /** Has to be called in a `describe`. */
 export function testDeliveryContract(inStore: InStore): void {
   test("[LS8] leases and deferred messages come back as they were written", () =>
@@ -59,39 +94,46 @@ export function testDeliveryContract(inStore: InStore): void {
       const leaseRow = { slot: 4, leases: [LEASE, lease] };
       const deferredRow = { bucket: 2 ** 30, messages: [DEFERRED, PARKED] };
 
-      commit({ delivery: { ...NO_DELIVERY, writeLeases: [leaseRow], writeDeferred: [deferredRow] } });
+      commit({ delivery: new Map([[3, { ...NO_DELIVERY, writeLeases: [leaseRow], writeDeferred: [deferredRow] }]]) });
 
-      expect(open().delivery.readLeases()).toEqual([leaseRow]);
-      expect(open().delivery.readDeferred()).toEqual([deferredRow]);
+      expect(storedOf(open()).leases).toEqual([leaseRow]);
+      expect(storedOf(open()).deferred).toEqual([deferredRow]);
     }));
 
   test("[LS11] a row is replaced by a later one, and deleted alone", () =>
     inStore(({ open, commit }) => {
       const rows = [1, 2].map((slot) => ({ slot, leases: [LEASE] }));
       const buckets = [1, 2].map((bucket) => ({ bucket, messages: [DEFERRED] }));
-      commit({ delivery: { ...NO_DELIVERY, writeLeases: rows, writeDeferred: buckets } });
+      commit({ delivery: new Map([[3, { ...NO_DELIVERY, writeLeases: rows, writeDeferred: buckets }]]) });
 
       commit({
-        delivery: {
-          ...NO_DELIVERY,
-          writeLeases: [{ slot: 1, leases: [] }],
-          deleteLeaseSlots: [2],
-          writeDeferred: [{ bucket: 1, messages: [PARKED] }],
-          deleteDeferredBuckets: [2],
-        },
+        delivery: new Map([
+          [
+            3,
+            {
+              ...NO_DELIVERY,
+              writeLeases: [{ slot: 1, leases: [] }],
+              deleteLeaseSlots: [2],
+              writeDeferred: [{ bucket: 1, messages: [PARKED] }],
+              deleteDeferredBuckets: [2],
+            },
+          ],
+        ]),
       });
 
-      expect(open().delivery.readLeases()).toEqual([{ slot: 1, leases: [] }]);
-      expect(open().delivery.readDeferred()).toEqual([{ bucket: 1, messages: [PARKED] }]);
+      expect(storedOf(open()).leases).toEqual([{ slot: 1, leases: [] }]);
+      expect(storedOf(open()).deferred).toEqual([{ bucket: 1, messages: [PARKED] }]);
     }));
 
   test("[LS10] what is cleared is gone, but what the same commit writes", () =>
     inStore(({ open, commit }) => {
-      commit({ delivery: { ...NO_DELIVERY, writeLeases: [{ slot: 1, leases: [LEASE] }] } });
+      commit({ delivery: new Map([[3, { ...NO_DELIVERY, writeLeases: [{ slot: 1, leases: [LEASE] }] }]]) });
 
-      commit({ delivery: { ...NO_DELIVERY, isCleared: true, writeDeferred: [{ bucket: 1, messages: [PARKED] }] } });
+      commit({
+        delivery: new Map([[3, { ...NO_DELIVERY, isCleared: true, writeDeferred: [{ bucket: 1, messages: [PARKED] }] }]]),
+      });
 
-      expect([open().delivery.readLeases().length, open().delivery.readDeferred().length]).toEqual([0, 1]);
+      expect([storedOf(open()).leases.length, storedOf(open()).deferred.length]).toEqual([0, 1]);
     }));
 
   test("[DL1] dead letters come back as they were written, by offset, with their totals", () =>
@@ -102,8 +144,8 @@ export function testDeliveryContract(inStore: InStore): void {
       const store = open().deadLetters;
 
       expect(store.readTotals()).toEqual(totals);
-      expect(store.readFrom(5)).toEqual(letterAt(5));
-      expect([1, 6, 21, 2 ** 40 + 1].map((offset) => store.readFrom(offset)?.message.offset)).toEqual([
+      expect(store.readFrom(at(5))).toEqual(letterAt(5));
+      expect([1, 6, 21, 2 ** 40 + 1].map((offset) => store.readFrom(at(offset))?.message.offset)).toEqual([
         5,
         20,
         2 ** 40,
@@ -111,26 +153,68 @@ export function testDeliveryContract(inStore: InStore): void {
       ]);
     }));
 
+  test("[DL1] groups have dead letters of the same message, and rows, of their own", () =>
+    inStore(({ open, commit }) => {
+      const other: DeadLetter = { ...letterAt(5), groupId: 4, group: "other" };
+      const leaseRow = { slot: 1, leases: [LEASE] };
+      const changes = { ...NO_DELIVERY, writeLeases: [leaseRow] };
+      commit({
+        deadLetters: { ...NO_LETTERS, insert: [other, letterAt(5)] },
+        delivery: new Map([
+          [0, changes],
+          [999, changes],
+        ]),
+      });
+
+      commit({
+        deadLetters: { ...NO_LETTERS, delete: [at(5)] },
+        delivery: new Map([[999, { ...NO_DELIVERY, isCleared: true }]]),
+      });
+
+      expect(open().deadLetters.readFrom(FIRST)).toEqual(other);
+      expect([...open().delivery.readDelivery()]).toEqual([[0, { leases: [leaseRow], deferred: [] }]]);
+    }));
+
+  test("[GP2] groups and what they have done come back as they were written", () =>
+    inStore(({ open, commit }) => {
+      const places = encodeGonePlaces(new Set([1, 2, 9]));
+      const records = [GROUP, { ...GROUP, id: 2, name: "b" }];
+      const writeDone = [1, 2].flatMap((groupId) => [0, 7].map((bucket) => ({ groupId, bucket, places })));
+      commit({ groups: { ...NO_GROUPS, write: records, writeDone } });
+      expect(open().groups.readGroups()).toEqual(records);
+
+      commit({ groups: { ...NO_GROUPS, delete: [2], deleteDone: [{ groupId: 1, bucket: 0 }] } });
+
+      const store = open().groups;
+      expect(store.readGroups()).toEqual([GROUP]);
+      expect([0, 7].map((bucket) => store.readDone(1, bucket))).toEqual([undefined, places]);
+      expect([0, 7].map((bucket) => store.readDone(2, bucket))).toEqual([undefined, undefined]);
+      commit({ groups: { ...NO_GROUPS, clearDone: [1], writeDone: [{ groupId: 1, bucket: 3, places }] } });
+      expect([3, 7].map((bucket) => open().groups.readDone(1, bucket))).toEqual([places, undefined]);
+      commit({ groups: { ...NO_GROUPS, isCleared: true } });
+      expect([open().groups.readGroups(), open().groups.readDone(1, 3)]).toEqual([[], undefined]);
+    }));
+
   test("[DL1] a dead letter is deleted with all that belongs to it, and a large one comes back whole", () =>
     inStore(({ open, commit }) => {
       const large = letterAt(6, 4_000_000);
       commit({ deadLetters: { ...NO_LETTERS, insert: [letterAt(5), large, letterAt(7, 4_000_000)] } });
-      expect(isSame(open().deadLetters.readFrom(6)?.message.body, large.message.body)).toBe(true);
+      expect(isSame(open().deadLetters.readFrom(at(6))?.message.body, large.message.body)).toBe(true);
 
-      commit({ deadLetters: { ...NO_LETTERS, delete: [5, 6] } });
+      commit({ deadLetters: { ...NO_LETTERS, delete: [at(5), at(6)] } });
       commit({ deadLetters: { ...NO_LETTERS, insert: [letterAt(6)] } });
 
-      expect(open().deadLetters.readFrom(1)).toEqual(letterAt(6));
-      expect(open().deadLetters.readFrom(7)?.message.body.byteLength).toBe(4_000_000);
+      expect(open().deadLetters.readFrom(at(1))).toEqual(letterAt(6));
+      expect(open().deadLetters.readFrom(at(7))?.message.body.byteLength).toBe(4_000_000);
       commit({ deadLetters: { ...NO_LETTERS, isCleared: true } });
-      expect(open().deadLetters.readFrom(1)).toBeUndefined();
+      expect(open().deadLetters.readFrom(at(1))).toBeUndefined();
     }));
 
   test("[RC1] a fresh store has no leases, deferred messages or dead letters", () =>
     inStore(({ open }) => {
       const { delivery, deadLetters } = open();
 
-      expect([delivery.readLeases(), delivery.readDeferred(), deadLetters.readFrom(1)]).toEqual([[], [], undefined]);
+      expect([delivery.readDelivery().size, deadLetters.readFrom(FIRST)]).toEqual([0, undefined]);
       expect(deadLetters.readTotals()).toEqual({ messages: 0, bytes: 0 });
     }));
 }

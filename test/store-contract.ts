@@ -28,6 +28,8 @@ export const NO_CHANGES: Changes = {
   position: undefined,
   delivery: undefined,
   deadLetters: undefined,
+  groups: undefined,
+  checkpoints: undefined,
   channel: undefined,
 };
 
@@ -52,7 +54,8 @@ export const POSITION: Position = {
   put: { messages: 903, bytes: 804_000_000_000, segments: 705 },
   passed: { messages: 406, bytes: 307, segments: 208 },
   removedAhead: { messages: 109, bytes: 110, segments: 11 },
-  fates: { removed: 112, deadLettered: 115 },
+  lostAheadBytes: 118,
+  fates: { removed: 112, deadLettered: 115, dropped: 117 },
   lastControlOffset: 513,
   scanMark: 616,
   writtenAtMs: 1_800_000_000_014,

@@ -2,15 +2,12 @@
 // Knows offsets, totals and segments; knows nothing of limits, waiting or the life cycle (channel.ts).
 import { assert } from "../base/assert.ts";
 import { encodeUtf8 } from "../protocol/bytes.ts";
+import { DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import {
-  DEFAULT_CONTENT_TYPES,
-  type ControlEvent,
-  type ControlRecord,
-  type Message,
-  type PutMessage,
-} from "../protocol/message.ts";
+import { compact, type Compaction } from "./compaction.ts";
 import { encodeGonePlaces } from "./gone-places.ts";
+import type { GroupLog } from "./group-log.ts";
+import { readMessage } from "./log-reading.ts";
 import { HeadWindow } from "./head-window.ts";
 import { endOffset, RecordRun, type Run } from "./run.ts";
 import { cutSegments, type Cut } from "./segment-cut.ts";
@@ -28,7 +25,7 @@ import {
   type Position,
   type Totals,
 } from "./store.ts";
-import { readControl, walkStretch, type Stretch, type StretchRequest } from "./stretch.ts";
+import { walkStretch, type Expendable, type Stretch, type StretchRequest } from "./stretch.ts";
 
 const EMPTY_POSITION: Position = {
   nextOffset: 1,
@@ -36,6 +33,7 @@ const EMPTY_POSITION: Position = {
   put: NO_TOTALS,
   passed: NO_TOTALS,
   removedAhead: NO_TOTALS,
+  lostAheadBytes: 0,
   fates: NO_FATES,
   lastControlOffset: 0,
   scanMark: 0,
@@ -53,7 +51,7 @@ export const NO_BACKLOG_CHANGES: BacklogChanges = {
   position: undefined,
 };
 
-export class Backlog {
+export class Backlog implements GroupLog {
   readonly #store: ChannelStore;
   readonly #window: HeadWindow;
   /** Records that this commit puts; its first offset is where the stored ones end. */
@@ -62,6 +60,9 @@ export class Backlog {
   /** Totals before the head. Invariant: depth = put - passed - removedAhead. */
   #passed: Totals;
   #removedAhead: Totals;
+  #lostAheadBytes: number;
+  /** Where the next commit goes on looking for segments to compact. */
+  #compactedUpTo = 0;
   #fates: FateCounts;
   #lastControlOffset: number;
   /** Where delivery begins to look for messages after waking, unless the head is further on. */
@@ -93,6 +94,7 @@ export class Backlog {
     this.#headOffset = position.headOffset;
     this.#passed = position.passed;
     this.#removedAhead = position.removedAhead;
+    this.#lostAheadBytes = position.lostAheadBytes;
     this.#fates = position.fates;
     this.#lastControlOffset = position.lastControlOffset;
     this.scanMark = position.scanMark;
@@ -147,6 +149,29 @@ export class Backlog {
     return this.#written.writtenAtMs;
   }
 
+  /** Whether anything at or after the head was removed. */
+  get hasRemoved(): boolean {
+    return this.#removedAhead.messages > 0;
+  }
+
+  isGone(run: Run, place: number): boolean {
+    return run.isGone(place);
+  }
+
+  /** Where the head would come to stand if records were given up as long as `isExpendable` says so. */
+  findTrim(isExpendable: (record: Expendable) => boolean): number {
+    return this.plan({ messagesMax: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER, isExpendable }).headOffset;
+  }
+
+  /** Gives up records from the head on as long as `isExpendable` says so; they count as dropped or acked. */
+  trim(isExpendable: (record: Expendable) => boolean, fate: "dropped" | "acked"): void {
+    const request = { messagesMax: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER, isExpendable };
+    const stretch = this.plan(request);
+    if (stretch.headOffset === this.#headOffset) return;
+    if (fate === "dropped") this.#fates = { ...this.#fates, dropped: this.#fates.dropped + stretch.messages.length };
+    this.take(stretch);
+  }
+
   /** Whether a message is kept at `offset`. */
   isKept(offset: number): boolean {
     return this.#findKept(offset) !== undefined;
@@ -196,11 +221,13 @@ export class Backlog {
       // Whatever was removed lies behind the head now, also where no record of it is left to be walked over.
       this.#passed = this.#putTotals;
       this.#removedAhead = NO_TOTALS;
+      this.#lostAheadBytes = 0;
     } else {
       const isStored = run !== undefined && run !== this.#pending;
       const segments = isStored ? run.before.segments + Number(place === run.count) : this.#pending.before.segments;
       this.#passed = { ...addTotals(this.#passed, stretch.passed), segments };
       this.#removedAhead = subtractTotals(this.#removedAhead, stretch.gone);
+      this.#lostAheadBytes -= stretch.lostBytes;
     }
     for (const { messageId, offset } of messageIds)
       if (offset < this.#pending.firstOffset) this.#deletedIds.set(offset, messageId);
@@ -267,36 +294,7 @@ export class Backlog {
 
   /** The message kept at `offset`. */
   read(offset: number): Message | undefined {
-    const { messages } = this.browse({ fromOffset: offset, messagesMax: 1, bytesMax: 0, toOffset: offset });
-    return messages[0];
-  }
-
-  /** Reads from an offset on without taking. `nextOffset` is where to go on, or undefined at the end. */
-  browse(request: { fromOffset: number; toOffset?: number; messagesMax: number; bytesMax: number }): BrowsedPage {
-    const toOffset = Math.min(request.toOffset ?? Number.MAX_SAFE_INTEGER, this.nextOffset - 1);
-    const messages: Message[] = [];
-    const controls: ControlRecord[] = [];
-    let bytes = 0;
-    let looked = 0;
-    let offset = Math.max(request.fromOffset, this.#headOffset);
-    for (let run = this.runFrom(offset); run !== undefined; run = this.runFrom(offset)) {
-      for (let place = Math.max(0, offset - run.firstOffset); place < run.count; place++) {
-        offset = run.firstOffset + place;
-        if (offset > toOffset) return { messages, controls, nextOffset: undefined };
-        if (looked++ === LIMITS.browseRecordsMax) return { messages, controls, nextOffset: offset };
-        if (run.gone.has(place)) continue;
-        if (run.isControl(place)) {
-          controls.push(readControl(run, place));
-          continue;
-        }
-        bytes += run.messageBytes(place);
-        const isFull = messages.length === request.messagesMax || (messages.length > 0 && bytes > request.bytesMax);
-        if (isFull) return { messages, controls, nextOffset: offset };
-        messages.push(run.message(place));
-      }
-      offset = endOffset(run);
-    }
-    return { messages, controls, nextOffset: undefined };
+    return readMessage(this, offset);
   }
 
   /** For `walkStretch` and browsing: the first run that ends after `offset`. Runs at the head stay in memory. */
@@ -315,7 +313,11 @@ export class Backlog {
 
   /** Hands over what has to be written and begins the next commit; undefined when nothing changed. */
   takeChanges(nowMs: number): BacklogChanges | undefined {
-    const cuts = cutSegments(this.#pending, Math.max(0, this.#headOffset - this.#pending.firstOffset));
+    const fromPlace = Math.max(0, this.#headOffset - this.#pending.firstOffset);
+    const cuts = cutSegments(this.#pending, fromPlace);
+    this.#lostAheadBytes += bytesFrom(this.#pending, fromPlace) - cuts.reduce((bytes, { run }) => bytes + run.bytes, 0);
+    // Whoever only looks around causes no write.
+    const compaction = this.hasChanges ? this.#compact() : undefined;
     const last = cuts.at(-1)?.segment;
     if (this.#deleteBelow >= this.#storedEnd) this.#storedEnd = 0;
     if (last !== undefined) {
@@ -331,15 +333,37 @@ export class Backlog {
       isPurge: this.#isPurge,
       deleteBelowOffset: this.#deleteBelow,
       deleteSegments: this.#deletedSegments,
-      insertSegments: cuts.map((cut) => cut.segment),
+      insertSegments: [...(compaction?.insertSegments ?? []), ...cuts.map((cut) => cut.segment)],
       writeGone: this.#collectGone(cuts),
       deleteMessageIds: [...this.#deletedIds].map(([offset, messageId]): MessageIdEntry => ({ messageId, offset })),
       insertMessageIds: cuts.flatMap((cut) => cut.messageIds),
       position,
     };
     this.#resetChanges();
+    // What was compacted is read anew.
+    if (compaction !== undefined) this.#window.clear();
     this.#window.settle();
     return isChanged ? changes : undefined;
+  }
+
+  /** Rewrites segments while removed messages take more room than those that are kept (rule RC9). */
+  #compact(): Compaction | undefined {
+    const deadBytes = this.#removedAhead.bytes - this.#lostAheadBytes;
+    if (this.#isPurge || deadBytes <= this.bytes + LIMITS.compactionSlackBytes) return undefined;
+    const changed = new Set([...this.#changedGone].map((run) => run.firstOffset).concat(this.#deletedSegments));
+    const isBusy = (firstOffset: number): boolean => firstOffset <= this.#headOffset || changed.has(firstOffset);
+    const fromOffset = Math.max(this.#compactedUpTo, this.#headOffset + 1);
+    const compaction = compact(this.#store, { fromOffset, isBusy });
+    const { deleteSegments, insertSegments, lostBytes, nextOffset } = compaction;
+    // At the end it begins at the head again.
+    this.#compactedUpTo = nextOffset > 1 ? nextOffset : 0;
+    if (deleteSegments.length === 0) return undefined;
+    this.#deletedSegments.push(...deleteSegments);
+    this.#lostAheadBytes += lostBytes;
+    const merged = deleteSegments.length - insertSegments.length;
+    this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + merged };
+    this.#isPositionChanged = true;
+    return compaction;
   }
 
   /** Everything put so far; the segments are the stored ones. */
@@ -370,6 +394,7 @@ export class Backlog {
       put: this.#pending.before,
       passed: this.#passed,
       removedAhead: this.#removedAhead,
+      lostAheadBytes: this.#lostAheadBytes,
       fates: this.#fates,
       lastControlOffset: this.#lastControlOffset,
       scanMark: this.scanMark,
@@ -382,7 +407,10 @@ export class Backlog {
   #isRestTold(): boolean {
     const { removedAhead, fates, lastControlOffset, scanMark } = this.#written;
     const isAheadTold = isSameTotals(removedAhead, this.#removedAhead);
-    const isFateTold = fates.removed === this.#fates.removed && fates.deadLettered === this.#fates.deadLettered;
+    const isFateTold =
+      fates.removed === this.#fates.removed &&
+      fates.deadLettered === this.#fates.deadLettered &&
+      fates.dropped === this.#fates.dropped;
     const isMarkTold = scanMark === this.scanMark || this.scanMark <= this.#headOffset;
     return isAheadTold && isFateTold && isMarkTold && lastControlOffset === this.#lastControlOffset;
   }
@@ -395,7 +423,7 @@ export class Backlog {
   #collectGone(cuts: readonly Cut[]): Map<number, Uint8Array<ArrayBuffer>> {
     const gone = new Map<number, Uint8Array<ArrayBuffer>>();
     for (const run of [...this.#changedGone, ...cuts.map((cut) => cut.run)]) {
-      const isKept = endOffset(run) > this.#headOffset && run.gone.size < run.count;
+      const isKept = endOffset(run) > this.#headOffset && run.gone.size < run.present;
       if (isKept && run.gone.size > 0) gone.set(run.firstOffset, encodeGonePlaces(run.gone));
     }
     return gone;
@@ -406,7 +434,7 @@ export class Backlog {
     const run = offset >= this.#headOffset && offset < this.nextOffset ? this.runFrom(offset) : undefined;
     if (run === undefined || run.firstOffset > offset) return undefined;
     const place = offset - run.firstOffset;
-    return run.isControl(place) || run.gone.has(place) ? undefined : run;
+    return run.isGone(place) || run.isControl(place) ? undefined : run;
   }
 
   #dropControl(offset: number): void {
@@ -423,11 +451,12 @@ export class Backlog {
       this.#window.touch(run);
     }
     if (run.firstOffset + place === this.#headOffset) this.take(this.plan({ messagesMax: 0, bytesMax: 0 }));
-    const isWhollyGone = run !== this.#pending && run.gone.size === run.count && endOffset(run) > this.#headOffset;
+    const isWhollyGone = run !== this.#pending && run.gone.size === run.present && endOffset(run) > this.#headOffset;
     if (!isWhollyGone) return;
     this.#window.delete(run);
     this.#deletedSegments.push(run.firstOffset);
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + 1 };
+    this.#lostAheadBytes += run.bytes - run.vanished.bytes;
     if (endOffset(run) === this.#storedEnd) this.#storedEnd = run.firstOffset;
   }
 
@@ -436,6 +465,7 @@ export class Backlog {
     this.#headOffset = nextOffset;
     this.#passed = put;
     this.#removedAhead = NO_TOTALS;
+    this.#lostAheadBytes = 0;
     this.#window.clear();
     this.#storedEnd = 0;
     this.#isHeadAtSegment = false;
@@ -455,8 +485,8 @@ export class Backlog {
   }
 }
 
-export interface BrowsedPage {
-  readonly messages: readonly Message[];
-  readonly controls: readonly ControlRecord[];
-  readonly nextOffset: number | undefined;
+function bytesFrom(run: RecordRun, fromPlace: number): number {
+  let bytes = 0;
+  for (let place = fromPlace; place < run.count; place++) bytes += run.messageBytes(place);
+  return bytes;
 }

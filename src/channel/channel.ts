@@ -4,17 +4,16 @@
 import { assertNever } from "../base/assert.ts";
 import { computeUtilization, type PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { messageBytes } from "../protocol/message.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import type { Size } from "./admission.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { browse } from "./log-reading.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { DeadLetters } from "./dead-letters.ts";
-import { Delivery } from "./delivery.ts";
-import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome, QuarantinedMessage } from "./operation.ts";
-import { LeaseSealer } from "../protocol/lease-id.ts";
-import { dropDeadLetters, redrive } from "./redrive.ts";
-import { Settlement } from "./settlement.ts";
+import { GroupDesk, type DeskOperation } from "./group-desk.ts";
+import { Groups, type ChannelRetention } from "./groups.ts";
+import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome } from "./operation.ts";
 import { RecordCell } from "./record-cell.ts";
 import type { ChannelRecord, Changes, ChannelStore } from "./store.ts";
 import { refused, Traffic } from "./traffic.ts";
@@ -29,19 +28,20 @@ export interface ChannelOptions {
   readonly isConnected: (connection: number) => boolean;
 }
 
-type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge" | "quarantine";
+type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge";
 
 export class Channel {
   readonly #name: string;
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
-  readonly #delivery: Delivery;
+  readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
-  readonly #settlement: Settlement;
+  readonly #desk: GroupDesk;
+  readonly #checkpoints: Checkpoints;
   readonly #line = new WaitLine();
   readonly #traffic: Traffic;
-  /** Connections that were gone when the channel woke: the grace of their leases begins with the first event (rule LS9). */
-  #lost: readonly number[];
+  /** Connections that hold leases and were gone when the object woke; their numbers may be given again. */
+  #lostConnections: readonly number[];
   /** When the channel was last found in use; the next look at it comes an idle time later. */
   #inUseAtMs = 0;
 
@@ -49,31 +49,41 @@ export class Channel {
     this.#name = options.name;
     this.#cell = new RecordCell(options.store.readChannel());
     this.#backlog = new Backlog(options.store);
-    this.#delivery = new Delivery({
-      backlog: this.#backlog,
-      store: options.store.delivery,
-      settings: () => (this.#cell.get()?.settings ?? DEFAULT_SETTINGS).delivery,
-    });
     this.#deadLetters = new DeadLetters(options.store.deadLetters);
-    this.#settlement = new Settlement({ backlog: this.#backlog, delivery: this.#delivery, deadLetters: this.#deadLetters });
-    this.#lost = this.#delivery.leaseConnections.filter((connection) => !options.isConnected(connection));
+    this.#groups = new Groups({
+      backlog: this.#backlog,
+      deadLetters: this.#deadLetters,
+      store: options.store.groups,
+      deliveryStore: options.store.delivery,
+      channelSettings: () => this.#retentionInForce(),
+    });
+    this.#lostConnections = this.#groups.connections.filter((connection) => !options.isConnected(connection));
+    this.#checkpoints = new Checkpoints(options.store.checkpoints);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
     this.#traffic = new Traffic({
       cell: this.#cell,
       backlog: this.#backlog,
-      delivery: this.#delivery,
+      groups: this.#groups,
       line: this.#line,
       isConnected: options.isConnected,
+    });
+    this.#desk = new GroupDesk({
+      backlog: this.#backlog,
+      groups: this.#groups,
+      deadLetters: this.#deadLetters,
+      line: this.#line,
+      traffic: this.#traffic,
+      checkpoints: this.#checkpoints,
     });
   }
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
   apply(operation: Operation, moment: Moment, origin?: Origin): Outcome {
-    this.#meetDeadlines(moment.nowMs);
     // Waiters whose time is over must not stand in the way.
-    this.#traffic.serve(moment);
+    this.#advance(moment);
     const outcome = this.#decide(operation, moment, origin);
+    this.#groups.applyRetention(moment.nowMs);
     this.#traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
     return outcome;
@@ -81,9 +91,7 @@ export class Channel {
 
   /** Does what is due though nobody asks: ends leases and delays, takes back promised room, ends a drain or an idle life. */
   tick(moment: Moment): void {
-    this.#meetDeadlines(moment.nowMs);
-    this.#traffic.serve(moment);
-    this.#finishDrain(moment.nowMs);
+    this.#advance(moment);
     this.#expireIdle(moment.nowMs);
   }
 
@@ -91,14 +99,9 @@ export class Channel {
   disconnect(connection: number, moment: Moment, isClean: boolean): void {
     this.#meetDeadlines(moment.nowMs);
     for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);
-    this.#settlement.endLeasesOf(connection, { isClean, nowMs: moment.nowMs });
+    this.#endLeasesOf(connection, isClean, moment.nowMs);
     this.#traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
-  }
-
-  /** The highest number of a connection that stored leases belong to: no other connection may be given it. */
-  get lastLeaseConnection(): number {
-    return Math.max(0, ...this.#delivery.leaseConnections);
   }
 
   get record(): ChannelRecord | undefined {
@@ -117,14 +120,13 @@ export class Channel {
   get nextAlarmAtMs(): number | undefined {
     const record = this.#cell.get();
     if (record === undefined) return undefined;
-    const lastChangeAtMs = Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs);
-    const times = [lifeCycle.computeNextAlarm(record, lastChangeAtMs), this.nextDeliveryAtMs];
+    const times = [lifeCycle.computeNextAlarm(record, () => this.#readLastUseMs()), this.nextDeliveryAtMs];
     return times.reduce((least, atMs) => (atMs === undefined || (least !== undefined && least <= atMs) ? least : atMs));
   }
 
   /** When a get that waits may be served because a lease ends or a delay is over; nobody else has to be told of those. */
   get nextDeliveryAtMs(): number | undefined {
-    return this.#line.firstGet() === undefined ? undefined : this.#delivery.nextDueAtMs;
+    return this.#groups.nextDueAtMs(this.#line.waitingGroups());
   }
 
   /** When the oldest promise of room ends; the object is awake then, so a timer serves. */
@@ -162,11 +164,14 @@ export class Channel {
   /** What the commit has to write; undefined when nothing changed. */
   takeChanges(nowMs: number): Changes | undefined {
     const channel = this.#cell.takeChanged();
-    const delivery = this.#delivery.takeChanges();
+    const delivery = this.#groups.takeDeliveryChanges();
+    const groups = this.#groups.takeChanges();
     const deadLetters = this.#deadLetters.takeChanges();
     const changes = this.#backlog.takeChanges(nowMs);
-    if ([changes, channel, delivery, deadLetters].every((part) => part === undefined)) return undefined;
-    return { ...(changes ?? NO_BACKLOG_CHANGES), channel, delivery, deadLetters };
+    const checkpoints = this.#checkpoints.takeChanges();
+    const parts = { channel, delivery, groups, deadLetters, checkpoints };
+    if (changes === undefined && Object.values(parts).every((part) => part === undefined)) return undefined;
+    return { ...(changes ?? NO_BACKLOG_CHANGES), ...parts };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -195,8 +200,6 @@ export class Channel {
         return this.#traffic.reserve(record, operation, moment.nowMs, origin);
       case "get":
         return this.#traffic.get(record, operation, moment, origin);
-      case "settle":
-        return this.#settle(record, operation, moment);
       case "cancel":
         if (origin !== undefined) this.#traffic.cancel(record, { ...origin, request: operation.request }, moment.nowMs);
         return { type: "cancelled" };
@@ -206,33 +209,45 @@ export class Channel {
         return this.#patch(record, operation.patch, moment.nowMs);
       case "delete":
         return this.#delete(record, operation.graceMs, moment.nowMs);
-      case "dead-letters": {
-        const { letters, nextOffset } = this.#deadLetters.find({ ...operation, nowMs: moment.nowMs });
-        return { type: "dead-letter-page", letters, nextOffset: nextOffset ?? null };
-      }
-      case "drop-dead-letters":
-        return dropDeadLetters(this.#deadLetters, operation, moment.nowMs);
-      case "release-quarantine":
-      case "drop-quarantine":
-        return this.#endQuarantine(operation);
-      case "redrive":
-        return this.#redrive(record, operation, moment.nowMs);
-      default:
+      case "list-checkpoints":
+      case "read-checkpoint":
+      case "write-checkpoint":
+      case "delete-checkpoint":
+        return this.#checkpoints.decide(operation, moment.nowMs);
+      case "browse":
+      case "read":
+      case "remove":
+      case "remove-by-id":
+      case "purge":
         return this.#decideOnMessages(operation);
+      default:
+        return this.#decideAtDesk(record, operation, moment);
     }
   }
 
-  #redrive(record: ChannelRecord, operation: OperationOf<"redrive">, nowMs: number): Outcome {
-    const hasRoomFor = (size: Size): boolean => this.#traffic.hasRoomFor(record, size);
-    const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, hasRoomFor };
-    return redrive(parts, { record, operation, nowMs });
-  }
-
-  #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {
-    const sealer = new LeaseSealer(record.leaseSecret);
-    const outcome = this.#settlement.settle(operation.entries, { sealer, settings: record.settings.delivery, moment });
+  #decideAtDesk(record: ChannelRecord, operation: DeskOperation, moment: Moment): Outcome {
+    const outcome = this.#desk.decide(record, operation, moment);
     if (outcome.type === "settled") this.#traffic.noteDrained(outcome.counts.ack, moment.nowMs);
     return outcome;
+  }
+
+  #retentionInForce(): ChannelRetention {
+    const record = this.#cell.get();
+    const settings = record?.settings ?? DEFAULT_SETTINGS;
+    const { retention, maxAgeMs, whenNoGroups, delivery } = settings;
+    return { retention, maxAgeMs, whenNoGroups, delivery, limits: record?.limits ?? settings };
+  }
+
+  /** Removes one message, for every group. */
+  #remove(offset: number): boolean {
+    if (!this.#backlog.isKept(offset)) return false;
+    let isRemoved = false;
+    for (const { delivery, view } of this.#groups.all()) {
+      const isFinished = delivery.finish(offset, "removed");
+      // The group of a queue has removed it from the channel; where groups have views, it is still there.
+      if (view === undefined) isRemoved = isFinished;
+    }
+    return isRemoved || this.#backlog.finish(offset, "removed");
   }
 
   /** Operations on single messages and on all of them; the channel exists. */
@@ -240,7 +255,7 @@ export class Channel {
     switch (operation.type) {
       case "browse": {
         const { fromOffset, limit } = operation;
-        const page = this.#backlog.browse({ fromOffset, messagesMax: limit, bytesMax: LIMITS.replyBytesMax });
+        const page = browse(this.#backlog, { fromOffset, messagesMax: limit, bytesMax: LIMITS.replyBytesMax });
         return { type: "page", messages: page.messages, controls: page.controls, nextOffset: page.nextOffset ?? null };
       }
       case "read": {
@@ -251,49 +266,28 @@ export class Channel {
       }
       case "remove": {
         const { offset } = operation;
-        return this.#delivery.finish(offset, "removed")
-          ? { type: "removed", offset }
-          : refused({ kind: "unknown-message", offset });
+        return this.#remove(offset) ? { type: "removed", offset } : refused({ kind: "unknown-message", offset });
       }
       case "remove-by-id": {
         const { messageId } = operation;
         const offset = this.#backlog.findMessageId(messageId);
-        if (offset === undefined || !this.#delivery.finish(offset, "removed"))
-          return refused({ kind: "unknown-message", messageId });
+        if (offset === undefined || !this.#remove(offset)) return refused({ kind: "unknown-message", messageId });
         return { type: "removed", offset };
       }
       case "purge":
-        this.#delivery.clear();
-        return { type: "purged", removedMessages: this.#backlog.purge() };
-      case "quarantine":
-        return this.#listQuarantine(operation.limit);
+        return { type: "purged", removedMessages: this.#purge() };
       default:
         return assertNever(operation);
     }
   }
 
-  #listQuarantine(limit: number): Outcome {
-    const messages: QuarantinedMessage[] = [];
-    let bytes = 0;
-    for (const { offset, attempts } of this.#delivery.findQuarantined({}).slice(0, limit)) {
-      const message = this.#backlog.read(offset);
-      if (message === undefined) continue;
-      bytes += messageBytes(message);
-      if (messages.length > 0 && bytes > LIMITS.replyBytesMax) break;
-      messages.push({ message, attempts });
+  #purge(): number {
+    const removed = this.#backlog.purge();
+    for (const { delivery, view } of this.#groups.all()) {
+      delivery.clear();
+      view?.notePurge();
     }
-    return { type: "quarantine", messages };
-  }
-
-  #endQuarantine(operation: OperationOf<"release-quarantine" | "drop-quarantine">): Outcome {
-    const { offset } = operation;
-    const found = this.#delivery.findQuarantined(operation);
-    if (found.length === 0 && offset !== undefined) return refused({ kind: "unknown-message", offset });
-    for (const message of found) {
-      if (operation.type === "release-quarantine") this.#delivery.releaseQuarantined(message);
-      else this.#delivery.finish(message.offset, "removed");
-    }
-    return { type: "moved", moved: found.length, isMore: false };
+    return removed;
   }
 
   #create(given: GivenSettings, moment: Moment): Outcome {
@@ -318,13 +312,18 @@ export class Channel {
 
   /** All that a life kept is forgotten. */
   #restart(): void {
-    this.#delivery.clear();
+    this.#groups.clear();
     this.#deadLetters.clear();
     this.#backlog.restart();
+    this.#checkpoints.restart();
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
     const { state, ...given } = patch;
+    const { retention } = record.settings;
+    if (given.retention !== undefined && given.retention !== retention) {
+      return refused({ kind: "settings-conflict", conflicts: ["retention"], current: record.settings });
+    }
     const resolved = resolveSettings(given, record.settings);
     if (!resolved.ok) return refused(resolved.refusal);
     const settings = resolved.value;
@@ -348,8 +347,7 @@ export class Channel {
   }
 
   #delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
-    if (graceMs === 0 || this.#backlog.depth === 0)
-      return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
+    if (graceMs === 0 || this.#groups.isDrained) return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
     const drainUntilMs = Math.min(record.drainUntilMs ?? Number.MAX_SAFE_INTEGER, nowMs + graceMs);
     if (record.state !== "draining") this.#backlog.appendControl({ type: "close" }, nowMs);
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
@@ -369,7 +367,7 @@ export class Channel {
   /** A draining channel whose last message was taken is closed, or deleted if that was asked for. */
   #finishDrain(nowMs: number): void {
     const record = this.#cell.get();
-    if (record?.state !== "draining" || this.#backlog.depth > 0) return;
+    if (record?.state !== "draining" || !this.#groups.isDrained) return;
     if (record.drainUntilMs !== null) {
       this.#erase(record, nowMs, false);
       return;
@@ -379,14 +377,26 @@ export class Channel {
     this.#refuseByState(closed);
   }
 
+  /** Does what time has brought about. */
+  #advance(moment: Moment): void {
+    this.#meetDeadlines(moment.nowMs);
+    this.#traffic.serve(moment);
+    this.#finishDrain(moment.nowMs);
+  }
+
   /** What ends by time ends, wherever the alarm is: leases, delays, the grace of a deletion. */
   #meetDeadlines(nowMs: number): void {
-    for (const connection of this.#lost) this.#settlement.endLeasesOf(connection, { isClean: false, nowMs });
-    this.#lost = [];
-    this.#settlement.advance(nowMs);
+    for (const lost of this.#lostConnections) this.#endLeasesOf(lost, false, nowMs);
+    this.#lostConnections = [];
+    for (const { settlement } of this.#groups.all()) settlement.advance(nowMs);
+    this.#groups.applyRetention(nowMs);
     const record = this.#cell.get();
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)
       this.#erase(record, nowMs, false);
+  }
+
+  #endLeasesOf(connection: number, isClean: boolean, nowMs: number): void {
+    for (const { settlement } of this.#groups.all()) settlement.endLeasesOf(connection, { isClean, nowMs });
   }
 
   #expireIdle(nowMs: number): void {
@@ -394,8 +404,12 @@ export class Channel {
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
     const isInUse = this.#backlog.hasChanges || this.#backlog.depth > 0 || this.#line.size > 0;
     if (isInUse) this.#inUseAtMs = nowMs;
-    const idleSinceMs = Math.max(this.#backlog.writtenAtMs, this.#inUseAtMs, record.createdAtMs);
+    const idleSinceMs = Math.max(this.#readLastUseMs(), record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.#erase(record, nowMs, true);
+  }
+
+  #readLastUseMs(): number {
+    return Math.max(this.#backlog.writtenAtMs, this.#checkpoints.readChangedAtMs(), this.#inUseAtMs);
   }
 
   /** Ends the life and returns how many messages were still there. */
@@ -409,10 +423,12 @@ export class Channel {
     return droppedMessages;
   }
 
-  #describeDelivery(depth: number, nowMs: number): ChannelFacts["delivery"] {
-    const { leased, quarantined, isLookAheadExhausted } = this.#delivery;
-    const retrying = this.#delivery.countRetrying(nowMs);
-    return { ready: depth - leased - retrying - quarantined, leased, retrying, quarantined, isLookAheadExhausted };
+  /** What the depth of a queue consists of. */
+  #describeDelivery(nowMs: number): ChannelFacts["delivery"] {
+    const found = this.#groups.find();
+    if (this.#retentionInForce().retention !== "queue" || !found.ok) return null;
+    const { ready, leased, retrying, quarantined, isLookAheadExhausted } = this.#groups.describe(found.value, nowMs);
+    return { ready, leased, retrying, quarantined, isLookAheadExhausted };
   }
 
   #describe(record: ChannelRecord, nowMs: number): ChannelFacts {
@@ -435,9 +451,10 @@ export class Channel {
       nextOffset,
       waiters: this.#line.size,
       waiting: this.#line.counts,
-      delivery: this.#describeDelivery(depth, nowMs),
+      delivery: this.#describeDelivery(nowMs),
+      groups: this.#groups.size,
       deadLetters: this.#deadLetters.totals,
-      counts: { put: putMessages, acked: putMessages - depth - fates.removed - fates.deadLettered, ...fates },
+      counts: { put: putMessages, acked: putMessages - depth - fates.removed - fates.deadLettered - fates.dropped, ...fates },
     };
   }
 }

@@ -1,7 +1,7 @@
 // Chooses which messages a reader gets: first those that came back, then what the scan finds. Changes nothing until it is carried out.
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord, Message } from "../protocol/message.ts";
-import type { Backlog } from "./backlog.ts";
+import type { GroupLog } from "./group-log.ts";
 import type { DeferredBook } from "./deferred-book.ts";
 import type { KeyLines } from "./key-lines.ts";
 import type { LeaseBook } from "./lease-book.ts";
@@ -18,7 +18,7 @@ export interface ChoiceRequest {
 
 /** What is known of the messages before the cursor. */
 export interface OpenMessages {
-  readonly backlog: Backlog;
+  readonly log: GroupLog;
   readonly leases: LeaseBook;
   readonly deferred: DeferredBook;
   readonly keys: KeyLines;
@@ -70,13 +70,13 @@ export class Choice {
   }
 
   #chooseReady(): void {
-    const { ready, backlog } = this.#open;
+    const { ready, log } = this.#open;
     for (let offset = ready.peek(); offset !== undefined && !this.#isFull; offset = ready.peek()) {
       if (!this.#isAvailable(offset)) {
         ready.pop();
         continue;
       }
-      const run = backlog.runFrom(offset);
+      const run = log.runFrom(offset);
       if (run === undefined || run.firstOffset > offset) {
         ready.pop();
         continue;
@@ -114,23 +114,23 @@ export class Choice {
   }
 
   #scan(): void {
-    const { backlog } = this.#open;
-    for (let run = backlog.runFrom(this.cursor); run !== undefined; run = backlog.runFrom(this.cursor)) {
+    const { log } = this.#open;
+    for (let run = log.runFrom(this.cursor); run !== undefined; run = log.runFrom(this.cursor)) {
       for (let place = Math.max(0, this.cursor - run.firstOffset); place < run.count; place++) {
         this.cursor = run.firstOffset + place;
         if (!this.#step(run, place)) return;
       }
       this.cursor = endOffset(run);
     }
-    this.cursor = backlog.nextOffset;
+    this.cursor = log.nextOffset;
   }
 
   /** Steps over the record at `place`, or returns false because the scan ends before it. */
   #step(run: Run, place: number): boolean {
     const offset = run.firstOffset + place;
-    const { backlog, leases, deferred } = this.#open;
-    if (this.#isFull && (this.messages.length === 0 || !backlog.mayFollow(offset))) return false;
-    if (run.gone.has(place)) return true;
+    const { log, leases, deferred } = this.#open;
+    if (this.#isFull && (this.messages.length === 0 || !log.mayFollow(offset))) return false;
+    if (this.#open.log.isGone(run, place)) return true;
     if (run.isControl(place)) {
       // One with nothing behind it stays until a message comes.
       this.#firstFound ??= offset;

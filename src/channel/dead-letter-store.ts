@@ -1,12 +1,20 @@
 // The port to the dead letters: messages that were handed out too often or rejected (SPEC section DL).
 import type { Message } from "../protocol/message.ts";
 
-export interface DeadLetter {
+export interface DeadLetter extends DeadLetterKey {
+  /** The name of the group that could not deliver it. */
+  readonly group: string;
   /** As it was in the channel, its offset too. */
   readonly message: Message;
   readonly attempts: number;
   readonly reason: string;
   readonly diedAtMs: number;
+}
+
+/** Several groups may give up the same message. */
+export interface DeadLetterKey {
+  readonly offset: number;
+  readonly groupId: number;
 }
 
 export interface DeadLetterTotals {
@@ -18,13 +26,12 @@ export interface DeadLetterChanges {
   /** Deletes every one first. */
   readonly isCleared: boolean;
   readonly insert: readonly DeadLetter[];
-  /** Offsets. */
-  readonly delete: readonly number[];
+  readonly delete: readonly DeadLetterKey[];
   readonly totals: DeadLetterTotals;
 }
 
 export interface DeadLetterStore {
   readTotals(): DeadLetterTotals;
-  /** The dead letter with the least offset that is not lower than `offset`. */
-  readFrom(offset: number): DeadLetter | undefined;
+  /** The least dead letter, by offset and then group, that is not lower than `key`. */
+  readFrom(key: DeadLetterKey): DeadLetter | undefined;
 }

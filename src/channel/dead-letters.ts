@@ -1,12 +1,13 @@
-// The dead letters of a channel, by the offset that each had: bounded in number and bytes, the oldest dropped and counted.
+// The dead letters of a channel, by the offset that each had: bounded in number and bytes, those with the least offsets dropped.
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
-import type { DeadLetter, DeadLetterChanges, DeadLetterStore, DeadLetterTotals } from "./dead-letter-store.ts";
+import type { DeadLetter, DeadLetterChanges, DeadLetterKey, DeadLetterStore, DeadLetterTotals } from "./dead-letter-store.ts";
 
 /** Which dead letters are meant; an absent member means any. */
 export interface DeadLetterFilter {
   readonly offset?: number | undefined;
   readonly key?: string | undefined;
+  readonly group?: string | undefined;
   readonly reason?: string | undefined;
   /** Only those that died so long ago or longer. */
   readonly olderThanMs?: number | undefined;
@@ -18,13 +19,32 @@ export interface DeadLetterPage {
   readonly nextOffset: number | undefined;
 }
 
+type TextKey = `${number}:${number}`;
+
+function textKeyOf({ offset, groupId }: DeadLetterKey): TextKey {
+  return `${offset}:${groupId}`;
+}
+
+/** Below 0: `a` comes first. */
+function compare(a: DeadLetterKey, b: DeadLetterKey): number {
+  return a.offset - b.offset || a.groupId - b.groupId;
+}
+
+function nextAfter({ offset, groupId }: DeadLetterKey): DeadLetterKey {
+  return { offset, groupId: groupId + 1 };
+}
+
+const FIRST: DeadLetterKey = { offset: 1, groupId: 0 };
+
 export class DeadLetters {
   readonly #store: DeadLetterStore;
   #totals: DeadLetterTotals;
-  /** Those that this commit adds, by offset. */
-  #added = new Map<number, DeadLetter>();
-  #deleted = new Set<number>();
+  /** Those that this commit adds. */
+  #added = new Map<TextKey, DeadLetter>();
+  #deleted = new Map<TextKey, DeadLetterKey>();
   #isCleared = false;
+  /** No dead letter comes before it: what was dropped is not looked at again. */
+  #least: DeadLetterKey = FIRST;
 
   constructor(store: DeadLetterStore) {
     this.#store = store;
@@ -36,24 +56,26 @@ export class DeadLetters {
   }
 
   add(letter: DeadLetter): void {
-    this.#added.set(letter.message.offset, letter);
-    this.#deleted.delete(letter.message.offset);
+    this.#added.set(textKeyOf(letter), letter);
+    this.#deleted.delete(textKeyOf(letter));
     this.#count(letter, 1);
+    if (compare(letter, this.#least) < 0) this.#least = letter;
     const { deadLettersMax, deadLetterBytesMax } = LIMITS;
     while (this.#totals.messages > deadLettersMax || this.#totals.bytes > deadLetterBytesMax) {
-      const oldest = this.#from(1);
-      if (oldest === undefined) break;
-      this.remove(oldest);
+      const least = this.#from(this.#least);
+      if (least === undefined) break;
+      this.remove(least);
+      this.#least = nextAfter(least);
     }
   }
 
   remove(letter: DeadLetter): void {
-    const { offset } = letter.message;
-    if (!this.#added.delete(offset)) this.#deleted.add(offset);
+    const { offset, groupId } = letter;
+    if (!this.#added.delete(textKeyOf(letter))) this.#deleted.set(textKeyOf(letter), { offset, groupId });
     this.#count(letter, -1);
   }
 
-  /** At most `limit` that pass the filter, within a reply's bytes; looks at a bounded number of them. */
+  /** At most `limit` that pass the filter, within a reply's bytes; looks at a bounded number. All of an offset are on one page. */
   find(request: {
     readonly fromOffset: number;
     readonly limit: number;
@@ -62,29 +84,34 @@ export class DeadLetters {
   }): DeadLetterPage {
     const { limit, filter, nowMs } = request;
     const letters: DeadLetter[] = [];
+    const only = filter.offset;
     let bytes = 0;
     let looked = 0;
-    const only = filter.offset;
-    let offset = only ?? request.fromOffset;
-    for (let letter = this.#from(offset); letter !== undefined; letter = this.#from(offset)) {
-      if (only !== undefined && letter.message.offset !== only) break;
+    let lastOffset = 0;
+    let key: DeadLetterKey = { offset: only ?? request.fromOffset, groupId: 0 };
+    for (let letter = this.#from(key); letter !== undefined; letter = this.#from(key)) {
+      if (only !== undefined && letter.offset !== only) break;
       const size = messageBytes(letter.message);
-      const isFull = letters.length === limit || (letters.length > 0 && bytes + size > LIMITS.replyBytesMax);
-      if (isFull || looked++ === LIMITS.browseMessagesMax) return { letters, nextOffset: letter.message.offset };
+      const isFull = letters.length >= limit || (letters.length > 0 && bytes + size > LIMITS.replyBytesMax);
+      if (letter.offset !== lastOffset && (isFull || looked >= LIMITS.browseMessagesMax))
+        return { letters, nextOffset: letter.offset };
+      looked += 1;
+      lastOffset = letter.offset;
       if (isMeant(letter, filter, nowMs)) {
         letters.push(letter);
         bytes += size;
       }
-      offset = letter.message.offset + 1;
+      key = nextAfter(letter);
     }
     return { letters, nextOffset: undefined };
   }
 
   clear(): void {
     this.#added = new Map();
-    this.#deleted = new Set();
+    this.#deleted = new Map();
     this.#totals = { messages: 0, bytes: 0 };
     this.#isCleared = true;
+    this.#least = FIRST;
   }
 
   takeChanges(): DeadLetterChanges | undefined {
@@ -92,23 +119,22 @@ export class DeadLetters {
     const changes: DeadLetterChanges = {
       isCleared: this.#isCleared,
       insert: [...this.#added.values()],
-      delete: [...this.#deleted],
+      delete: [...this.#deleted.values()],
       totals: this.#totals,
     };
     this.#added = new Map();
-    this.#deleted = new Set();
+    this.#deleted = new Map();
     this.#isCleared = false;
     return changes;
   }
 
-  /** The one with the least offset from `offset` on, as this commit leaves it. */
-  #from(offset: number): DeadLetter | undefined {
-    let stored = this.#isCleared ? undefined : this.#store.readFrom(offset);
-    while (stored !== undefined && this.#deleted.has(stored.message.offset))
-      stored = this.#store.readFrom(stored.message.offset + 1);
+  /** The least from `key` on, as this commit leaves it. */
+  #from(key: DeadLetterKey): DeadLetter | undefined {
+    let stored = this.#isCleared ? undefined : this.#store.readFrom(key);
+    while (stored !== undefined && this.#deleted.has(textKeyOf(stored))) stored = this.#store.readFrom(nextAfter(stored));
     let least = stored;
-    for (const [addedOffset, letter] of this.#added) {
-      if (addedOffset >= offset && addedOffset < (least?.message.offset ?? Number.MAX_SAFE_INTEGER)) least = letter;
+    for (const letter of this.#added.values()) {
+      if (compare(letter, key) >= 0 && (least === undefined || compare(letter, least) < 0)) least = letter;
     }
     return least;
   }
@@ -119,8 +145,9 @@ export class DeadLetters {
   }
 }
 
-function isMeant({ message, reason, diedAtMs }: DeadLetter, filter: DeadLetterFilter, nowMs: number): boolean {
+function isMeant({ message, reason, diedAtMs, group }: DeadLetter, filter: DeadLetterFilter, nowMs: number): boolean {
   const isKey = filter.key === undefined || message.key === filter.key;
   const isReason = filter.reason === undefined || reason === filter.reason;
-  return isKey && isReason && (filter.olderThanMs === undefined || diedAtMs <= nowMs - filter.olderThanMs);
+  const isGroup = filter.group === undefined || group === filter.group;
+  return isKey && isReason && isGroup && (filter.olderThanMs === undefined || diedAtMs <= nowMs - filter.olderThanMs);
 }

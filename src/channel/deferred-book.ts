@@ -57,6 +57,10 @@ export class DeferredBook {
     for (const messages of this.#buckets.values()) yield* messages.values();
   }
 
+  *offsets(): Iterable<number> {
+    for (const messages of this.#buckets.values()) yield* messages.keys();
+  }
+
   /** Adds a message, or replaces what was known of it. */
   set(message: Deferred): void {
     this.remove(message.offset);

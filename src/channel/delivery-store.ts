@@ -34,20 +34,27 @@ export interface Deferred {
   readonly isQuarantined: boolean;
 }
 
-/** A stored row of leases that were made by one pull. */
+/** A row of leases that were made by one pull. */
 export interface LeaseRow {
   readonly slot: number;
   readonly leases: readonly Lease[];
 }
 
-/** A stored row of deferred messages whose offsets lie in one range. */
+/** A row of deferred messages whose offsets lie in one range. */
 export interface DeferredRow {
   readonly bucket: number;
   readonly messages: readonly Deferred[];
 }
 
-export interface DeliveryChanges {
-  /** Deletes every row first. */
+/** What is stored of one group's delivery. */
+export interface StoredDelivery {
+  readonly leases: readonly LeaseRow[];
+  readonly deferred: readonly DeferredRow[];
+}
+
+/** What a commit changes of one group's delivery. */
+export interface GroupDeliveryChanges {
+  /** Deletes every row of the group first. */
   readonly isCleared: boolean;
   readonly writeLeases: readonly LeaseRow[];
   readonly deleteLeaseSlots: readonly number[];
@@ -55,7 +62,10 @@ export interface DeliveryChanges {
   readonly deleteDeferredBuckets: readonly number[];
 }
 
+/** By the id of the group; 0 is the only group of a queue. */
+export type DeliveryChanges = ReadonlyMap<number, GroupDeliveryChanges>;
+
 export interface DeliveryStore {
-  readLeases(): readonly LeaseRow[];
-  readDeferred(): readonly DeferredRow[];
+  /** Everything, by the id of the group. */
+  readDelivery(): ReadonlyMap<number, StoredDelivery>;
 }

@@ -1,14 +1,15 @@
 // Delivery: which messages are handed out, to whom, and what becomes of them (SPEC sections LS, KO and RT).
-// Knows leases, keys and retries; the order of records is the backlog's, limits and waiting are the traffic's.
+// Knows leases, keys and retries; the order of records is the log's, limits and waiting are the traffic's.
 import { MinHeap } from "../base/min-heap.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord, Message } from "../protocol/message.ts";
 import type { LeaseLossCause } from "../protocol/problems.ts";
 import type { DeliverySettings } from "../protocol/settings.ts";
 import type { Backlog } from "./backlog.ts";
+import type { GroupLog } from "./group-log.ts";
 import { Choice, type ParkedPlace } from "./choice.ts";
 import { DeferredBook } from "./deferred-book.ts";
-import type { Deferred, DeliveryChanges, DeliveryStore, Lease, LeaseEnd } from "./delivery-store.ts";
+import type { Deferred, GroupDeliveryChanges, Lease, LeaseEnd, StoredDelivery } from "./delivery-store.ts";
 import { KeyLines } from "./key-lines.ts";
 import { LeaseBook } from "./lease-book.ts";
 import type { Fate } from "./store.ts";
@@ -53,7 +54,9 @@ export interface Exhausted {
 const NO_HOLDER = "";
 
 export class Delivery {
-  readonly #backlog: Backlog;
+  readonly #log: GroupLog;
+  /** The log itself, where this is its only group and may take whole stretches from it. */
+  readonly #backlog: Backlog | undefined;
   readonly #settings: () => DeliverySettings;
   readonly #leases = new LeaseBook();
   readonly #deferred: DeferredBook;
@@ -64,16 +67,22 @@ export class Delivery {
   #isCleared = false;
   #exhausted: Exhausted[] = [];
 
-  /** Reads all leases and deferred messages: their number is bounded, whatever the backlog (SPEC RC1). */
-  constructor(options: { readonly backlog: Backlog; readonly store: DeliveryStore; readonly settings: () => DeliverySettings }) {
-    const { backlog, store } = options;
-    this.#backlog = backlog;
+  /** All leases and deferred messages are in memory: their number is bounded, whatever the backlog (SPEC RC1). */
+  constructor(options: {
+    readonly log: GroupLog;
+    readonly backlog?: Backlog;
+    readonly stored: StoredDelivery;
+    readonly settings: () => DeliverySettings;
+  }) {
+    const { log, stored } = options;
+    this.#log = log;
+    this.#backlog = options.backlog;
     this.#settings = options.settings;
-    this.#deferred = new DeferredBook(backlog.scanMark);
-    this.#scanned = Math.max(backlog.scanMark, backlog.headOffset);
-    const isOpen = (offset: number): boolean => offset >= backlog.headOffset;
-    for (const lease of this.#leases.restore(store.readLeases(), isOpen)) this.#holdKey(lease);
-    for (const { key, offset } of this.#deferred.restore(store.readDeferred(), isOpen)) {
+    this.#deferred = new DeferredBook(log.scanMark);
+    this.#scanned = Math.max(log.scanMark, log.headOffset);
+    const isOpen = (offset: number): boolean => offset >= log.headOffset;
+    for (const lease of this.#leases.restore(stored.leases, isOpen)) this.#holdKey(lease);
+    for (const { key, offset } of this.#deferred.restore(stored.deferred, isOpen)) {
       if (key !== undefined) this.#keys.defer(key, offset);
     }
     for (const message of this.#deferred.all()) this.#offer(message);
@@ -120,8 +129,8 @@ export class Delivery {
     const room = lease === undefined ? request.max : this.#settings().maxInFlight - this.#leases.size;
     const max = Math.min(request.max, room);
     if (max < request.min || this.#countAvailableAtMost() < request.min) return { type: "too-few" };
-    const isNothingOpen = this.#leases.size === 0 && this.#deferred.size === 0 && this.#cursor === this.#backlog.headOffset;
-    if (lease === undefined && isNothingOpen) return this.#takeFromHead(request.min, max);
+    const isNothingOpen = this.#leases.size === 0 && this.#deferred.size === 0 && this.#cursor === this.#log.headOffset;
+    if (lease === undefined && isNothingOpen && this.#backlog !== undefined) return takeFromHead(this.#backlog, request.min, max);
     const holder = lease?.holder ?? NO_HOLDER;
     const choice = new Choice(this.#open, this.#cursor, { max, bytesMax: LIMITS.replyBytesMax, holder, nowMs });
     const count = choice.messages.length;
@@ -134,7 +143,7 @@ export class Delivery {
     const leases = lease === undefined ? [] : choice.messages.map((message) => this.#handOut(message, nowMs, lease));
     if (lease === undefined) for (const { offset } of choice.messages) this.finish(offset, "acked");
     this.#leases.add(leases);
-    for (const { offset } of choice.controls) this.#backlog.passControl(offset);
+    for (const { offset } of choice.controls) this.#log.passControl(offset);
     return { type: "taken", messages: choice.messages, controls: choice.controls, leases, redelivered };
   }
 
@@ -150,7 +159,12 @@ export class Delivery {
   /** Why there is no lease of the message at `offset`: how the last one ended, or "settled" when the message is not kept. */
   explainLost(offset: number): LeaseLossCause {
     if (this.#leases.find(offset) !== undefined) return "superseded";
-    return this.#deferred.find(offset)?.end ?? (this.#backlog.isKept(offset) ? "expired" : "settled");
+    return this.#deferred.find(offset)?.end ?? (this.#log.isKept(offset) ? "expired" : "settled");
+  }
+
+  /** Connections that leases end with. */
+  get connections(): readonly number[] {
+    return this.#leases.connections;
   }
 
   leasesOf(connection: number): Lease[] {
@@ -164,6 +178,11 @@ export class Delivery {
 
   extend(offset: number, deadlineMs: number): void {
     this.#leases.extend(offset, deadlineMs);
+  }
+
+  /** Like `extend`, and from now on the lease ends with no connection. */
+  detach(offset: number, deadlineMs: number): void {
+    this.#leases.detach(offset, deadlineMs);
   }
 
   /**
@@ -198,13 +217,8 @@ export class Delivery {
 
   /** Ends the message at `offset` in whatever state it is; false when none is kept there. */
   finish(offset: number, fate: Fate): boolean {
-    const key = this.#leases.find(offset)?.key ?? this.#deferred.find(offset)?.key;
-    if (!this.#backlog.finish(offset, fate)) return false;
-    this.#leases.remove(offset);
-    this.#deferred.remove(offset);
-    if (key === undefined) return true;
-    this.#keys.finish(key, offset);
-    this.#offerFirstOf(key);
+    if (!this.#log.finish(offset, fate)) return false;
+    this.#forget(offset);
     return true;
   }
 
@@ -229,6 +243,11 @@ export class Delivery {
     return exhausted;
   }
 
+  /** Forgets the messages before `offset`: the log's head has passed them. */
+  forgetBefore(offset: number): void {
+    for (const open of [...this.#leases.offsets(), ...this.#deferred.offsets()]) if (open < offset) this.#forget(open);
+  }
+
   /** Forgets everything, as when all messages are removed. */
   clear(): void {
     this.#leases.clear();
@@ -241,8 +260,8 @@ export class Delivery {
   }
 
   /** Hands over what the commit has to write; has to be called before the backlog's. */
-  takeChanges(): DeliveryChanges | undefined {
-    const { headOffset } = this.#backlog;
+  takeChanges(): GroupDeliveryChanges | undefined {
+    const { headOffset } = this.#log;
     this.#storeScanMark();
     const leases = this.#leases.takeChanges(headOffset);
     const deferred = this.#deferred.takeChanges(headOffset);
@@ -259,26 +278,26 @@ export class Delivery {
     };
   }
 
+  #forget(offset: number): void {
+    const key = this.#leases.find(offset)?.key ?? this.#deferred.find(offset)?.key;
+    this.#leases.remove(offset);
+    this.#deferred.remove(offset);
+    if (key === undefined) return;
+    this.#keys.finish(key, offset);
+    this.#offerFirstOf(key);
+  }
+
   get #cursor(): number {
-    return Math.max(this.#scanned, this.#backlog.headOffset);
+    return Math.max(this.#scanned, this.#log.headOffset);
   }
 
   get #open(): ConstructorParameters<typeof Choice>[0] {
-    const [backlog, leases, deferred] = [this.#backlog, this.#leases, this.#deferred];
-    return { backlog, leases, deferred, keys: this.#keys, ready: this.#ready };
+    const [log, leases, deferred] = [this.#log, this.#leases, this.#deferred];
+    return { log, leases, deferred, keys: this.#keys, ready: this.#ready };
   }
 
   #countAvailableAtMost(): number {
-    return this.#backlog.depth - this.#leases.size - this.#deferred.quarantined;
-  }
-
-  /** The short way while nothing is open: messages are taken in one stretch from the head. */
-  #takeFromHead(min: number, max: number): Taken {
-    const stretch = this.#backlog.plan({ messagesMax: max, bytesMax: LIMITS.replyBytesMax });
-    const { messages, controls } = stretch;
-    if (messages.length < min) return { type: "too-large", count: messages.length };
-    this.#backlog.take(stretch);
-    return { type: "taken", messages, controls, leases: [], redelivered: [] };
+    return this.#log.depth - this.#leases.size - this.#deferred.quarantined;
   }
 
   #park({ cursor, parked }: { readonly cursor: number; readonly parked: readonly ParkedPlace[] }): void {
@@ -322,9 +341,18 @@ export class Delivery {
 
   /** While the head is stuck, what the scan passed is stored now and then, so that waking does not scan it again (rule RC1). */
   #storeScanMark(): void {
-    const mark = Math.max(this.#deferred.scanMark, this.#backlog.headOffset);
+    const mark = Math.max(this.#deferred.scanMark, this.#log.headOffset);
     if (this.#cursor - mark <= LIMITS.scanMarkLagMax) return;
     this.#deferred.moveScanMark(this.#cursor);
-    this.#backlog.scanMark = this.#cursor;
+    this.#log.scanMark = this.#cursor;
   }
+}
+
+/** The short way while nothing is open: messages are taken in one stretch from the head. */
+function takeFromHead(backlog: Backlog, min: number, max: number): Taken {
+  const stretch = backlog.plan({ messagesMax: max, bytesMax: LIMITS.replyBytesMax });
+  const { messages, controls } = stretch;
+  if (messages.length < min) return { type: "too-large", count: messages.length };
+  backlog.take(stretch);
+  return { type: "taken", messages, controls, leases: [], redelivered: [] };
 }

@@ -46,15 +46,19 @@ export class LeaseBook {
     return this.#slotOf.get(offset)?.live.get(offset);
   }
 
+  /** Connections that leases end with. */
+  get connections(): number[] {
+    return [...this.#byConnection.keys()];
+  }
+
   /** The leases that end with a connection. */
   ofConnection(connection: number): Lease[] {
     const offsets = [...(this.#byConnection.get(connection) ?? [])];
     return offsets.map((offset) => this.find(offset)).filter((lease) => lease !== undefined);
   }
 
-  /** Connections that hold leases which end with them. */
-  get connections(): number[] {
-    return [...this.#byConnection.keys()];
+  offsets(): Iterable<number> {
+    return this.#slotOf.keys();
   }
 
   /** Adds the leases of one pull. */
@@ -71,6 +75,16 @@ export class LeaseBook {
     const lease = slot?.live.get(offset);
     if (slot === undefined || lease === undefined) return;
     this.#insert(slot, { ...lease, deadlineMs });
+    this.#changed.add(slot);
+  }
+
+  /** From now on the lease ends at `deadlineMs`, and with no connection. */
+  detach(offset: number, deadlineMs: number): void {
+    const slot = this.#slotOf.get(offset);
+    const lease = slot?.live.get(offset);
+    if (slot === undefined || lease === undefined) return;
+    this.#forgetConnection(lease);
+    this.#insert(slot, { ...lease, deadlineMs, connection: undefined });
     this.#changed.add(slot);
   }
 

@@ -77,14 +77,14 @@ export function refuseGet(record: ChannelRecord): Refusal | undefined {
   return record.state === "closed" ? { kind: "channel-closed" } : undefined;
 }
 
-/** When the channel has to be looked at though nobody asks; undefined for never. The idle check begins at `lastChangeAtMs`. */
-export function computeNextAlarm(record: ChannelRecord, lastChangeAtMs: number): number | undefined {
+/** When the channel has to be looked at though nobody asks; undefined for never. The idle check begins at the last use. */
+export function computeNextAlarm(record: ChannelRecord, readLastUseMs: () => number): number | undefined {
   const times: number[] = [];
   if (record.outbox.isPending) times.push(record.outbox.nextAttemptAtMs);
   if (record.state === "draining" && record.drainUntilMs !== null) times.push(record.drainUntilMs);
   if (record.state === "deleted" && !record.outbox.isPending) times.push(forgetAtMs(record));
   if (record.state !== "deleted" && record.settings.expireAfterIdleMs !== null) {
-    times.push(Math.max(lastChangeAtMs, record.createdAtMs) + record.settings.expireAfterIdleMs);
+    times.push(Math.max(readLastUseMs(), record.createdAtMs) + record.settings.expireAfterIdleMs);
   }
   return times.length === 0 ? undefined : Math.min(...times);
 }

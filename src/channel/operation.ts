@@ -1,10 +1,11 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
-import type { ChannelDescription } from "../protocol/description.ts";
+import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
+import type { ChannelDescription, GroupDescription } from "../protocol/description.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { ControlRecord, Message, PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
+import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
   | { readonly type: "create"; readonly settings: GivenSettings }
@@ -20,19 +21,44 @@ export type Operation =
       readonly waitMs?: number;
       /** How the messages are leased; absent for a get that removes at once. */
       readonly lease?: LeaseTerms;
+      /** The only one of a queue if absent. */
+      readonly group?: string;
     }
-  | { readonly type: "settle"; readonly entries: readonly SettleEntry[] }
+  | GroupOperation
+  | {
+      readonly type: "settle";
+      readonly entries: readonly SettleEntry[];
+      /** With riders the call is carried out as a whole or not at all. */
+      readonly checkpoint?: CheckpointWrite;
+      readonly puts?: readonly PutMessage[];
+    }
   | { readonly type: "dead-letters"; readonly fromOffset: number; readonly limit: number; readonly filter: DeadLetterFilter }
-  | { readonly type: "quarantine"; readonly limit: number }
-  | { readonly type: "release-quarantine" | "drop-quarantine"; readonly offset?: number; readonly key?: string }
-  | { readonly type: "redrive"; readonly max: number; readonly filter: DeadLetterFilter }
-  | { readonly type: "drop-dead-letters"; readonly max: number; readonly filter: DeadLetterFilter }
+  | { readonly type: "quarantine"; readonly group?: string; readonly limit: number }
+  | {
+      readonly type: "release-quarantine" | "drop-quarantine";
+      readonly group?: string;
+      readonly offset?: number;
+      readonly key?: string;
+    }
+  | { readonly type: "redrive"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
+  | { readonly type: "drop-dead-letters"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
   | { readonly type: "read"; readonly offset: number }
   | { readonly type: "remove"; readonly offset: number }
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
+  | CheckpointOperation
   | { readonly type: "cancel"; readonly request: number };
+
+export type GroupOperation =
+  | { readonly type: "list-groups"; readonly after?: string; readonly limit: number }
+  | { readonly type: "describe-group" | "delete-group"; readonly group: string }
+  | { readonly type: "create-group"; readonly group: string; readonly settings: GivenDelivery; readonly start?: GroupStart }
+  | { readonly type: "change-group"; readonly group: string; readonly settings?: GivenDelivery; readonly isPaused?: boolean }
+  | { readonly type: "seek-group"; readonly group: string; readonly to: GroupStart };
+
+/** An offset, the first record that was put at a time or later, the first that is kept, or what comes next. */
+export type GroupStart = { readonly offset: number } | { readonly timeMs: number } | { readonly at: "first" | "last" };
 
 /** `isDetached`: the leases outlive the connection that asks. */
 export interface LeaseTerms {
@@ -61,6 +87,23 @@ export interface RefusedEntry {
 }
 
 export type SettleVerb = SettleEntry["verb"];
+export type CheckpointOperation =
+  | { readonly type: "list-checkpoints"; readonly after?: string; readonly prefix?: string; readonly limit: number }
+  | { readonly type: "read-checkpoint"; readonly name: string }
+  | { readonly type: "write-checkpoint"; readonly write: CheckpointWrite }
+  | { readonly type: "delete-checkpoint"; readonly name: string; readonly ifMatch?: CheckpointCondition };
+
+/** A write of a checkpoint, alone or beside others. */
+export interface CheckpointWrite {
+  readonly name: string;
+  readonly value: Uint8Array;
+  readonly contentType: string;
+  /** What has to be there before; anything if absent. */
+  readonly ifMatch?: CheckpointCondition;
+}
+
+/** The version that a checkpoint has to have, or whether it has to exist. */
+export type CheckpointCondition = number | "present" | "absent";
 
 export type OperationOf<Type extends Operation["type"]> = Extract<Operation, { type: Type }>;
 
@@ -91,10 +134,17 @@ export type Outcome =
       readonly counts: Readonly<Record<SettleVerb, number>>;
       /** Entries that were not accepted, by their pointer in the request. */
       readonly refused: readonly RefusedEntry[];
+      readonly checkpoint?: CheckpointEntry;
+      readonly put?: { readonly offset: number; readonly count: number };
     }
+  | { readonly type: "group"; readonly description: GroupDescription }
+  | { readonly type: "group-created"; readonly description: GroupDescription }
+  | { readonly type: "groups"; readonly groups: readonly GroupDescription[]; readonly next: string | null }
+  | { readonly type: "group-deleted"; readonly group: string }
   | { readonly type: "quarantine"; readonly messages: readonly QuarantinedMessage[] }
   | { readonly type: "dead-letter-page"; readonly letters: readonly DeadLetter[]; readonly nextOffset: number | null }
-  | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean }
+  /** `nextOffset`: where the search for more goes on. */
+  | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean; readonly nextOffset?: number }
   | { readonly type: "waiting" }
   | { readonly type: "room"; readonly reservedMs: number }
   | {
@@ -106,6 +156,11 @@ export type Outcome =
   | { readonly type: "message"; readonly message: Message }
   | { readonly type: "removed"; readonly offset: number }
   | { readonly type: "purged"; readonly removedMessages: number }
+  | { readonly type: "checkpoints"; readonly checkpoints: readonly CheckpointEntry[]; readonly next: string | null }
+  | { readonly type: "checkpoint"; readonly checkpoint: Checkpoint }
+  | { readonly type: "checkpoint-written"; readonly checkpoint: CheckpointEntry; readonly isCreated: boolean }
+  /** With the version that it had. */
+  | { readonly type: "checkpoint-deleted"; readonly name: string; readonly version: number }
   | { readonly type: "cancelled" }
   | { readonly type: "refused"; readonly refusal: Refusal };
 

@@ -5,36 +5,43 @@ import type { DeadLetters } from "./dead-letters.ts";
 import { refusePut } from "./life-cycle.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import type { ChannelRecord } from "./store.ts";
+import type { WaitLine } from "./wait-line.ts";
 import { messageBytes } from "../protocol/message.ts";
 
-/** Puts dead letters again, in the order of their old offsets, as many as fit (rule DL3). */
+/** Puts dead letters again, in the order of their old offsets, as many as fit beside what is promised; none while puts wait (rule DL3). */
 export function redrive(
-  parts: {
-    readonly backlog: Backlog;
-    readonly deadLetters: DeadLetters;
-    /** Whether a put of this size can be stored now without passing others. */
-    readonly hasRoomFor: (size: Size) => boolean;
-  },
+  parts: { readonly backlog: Backlog; readonly deadLetters: DeadLetters; readonly line: WaitLine },
   request: { readonly record: ChannelRecord; readonly operation: OperationOf<"redrive">; readonly nowMs: number },
 ): Outcome {
-  const { backlog, deadLetters, hasRoomFor } = parts;
+  const { backlog, deadLetters, line } = parts;
   const { record, operation, nowMs } = request;
   const refusal = refusePut(record);
   if (refusal !== undefined) return { type: "refused", refusal };
-  const { letters, nextOffset } = deadLetters.find({ fromOffset: 1, limit: operation.max, filter: operation.filter, nowMs });
+  const { fromOffset, max, filter } = operation;
+  const { letters, nextOffset } = deadLetters.find({ fromOffset, limit: max, filter, nowMs });
   let moved = 0;
+  const { reserved } = line;
   for (const letter of letters) {
     const { message } = letter;
-    if (!hasRoomFor({ messages: 1, bytes: messageBytes(message) })) break;
+    const held = { messages: backlog.depth + reserved.messages, bytes: backlog.bytes + reserved.bytes };
+    // What a log holds makes room for what is put.
+    const isRoom =
+      record.settings.retention === "log" || fits({ messages: 1, bytes: messageBytes(message) }, held, record.limits);
+    if (line.firstPut() !== undefined || !isRoom) break;
     backlog.append([{ ...message, redrivenFrom: message.offset }], nowMs);
     deadLetters.remove(letter);
     moved += 1;
   }
-  return { type: "moved", moved, isMore: moved < letters.length || nextOffset !== undefined };
+  return formatMoved(moved, letters[moved]?.message.offset ?? nextOffset);
 }
 
 export function dropDeadLetters(deadLetters: DeadLetters, operation: OperationOf<"drop-dead-letters">, nowMs: number): Outcome {
-  const { letters, nextOffset } = deadLetters.find({ fromOffset: 1, limit: operation.max, filter: operation.filter, nowMs });
+  const { fromOffset, max, filter } = operation;
+  const { letters, nextOffset } = deadLetters.find({ fromOffset, limit: max, filter, nowMs });
   for (const letter of letters) deadLetters.remove(letter);
-  return { type: "moved", moved: letters.length, isMore: nextOffset !== undefined };
+  return formatMoved(letters.length, nextOffset);
+}
+
+function formatMoved(moved: number, nextOffset: number | undefined): Outcome {
+  return { type: "moved", moved, isMore: nextOffset !== undefined, ...(nextOffset !== undefined && { nextOffset }) };
 }

@@ -2,18 +2,25 @@
 import { Block, type BlockRecord } from "../protocol/block.ts";
 import { messageBytes, type Message } from "../protocol/message.ts";
 import { decodeGonePlaces } from "./gone-places.ts";
-import type { Segment, StoredSegment, Totals } from "./store.ts";
+import { NO_TOTALS, type Segment, type StoredSegment, type Totals } from "./store.ts";
 
 /** Records are addressed by place, from 0; the offset of a record is `firstOffset + place`. */
 export interface Run {
   readonly firstOffset: number;
+  /** Places; those of a run that was compacted are more than its records. */
   readonly count: number;
   readonly bytes: number;
   readonly messages: number;
   /** Totals of the life before the first record. */
   readonly before: Totals;
-  /** Places that were removed. */
+  /** Places that were removed and whose records are still there. */
   readonly gone: Set<number>;
+  /** Records that are there, and what the run has lost by compaction; it counts as lying behind the first place. */
+  readonly present: number;
+  readonly vanished: Totals;
+  isPresent(place: number): boolean;
+  /** Whether the record at a place was removed, or is not there any more. */
+  isGone(place: number): boolean;
   isControl(place: number): boolean;
   messageBytes(place: number): number;
   key(place: number): string | undefined;
@@ -28,6 +35,7 @@ export class StoredRun implements Run {
   readonly messages: number;
   readonly before: Totals;
   readonly gone: Set<number>;
+  readonly vanished: Totals;
   readonly #block: Block;
 
   constructor(segment: StoredSegment) {
@@ -38,23 +46,50 @@ export class StoredRun implements Run {
     this.before = segment.before;
     this.gone = decodeGonePlaces(segment.gone);
     this.#block = new Block(segment.block);
+    this.vanished = this.#block.count === segment.count ? NO_TOTALS : measureVanished(segment, this.#block);
+  }
+
+  get present(): number {
+    return this.#block.count;
+  }
+
+  isPresent(place: number): boolean {
+    return this.#block.count === this.count || this.#block.placeOf(this.firstOffset + place) >= 0;
+  }
+
+  isGone(place: number): boolean {
+    return this.gone.has(place) || !this.isPresent(place);
   }
 
   isControl(place: number): boolean {
-    return this.#block.isControl(place);
+    return this.#block.isControl(this.#find(place));
   }
 
   messageBytes(place: number): number {
-    return this.#block.messageBytes(place);
+    return this.#block.messageBytes(this.#find(place));
   }
 
   key(place: number): string | undefined {
-    return this.#block.key(place);
+    return this.#block.key(this.#find(place));
   }
 
   message(place: number): Message {
-    return this.#block.message(place);
+    return this.#block.message(this.#find(place));
   }
+
+  #find(place: number): number {
+    return this.#block.isSparse ? this.#block.placeOf(this.firstOffset + place) : place;
+  }
+}
+
+function measureVanished(segment: StoredSegment, block: Block): Totals {
+  let { messages, bytes } = segment;
+  for (let place = 0; place < block.count; place++) {
+    if (block.isControl(place)) continue;
+    messages -= 1;
+    bytes -= block.messageBytes(place);
+  }
+  return { messages, bytes, segments: 0 };
 }
 
 /** A run of records as they were put: the commit's own, and the newest segments while they are in the head window. */
@@ -62,6 +97,7 @@ export class RecordRun implements Run {
   readonly firstOffset: number;
   readonly before: Totals;
   readonly gone: Set<number>;
+  readonly vanished = NO_TOTALS;
   readonly records: BlockRecord[];
   readonly #sizes: number[];
   #bytes = 0;
@@ -76,6 +112,10 @@ export class RecordRun implements Run {
   }
 
   get count(): number {
+    return this.records.length;
+  }
+
+  get present(): number {
     return this.records.length;
   }
 
@@ -95,6 +135,14 @@ export class RecordRun implements Run {
     this.#bytes += bytes;
     if (!record.isControl) this.#messages += 1;
     return bytes;
+  }
+
+  isPresent(place: number): boolean {
+    return place < this.records.length;
+  }
+
+  isGone(place: number): boolean {
+    return this.gone.has(place);
   }
 
   isControl(place: number): boolean {

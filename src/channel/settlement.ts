@@ -2,12 +2,14 @@
 // no verdict undoes another.
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { LeaseSealer } from "../protocol/lease-id.ts";
-import type { Refusal } from "../protocol/problems.ts";
+import { messageBytes } from "../protocol/message.ts";
+import type { LeaseRef, LeaseSealer } from "../protocol/lease-id.ts";
+import type { LeaseLossCause, Refusal } from "../protocol/problems.ts";
+import type { Size } from "./admission.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Delivery, Exhausted } from "./delivery.ts";
 import type { Lease } from "./delivery-store.ts";
-import type { Backlog } from "./backlog.ts";
+import type { GroupLog } from "./group-log.ts";
 import type { Moment, Outcome, RefusedEntry, SettleEntry, SettleVerb } from "./operation.ts";
 import { computeRetryDelay } from "./retry-delay.ts";
 import type { DeliverySettings } from "../protocol/settings.ts";
@@ -15,23 +17,120 @@ import type { DeliverySettings } from "../protocol/settings.ts";
 interface Judged {
   readonly entry: SettleEntry;
   readonly lease: Lease;
+  readonly settlement: Settlement;
 }
 
-export interface SettlementOptions {
-  readonly backlog: Backlog;
-  readonly delivery: Delivery;
-  readonly deadLetters: DeadLetters;
+/** Where settlements are found, and what they need. */
+interface SettleContext {
+  readonly sealer: LeaseSealer;
+  readonly groups: { findById(id: number): { readonly settlement: Settlement } | undefined };
+  readonly moment: Moment;
 }
 
+/** The entries of a call, judged and not carried out. */
+export interface SettlePlan {
+  readonly refused: readonly RefusedEntry[];
+  /** Messages and bytes that leave the channel by it. */
+  measureFreed(): Size;
+  /** Carries out the entries that are not refused. */
+  carryOut(): Extract<Outcome, { type: "settled" }>;
+}
+
+/** Judges the entries of a call one by one, and changes nothing yet. */
+export function planSettlement(entries: readonly SettleEntry[], context: SettleContext): SettlePlan | Refusal {
+  if (entries.length > LIMITS.settleEntriesMax)
+    return invalidRequest("", `Expected at most ${LIMITS.settleEntriesMax} leases in all`);
+  const found = findLeases(entries, context);
+  if ("kind" in found) return found;
+  const { judged, refused } = judgeOrder(found.judged, found.refused);
+  return {
+    refused,
+    measureFreed: () => measureFreed(judged),
+    carryOut: () => {
+      carryOut(judged, context.moment);
+      const counts = { ack: 0, retry: 0, extend: 0, reject: 0, release: 0 } satisfies Record<SettleVerb, number>;
+      for (const { entry } of judged) counts[entry.verb] += 1;
+      return { type: "settled", counts, refused };
+    },
+  };
+}
+
+/** The live lease of each entry. An id that is not ours, or one that comes twice, refuses the whole call. */
+function findLeases(
+  entries: readonly SettleEntry[],
+  { sealer, groups, moment }: SettleContext,
+): { judged: Judged[]; refused: RefusedEntry[] } | Refusal {
+  const judged: Judged[] = [];
+  const refused: RefusedEntry[] = [];
+  const seen = new Set<string>();
+  for (const entry of entries) {
+    const { leaseId, pointer } = entry;
+    if (seen.has(leaseId)) return invalidRequest(pointer, "Expected each lease once in a call");
+    seen.add(leaseId);
+    const ref = sealer.parse(leaseId);
+    if (ref === undefined) return { kind: "invalid-lease", pointer };
+    const settlement = groups.findById(ref.group)?.settlement;
+    const lease = settlement?.findLive(ref, moment.nowMs);
+    if (settlement !== undefined && lease !== undefined) judged.push({ entry, lease, settlement });
+    else {
+      const cause = settlement?.explainLost(ref.offset) ?? "settled";
+      refused.push({ pointer, refusal: { kind: "lease-lost", offset: ref.offset, cause } });
+    }
+  }
+  return { judged, refused };
+}
+
+/** An ack counts only if every earlier message of its key is acked or rejected in the same call (G5). */
+function judgeOrder(candidates: readonly Judged[], refused: RefusedEntry[]): { judged: Judged[]; refused: RefusedEntry[] } {
+  const ending = new Set(
+    candidates.filter(({ entry }) => entry.verb === "ack" || entry.verb === "reject").map(({ lease }) => lease),
+  );
+  const judged: Judged[] = [];
+  for (const candidate of candidates.toSorted((a, b) => a.lease.offset - b.lease.offset)) {
+    const { entry, lease, settlement } = candidate;
+    const open = entry.verb === "ack" ? settlement.findOpenBefore(lease, ending) : undefined;
+    if (open === undefined) judged.push(candidate);
+    else {
+      ending.delete(lease);
+      refused.push({ pointer: entry.pointer, refusal: { kind: "out-of-order", offset: lease.offset, openOffset: open } });
+    }
+  }
+  return { judged, refused };
+}
+
+function measureFreed(judged: readonly Judged[]): Size {
+  const ending = judged.filter(({ entry }) => entry.verb === "ack" || entry.verb === "reject");
+  const bytes = ending.reduce((sum, { lease, settlement }) => sum + settlement.bytesOf(lease.offset), 0);
+  return { messages: ending.length, bytes };
+}
+
+function carryOut(judged: readonly Judged[], moment: Moment): void {
+  for (const { entry, lease, settlement } of judged) settlement.endOrExtend(entry, lease, moment.nowMs);
+  // The last first: what is given back ends the later leases of its key, and each of these has a verdict of its own here.
+  for (const { entry, lease, settlement } of judged.toReversed()) settlement.giveBack(entry, lease, moment);
+  for (const settlement of new Set(judged.map((one) => one.settlement))) settlement.buryExhausted(moment.nowMs);
+}
+
+/** What becomes of the leases of one group. */
 export class Settlement {
-  readonly #backlog: Backlog;
+  readonly #log: GroupLog;
   readonly #delivery: Delivery;
   readonly #deadLetters: DeadLetters;
+  readonly #settings: () => DeliverySettings;
+  readonly #group: { readonly groupId: number; readonly group: string };
 
-  constructor({ backlog, delivery, deadLetters }: SettlementOptions) {
-    this.#backlog = backlog;
-    this.#delivery = delivery;
-    this.#deadLetters = deadLetters;
+  constructor(parts: {
+    readonly group: { readonly groupId: number; readonly group: string };
+    readonly log: GroupLog;
+    readonly delivery: Delivery;
+    readonly deadLetters: DeadLetters;
+    readonly settings: () => DeliverySettings;
+  }) {
+    this.#group = parts.group;
+    this.#log = parts.log;
+    this.#delivery = parts.delivery;
+    this.#deadLetters = parts.deadLetters;
+    this.#settings = parts.settings;
   }
 
   /** Ends leases and delays whose time is over, and buries what was handed out too often. */
@@ -45,106 +144,61 @@ export class Settlement {
     const leases = this.#delivery.leasesOf(connection).sort((a, b) => b.offset - a.offset);
     for (const lease of leases) {
       if (isClean) this.#delivery.giveBack(lease, { end: "disconnected", isCounted: false, dueAtMs: 0 });
-      else this.#delivery.extend(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
+      else this.#delivery.detach(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
     }
   }
 
-  settle(
-    entries: readonly SettleEntry[],
-    { sealer, settings, moment }: { readonly sealer: LeaseSealer; readonly settings: DeliverySettings; readonly moment: Moment },
-  ): Outcome {
-    const found = this.#findLeases(entries, sealer, moment.nowMs);
-    if ("kind" in found) return { type: "refused", refusal: found };
-    const { judged, refused } = this.#judgeOrder(found.judged, found.refused);
-    this.#carryOut(judged, settings, moment);
-    this.buryExhausted(moment.nowMs);
-    const counts = { ack: 0, retry: 0, extend: 0, reject: 0, release: 0 } satisfies Record<SettleVerb, number>;
-    for (const { entry } of judged) counts[entry.verb] += 1;
-    return { type: "settled", counts, refused };
+  /** The lease, if it is live and that holder's. */
+  findLive({ offset, holder, attempt }: LeaseRef, nowMs: number): Lease | undefined {
+    const lease = this.#delivery.findLease(offset);
+    return lease?.holder === holder && lease.attempt === attempt && lease.deadlineMs > nowMs ? lease : undefined;
+  }
+
+  explainLost(offset: number): LeaseLossCause {
+    return this.#delivery.explainLost(offset);
+  }
+
+  bytesOf(offset: number): number {
+    const message = this.#log.read(offset);
+    return message === undefined ? 0 : messageBytes(message);
+  }
+
+  /** The first earlier message of the lease's key that is not among those that end. */
+  findOpenBefore({ key, offset }: Lease, ending: ReadonlySet<Lease>): number | undefined {
+    if (key === undefined) return undefined;
+    return this.#delivery.leasedBefore(key, offset).find((before) => {
+      const lease = this.#delivery.findLease(before);
+      return lease === undefined || !ending.has(lease);
+    });
+  }
+
+  endOrExtend(entry: SettleEntry, lease: Lease, nowMs: number): void {
+    if (entry.verb === "ack") this.#delivery.finish(lease.offset, "acked");
+    if (entry.verb === "extend") this.#delivery.extend(lease.offset, nowMs + entry.leaseMs);
+    if (entry.verb === "reject") {
+      this.#bury({ offset: lease.offset, attempts: lease.attempt, reason: entry.reason ?? "rejected" }, nowMs);
+    }
+  }
+
+  giveBack(entry: SettleEntry, lease: Lease, moment: Moment): void {
+    if (entry.verb === "release") this.#delivery.giveBack(lease, { end: "released", isCounted: false, dueAtMs: 0 });
+    if (entry.verb !== "retry") return;
+    const random = moment.draw32() / 2 ** 32;
+    const delayMs = entry.delayMs ?? computeRetryDelay(lease.attempt, this.#settings().retryDelaysMs, random);
+    const dueAtMs = delayMs === 0 ? 0 : moment.nowMs + delayMs;
+    const { reason } = entry;
+    this.#delivery.giveBack(lease, { end: "retried", isCounted: true, dueAtMs, ...(reason !== undefined && { reason }) });
   }
 
   /** Moves messages that were handed out too often to the dead letters. */
   buryExhausted(nowMs: number): void {
-    for (const exhausted of this.#delivery.takeExhausted()) this.bury(exhausted, nowMs);
+    for (const exhausted of this.#delivery.takeExhausted()) this.#bury(exhausted, nowMs);
   }
 
-  /** Moves the message at an offset to the dead letters. */
-  bury({ offset, attempts, reason }: Exhausted, nowMs: number): void {
-    const message = this.#backlog.read(offset);
+  #bury({ offset, attempts, reason }: Exhausted, nowMs: number): void {
+    const message = this.#log.read(offset);
     if (message === undefined) return;
     this.#delivery.finish(offset, "dead-lettered");
-    this.#deadLetters.add({ message, attempts, reason, diedAtMs: nowMs });
-  }
-
-  /** The live lease of each entry. An id that is not ours, or one that comes twice, refuses the whole call. */
-  #findLeases(
-    entries: readonly SettleEntry[],
-    sealer: LeaseSealer,
-    nowMs: number,
-  ): { judged: Judged[]; refused: RefusedEntry[] } | Refusal {
-    const judged: Judged[] = [];
-    const refused: RefusedEntry[] = [];
-    const seen = new Set<string>();
-    for (const entry of entries) {
-      const { leaseId, pointer } = entry;
-      if (seen.has(leaseId)) return invalidRequest(pointer, "Expected each lease once in a call");
-      seen.add(leaseId);
-      const ref = sealer.parse(leaseId);
-      if (ref === undefined) return { kind: "invalid-lease", pointer };
-      const lease = this.#delivery.findLease(ref.offset);
-      const isLive = lease?.holder === ref.holder && lease.attempt === ref.attempt && lease.deadlineMs > nowMs;
-      if (isLive && lease !== undefined) judged.push({ entry, lease });
-      else
-        refused.push({
-          pointer,
-          refusal: { kind: "lease-lost", offset: ref.offset, cause: this.#delivery.explainLost(ref.offset) },
-        });
-    }
-    return { judged, refused };
-  }
-
-  /** An ack counts only if every earlier message of its key is acked or rejected in the same call (G5). */
-  #judgeOrder(candidates: readonly Judged[], refused: RefusedEntry[]): { judged: Judged[]; refused: RefusedEntry[] } {
-    const ending = new Map(
-      candidates.filter(({ entry }) => entry.verb === "ack" || entry.verb === "reject").map((one) => [one.lease.offset, one]),
-    );
-    const judged: Judged[] = [];
-    for (const candidate of candidates.toSorted((a, b) => a.lease.offset - b.lease.offset)) {
-      const { entry, lease } = candidate;
-      const before = entry.verb !== "ack" || lease.key === undefined ? [] : this.#delivery.leasedBefore(lease.key, lease.offset);
-      const open = before.find((offset) => !ending.has(offset));
-      if (open === undefined) judged.push(candidate);
-      else {
-        ending.delete(lease.offset);
-        refused.push({ pointer: entry.pointer, refusal: { kind: "out-of-order", offset: lease.offset, openOffset: open } });
-      }
-    }
-    return { judged, refused };
-  }
-
-  #carryOut(judged: readonly Judged[], settings: DeliverySettings, moment: Moment): void {
-    const { nowMs } = moment;
-    for (const { entry, lease } of judged) {
-      if (entry.verb === "ack") this.#delivery.finish(lease.offset, "acked");
-      if (entry.verb === "extend") this.#delivery.extend(lease.offset, nowMs + entry.leaseMs);
-      if (entry.verb === "reject") {
-        this.bury({ offset: lease.offset, attempts: lease.attempt, reason: entry.reason ?? "rejected" }, nowMs);
-      }
-    }
-    // The last first: what is given back ends the later leases of its key, and each of these has a verdict of its own here.
-    for (const { entry, lease } of judged.toReversed()) {
-      if (entry.verb === "release") this.#delivery.giveBack(lease, { end: "released", isCounted: false, dueAtMs: 0 });
-      if (entry.verb === "retry") {
-        const random = moment.draw32() / 2 ** 32;
-        const delayMs = entry.delayMs ?? computeRetryDelay(lease.attempt, settings.retryDelaysMs, random);
-        const dueAtMs = delayMs === 0 ? 0 : nowMs + delayMs;
-        this.#delivery.giveBack(lease, {
-          end: "retried",
-          isCounted: true,
-          dueAtMs,
-          ...(entry.reason !== undefined && { reason: entry.reason }),
-        });
-      }
-    }
+    this.#deadLetters.add({ ...this.#group, offset, message, attempts, reason, diedAtMs: nowMs });
   }
 }

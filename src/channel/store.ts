@@ -2,7 +2,9 @@
 import type { Lifecycle } from "../protocol/description.ts";
 import type { Settings } from "../protocol/settings.ts";
 import type { DeadLetterChanges, DeadLetterStore } from "./dead-letter-store.ts";
+import type { GroupChanges, GroupStore } from "./group-store.ts";
 import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
+import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -41,8 +43,9 @@ export interface Position {
   readonly put: Totals;
   /** The part of `put` that lies before the head. */
   readonly passed: Totals;
-  /** What was removed at or after the head. */
+  /** What was removed at or after the head, and the bytes of it that are not stored any more. */
   readonly removedAhead: Totals;
+  readonly lostAheadBytes: number;
   /** Messages that ended otherwise than acked since the life began. */
   readonly fates: FateCounts;
   /** Offset of the newest control record, or 0. */
@@ -60,9 +63,11 @@ export type Fate = "acked" | "removed" | "dead-lettered";
 export interface FateCounts {
   readonly removed: number;
   readonly deadLettered: number;
+  /** Given up by retention. */
+  readonly dropped: number;
 }
 
-export const NO_FATES: FateCounts = { removed: 0, deadLettered: 0 };
+export const NO_FATES: FateCounts = { removed: 0, deadLettered: 0, dropped: 0 };
 
 export interface Totals {
   readonly messages: number;
@@ -122,9 +127,11 @@ export interface BacklogChanges {
 
 /** Everything one commit changes, applied whole or not at all (G8). */
 export interface Changes extends BacklogChanges {
+  readonly checkpoints: CheckpointChanges | undefined;
   readonly channel: ChannelRecord | undefined;
   readonly delivery: DeliveryChanges | undefined;
   readonly deadLetters: DeadLetterChanges | undefined;
+  readonly groups: GroupChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -134,6 +141,7 @@ export interface MessageIdEntry {
 
 /** Synchronous storage of one channel. Reads show what was committed. */
 export interface ChannelStore {
+  readonly checkpoints: CheckpointStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */
@@ -142,10 +150,13 @@ export interface ChannelStore {
   readSegmentFrom(offset: number): StoredSegment | undefined;
   /** The segment with the greatest first offset that is not higher than `offset`; it may end before it. */
   readSegmentUpTo(offset: number): StoredSegment | undefined;
+  /** First offsets of segments with removed places, from `offset` on, at most `limit`. */
+  readGoneFrom(offset: number, limit: number): readonly number[];
   /** The least offset, not lower than `fromOffset`, of a kept message with this id. */
   findMessageId(messageId: string, fromOffset: number): number | undefined;
   /** Applies all changes in one transaction or throws and applies none. */
   commit(changes: Changes): void;
   readonly delivery: DeliveryStore;
   readonly deadLetters: DeadLetterStore;
+  readonly groups: GroupStore;
 }

@@ -4,11 +4,22 @@ import { decodeUtf8 } from "../protocol/bytes.ts";
 import { endOffset, type Run } from "./run.ts";
 import { addTotals, NO_TOTALS, subtractTotals, type MessageIdEntry, type Totals } from "./store.ts";
 
+/** A record that may be given up. */
+export interface Expendable {
+  readonly offset: number;
+  readonly putAtMs: number;
+  /** Messages and bytes between the head and it. */
+  readonly messages: number;
+  readonly bytes: number;
+}
+
 export interface StretchRequest {
   /** Messages to take at most; 0 only passes what was removed. */
   readonly messagesMax: number;
   /** Message bytes to take at most; the first message is taken whatever its size. */
   readonly bytesMax: number;
+  /** Where records are given up and not taken: whether this one may be. */
+  readonly isExpendable?: (record: Expendable) => boolean;
 }
 
 export interface Stretch {
@@ -23,6 +34,8 @@ export interface Stretch {
   /** Messages and bytes between the old head and the new, and the part of them that was removed earlier. */
   readonly passed: Totals;
   readonly gone: Totals;
+  /** Bytes of `gone` that are not stored any more. */
+  readonly lostBytes: number;
   /** Whether more messages were there, but not within `bytesMax`. */
   readonly isCutByBytes: boolean;
 }
@@ -41,6 +54,7 @@ class Walk {
   readonly messageIds: MessageIdEntry[] = [];
   passed: Totals = NO_TOTALS;
   gone: Totals = NO_TOTALS;
+  lostBytes = 0;
   isCutByBytes = false;
   #takenBytes = 0;
   readonly #request: StretchRequest;
@@ -53,12 +67,24 @@ class Walk {
     return this.messages.length >= this.#request.messagesMax || this.isCutByBytes;
   }
 
-  /** Steps over the record at `place`, or returns false because the walk ends before it. */
+  /** Steps over `place`, or returns false because the walk ends before it. */
   step(run: Run, place: number): boolean {
+    if (!run.isPresent(place)) return true;
+    if (!this.#stepOverRecord(run, place)) return false;
+    if (place === 0) {
+      this.passed = addTotals(this.passed, run.vanished);
+      this.gone = addTotals(this.gone, run.vanished);
+      this.lostBytes += run.vanished.bytes;
+    }
+    return true;
+  }
+
+  #stepOverRecord(run: Run, place: number): boolean {
     if (run.gone.has(place)) {
       this.#count(run, place, true);
       return true;
     }
+    if (this.#request.isExpendable !== undefined && !this.#request.isExpendable(this.#describe(run, place))) return false;
     if (run.isControl(place)) {
       if (this.#request.messagesMax === 0) return false;
       this.controls.push(readControl(run, place));
@@ -78,12 +104,18 @@ class Walk {
     return true;
   }
 
+  #describe(run: Run, place: number): Expendable {
+    const { offset, putAtMs } = run.message(place);
+    return { offset, putAtMs, messages: this.messages.length, bytes: this.#takenBytes };
+  }
+
   /** Passes from one run to the next: segments between them were removed whole. */
   cross(from: Run, to: Run): void {
     const end = addTotals(from.before, { messages: from.messages, bytes: from.bytes, segments: 1 });
     const between = subtractTotals(to.before, end);
     this.passed = addTotals(this.passed, between);
     this.gone = addTotals(this.gone, between);
+    this.lostBytes += between.bytes;
   }
 
   #count(run: Run, place: number, isGone: boolean): void {
@@ -118,8 +150,8 @@ export function walkStretch(source: RunSource, headOffset: number, request: Stre
     place = 0;
     offset = next.firstOffset;
   }
-  const { messages, controls, messageIds, passed, gone, isCutByBytes } = walk;
-  return { messages, controls, messageIds, run, place, headOffset: offset, passed, gone, isCutByBytes };
+  const { messages, controls, messageIds, passed, gone, lostBytes, isCutByBytes } = walk;
+  return { messages, controls, messageIds, run, place, headOffset: offset, passed, gone, lostBytes, isCutByBytes };
 }
 
 export function readControl(run: Run, place: number): ControlRecord {

@@ -7,19 +7,20 @@ import type { Refusal } from "../protocol/problems.ts";
 import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import { DrainRate } from "./drain-rate.ts";
-import type { Delivery } from "./delivery.ts";
+import type { Group, Groups } from "./groups.ts";
 import { drawHex, refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, GrantedLeases, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
 import type { RecordCell } from "./record-cell.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
 
+const NO_READERS_RETRY_AFTER_MS = 1000;
 const NOTHING_GOT: Outcome = { type: "got", messages: [], controls: [] };
 
 export interface TrafficOptions {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
-  readonly delivery: Delivery;
+  readonly groups: Groups;
   readonly line: WaitLine;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
@@ -28,7 +29,7 @@ export interface TrafficOptions {
 export class Traffic {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
-  readonly #delivery: Delivery;
+  readonly #groups: Groups;
   readonly #line: WaitLine;
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
@@ -37,7 +38,7 @@ export class Traffic {
   constructor(options: TrafficOptions) {
     this.#cell = options.cell;
     this.#backlog = options.backlog;
-    this.#delivery = options.delivery;
+    this.#groups = options.groups;
     this.#line = options.line;
     this.#isConnected = options.isConnected;
   }
@@ -85,19 +86,45 @@ export class Traffic {
     if (max === 0) return NOTHING_GOT;
     const earlier = this.#findWaiter(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    const never = refuseNeverServed(record, { min, lease, depth: this.#backlog.depth });
+    const found = this.#groups.find(operation.group);
+    if (!found.ok) return refused(found.refusal);
+    const group = found.value;
+    const never = this.#refuseNeverServed(record, group, { min, lease });
     if (never !== undefined) return refused(never);
-    if (this.#line.firstGet() === undefined) {
-      const taken = this.#take(record, { min, max, lease, connection: origin?.connection }, moment);
+    if (this.#line.firstGet(group.id) === undefined) {
+      const taken = this.#take(record, group, { min, max, lease, connection: origin?.connection }, moment);
       if (taken !== undefined) return taken;
     }
     const waitMs = capWait(operation.waitMs);
     if (origin === undefined || waitMs === 0 || min === 0) return NOTHING_GOT;
-    if (record.state === "draining" && this.#backlog.depth < min) {
+    if (record.state === "draining" && this.#groups.depthOf(group) < min) {
       return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
     }
     const deadlineMs = moment.nowMs + waitMs;
-    return this.#wait({ ...origin, kind: "get", min, max, bytes: 0, deadlineMs, ...(lease !== undefined && { lease }) });
+    const waiter = { ...origin, kind: "get", min, max, bytes: 0, deadlineMs, group: group.id } as const;
+    return this.#wait({ ...waiter, ...(lease !== undefined && { lease }) });
+  }
+
+  /** Why messages can not be put along with a settle call that frees so much; undefined where they can. They never wait (rule LS12). */
+  refuseRiders(
+    record: ChannelRecord,
+    { messages, freed }: { readonly messages: readonly PutMessage[]; readonly freed: Size },
+    nowMs: number,
+  ): Refusal | undefined {
+    const refusal = refusePut(record);
+    if (refusal !== undefined) return refusal;
+    const size = measureBatch(messages, record.settings);
+    if ("kind" in size) return size;
+    const never = refuseNeverFitting(size, ceilingOf(record));
+    if (never !== undefined || messages.length === 0) return never;
+    const { retention } = record.settings;
+    if (retention === "log") return undefined;
+    // With interest other groups may still have to do with what this one acks.
+    const room = retention === "queue" ? freed : { messages: 0, bytes: 0 };
+    const held = this.#held();
+    const isFree = fits(size, { messages: held.messages - room.messages, bytes: held.bytes - room.bytes }, record.limits);
+    const mayPut = isFree && this.#line.firstPut() === undefined && !this.#hasNoReaders(record);
+    return mayPut ? undefined : this.#refuseFull(record, size, nowMs);
   }
 
   /** Ends a waiting request: it gets what it would have got without waiting. An answer that was sent already stands. */
@@ -113,12 +140,17 @@ export class Traffic {
     if (record === undefined || this.#line.size === 0) return;
     this.#endReservations(nowMs);
     for (;;) {
-      const get = this.#line.firstGet();
-      if (get !== undefined && this.#serveGet(record, get, moment)) continue;
+      const isGetServed = this.#line.waitingGroups().some((group) => this.#serveFirstGet(record, group, moment));
+      if (isGetServed) continue;
       const put = this.#line.firstPut();
       if (put !== undefined && this.#servePut(put, nowMs)) continue;
       return;
     }
+  }
+
+  #serveFirstGet(record: ChannelRecord, group: number, moment: Moment): boolean {
+    const get = this.#line.firstGet(group);
+    return get !== undefined && this.#serveGet(record, get, moment);
   }
 
   /** Refuses everybody of a kind that waits. */
@@ -144,6 +176,11 @@ export class Traffic {
 
   #append(messages: readonly PutMessage[], nowMs: number): Outcome {
     return { type: "put", offset: this.#backlog.append(messages, nowMs), count: messages.length };
+  }
+
+  /** Whether nobody would get what is put, and it has to be refused therefore. */
+  #hasNoReaders({ settings }: ChannelRecord): boolean {
+    return settings.retention === "interest" && settings.whenNoGroups === "refuse" && this.#groups.size === 0;
   }
 
   #findWaiter(origin: Origin | undefined): Waiter | undefined {
@@ -183,6 +220,9 @@ export class Traffic {
 
   /** Whether a put of this size fits now; a channel that may grow grows for it. */
   #makeRoom(record: ChannelRecord, size: Size, nowMs: number): boolean {
+    if (this.#hasNoReaders(record)) return false;
+    // What a log holds makes room for what is put.
+    if (record.settings.retention === "log") return true;
     const held = this.#held();
     if (fits(size, held, record.limits)) return true;
     const limits = decideGrowth({ messages: held.messages + size.messages, bytes: held.bytes + size.bytes }, record);
@@ -201,13 +241,15 @@ export class Traffic {
   /** Takes messages, or nothing when fewer than `min` can be had now: then undefined. */
   #take(
     record: ChannelRecord,
+    group: Group,
     request: { min: number; max: number; lease: LeaseTerms | undefined; connection: number | undefined },
     moment: Moment,
   ): Outcome | undefined {
+    if (group.isPaused) return request.min === 0 ? NOTHING_GOT : undefined;
     const { min, max, lease } = request;
     const connection = lease?.isDetached === false ? request.connection : undefined;
     const wanted = lease && { holder: drawHex(moment) + drawHex(moment), leaseMs: lease.leaseMs, connection };
-    const taken = this.#delivery.take({ min, max, nowMs: moment.nowMs, lease: wanted });
+    const taken = group.delivery.take({ min, max, nowMs: moment.nowMs, lease: wanted });
     if (taken.type === "too-few") return undefined;
     if (taken.type === "too-large") return refused({ kind: "batch-too-large", size: min, limit: taken.count, unit: "messages" });
     const { messages, controls, leases, redelivered } = taken;
@@ -217,12 +259,25 @@ export class Traffic {
     }
     const sealer = new LeaseSealer(record.leaseSecret);
     const granted: GrantedLeases = {
-      leaseIds: leases.map((one) => sealer.format(one)),
+      leaseIds: leases.map((one) => sealer.format({ group: group.id, ...one })),
       attempts: leases.map((one) => one.attempt),
       redelivered,
       leaseUntilMs: moment.nowMs + lease.leaseMs,
     };
     return { type: "got", messages, controls, granted };
+  }
+
+  /** The refusal of a get whose `min` can never be had, however long it waits. */
+  #refuseNeverServed(
+    record: ChannelRecord,
+    group: Group,
+    { min, lease }: { readonly min: number; readonly lease: LeaseTerms | undefined },
+  ): Refusal | undefined {
+    const { maxMessages } = ceilingOf(record);
+    const { maxInFlight } = this.#groups.settingsOf(group);
+    const refuse = (limit: number): Refusal => ({ kind: "batch-too-large", size: min, limit, unit: "messages" });
+    if (lease !== undefined && min > maxInFlight) return refuse(maxInFlight);
+    return min > Math.max(maxMessages, this.#backlog.depth) ? refuse(maxMessages) : undefined;
   }
 
   #wait(waiter: Omit<Waiter, "ticket">): Outcome {
@@ -237,13 +292,14 @@ export class Traffic {
     }
     if (waiter.deadlineMs <= moment.nowMs) return this.#end(waiter, NOTHING_GOT);
     const { min, max, lease, connection } = waiter;
-    const taken = this.#take(record, { min, max, lease, connection }, moment);
+    const group = this.#groups.findById(waiter.group);
+    if (group === undefined) return this.#end(waiter, refused({ kind: "unknown-group", group: "" }));
+    const taken = this.#take(record, group, { min, max, lease, connection }, moment);
     if (taken !== undefined) return this.#end(waiter, taken);
-    if (record.state === "draining" && this.#backlog.depth < min) {
+    if (record.state === "draining" && this.#groups.depthOf(group) < min) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
-    // The settings may have changed while it waited: nobody else may wait behind it for ever.
-    const never = refuseNeverServed(record, { min, lease, depth: 0 });
+    const never = this.#refuseNeverServed(record, group, { min, lease });
     return never !== undefined && this.#end(waiter, refused(never));
   }
 
@@ -288,6 +344,7 @@ export class Traffic {
   }
 
   #refuseFull(record: ChannelRecord, size: Size, nowMs: number): Refusal {
+    if (this.#hasNoReaders(record)) return { kind: "no-readers", retryAfterMs: NO_READERS_RETRY_AFTER_MS };
     const { depth, bytes } = this.#backlog;
     const excess = Math.max(1, depth + this.#line.reserved.messages + size.messages - record.limits.maxMessages);
     const retryAfterMs = this.#drainRate.estimateWaitMs(excess, nowMs);
@@ -299,20 +356,8 @@ export function refused(refusal: Refusal): Outcome {
   return { type: "refused", refusal };
 }
 
-/** The refusal of a get for more than the channel will ever have (rule GT3), or may have leased at once (rule LS7). */
-function refuseNeverServed(
-  record: ChannelRecord,
-  { min, lease, depth }: { readonly min: number; readonly lease: LeaseTerms | undefined; readonly depth: number },
-): Refusal | undefined {
-  const ceiling = ceilingOf(record).maxMessages;
-  if (min > Math.max(ceiling, depth)) return { kind: "batch-too-large", size: min, limit: ceiling, unit: "messages" };
-  const { maxInFlight } = record.settings.delivery;
-  if (lease === undefined || min <= maxInFlight) return undefined;
-  return { kind: "batch-too-large", size: min, limit: maxInFlight, unit: "messages" };
-}
-
-function putWaiter(size: Size): { kind: "put"; min: number; max: number; bytes: number } {
-  return { kind: "put", min: size.messages, max: size.messages, bytes: size.bytes };
+function putWaiter(size: Size): { kind: "put"; min: number; max: number; bytes: number; group: 0 } {
+  return { kind: "put", min: size.messages, max: size.messages, bytes: size.bytes, group: 0 };
 }
 
 function capWait(waitMs: number | undefined): number {

@@ -22,6 +22,8 @@ export interface Waiter {
   readonly reservedUntilMs?: number;
   /** For a get that leases what it takes. */
   readonly lease?: LeaseTerms;
+  /** For a get the number of its group; gets of different groups wait in different lines. */
+  readonly group: number;
 }
 
 type WaiterKey = `${number}:${number}`;
@@ -32,7 +34,8 @@ function keyOf(connection: number, request: number): WaiterKey {
 
 export class WaitLine {
   // A Map keeps the order of insertion and deletes in O(1), so ten thousand waiters cost no more than one.
-  readonly #gets = new Map<WaiterKey, Waiter>();
+  readonly #gets = new Map<number, Map<WaiterKey, Waiter>>();
+  #getCount = 0;
   readonly #puts = new Map<WaiterKey, Waiter>();
   readonly #reservations = new Map<WaiterKey, Waiter>();
   readonly #byConnection = new Map<number, Map<number, Waiter>>();
@@ -49,11 +52,11 @@ export class WaitLine {
   }
 
   get counts(): { readonly gets: number; readonly puts: number } {
-    return { gets: this.#gets.size, puts: this.#puts.size + this.#reservations.size };
+    return { gets: this.#getCount, puts: this.#puts.size + this.#reservations.size };
   }
 
   get size(): number {
-    return this.#gets.size + this.#puts.size + this.#reservations.size;
+    return this.#getCount + this.#puts.size + this.#reservations.size;
   }
 
   /** Room that is kept for puts whose bodies are on their way. */
@@ -61,8 +64,13 @@ export class WaitLine {
     return this.#reserved;
   }
 
-  firstGet(): Waiter | undefined {
-    return this.#gets.values().next().value;
+  /** Numbers of the groups in which gets wait. */
+  waitingGroups(): readonly number[] {
+    return [...this.#gets.keys()];
+  }
+
+  firstGet(group: number): Waiter | undefined {
+    return this.#gets.get(group)?.values().next().value;
   }
 
   firstPut(): Waiter | undefined {
@@ -95,7 +103,8 @@ export class WaitLine {
   remove(waiter: Waiter): void {
     const key = keyOf(waiter.connection, waiter.request);
     if (this.#reservations.delete(key)) this.#reserve(-waiter.max, -waiter.bytes);
-    else (waiter.kind === "get" ? this.#gets : this.#puts).delete(key);
+    else if (waiter.kind === "put") this.#puts.delete(key);
+    else this.#removeGet(waiter.group, key);
     const ofConnection = this.#byConnection.get(waiter.connection);
     ofConnection?.delete(waiter.request);
     if (ofConnection?.size === 0) this.#byConnection.delete(waiter.connection);
@@ -113,7 +122,11 @@ export class WaitLine {
   }
 
   all(): Waiter[] {
-    return [...this.#gets.values(), ...this.#reservations.values(), ...this.#puts.values()];
+    return [
+      ...[...this.#gets.values()].flatMap((gets) => [...gets.values()]),
+      ...this.#reservations.values(),
+      ...this.#puts.values(),
+    ];
   }
 
   /** The promise that ends first. Promises are made in the order of time, so it is the oldest. */
@@ -130,7 +143,7 @@ export class WaitLine {
 
   #insert(waiter: Waiter): void {
     const key = keyOf(waiter.connection, waiter.request);
-    if (waiter.kind === "get") this.#gets.set(key, waiter);
+    if (waiter.kind === "get") this.#insertGet(key, waiter);
     else if (waiter.reservedUntilMs === undefined) this.#puts.set(key, waiter);
     else {
       this.#reservations.set(key, waiter);
@@ -140,6 +153,20 @@ export class WaitLine {
     if (ofConnection === undefined) this.#byConnection.set(waiter.connection, (ofConnection = new Map()));
     ofConnection.set(waiter.request, waiter);
     this.#changedConnections.add(waiter.connection);
+  }
+
+  #insertGet(key: WaiterKey, waiter: Waiter): void {
+    let gets = this.#gets.get(waiter.group);
+    if (gets === undefined) this.#gets.set(waiter.group, (gets = new Map()));
+    gets.set(key, waiter);
+    this.#getCount += 1;
+  }
+
+  #removeGet(group: number, key: WaiterKey): void {
+    const gets = this.#gets.get(group);
+    if (gets?.delete(key) !== true) return;
+    this.#getCount -= 1;
+    if (gets.size === 0) this.#gets.delete(group);
   }
 
   #reserve(messages: number, bytes: number): void {

@@ -291,6 +291,7 @@ const FREEING: ReadonlySet<Operation["type"]> = new Set([
   "remove-by-id",
   "purge",
   "delete",
+  "delete-checkpoint",
   "cancel",
 ]);
 

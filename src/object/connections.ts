@@ -21,6 +21,7 @@ type PackedWaiter = readonly [
   reservedUntilMs: number | null,
   leaseMs: number | null,
   isDetached: boolean,
+  group: number,
 ];
 
 export class Connections {
@@ -94,10 +95,11 @@ export class Connections {
     }
   }
 
-  /** Forgets a socket and returns its number. */
+  /** Forgets a socket and returns its number. One whose end woke the object is not among the open ones, but carries its attachment. */
   remove(socket: WebSocket): number | undefined {
-    const attachment = this.#attachments.get(socket);
-    if (attachment === undefined) return undefined;
+    const attachment = this.#attachments.get(socket) ?? (socket.deserializeAttachment() as Attachment | null);
+    if (attachment === null) return undefined;
+    if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(null);
     this.#attachments.delete(socket);
     this.#sockets.delete(attachment.connection);
     return attachment.connection;
@@ -119,13 +121,13 @@ export class Connections {
 }
 
 function packWaiter(waiter: Waiter): PackedWaiter {
-  const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, lease } = waiter;
-  const packedLease = [lease?.leaseMs ?? null, lease?.isDetached ?? false] as const;
+  const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, lease, group } = waiter;
+  const packedLease = [lease?.leaseMs ?? null, lease?.isDetached ?? false, group] as const;
   return [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs ?? null, ...packedLease];
 }
 
 function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
-  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, leaseMs, isDetached] = packed;
+  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, leaseMs, isDetached, group] = packed;
   return {
     connection,
     request,
@@ -135,6 +137,7 @@ function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
     max,
     bytes,
     deadlineMs,
+    group,
     ...(reservedUntilMs !== null && { reservedUntilMs }),
     ...(leaseMs !== null && { lease: { leaseMs, isDetached } }),
   };

@@ -47,9 +47,13 @@ function formatLease({ leaseIds, attempts, redelivered }: GrantedLeases, index: 
 }
 
 /** The members of a reply to a settle call. `refused` names entries by their place among all of the call. */
-export function formatSettled({ counts, refused }: Extract<Outcome, { type: "settled" }>): string {
+export function formatSettled({ counts, refused, checkpoint, put }: Extract<Outcome, { type: "settled" }>): string {
   const { ack, retry, extend, reject, release } = counts;
   const accepted = { acked: ack, retried: retry, extended: extend, rejected: reject, released: release };
   const problems = refused.map(({ pointer, refusal }) => ({ pointer, problem: formatProblem(refusal) }));
-  return JSON.stringify({ ...accepted, refused: problems }).slice(1, -1);
+  const riders = {
+    ...(checkpoint !== undefined && { checkpointVersion: checkpoint.version }),
+    ...(put !== undefined && { putOffset: put.offset }),
+  };
+  return JSON.stringify({ ...accepted, refused: problems, ...riders }).slice(1, -1);
 }

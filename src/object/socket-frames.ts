@@ -6,6 +6,7 @@ import { CLOSE_CODES, parseClientFrame, PROTOCOL_VERSIONS, type ClientFrame, typ
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
+import { parseRiders } from "../protocol/riders.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
 
@@ -65,26 +66,31 @@ function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<O
       return accept({ type: "reserve", messages, bytes, ...(waitMs !== undefined && { waitMs }) });
     }
     case "get": {
-      const { max, min, waitMs } = frame;
+      const { max, min, waitMs, group } = frame;
       return accept({
         type: "get",
+        ...(group !== undefined && { group }),
         ...(max !== undefined && { max }),
         ...(min !== undefined && { min }),
         ...(waitMs !== undefined && { waitMs }),
       });
     }
     case "pull": {
-      const { max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, detached } = frame;
+      const { max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, detached, group } = frame;
       return accept({
         type: "get",
+        ...(group !== undefined && { group }),
         ...(max !== undefined && { max }),
         ...(min !== undefined && { min }),
         ...(waitMs !== undefined && { waitMs }),
         lease: { leaseMs, isDetached: detached === true },
       });
     }
-    case "settle":
-      return accept({ type: "settle", entries: listSettleEntries(frame) });
+    case "settle": {
+      const riders = parseRiders(frame, encode);
+      if (!riders.ok) return refuse({ refusal: riders.refusal });
+      return accept({ type: "settle", entries: listSettleEntries(frame), ...riders.value });
+    }
     case "cancel":
       return accept({ type: "cancel", request: frame.id });
     case "stats":

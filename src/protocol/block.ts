@@ -3,7 +3,7 @@
 //   header, 32 bytes, little endian:
 //     0 magic 0xEC · 1 version 1 · 2 reserved (2) · 4 count (4) · 8 index bytes (4) · 12 reserved (4) · 16 first offset (8) · 24 base time ms (8)
 //   index, one entry a record:
-//     flags (2) · varint putAtMs - base · varint body bytes · then, where a flag says so, each as varint length and UTF-8:
+//     flags (2) · where a flag says so, varint offsets left out before it · varint putAtMs - base · varint body bytes · then, where a flag says so, each as varint length and UTF-8:
 //     content type · key · message id · headers (varint how many, then name and value of each) · redriven from (a varint alone)
 //   bodies, one after the other
 //
@@ -32,6 +32,7 @@ const KEY = 1 << 4;
 const MESSAGE_ID = 1 << 5;
 const HEADERS = 1 << 6;
 const REDRIVEN = 1 << 7;
+const SKIP = 1 << 8;
 
 /** Writes numbers and text into memory that grows; one for the module, since blocks are built synchronously. */
 class IndexWriter {
@@ -102,14 +103,23 @@ function flagsOf(record: BlockRecord): number {
   return flags;
 }
 
-/** Packs records, the first of which has the offset `firstOffset`, into one block. There is at least one. */
-export function encodeBlock(records: readonly BlockRecord[], firstOffset: number): Uint8Array<ArrayBuffer> {
+/**
+ * Packs records, the first of which has the offset `firstOffset`, into one block. There is at least one. `offsets` are those of all of
+ * them, rising, where they do not follow each other without gaps.
+ */
+export function encodeBlock(
+  records: readonly BlockRecord[],
+  firstOffset: number,
+  offsets?: readonly number[],
+): Uint8Array<ArrayBuffer> {
   const baseTimeMs = records.reduce((least, record) => Math.min(least, record.putAtMs), Number.MAX_SAFE_INTEGER);
   let bodyBytes = 0;
   indexWriter.reset();
-  for (const record of records) {
-    const flags = flagsOf(record);
+  for (const [index, record] of records.entries()) {
+    const skipped = offsets === undefined || index === 0 ? 0 : (offsets[index] ?? 0) - (offsets[index - 1] ?? 0) - 1;
+    const flags = flagsOf(record) | (skipped > 0 ? SKIP : 0);
     indexWriter.writeFlags(flags);
+    if (skipped > 0) indexWriter.writeVarint(skipped);
     indexWriter.writeVarint(record.putAtMs - baseTimeMs);
     indexWriter.writeVarint(record.body.byteLength);
     if (flags & CONTENT_TYPE) indexWriter.writeText(record.contentType);
@@ -147,6 +157,8 @@ export class Block {
   readonly #entryStarts: Uint32Array;
   /** One more than `count`: where each body begins, and where the last ends. */
   readonly #bodyStarts: Uint32Array;
+  /** The offset of each record; undefined while none was left out between them. */
+  #offsets: Float64Array | undefined;
   /** Bytes of the texts of an entry, without their lengths. */
   readonly #textBytes: Uint32Array;
   #cursor = 0;
@@ -179,6 +191,7 @@ export class Block {
       const flags = (this.bytes[this.#cursor] ?? 0) | ((this.bytes[this.#cursor + 1] ?? 0) << 8);
       this.#cursor += 2;
       this.#flags[place] = flags;
+      this.#noteOffset(place, flags & SKIP ? this.#readVarint() : 0);
       this.#entryStarts[place] = this.#cursor;
       this.#readVarint();
       this.#bodyStarts[place] = bodyStart;
@@ -192,6 +205,34 @@ export class Block {
     }
     this.#bodyStarts[this.count] = bodyStart;
     assert(this.#cursor === bodiesStart && bodyStart === this.bytes.byteLength, "the index of a block accounts for its bytes");
+  }
+
+  #noteOffset(place: number, skipped: number): void {
+    if (skipped > 0) {
+      // The records before it follow each other.
+      this.#offsets ??= new Float64Array(this.count).map((_, index) => this.firstOffset + index);
+    }
+    if (this.#offsets === undefined || place === 0) return;
+    this.#offsets[place] = (this.#offsets[place - 1] ?? 0) + 1 + skipped;
+  }
+
+  /** The place of the record at `offset`; -1 when there is none. */
+  placeOf(offset: number): number {
+    const place = offset - this.firstOffset;
+    if (this.#offsets === undefined) return place >= 0 && place < this.count ? place : -1;
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#offsets[middle] ?? 0) < offset) low = middle + 1;
+      else high = middle;
+    }
+    return this.#offsets[low] === offset ? low : -1;
+  }
+
+  /** Whether records were left out between those that are there. */
+  get isSparse(): boolean {
+    return this.#offsets !== undefined;
   }
 
   /** Whether the record is a control record, which no count of messages includes. */
@@ -225,7 +266,7 @@ export class Block {
     const presentation: Presentation = flags & JSON_VALUE ? "json" : flags & TEXT ? "text" : "bytes";
     const contentType = flags & CONTENT_TYPE ? this.#readText() : DEFAULT_CONTENT_TYPES[presentation];
     return {
-      offset: this.firstOffset + place,
+      offset: this.#offsets?.[place] ?? this.firstOffset + place,
       putAtMs,
       presentation,
       contentType,

@@ -1,10 +1,10 @@
 // The HTTP routes of delivery: pull, settle, dead letters and quarantine.
 import * as v from "valibot";
 import { count, pressureStateSchema } from "./description.ts";
-import { leaseMsSchema, settleEntries, takeEntries } from "./frames.ts";
+import { leaseMsSchema, reasonSchema, riderEntries, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
-import { OFFSET_MAX } from "./names.ts";
+import { groupNameSchema, OFFSET_MAX } from "./names.ts";
 import { CHANNEL, GONE, messageSchema, numberText, takenEntries, type Route } from "./route.ts";
 import { wholeNumber } from "./settings.ts";
 
@@ -14,6 +14,7 @@ export const pullBodySchema = v.pipe(
     ack: v.optional(v.literal("auto", 'Expected "auto"')),
     ...takeEntries,
     leaseMs: v.optional(leaseMsSchema),
+    group: v.optional(groupNameSchema),
   }),
   v.forward(
     v.check(({ ack, leaseMs }) => ack === undefined || leaseMs === undefined, 'Expected no leaseMs beside "ack": "auto"'),
@@ -21,31 +22,38 @@ export const pullBodySchema = v.pipe(
   ),
 );
 
-export const settleBodySchema = v.strictObject(settleEntries);
-
-const reasonSchema = v.pipe(v.string(), v.maxBytes(LIMITS.reasonBytesMax, `A reason has at most ${LIMITS.reasonBytesMax} bytes`));
+export const settleBodySchema = v.strictObject({ ...settleEntries, ...riderEntries });
 
 export const deadLetterQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
   key: v.optional(keySchema),
+  group: v.optional(groupNameSchema),
   reason: v.optional(reasonSchema),
 });
 
-/** Which dead letters; an absent member means any. */
+/** Which dead letters; an absent member means any. The search begins at `from`. */
 export const deadLetterBodySchema = v.strictObject({
   offset: v.optional(wholeNumber(1, OFFSET_MAX)),
   key: v.optional(keySchema),
+  group: v.optional(groupNameSchema),
   reason: v.optional(reasonSchema),
   olderThanMs: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+  from: v.optional(wholeNumber(1, OFFSET_MAX)),
   max: v.optional(wholeNumber(1, LIMITS.browseMessagesMax)),
 });
 
-export const quarantineQuerySchema = v.strictObject({ limit: v.optional(numberText(1, LIMITS.browseMessagesMax)) });
+export const quarantineQuerySchema = v.strictObject({
+  group: v.optional(groupNameSchema),
+  limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
+});
 
 /** Which quarantined messages: the one at an offset, or those of a key. */
 export const quarantineBodySchema = v.union(
-  [v.strictObject({ offset: wholeNumber(1, OFFSET_MAX) }), v.strictObject({ key: keySchema })],
+  [
+    v.strictObject({ group: v.optional(groupNameSchema), offset: wholeNumber(1, OFFSET_MAX) }),
+    v.strictObject({ group: v.optional(groupNameSchema), key: keySchema }),
+  ],
   "Expected either offset or key",
 );
 
@@ -56,7 +64,13 @@ const leasedMessageSchema = v.object({
   redelivered: v.optional(v.boolean()),
 });
 const refusedEntrySchema = v.object({ pointer: v.string(), problem: v.object({ kind: v.string(), detail: v.string() }) });
-const deadLetterSchema = v.object({ ...messageSchema.entries, attempts: count, reason: v.string(), diedAtMs: count });
+const deadLetterSchema = v.object({
+  ...messageSchema.entries,
+  group: v.string(),
+  attempts: count,
+  reason: v.string(),
+  diedAtMs: count,
+});
 
 export const DELIVERY_REPLY_SCHEMAS = {
   pulled: v.object({
@@ -72,12 +86,16 @@ export const DELIVERY_REPLY_SCHEMAS = {
     rejected: count,
     released: count,
     refused: v.array(refusedEntrySchema),
+    checkpointVersion: v.optional(count),
+    putOffset: v.optional(count),
     state: pressureStateSchema,
   }),
   deadLetters: v.object({ deadLetters: v.array(deadLetterSchema), next: v.nullable(count) }),
-  moved: v.object({ moved: count, isMore: v.boolean() }),
+  moved: v.object({ moved: count, isMore: v.boolean(), next: v.optional(count) }),
   quarantined: v.object({ messages: v.array(v.object({ ...messageSchema.entries, attempts: count })) }),
 } as const;
+
+const GROUP_UNKNOWN = ["unknown-group", "wrong-retention"] as const;
 
 export const DELIVERY_ROUTES: readonly Route[] = [
   {
@@ -91,7 +109,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     replies: {
       200: { description: "The messages; none if fewer than `min` came in time", schema: DELIVERY_REPLY_SCHEMAS.pulled },
     },
-    refusals: [...GONE, "channel-draining", "channel-closed", "batch-too-large", "too-many-waiters"],
+    refusals: [...GONE, ...GROUP_UNKNOWN, "channel-draining", "channel-closed", "batch-too-large", "too-many-waiters"],
   },
   {
     method: "post",
@@ -103,7 +121,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     replies: {
       200: { description: "How many were accepted, and which were refused and why", schema: DELIVERY_REPLY_SCHEMAS.settled },
     },
-    refusals: [...GONE, "invalid-lease"],
+    refusals: [...GONE, "invalid-lease", "settle-refused"],
   },
   {
     method: "get",
@@ -125,7 +143,12 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: deadLetterBodySchema,
     isBodyOptional: true,
     hasStateHeaders: true,
-    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    replies: {
+      200: {
+        description: "How many, and whether more may be left; pass `next` as `from` to go on",
+        schema: DELIVERY_REPLY_SCHEMAS.moved,
+      },
+    },
     refusals: [...GONE, "channel-draining", "channel-closed"],
   },
   {
@@ -136,7 +159,12 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: deadLetterBodySchema,
     isBodyOptional: true,
     hasStateHeaders: true,
-    replies: { 200: { description: "How many, and whether more are left", schema: DELIVERY_REPLY_SCHEMAS.moved } },
+    replies: {
+      200: {
+        description: "How many, and whether more may be left; pass `next` as `from` to go on",
+        schema: DELIVERY_REPLY_SCHEMAS.moved,
+      },
+    },
     refusals: GONE,
   },
   {
@@ -147,7 +175,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     query: quarantineQuerySchema,
     hasStateHeaders: true,
     replies: { 200: { description: "The first of them", schema: DELIVERY_REPLY_SCHEMAS.quarantined } },
-    refusals: GONE,
+    refusals: [...GONE, ...GROUP_UNKNOWN],
   },
   {
     method: "post",
@@ -157,7 +185,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: quarantineBodySchema,
     hasStateHeaders: true,
     replies: { 200: { description: "How many", schema: DELIVERY_REPLY_SCHEMAS.moved } },
-    refusals: [...GONE, "unknown-message"],
+    refusals: [...GONE, ...GROUP_UNKNOWN, "unknown-message"],
   },
   {
     method: "post",
@@ -167,6 +195,6 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     body: quarantineBodySchema,
     hasStateHeaders: true,
     replies: { 200: { description: "How many", schema: DELIVERY_REPLY_SCHEMAS.moved } },
-    refusals: [...GONE, "unknown-message"],
+    refusals: [...GONE, ...GROUP_UNKNOWN, "unknown-message"],
   },
 ];

@@ -1,6 +1,6 @@
 // What the service says about a channel: the state on every reply, and the full description.
 import * as v from "valibot";
-import type { Settings } from "./settings.ts";
+import type { DeliverySettings, Settings } from "./settings.ts";
 
 /** A whole number in a reply. */
 export const count = v.pipe(v.number(), v.integer());
@@ -23,6 +23,30 @@ export const pressureStateSchema = v.object({
   waiters: count,
 });
 
+/** A group of readers. `put` counts from its start: `put = depth + acked + deadLettered + removed + dropped + skipped` (G4). */
+export interface GroupDescription {
+  readonly group: string;
+  readonly createdAtMs: number;
+  readonly isPaused: boolean;
+  readonly settings: DeliverySettings;
+  /** The first record that the group has not done with. */
+  readonly headOffset: number;
+  readonly depth: number;
+  readonly ready: number;
+  readonly leased: number;
+  readonly retrying: number;
+  readonly quarantined: number;
+  readonly isLookAheadExhausted: boolean;
+  readonly counts: {
+    readonly put: number;
+    readonly acked: number;
+    readonly deadLettered: number;
+    readonly removed: number;
+    readonly dropped: number;
+    readonly skipped: number;
+  };
+}
+
 export type Lifecycle = "open" | "draining" | "closed" | "deleted";
 
 /** The reply of `GET /v1/channels/{channel}`. Counts are those of this life of the name. */
@@ -43,8 +67,8 @@ export interface ChannelDescription extends PressureState {
   readonly nextOffset: number;
   readonly waiting: { readonly gets: number; readonly puts: number };
   readonly connections: number;
-  /** What the depth consists of. */
-  readonly delivery: {
+  /** What the depth of a queue consists of; null elsewhere, where each group has its own. */
+  readonly delivery: null | {
     /** Not handed out: may be had now, or waits for an earlier message of its key. */
     readonly ready: number;
     readonly leased: number;
@@ -53,17 +77,27 @@ export interface ChannelDescription extends PressureState {
     /** So many messages wait for others or came back that delivery looks no further for new ones. */
     readonly isLookAheadExhausted: boolean;
   };
+  /** How many groups there are. */
+  readonly groups: number;
   readonly deadLetters: { readonly messages: number; readonly bytes: number };
-  /** Conservation (G4): `put = depth + acked + removed + deadLettered`. */
+  /** Conservation (G4): `put = depth + acked + removed + deadLettered + dropped`. */
   readonly counts: {
     readonly put: number;
     readonly acked: number;
     readonly removed: number;
     readonly deadLettered: number;
+    readonly dropped: number;
   };
   /** Rows written and read since the object woke. */
   readonly rows: { readonly written: number; readonly read: number; readonly sinceMs: number };
 }
+
+const deliveryDescriptionSchema = v.object({
+  maxAttempts: v.pipe(v.number(), v.integer()),
+  retryDelaysMs: v.nullable(v.pipe(v.array(count), v.readonly())),
+  onExhausted: v.picklist(["dead-letter", "quarantine"]),
+  maxInFlight: count,
+});
 
 const settingsDescriptionSchema = v.object({
   maxMessages: count,
@@ -71,12 +105,10 @@ const settingsDescriptionSchema = v.object({
   maxMessageBytes: count,
   growth: v.nullable(v.object({ factor: v.number(), maxMessages: count, maxBytes: count })),
   expireAfterIdleMs: v.nullable(count),
-  delivery: v.object({
-    maxAttempts: v.pipe(v.number(), v.integer()),
-    retryDelaysMs: v.nullable(v.pipe(v.array(count), v.readonly())),
-    onExhausted: v.picklist(["dead-letter", "quarantine"]),
-    maxInFlight: count,
-  }),
+  delivery: deliveryDescriptionSchema,
+  retention: v.picklist(["queue", "interest", "log"]),
+  maxAgeMs: v.nullable(count),
+  whenNoGroups: v.picklist(["refuse", "drop"]),
 });
 
 export const channelDescriptionSchema = v.object({
@@ -95,9 +127,12 @@ export const channelDescriptionSchema = v.object({
   nextOffset: count,
   waiting: v.object({ gets: count, puts: count }),
   connections: count,
-  delivery: v.object({ ready: count, leased: count, retrying: count, quarantined: count, isLookAheadExhausted: v.boolean() }),
+  delivery: v.nullable(
+    v.object({ ready: count, leased: count, retrying: count, quarantined: count, isLookAheadExhausted: v.boolean() }),
+  ),
+  groups: count,
   deadLetters: v.object({ messages: count, bytes: count }),
-  counts: v.object({ put: count, acked: count, removed: count, deadLettered: count }),
+  counts: v.object({ put: count, acked: count, removed: count, deadLettered: count, dropped: count }),
   rows: v.object({ written: count, read: count, sinceMs: count }),
 });
 
@@ -115,3 +150,18 @@ export function computeUtilization(depth: number, bytes: number, limits: { maxMe
   const utilization = Math.max(depth / limits.maxMessages, bytes / limits.maxBytes);
   return Math.round(utilization * 10_000) / 10_000;
 }
+
+export const groupDescriptionSchema = v.object({
+  group: v.string(),
+  createdAtMs: count,
+  isPaused: v.boolean(),
+  settings: deliveryDescriptionSchema,
+  headOffset: count,
+  depth: count,
+  ready: count,
+  leased: count,
+  retrying: count,
+  quarantined: count,
+  isLookAheadExhausted: v.boolean(),
+  counts: v.object({ put: count, acked: count, deadLettered: count, removed: count, dropped: count, skipped: count }),
+});

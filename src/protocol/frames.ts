@@ -4,7 +4,8 @@ import { refuse, type Result } from "../base/result.ts";
 import type { PressureState } from "./description.ts";
 import { parseJson, parseWith, invalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
-import { putMessageSchema } from "./message.ts";
+import { contentTypeSchema, putMessageSchema } from "./message.ts";
+import { checkpointNameSchema, groupNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
 import { wholeNumber } from "./settings.ts";
 
@@ -81,10 +82,12 @@ const pullSchema = v.strictObject({
   ...takeEntries,
   leaseMs: v.optional(leaseMsSchema),
   detached: v.optional(v.literal(true)),
+  group: v.optional(groupNameSchema),
 });
 
 const leaseIdSchema = v.pipe(v.string("Expected a lease id"), v.maxLength(64, "Not a lease id"));
-const reasonSchema = v.pipe(
+/** What a reader says of a message that it gives back or rejects. */
+export const reasonSchema = v.pipe(
   v.string(),
   v.maxBytes(LIMITS.reasonBytesMax, `A reason has at most ${LIMITS.reasonBytesMax} bytes`),
   v.check((text) => text.isWellFormed(), "Expected well-formed Unicode, without lone surrogates"),
@@ -111,9 +114,32 @@ export const settleEntries = {
   releases: settleList({}),
 };
 
-const settleSchema = v.strictObject({ type: v.literal("settle"), id: idSchema, ...settleEntries });
+/** What rides on a settle call: with it, the call is carried out as a whole or not at all. */
+export const riderEntries = {
+  checkpoint: v.optional(
+    v.strictObject({
+      name: checkpointNameSchema,
+      /** The version that has to be there, or `*` for any. */
+      ifMatch: v.optional(v.union([wholeNumber(1, Number.MAX_SAFE_INTEGER), v.literal("*")], 'Expected a version or "*"')),
+      /** Nothing may be there. */
+      ifNoneMatch: v.optional(v.literal("*", 'Expected "*"')),
+      contentType: v.optional(contentTypeSchema),
+      json: putMessageSchema.entries.json,
+      text: putMessageSchema.entries.text,
+      base64: putMessageSchema.entries.base64,
+    }),
+  ),
+  puts: v.optional(messagesSchema),
+};
 
-const getSchema = v.strictObject({ type: v.literal("get"), id: idSchema, ...takeEntries });
+const settleSchema = v.strictObject({ type: v.literal("settle"), id: idSchema, ...settleEntries, ...riderEntries });
+
+const getSchema = v.strictObject({
+  type: v.literal("get"),
+  id: idSchema,
+  ...takeEntries,
+  group: v.optional(groupNameSchema),
+});
 const cancelSchema = v.strictObject({ type: v.literal("cancel"), id: idSchema });
 const statsSchema = v.strictObject({ type: v.literal("stats"), id: idSchema });
 
@@ -168,6 +194,10 @@ export type ServerFrame =
       readonly rejected: number;
       readonly released: number;
       readonly refused: readonly { readonly pointer: string; readonly problem: Problem }[];
+      /** The version of the checkpoint that rode along. */
+      readonly checkpointVersion?: number;
+      /** The offset of the first message that was put along. */
+      readonly putOffset?: number;
       readonly state: PressureState;
     }
   | { readonly type: "wait"; readonly id: number }

@@ -1,10 +1,12 @@
-// Lease ids: offset, attempt and holder, sealed so that an id that was not made here is told from one that was lost.
+// Lease ids: group, offset, attempt and holder, which is sealed so that an id that was not made here is told from one that was lost.
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { encodeUtf8 } from "./bytes.ts";
 
 export interface LeaseRef {
+  /** The number of the group. */
+  readonly group: number;
   readonly offset: number;
   readonly attempt: number;
   /** 16 hex digits. */
@@ -12,7 +14,7 @@ export interface LeaseRef {
 }
 
 const SEAL_HEX_DIGITS = 16;
-const LEASE_ID = /^([1-9]\d{0,14})-([1-9]\d{0,9})-([0-9a-f]{16})-([0-9a-f]{16})$/;
+const LEASE_ID = /^(0|[1-9]\d{0,3})-([1-9]\d{0,14})-([1-9]\d{0,9})-([0-9a-f]{16})-([0-9a-f]{16})$/;
 
 /** Makes and reads the lease ids of one life. The secret is that life's; a holder's seal is computed once. */
 export class LeaseSealer {
@@ -24,15 +26,15 @@ export class LeaseSealer {
     this.#secret = encodeUtf8(secret);
   }
 
-  format({ offset, attempt, holder }: LeaseRef): string {
-    return `${offset}-${attempt}-${holder}-${this.#seal(holder)}`;
+  format({ group, offset, attempt, holder }: LeaseRef): string {
+    return `${group}-${offset}-${attempt}-${holder}-${this.#seal(holder)}`;
   }
 
-  /** Undefined for what this life did not make: other text, another channel's id, one that was changed or cut. */
+  /** Undefined where this life did not make the holder: other text, another channel's id, one that was cut. Offset and attempt are not sealed. */
   parse(leaseId: string): LeaseRef | undefined {
-    const [, offset, attempt, holder, seal] = LEASE_ID.exec(leaseId) ?? [];
+    const [, group, offset, attempt, holder, seal] = LEASE_ID.exec(leaseId) ?? [];
     if (holder === undefined || seal !== this.#seal(holder)) return undefined;
-    return { offset: Number(offset), attempt: Number(attempt), holder };
+    return { group: Number(group), offset: Number(offset), attempt: Number(attempt), holder };
   }
 
   #seal(holder: string): string {

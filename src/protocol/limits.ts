@@ -8,6 +8,8 @@ const DAY_MS = 24 * 60 * 60 * SECOND_MS;
 export const LIMITS = {
   // Names
   channelNameCharsMax: 128,
+  checkpointNameCharsMax: 128,
+  groupNameCharsMax: 128,
   messageIdBytesMax: 256,
   keyBytesMax: 256,
   contentTypeBytesMax: 256,
@@ -28,7 +30,7 @@ export const LIMITS = {
   frameBytesMax: 24 * MIB,
   requestBodyBytesMax: 24 * MIB,
   controlBodyBytesMax: 64 * KIB,
-  settleBodyBytesMax: 16 * MIB,
+  settleBodyBytesMax: 24 * MIB,
 
   // A channel's settings
   channelMessagesDefault: 1_000_000,
@@ -42,6 +44,14 @@ export const LIMITS = {
   expireAfterIdleMsMin: 60 * SECOND_MS,
   expireAfterIdleMsMax: 365 * DAY_MS,
   autoCreatedExpireAfterIdleMs: 30 * DAY_MS,
+
+  // Checkpoints: one fits a row, all of them fit a look over their names
+  checkpointBytesMax: MIB,
+  checkpointsMax: 1000,
+  /** Bytes of all values of a channel together. */
+  checkpointsBytesMax: 64 * MIB,
+  checkpointsPageMax: 1000,
+  checkpointsPageDefault: 100,
 
   // Waiting
   waitMsMax: 5 * 60 * SECOND_MS,
@@ -75,6 +85,13 @@ export const LIMITS = {
   /** Records between the stored scan mark and the scan that waking may have to look at again. */
   scanMarkLagMax: 4096,
 
+  // Groups and retention
+  groupsMax: 1000,
+  groupsPageDefault: 100,
+  doneOffsetsPerRow: 8192,
+  maxAgeMsMin: SECOND_MS,
+  maxAgeMsMax: 3650 * DAY_MS,
+
   // Life cycle
   graceMsDefault: 5 * SECOND_MS,
   graceMsMax: DAY_MS,
@@ -85,6 +102,10 @@ export const LIMITS = {
   segmentBytesMax: 1_000_000,
   segmentRecordsMax: 16_384,
   headWindowBytesMax: 4 * MIB,
+  /** Removed messages may take so many bytes more than kept ones before segments are compacted. */
+  compactionSlackBytes: 4_000_000,
+  /** Segments that one commit looks at for compaction. */
+  compactedSegmentsMax: 16,
 
   // The commit loop
   commitQueueBytesMax: 8 * MIB,

@@ -23,15 +23,32 @@ export type Refusal =
   | { readonly kind: "not-configured"; readonly setting: string; readonly remedy: string }
   | { readonly kind: "unknown-channel"; readonly channel: string }
   | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
+  | { readonly kind: "unknown-checkpoint"; readonly checkpoint: string }
   | { readonly kind: "unknown-route"; readonly path: string }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
   | { readonly kind: "invalid-lease"; readonly pointer: string }
   | { readonly kind: "lease-lost"; readonly offset: number; readonly cause: LeaseLossCause }
   | { readonly kind: "out-of-order"; readonly offset: number; readonly openOffset: number }
+  | { readonly kind: "settle-refused"; readonly refused: readonly RefusedPart[] }
+  | { readonly kind: "unknown-group"; readonly group: string }
+  | { readonly kind: "wrong-retention"; readonly retention: string; readonly needed: readonly string[] }
+  | { readonly kind: "too-many-groups"; readonly limit: number }
+  | { readonly kind: "no-readers"; readonly retryAfterMs: number }
+  | { readonly kind: "seek-out-of-range"; readonly firstOffset: number; readonly nextOffset: number }
   | { readonly kind: "settings-conflict"; readonly conflicts: readonly string[]; readonly current: object }
+  | {
+      readonly kind: "too-many-checkpoints";
+      readonly checkpoint: string;
+      readonly size: number;
+      readonly limit: number;
+      readonly unit: "checkpoints" | "bytes";
+    }
   | { readonly kind: "channel-draining"; readonly drainUntilMs: number | null }
   | { readonly kind: "channel-closed" }
   | { readonly kind: "channel-deleted"; readonly deletedAtMs: number; readonly droppedMessages: number }
+  /** `current` is the version that is there, or null where there is none. */
+  | { readonly kind: "checkpoint-conflict"; readonly checkpoint: string; readonly current: number | null }
+  | { readonly kind: "checkpoint-too-large"; readonly checkpoint: string; readonly bytes: number; readonly limit: number }
   | { readonly kind: "message-too-large"; readonly bytes: number; readonly limit: number }
   | { readonly kind: "batch-too-large"; readonly size: number; readonly limit: number; readonly unit: "messages" | "bytes" }
   | { readonly kind: "request-too-large"; readonly limit: number }
@@ -50,6 +67,12 @@ export type Refusal =
   | { readonly kind: "storage-failed"; readonly outcome: "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "unavailable"; readonly outcome: "unknown" | "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "internal"; readonly outcome: "unknown" | "not-applied" };
+
+/** A part of a call that was refused as a whole. */
+export interface RefusedPart {
+  readonly pointer: string;
+  readonly problem: Refusal;
+}
 
 /** Why a reader holds a lease no more. `settled`: the message ended, perhaps by this reader's earlier call. */
 export type LeaseLossCause = "settled" | "expired" | "retried" | "released" | "predecessor" | "disconnected" | "superseded";
@@ -73,15 +96,25 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "not-configured": { status: 503, title: "The deployment is not configured", retry: "never" },
   "unknown-channel": { status: 404, title: "No such channel", retry: "never" },
   "unknown-message": { status: 404, title: "No such message", retry: "never" },
+  "unknown-checkpoint": { status: 404, title: "No such checkpoint", retry: "never" },
   "unknown-route": { status: 404, title: "No such route", retry: "never" },
   "method-not-allowed": { status: 405, title: "The method is not allowed here", retry: "never" },
   "invalid-lease": { status: 400, title: "Not a lease of this channel", retry: "never" },
   "lease-lost": { status: 409, title: "The lease is over", retry: "never" },
   "out-of-order": { status: 409, title: "An earlier message of the key is not settled", retry: "refetch" },
+  "settle-refused": { status: 409, title: "Nothing was settled", retry: "refetch" },
+  "unknown-group": { status: 404, title: "No such group", retry: "never" },
+  "wrong-retention": { status: 409, title: "The channel's retention does not allow this", retry: "never" },
+  "too-many-groups": { status: 409, title: "Too many groups", retry: "never" },
+  "no-readers": { status: 409, title: "Nobody reads the channel", retry: "after" },
+  "seek-out-of-range": { status: 416, title: "The offset is not in the channel", retry: "refetch" },
   "settings-conflict": { status: 409, title: "The channel exists with other settings", retry: "refetch" },
+  "too-many-checkpoints": { status: 409, title: "The channel has no room for the checkpoint", retry: "never" },
   "channel-draining": { status: 410, title: "The channel is draining", retry: "never" },
   "channel-closed": { status: 410, title: "The channel is closed", retry: "never" },
   "channel-deleted": { status: 410, title: "The channel was deleted", retry: "never" },
+  "checkpoint-conflict": { status: 412, title: "The checkpoint has another version", retry: "refetch" },
+  "checkpoint-too-large": { status: 413, title: "The checkpoint is too large", retry: "never" },
   "message-too-large": { status: 413, title: "The message is too large", retry: "never" },
   "batch-too-large": { status: 413, title: "The batch is too large", retry: "never" },
   "request-too-large": { status: 413, title: "The request is too large", retry: "never" },
@@ -151,10 +184,20 @@ type ChannelRefusal = Extract<
       | "invalid-lease"
       | "lease-lost"
       | "out-of-order"
+      | "unknown-checkpoint"
+      | "settle-refused"
+      | "unknown-group"
+      | "wrong-retention"
+      | "too-many-groups"
+      | "no-readers"
+      | "seek-out-of-range"
       | "settings-conflict"
+      | "too-many-checkpoints"
       | "channel-draining"
       | "channel-closed"
       | "channel-deleted"
+      | "checkpoint-conflict"
+      | "checkpoint-too-large"
       | "message-too-large"
       | "batch-too-large"
       | "request-too-large"
@@ -181,6 +224,28 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
       return `The message at offset ${refusal.offset} is not held by this lease any more: ${refusal.cause}`;
     case "out-of-order":
       return `Settle the message at offset ${refusal.openOffset}, which has the same key, before or together with ${refusal.offset}`;
+    case "unknown-checkpoint":
+      return `The channel has no checkpoint "${refusal.checkpoint}"`;
+    case "too-many-checkpoints":
+      return `Cannot keep "${refusal.checkpoint}": that would be ${refusal.size} ${refusal.unit} of the ${refusal.limit} that a channel keeps as checkpoints`;
+    case "checkpoint-conflict":
+      return refusal.current === null
+        ? `The checkpoint "${refusal.checkpoint}" does not exist`
+        : `The checkpoint "${refusal.checkpoint}" has version ${refusal.current}`;
+    case "checkpoint-too-large":
+      return `The checkpoint "${refusal.checkpoint}" has ${refusal.bytes} bytes, the limit is ${refusal.limit}`;
+    case "settle-refused":
+      return `A call with a checkpoint or puts is carried out as a whole: ${refusal.refused.map(({ pointer }) => pointer).join(", ")}`;
+    case "unknown-group":
+      return `Group "${refusal.group}" does not exist: create it with PUT …/groups/${refusal.group}`;
+    case "wrong-retention":
+      return `The channel's retention is ${refusal.retention}: this needs ${refusal.needed.join(" or ")}`;
+    case "too-many-groups":
+      return `A channel has at most ${refusal.limit} groups: delete one that is not needed`;
+    case "no-readers":
+      return "No group is registered, so nobody would get the message: create a group, or set whenNoGroups to drop";
+    case "seek-out-of-range":
+      return `Choose an offset from ${refusal.firstOffset} to ${refusal.nextOffset}`;
     case "settings-conflict":
       return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
     case "channel-draining":

@@ -32,6 +32,8 @@ export interface Route {
   readonly isBodyOptional?: boolean;
   /** The body is the message itself. */
   readonly isMessageBody?: boolean;
+  /** The body is the value of a checkpoint. */
+  readonly isValueBody?: boolean;
   readonly isPublic?: boolean;
   readonly hasStateHeaders?: boolean;
   readonly replies: Readonly<Record<string, Reply>>;

@@ -1,10 +1,12 @@
 // The HTTP routes: what each takes and answers. The worker checks requests with these schemas and OpenAPI is built from the same.
 import * as v from "valibot";
 import { DELIVERY_REPLY_SCHEMAS, DELIVERY_ROUTES } from "./delivery-routes.ts";
+import { checkpointEntrySchema } from "./checkpoint.ts";
 import { count, channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "./description.ts";
 import { messagesSchema } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
-import { channelNameSchema, OFFSET_MAX } from "./names.ts";
+import { channelNameSchema, checkpointNameSchema, groupNameSchema, OFFSET_MAX } from "./names.ts";
+import { GROUP_REPLY_SCHEMAS, GROUP_ROUTES } from "./group-routes.ts";
 import { messageIdSchema } from "./message.ts";
 import type { RefusalKind } from "./problems.ts";
 import { CHANNEL, GONE, numberText, takenEntries, type Route } from "./route.ts";
@@ -16,6 +18,8 @@ export const pathSchemas = {
   channel: channelNameSchema,
   offset: numberText(1, OFFSET_MAX),
   messageId: messageIdSchema,
+  group: groupNameSchema,
+  checkpoint: checkpointNameSchema,
 } as const;
 
 export const listQuerySchema = v.strictObject({
@@ -32,6 +36,11 @@ export const browseQuerySchema = v.strictObject({
   from: v.optional(numberText(1, OFFSET_MAX)),
   limit: v.optional(numberText(1, LIMITS.browseMessagesMax)),
 });
+export const checkpointsQuerySchema = v.strictObject({
+  after: v.optional(checkpointNameSchema),
+  prefix: v.optional(checkpointNameSchema),
+  limit: v.optional(numberText(1, LIMITS.checkpointsPageMax)),
+});
 export const noQuerySchema = v.strictObject({});
 
 export const batchBodySchema = v.strictObject({ messages: messagesSchema });
@@ -45,6 +54,10 @@ export const REPLY_SCHEMAS = {
   removed: v.object({ offset: count }),
   purged: v.object({ removedMessages: count }),
   ...DELIVERY_REPLY_SCHEMAS,
+  ...GROUP_REPLY_SCHEMAS,
+  checkpoints: v.object({ checkpoints: v.array(checkpointEntrySchema), next: v.nullable(v.string()) }),
+  checkpointWritten: checkpointEntrySchema,
+  checkpointDeleted: v.object({ name: v.string(), version: count }),
 } as const;
 
 const PUT_REFUSALS: readonly RefusalKind[] = [
@@ -162,6 +175,7 @@ export const ROUTES: readonly Route[] = [
     refusals: PUT_REFUSALS,
   },
   ...DELIVERY_ROUTES,
+  ...GROUP_ROUTES,
   {
     method: "get",
     path: `${CHANNEL}/messages`,
@@ -211,6 +225,46 @@ export const ROUTES: readonly Route[] = [
     hasStateHeaders: true,
     replies: { 200: { description: "It is removed", schema: REPLY_SCHEMAS.removed } },
     refusals: [...GONE, "unknown-message"],
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/checkpoints`,
+    operationId: "listCheckpoints",
+    summary: "List checkpoints in the order of their names, without their values",
+    query: checkpointsQuerySchema,
+    replies: { 200: { description: "A page; pass `next` as `after` for the following one", schema: REPLY_SCHEMAS.checkpoints } },
+    refusals: GONE,
+  },
+  {
+    method: "put",
+    path: `${CHANNEL}/checkpoints/{checkpoint}`,
+    operationId: "writeCheckpoint",
+    summary: "Write a checkpoint: the body is the value",
+    query: noQuerySchema,
+    isValueBody: true,
+    replies: {
+      200: { description: "It has the value; there was another", schema: REPLY_SCHEMAS.checkpointWritten },
+      201: { description: "It was created", schema: REPLY_SCHEMAS.checkpointWritten },
+    },
+    refusals: [...GONE, "checkpoint-conflict", "too-many-checkpoints"],
+  },
+  {
+    method: "get",
+    path: `${CHANNEL}/checkpoints/{checkpoint}`,
+    operationId: "readCheckpoint",
+    summary: "Read a checkpoint: the reply's body is the value",
+    query: noQuerySchema,
+    replies: { 200: { description: "The value" } },
+    refusals: [...GONE, "unknown-checkpoint"],
+  },
+  {
+    method: "delete",
+    path: `${CHANNEL}/checkpoints/{checkpoint}`,
+    operationId: "deleteCheckpoint",
+    summary: "Delete a checkpoint",
+    query: noQuerySchema,
+    replies: { 200: { description: "It is deleted; it had this version", schema: REPLY_SCHEMAS.checkpointDeleted } },
+    refusals: [...GONE, "unknown-checkpoint", "checkpoint-conflict"],
   },
   {
     method: "get",

@@ -26,7 +26,7 @@ const growthSchema = v.strictObject({
   maxBytes: maxBytesSchema,
 });
 
-const deliverySchema = v.strictObject({
+export const deliverySchema = v.strictObject({
   /** How often a message is handed out at most; 0 and 1 for once, -1 without limit. */
   maxAttempts: v.optional(wholeNumber(-1, LIMITS.maxAttemptsMax)),
   /** Pauses before the second attempt, the third … the last for all further ones; `null` for 1 s to 5 min, growing, with jitter. */
@@ -53,8 +53,14 @@ const settingsEntries = {
   growth: v.optional(v.nullable(growthSchema)),
   /** Deletes the channel when it was empty and unchanged for so long; `null` for never. */
   expireAfterIdleMs: v.optional(v.nullable(wholeNumber(LIMITS.expireAfterIdleMsMin, LIMITS.expireAfterIdleMsMax))),
-  /** How messages are handed out by leases. */
+  /** How messages are handed out by leases, in groups that say nothing else. */
   delivery: v.optional(deliverySchema),
+  /** How long messages are kept; for the whole life of the channel. */
+  retention: v.optional(v.picklist(["queue", "interest", "log"], "Expected queue, interest or log")),
+  /** In a log, gives up messages that are older; `null` for never. */
+  maxAgeMs: v.optional(v.nullable(wholeNumber(LIMITS.maxAgeMsMin, LIMITS.maxAgeMsMax))),
+  /** With retention by interest and no group: refuse puts, or take and drop what is put. */
+  whenNoGroups: v.optional(v.picklist(["refuse", "drop"], "Expected refuse or drop")),
 };
 
 /** The body of `PUT /v1/channels/{channel}`: every member is optional. */
@@ -66,6 +72,7 @@ export const channelPatchSchema = v.strictObject({
   state: v.optional(v.picklist(["open", "draining", "closed"], "Expected open, draining or closed")),
 });
 
+export type GivenDelivery = v.InferOutput<typeof deliverySchema>;
 export type GivenSettings = v.InferOutput<typeof givenSettingsSchema>;
 export type ChannelPatch = v.InferOutput<typeof channelPatchSchema>;
 
@@ -82,6 +89,12 @@ export interface DeliverySettings {
   readonly maxInFlight: number;
 }
 
+/**
+ * `queue`: one group; a message goes when it is settled. `interest`: a message goes when every group has done with it. `log`: messages stay
+ * up to the limits, for any number of groups.
+ */
+export type Retention = "queue" | "interest" | "log";
+
 export interface Settings {
   readonly maxMessages: number;
   readonly maxBytes: number;
@@ -89,6 +102,9 @@ export interface Settings {
   readonly growth: Growth | null;
   readonly expireAfterIdleMs: number | null;
   readonly delivery: DeliverySettings;
+  readonly retention: Retention;
+  readonly maxAgeMs: number | null;
+  readonly whenNoGroups: "refuse" | "drop";
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -103,6 +119,9 @@ export const DEFAULT_SETTINGS: Settings = {
     onExhausted: "dead-letter",
     maxInFlight: LIMITS.inFlightMax,
   },
+  retention: "queue",
+  maxAgeMs: null,
+  whenNoGroups: "refuse",
 };
 
 /** Lays what is given over `base` and checks what only the whole can show. */
@@ -113,7 +132,10 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     maxMessageBytes: given.maxMessageBytes ?? base.maxMessageBytes,
     growth: given.growth === undefined ? base.growth : given.growth,
     expireAfterIdleMs: given.expireAfterIdleMs === undefined ? base.expireAfterIdleMs : given.expireAfterIdleMs,
-    delivery: resolveDelivery(given.delivery, base.delivery),
+    delivery: resolveDelivery(given.delivery ?? {}, base.delivery),
+    retention: given.retention ?? base.retention,
+    maxAgeMs: given.maxAgeMs === undefined ? base.maxAgeMs : given.maxAgeMs,
+    whenNoGroups: given.whenNoGroups ?? base.whenNoGroups,
   };
   const { growth, maxMessages, maxBytes } = settings;
   if (growth !== null && growth.maxMessages < maxMessages) {
@@ -122,15 +144,20 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
   if (growth !== null && growth.maxBytes < maxBytes) {
     return refuse(invalidRequest("/growth/maxBytes", `Expected at least maxBytes, ${maxBytes}`));
   }
+  if (settings.maxAgeMs !== null && settings.retention !== "log")
+    return refuse(invalidRequest("/maxAgeMs", "Expected null: only a log keeps messages by age"));
+  if (settings.retention === "log" && growth !== null)
+    return refuse(invalidRequest("/growth", "Expected null: a log is never full"));
   return accept(settings);
 }
 
-function resolveDelivery(given: GivenSettings["delivery"], base: DeliverySettings): DeliverySettings {
+/** Lays what a group or a channel says over `base`. */
+export function resolveDelivery(given: GivenDelivery, base: DeliverySettings): DeliverySettings {
   return {
-    maxAttempts: given?.maxAttempts ?? base.maxAttempts,
-    retryDelaysMs: given?.retryDelaysMs === undefined ? base.retryDelaysMs : given.retryDelaysMs,
-    onExhausted: given?.onExhausted ?? base.onExhausted,
-    maxInFlight: given?.maxInFlight ?? base.maxInFlight,
+    maxAttempts: given.maxAttempts ?? base.maxAttempts,
+    retryDelaysMs: given.retryDelaysMs === undefined ? base.retryDelaysMs : given.retryDelaysMs,
+    onExhausted: given.onExhausted ?? base.onExhausted,
+    maxInFlight: given.maxInFlight ?? base.maxInFlight,
   };
 }
 

@@ -1,12 +1,20 @@
 // The tables of dead letters: a row for each, split where one would be too large, and a row with their totals.
 import { assert } from "../base/assert.ts";
-import type { DeadLetter, DeadLetterChanges, DeadLetterStore, DeadLetterTotals } from "../channel/dead-letter-store.ts";
+import type {
+  DeadLetter,
+  DeadLetterChanges,
+  DeadLetterKey,
+  DeadLetterStore,
+  DeadLetterTotals,
+} from "../channel/dead-letter-store.ts";
 import { Block, encodeBlock } from "../protocol/block.ts";
-import { joinParts, PARTS_MAX, partRange, splitParts } from "./row-parts.ts";
+import { joinParts, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
 
 type DeadLetterRow = {
   record_offset: number;
+  group_id: number;
+  group_name: string;
   attempts: number;
   reason: string;
   died_at_ms: number;
@@ -14,11 +22,12 @@ type DeadLetterRow = {
   body: ArrayBuffer;
 };
 
-const SELECT_FROM = `SELECT record_offset, attempts, reason, died_at_ms, part_count, body FROM dead_letter
-  WHERE record_offset >= ? ORDER BY record_offset LIMIT 1`;
-const SELECT_PARTS = "SELECT body FROM dead_letter_part WHERE part_id > ? AND part_id < ? ORDER BY part_id";
-const INSERT = `INSERT OR REPLACE INTO dead_letter (record_offset, attempts, reason, died_at_ms, part_count, body)
-  VALUES (?, ?, ?, ?, ?, ?)`;
+const SELECT_FROM = `SELECT record_offset, group_id, group_name, attempts, reason, died_at_ms, part_count, body FROM dead_letter
+  WHERE (record_offset, group_id) >= (?, ?) ORDER BY record_offset, group_id LIMIT 1`;
+const SELECT_PARTS = "SELECT body FROM dead_letter_part WHERE record_offset = ? AND group_id = ? ORDER BY part";
+const INSERT = `INSERT OR REPLACE INTO dead_letter (record_offset, group_id, group_name, attempts, reason, died_at_ms, part_count, body)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+const INSERT_PART = "INSERT INTO dead_letter_part (record_offset, group_id, part, body) VALUES (?, ?, ?, ?)";
 
 export class DeadLetterTables implements DeadLetterStore {
   readonly #select: Select;
@@ -27,7 +36,7 @@ export class DeadLetterTables implements DeadLetterStore {
 
   constructor(select: Select) {
     this.#select = select;
-    this.#hasParts = select("SELECT part_id FROM dead_letter_part LIMIT 1").length > 0;
+    this.#hasParts = select("SELECT part FROM dead_letter_part LIMIT 1").length > 0;
   }
 
   readTotals(): DeadLetterTotals {
@@ -35,12 +44,13 @@ export class DeadLetterTables implements DeadLetterStore {
     return row ?? { messages: 0, bytes: 0 };
   }
 
-  readFrom(offset: number): DeadLetter | undefined {
-    const row = this.#select<DeadLetterRow>(SELECT_FROM, offset)[0];
+  readFrom(key: DeadLetterKey): DeadLetter | undefined {
+    const row = this.#select<DeadLetterRow>(SELECT_FROM, key.offset, key.groupId)[0];
     if (row === undefined) return undefined;
-    const rest = row.part_count === 1 ? [] : this.#select<{ body: ArrayBuffer }>(SELECT_PARTS, ...partRange(row.record_offset));
+    const { record_offset: offset, group_id: groupId, group_name: group, attempts, reason, died_at_ms: diedAtMs } = row;
+    const rest = row.part_count === 1 ? [] : this.#select<{ body: ArrayBuffer }>(SELECT_PARTS, offset, groupId);
     const block = new Block(joinParts([row.body, ...rest.map((part) => part.body)]));
-    return { message: block.message(0), attempts: row.attempts, reason: row.reason, diedAtMs: row.died_at_ms };
+    return { offset, groupId, group, message: block.message(0), attempts, reason, diedAtMs };
   }
 
   *statementsOf(changes: DeadLetterChanges): Iterable<Statement> {
@@ -48,10 +58,10 @@ export class DeadLetterTables implements DeadLetterStore {
       yield { text: "DELETE FROM dead_letter", bindings: [] };
       yield { text: "DELETE FROM dead_letter_part", bindings: [] };
     }
-    for (const offset of changes.delete) {
-      yield { text: "DELETE FROM dead_letter WHERE record_offset = ?", bindings: [offset] };
-      if (this.#hasParts)
-        yield { text: "DELETE FROM dead_letter_part WHERE part_id > ? AND part_id < ?", bindings: partRange(offset) };
+    for (const { offset, groupId } of changes.delete) {
+      const bindings = [offset, groupId];
+      yield { text: "DELETE FROM dead_letter WHERE record_offset = ? AND group_id = ?", bindings };
+      if (this.#hasParts) yield { text: "DELETE FROM dead_letter_part WHERE record_offset = ? AND group_id = ?", bindings };
     }
     for (const letter of changes.insert) yield* this.#insert(letter);
     const { messages, bytes } = changes.totals;
@@ -61,15 +71,13 @@ export class DeadLetterTables implements DeadLetterStore {
     };
   }
 
-  *#insert({ message, attempts, reason, diedAtMs }: DeadLetter): Iterable<Statement> {
-    const { offset } = message;
+  *#insert({ offset, groupId, group, message, attempts, reason, diedAtMs }: DeadLetter): Iterable<Statement> {
     const [first, ...rest] = splitParts(encodeBlock([{ ...message, isControl: false }], offset));
     assert(first !== undefined, "a block has bytes");
-    yield { text: INSERT, bindings: [offset, attempts, reason, diedAtMs, rest.length + 1, first] };
+    yield { text: INSERT, bindings: [offset, groupId, group, attempts, reason, diedAtMs, rest.length + 1, first] };
     for (const [index, body] of rest.entries()) {
       this.#hasParts = true;
-      const bindings = [offset * PARTS_MAX + index + 1, body];
-      yield { text: "INSERT INTO dead_letter_part (part_id, body) VALUES (?, ?)", bindings };
+      yield { text: INSERT_PART, bindings: [offset, groupId, index + 1, body] };
     }
   }
 }

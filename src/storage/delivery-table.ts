@@ -4,11 +4,16 @@ import type {
   DeferredRow,
   DeliveryChanges,
   DeliveryStore,
+  GroupDeliveryChanges,
   Lease,
   LeaseEnd,
   LeaseRow,
+  StoredDelivery,
 } from "../channel/delivery-store.ts";
 import type { Select, Statement } from "./statement.ts";
+
+/** A row's id is its group's number times this, plus its slot or bucket, which is lower (offsets end at 2^48). */
+const ROWS_PER_GROUP = 2 ** 39;
 
 /** A lease without the names of its members; `null` for what is absent. */
 type PackedLease = readonly [
@@ -35,35 +40,51 @@ export class DeliveryTables implements DeliveryStore {
     this.#select = select;
   }
 
-  readLeases(): readonly LeaseRow[] {
-    const rows = this.#select<{ slot: number; leases_json: string }>("SELECT slot, leases_json FROM lease");
-    return rows.map((row) => ({ slot: row.slot, leases: (JSON.parse(row.leases_json) as PackedLease[]).map(unpackLease) }));
-  }
-
-  readDeferred(): readonly DeferredRow[] {
-    const rows = this.#select<{ bucket: number; messages_json: string }>("SELECT bucket, messages_json FROM deferred");
-    return rows.map((row) => ({
-      bucket: row.bucket,
-      messages: (JSON.parse(row.messages_json) as PackedDeferred[]).map(unpackDeferred),
-    }));
+  readDelivery(): ReadonlyMap<number, StoredDelivery> {
+    const groups = new Map<number, { leases: LeaseRow[]; deferred: DeferredRow[] }>();
+    const groupOf = (id: number): { leases: LeaseRow[]; deferred: DeferredRow[] } => {
+      const group = groups.get(id) ?? { leases: [], deferred: [] };
+      groups.set(id, group);
+      return group;
+    };
+    for (const row of this.#select<{ row_id: number; leases_json: string }>("SELECT row_id, leases_json FROM lease")) {
+      const leases = (JSON.parse(row.leases_json) as PackedLease[]).map(unpackLease);
+      groupOf(groupOfRow(row.row_id)).leases.push({ slot: row.row_id % ROWS_PER_GROUP, leases });
+    }
+    for (const row of this.#select<{ row_id: number; messages_json: string }>("SELECT row_id, messages_json FROM deferred")) {
+      const messages = (JSON.parse(row.messages_json) as PackedDeferred[]).map(unpackDeferred);
+      groupOf(groupOfRow(row.row_id)).deferred.push({ bucket: row.row_id % ROWS_PER_GROUP, messages });
+    }
+    return groups;
   }
 
   *statementsOf(changes: DeliveryChanges): Iterable<Statement> {
-    if (changes.isCleared) {
-      yield { text: "DELETE FROM lease", bindings: [] };
-      yield { text: "DELETE FROM deferred", bindings: [] };
-    }
-    for (const slot of changes.deleteLeaseSlots) yield { text: "DELETE FROM lease WHERE slot = ?", bindings: [slot] };
-    for (const bucket of changes.deleteDeferredBuckets)
-      yield { text: "DELETE FROM deferred WHERE bucket = ?", bindings: [bucket] };
-    for (const { slot, leases } of changes.writeLeases) {
-      const bindings = [slot, JSON.stringify(leases.map(packLease))];
-      yield { text: "INSERT OR REPLACE INTO lease (slot, leases_json) VALUES (?, ?)", bindings };
-    }
-    for (const { bucket, messages } of changes.writeDeferred) {
-      const bindings = [bucket, JSON.stringify(messages.map(packDeferred))];
-      yield { text: "INSERT OR REPLACE INTO deferred (bucket, messages_json) VALUES (?, ?)", bindings };
-    }
+    for (const [group, groupChanges] of changes) yield* statementsOfGroup(group * ROWS_PER_GROUP, groupChanges);
+  }
+}
+
+function groupOfRow(rowId: number): number {
+  return Math.floor(rowId / ROWS_PER_GROUP);
+}
+
+/** The rows of a group have the ids from `base` on. */
+function* statementsOfGroup(base: number, changes: GroupDeliveryChanges): Iterable<Statement> {
+  if (changes.isCleared) {
+    const bindings = [base, base + ROWS_PER_GROUP];
+    yield { text: "DELETE FROM lease WHERE row_id >= ? AND row_id < ?", bindings };
+    yield { text: "DELETE FROM deferred WHERE row_id >= ? AND row_id < ?", bindings };
+  }
+  for (const slot of changes.deleteLeaseSlots) yield { text: "DELETE FROM lease WHERE row_id = ?", bindings: [base + slot] };
+  for (const bucket of changes.deleteDeferredBuckets) {
+    yield { text: "DELETE FROM deferred WHERE row_id = ?", bindings: [base + bucket] };
+  }
+  for (const { slot, leases } of changes.writeLeases) {
+    const bindings = [base + slot, JSON.stringify(leases.map(packLease))];
+    yield { text: "INSERT OR REPLACE INTO lease (row_id, leases_json) VALUES (?, ?)", bindings };
+  }
+  for (const { bucket, messages } of changes.writeDeferred) {
+    const bindings = [base + bucket, JSON.stringify(messages.map(packDeferred))];
+    yield { text: "INSERT OR REPLACE INTO deferred (row_id, messages_json) VALUES (?, ?)", bindings };
   }
 }
 

@@ -1,7 +1,14 @@
 // Dead letters in memory.
-import type { DeadLetter, DeadLetterChanges, DeadLetterStore, DeadLetterTotals } from "../channel/dead-letter-store.ts";
+import type {
+  DeadLetter,
+  DeadLetterChanges,
+  DeadLetterKey,
+  DeadLetterStore,
+  DeadLetterTotals,
+} from "../channel/dead-letter-store.ts";
 
 export class MemoryDeadLetters implements DeadLetterStore {
+  /** By offset, then group. */
   #letters: DeadLetter[] = [];
   #totals: DeadLetterTotals = { messages: 0, bytes: 0 };
 
@@ -9,14 +16,19 @@ export class MemoryDeadLetters implements DeadLetterStore {
     return this.#totals;
   }
 
-  readFrom(offset: number): DeadLetter | undefined {
-    return this.#letters.find(({ message }) => message.offset >= offset);
+  readFrom(key: DeadLetterKey): DeadLetter | undefined {
+    return this.#letters.find((letter) => compare(letter, key) >= 0);
   }
 
   commit(changes: DeadLetterChanges): void {
-    const deleted = new Set([...changes.delete, ...changes.insert.map(({ message }) => message.offset)]);
-    const kept = changes.isCleared ? [] : this.#letters.filter(({ message }) => !deleted.has(message.offset));
-    this.#letters = [...kept, ...changes.insert].sort((a, b) => a.message.offset - b.message.offset);
+    const isReplaced = (letter: DeadLetter): boolean =>
+      [...changes.delete, ...changes.insert].some((key) => compare(letter, key) === 0);
+    const kept = changes.isCleared ? [] : this.#letters.filter((letter) => !isReplaced(letter));
+    this.#letters = [...kept, ...changes.insert].sort(compare);
     this.#totals = changes.totals;
   }
+}
+
+function compare(a: DeadLetterKey, b: DeadLetterKey): number {
+  return a.offset - b.offset || a.groupId - b.groupId;
 }

@@ -1,26 +1,33 @@
 // Leases and deferred messages in memory.
-import type { DeferredRow, DeliveryChanges, DeliveryStore, LeaseRow } from "../channel/delivery-store.ts";
+import type { DeferredRow, DeliveryChanges, DeliveryStore, LeaseRow, StoredDelivery } from "../channel/delivery-store.ts";
+
+interface GroupRows {
+  readonly leases: Map<number, LeaseRow>;
+  readonly deferred: Map<number, DeferredRow>;
+}
 
 export class MemoryDelivery implements DeliveryStore {
-  readonly #leases = new Map<number, LeaseRow>();
-  readonly #deferred = new Map<number, DeferredRow>();
+  readonly #groups = new Map<number, GroupRows>();
 
-  readLeases(): readonly LeaseRow[] {
-    return [...this.#leases.values()];
-  }
-
-  readDeferred(): readonly DeferredRow[] {
-    return [...this.#deferred.values()];
+  readDelivery(): ReadonlyMap<number, StoredDelivery> {
+    const stored = [...this.#groups].map(
+      ([id, { leases, deferred }]) => [id, { leases: [...leases.values()], deferred: [...deferred.values()] }] as const,
+    );
+    return new Map(stored);
   }
 
   commit(changes: DeliveryChanges): void {
-    if (changes.isCleared) {
-      this.#leases.clear();
-      this.#deferred.clear();
+    for (const [id, group] of changes) {
+      const { leases, deferred } = (group.isCleared ? undefined : this.#groups.get(id)) ?? {
+        leases: new Map(),
+        deferred: new Map(),
+      };
+      this.#groups.set(id, { leases, deferred });
+      for (const slot of group.deleteLeaseSlots) leases.delete(slot);
+      for (const bucket of group.deleteDeferredBuckets) deferred.delete(bucket);
+      for (const row of group.writeLeases) leases.set(row.slot, row);
+      for (const row of group.writeDeferred) deferred.set(row.bucket, row);
+      if (leases.size + deferred.size === 0) this.#groups.delete(id);
     }
-    for (const slot of changes.deleteLeaseSlots) this.#leases.delete(slot);
-    for (const bucket of changes.deleteDeferredBuckets) this.#deferred.delete(bucket);
-    for (const row of changes.writeLeases) this.#leases.set(row.slot, row);
-    for (const row of changes.writeDeferred) this.#deferred.set(row.bucket, row);
   }
 }

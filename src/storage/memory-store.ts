@@ -9,12 +9,16 @@ import type {
   Segment,
   StoredSegment,
 } from "../channel/store.ts";
+import { MemoryCheckpoints } from "./memory-checkpoints.ts";
 import { MemoryDeadLetters } from "./memory-dead-letters.ts";
+import { MemoryGroups } from "./memory-groups.ts";
 import { MemoryDelivery } from "./memory-delivery.ts";
 
 export class MemoryStore implements ChannelStore {
   readonly delivery = new MemoryDelivery();
   readonly deadLetters = new MemoryDeadLetters();
+  readonly groups = new MemoryGroups();
+  readonly checkpoints = new MemoryCheckpoints();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -42,6 +46,11 @@ export class MemoryStore implements ChannelStore {
     return this.#withGone(this.#segments.findLast((segment) => segment.firstOffset <= offset));
   }
 
+  readGoneFrom(offset: number, limit: number): readonly number[] {
+    const offsets = [...this.#gone.keys()].filter((firstOffset) => firstOffset >= offset);
+    return offsets.sort((a, b) => a - b).slice(0, limit);
+  }
+
   findMessageId(messageId: string, fromOffset: number): number | undefined {
     const offsets = this.#messageIds
       .filter((entry) => entry.messageId === messageId && entry.offset >= fromOffset)
@@ -57,14 +66,17 @@ export class MemoryStore implements ChannelStore {
     }
     const deleted = new Set(changes.deleteSegments);
     const isKept = (firstOffset: number): boolean => firstOffset >= changes.deleteBelowOffset && !deleted.has(firstOffset);
-    this.#segments = [...this.#segments.filter((segment) => isKept(segment.firstOffset)), ...changes.insertSegments];
+    const kept = this.#segments.filter((segment) => isKept(segment.firstOffset));
+    this.#segments = [...kept, ...changes.insertSegments].sort((a, b) => a.firstOffset - b.firstOffset);
     for (const firstOffset of this.#gone.keys()) if (!isKept(firstOffset)) this.#gone.delete(firstOffset);
     for (const [firstOffset, places] of changes.writeGone) this.#gone.set(firstOffset, places);
     const deletedIds = new Set(changes.deleteMessageIds.map((entry) => entry.offset));
     this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
     this.#position = changes.position ?? this.#position;
+    if (changes.checkpoints !== undefined) this.checkpoints.commit(changes.checkpoints);
     this.#channel = changes.channel ?? this.#channel;
     if (changes.delivery !== undefined) this.delivery.commit(changes.delivery);
+    if (changes.groups !== undefined) this.groups.commit(changes.groups);
     if (changes.deadLetters !== undefined) this.deadLetters.commit(changes.deadLetters);
   }
 

@@ -59,35 +59,69 @@ const MIGRATIONS: readonly (readonly string[])[] = [
   ],
   [
     "ALTER TABLE position ADD COLUMN dead_lettered_messages INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE position ADD COLUMN dropped_messages INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE position ADD COLUMN scan_mark INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE position ADD COLUMN lost_ahead_bytes INTEGER NOT NULL DEFAULT 0",
+    `CREATE TABLE reader_group (
+       group_id INTEGER PRIMARY KEY,
+       record_json TEXT NOT NULL
+     ) STRICT`,
+    // What a group has done with ahead of its head, in one range of offsets.
+    `CREATE TABLE group_done (
+       row_id INTEGER PRIMARY KEY,
+       places BLOB NOT NULL
+     ) STRICT`,
     // The leases of one pull: JSON lists in the order of delivery-table.ts. A row whose leases ended before the head is used again.
     `CREATE TABLE lease (
-       slot INTEGER PRIMARY KEY,
+       row_id INTEGER PRIMARY KEY,
        leases_json TEXT NOT NULL
      ) STRICT`,
     // Deferred messages of one range of offsets.
     `CREATE TABLE deferred (
-       bucket INTEGER PRIMARY KEY,
+       row_id INTEGER PRIMARY KEY,
        messages_json TEXT NOT NULL
      ) STRICT`,
     // A dead letter: a block of one record, the body last.
     `CREATE TABLE dead_letter (
-       record_offset INTEGER PRIMARY KEY,
+       record_offset INTEGER NOT NULL,
+       group_id INTEGER NOT NULL,
+       group_name TEXT NOT NULL,
        attempts INTEGER NOT NULL,
        reason TEXT NOT NULL,
        died_at_ms INTEGER NOT NULL,
        part_count INTEGER NOT NULL,
-       body BLOB NOT NULL
-     ) STRICT`,
-    // The rest of a block that is too large for one row: part_id = record_offset * 16 + part, from 1.
+       body BLOB NOT NULL,
+       PRIMARY KEY (record_offset, group_id)
+     ) STRICT, WITHOUT ROWID`,
+    // The rest of a block that is too large for one row, from part 1.
     `CREATE TABLE dead_letter_part (
-       part_id INTEGER PRIMARY KEY,
-       body BLOB NOT NULL
-     ) STRICT`,
+       record_offset INTEGER NOT NULL,
+       group_id INTEGER NOT NULL,
+       part INTEGER NOT NULL,
+       body BLOB NOT NULL,
+       PRIMARY KEY (record_offset, group_id, part)
+     ) STRICT, WITHOUT ROWID`,
     `CREATE TABLE dead_letter_totals (
        id INTEGER PRIMARY KEY CHECK (id = 1),
        messages INTEGER NOT NULL,
        bytes INTEGER NOT NULL
+     ) STRICT`,
+  ],
+  [
+    // A checkpoint. What is known without its value comes first, so that reading that skips the value.
+    `CREATE TABLE checkpoint (
+       name TEXT NOT NULL PRIMARY KEY,
+       version INTEGER NOT NULL,
+       updated_at_ms INTEGER NOT NULL,
+       value_bytes INTEGER NOT NULL,
+       content_type TEXT NOT NULL,
+       value BLOB NOT NULL
+     ) STRICT, WITHOUT ROWID`,
+    // One row, once a checkpoint was deleted (rule CP2).
+    `CREATE TABLE checkpoint_deletions (
+       id INTEGER PRIMARY KEY CHECK (id = 1),
+       version_max INTEGER NOT NULL,
+       deleted_at_ms INTEGER NOT NULL
      ) STRICT`,
   ],
 ];
@@ -101,13 +135,13 @@ export function readSchemaVersion(storage: MeteredStorage): number {
   return storage.exec<{ version: number }>("SELECT version FROM schema_version")[0]?.version ?? 0;
 }
 
-/** Brings the tables to the present version. Has to run in a transaction. Throws when they are newer than this code. */
-export function migrate(storage: MeteredStorage, fromVersion: number): void {
+/** Brings the tables to a later version, the present one. Has to run in a transaction. Throws when they are newer than this code. */
+export function migrate(storage: MeteredStorage, fromVersion: number, toVersion: number = SCHEMA_VERSION): void {
   if (fromVersion > SCHEMA_VERSION) {
     throw new Error(`Cannot open storage of schema version ${fromVersion}: this code knows versions up to ${SCHEMA_VERSION}`);
   }
-  if (fromVersion === SCHEMA_VERSION) return;
-  for (const statements of MIGRATIONS.slice(fromVersion)) {
+  if (fromVersion === toVersion) return;
+  for (const statements of MIGRATIONS.slice(fromVersion, toVersion)) {
     for (const statement of statements) storage.exec(statement);
   }
   storage.exec(
@@ -115,6 +149,6 @@ export function migrate(storage: MeteredStorage, fromVersion: number): void {
   );
   storage.exec(
     "INSERT INTO schema_version (id, version) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET version = excluded.version",
-    SCHEMA_VERSION,
+    toVersion,
   );
 }

@@ -1,9 +1,11 @@
 // The channel's storage in the SQLite database of its Durable Object. All SQL of the channel is here and in schema.ts.
 import { assert } from "../base/assert.ts";
 import type { Changes, ChannelRecord, ChannelStore, NewSegment, Position, Segment, StoredSegment } from "../channel/store.ts";
+import { CheckpointTable } from "./checkpoint-table.ts";
 import type { MeteredStorage, SqlValue } from "./metered-storage.ts";
 import { DeadLetterTables } from "./dead-letter-table.ts";
 import { DeliveryTables } from "./delivery-table.ts";
+import { GroupTables } from "./group-table.ts";
 import { migrate, readSchemaVersion } from "./schema.ts";
 import { joinParts, PART_BYTES_MAX, partRange, PARTS_MAX, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
@@ -35,8 +37,10 @@ type PositionRow = {
   ahead_segments: number;
   removed_messages: number;
   dead_lettered_messages: number;
+  dropped_messages: number;
   last_control_offset: number;
   scan_mark: number;
+  lost_ahead_bytes: number;
   written_at_ms: number;
 };
 
@@ -48,16 +52,18 @@ const SELECT_SEGMENT_UP_TO = `${SEGMENT_WITH_BODY} WHERE segment.first_offset <=
 const SELECT_LAST_SEGMENT = `SELECT ${SEGMENT_COLUMNS} FROM segment ORDER BY segment.first_offset DESC LIMIT 1`;
 const SELECT_PARTS = "SELECT body FROM segment_part WHERE part_id > ? AND part_id < ? ORDER BY part_id";
 const SELECT_POSITION = `SELECT next_offset, head_offset, put_messages, put_bytes, put_segments, passed_messages, passed_bytes, passed_segments,
-  ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages, last_control_offset, scan_mark, written_at_ms FROM position`;
+  ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages, dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes, written_at_ms FROM position`;
 const UPSERT_POSITION = `INSERT OR REPLACE INTO position (id, next_offset, head_offset, put_messages, put_bytes, put_segments,
   passed_messages, passed_bytes, passed_segments, ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages,
-  last_control_offset, scan_mark, written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+  dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes, written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message_count, message_bytes, before_messages, before_bytes,
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export class SqliteStore implements ChannelStore {
   readonly delivery: DeliveryTables;
   readonly deadLetters: DeadLetterTables;
+  readonly groups: GroupTables;
+  readonly checkpoints: CheckpointTable;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -72,6 +78,8 @@ export class SqliteStore implements ChannelStore {
     const select: Select = (statement, ...bindings) => this.#select(statement, ...bindings);
     this.delivery = new DeliveryTables(select);
     this.deadLetters = new DeadLetterTables(select);
+    this.groups = new GroupTables(select);
+    this.checkpoints = new CheckpointTable(select);
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
@@ -99,6 +107,11 @@ export class SqliteStore implements ChannelStore {
     return this.#parseStored(this.#select<StoredSegmentRow>(SELECT_SEGMENT_UP_TO, offset)[0]);
   }
 
+  readGoneFrom(offset: number, limit: number): readonly number[] {
+    const select = "SELECT first_offset FROM gone WHERE first_offset >= ? ORDER BY first_offset LIMIT ?";
+    return this.#select<{ first_offset: number }>(select, offset, limit).map((row) => row.first_offset);
+  }
+
   findMessageId(messageId: string, fromOffset: number): number | undefined {
     const select =
       "SELECT record_offset FROM message_id WHERE message_id = ? AND record_offset >= ? ORDER BY record_offset LIMIT 1";
@@ -110,6 +123,7 @@ export class SqliteStore implements ChannelStore {
     if (this.#schemaVersion === 0) this.#migrate();
     const statements = [...this.#deletionsOf(changes), ...this.#writesOf(changes)];
     if (changes.delivery !== undefined) statements.push(...this.delivery.statementsOf(changes.delivery));
+    if (changes.groups !== undefined) statements.push(...this.groups.statementsOf(changes.groups));
     if (changes.deadLetters !== undefined) statements.push(...this.deadLetters.statementsOf(changes.deadLetters));
     const [first] = statements;
     // A statement alone is atomic as it is, and a transaction around it would cost a fifth of a small commit (measured).
@@ -127,10 +141,7 @@ export class SqliteStore implements ChannelStore {
     this.#schemaVersion = readSchemaVersion(this.#storage);
   }
 
-  #select<Row extends Record<string, ArrayBuffer | string | number | null>>(
-    statement: string,
-    ...bindings: (string | number)[]
-  ): Row[] {
+  #select<Row extends Record<string, SqlValue>>(statement: string, ...bindings: SqlValue[]): Row[] {
     return this.#schemaVersion === 0 ? [] : this.#storage.exec<Row>(statement, ...bindings);
   }
 
@@ -168,6 +179,7 @@ export class SqliteStore implements ChannelStore {
       yield { text: "INSERT INTO message_id (message_id, record_offset) VALUES (?, ?)", bindings: [messageId, offset] };
     }
     if (changes.position !== undefined) yield { text: UPSERT_POSITION, bindings: bindPosition(changes.position) };
+    if (changes.checkpoints !== undefined) yield* this.checkpoints.statementsOf(changes.checkpoints);
     if (changes.channel !== undefined) {
       const text = "INSERT OR REPLACE INTO channel (id, record_json) VALUES (1, ?)";
       yield { text, bindings: [JSON.stringify(changes.channel)] };
@@ -222,8 +234,10 @@ function bindPosition(position: Position): SqlValue[] {
     removedAhead.segments,
     position.fates.removed,
     position.fates.deadLettered,
+    position.fates.dropped,
     position.lastControlOffset,
     position.scanMark,
+    position.lostAheadBytes,
     position.writtenAtMs,
   ];
 }
@@ -246,9 +260,10 @@ function parsePosition(row: PositionRow): Position {
     put: { messages: row.put_messages, bytes: row.put_bytes, segments: row.put_segments },
     passed: { messages: row.passed_messages, bytes: row.passed_bytes, segments: row.passed_segments },
     removedAhead: { messages: row.ahead_messages, bytes: row.ahead_bytes, segments: row.ahead_segments },
-    fates: { removed: row.removed_messages, deadLettered: row.dead_lettered_messages },
+    fates: { removed: row.removed_messages, deadLettered: row.dead_lettered_messages, dropped: row.dropped_messages },
     lastControlOffset: row.last_control_offset,
     scanMark: row.scan_mark,
+    lostAheadBytes: row.lost_ahead_bytes,
     writtenAtMs: row.written_at_ms,
   };
 }

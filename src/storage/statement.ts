@@ -1,4 +1,4 @@
-// Statements of a commit, and reads.
+// One statement of a commit, and how tables are read.
 import type { SqlValue } from "./metered-storage.ts";
 
 /** One statement of a commit. The text is constant, since statements are cached by it. */
@@ -7,5 +7,5 @@ export interface Statement {
   readonly bindings: readonly SqlValue[];
 }
 
-/** Reads the rows of a statement; none while there are no tables. */
-export type Select = <Row extends Record<string, SqlValue>>(statement: string, ...bindings: (string | number)[]) => Row[];
+/** Reads rows; none where there are no tables yet. */
+export type Select = <Row extends Record<string, SqlValue>>(statement: string, ...bindings: SqlValue[]) => Row[];

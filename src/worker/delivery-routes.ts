@@ -14,11 +14,12 @@ import {
 } from "../protocol/delivery-routes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { formatMessage } from "../protocol/message.ts";
+import { parseRiders } from "../protocol/riders.ts";
 import { noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { formatStateHeaders, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
@@ -38,16 +39,22 @@ async function handlePull(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, pullBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
-  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault } = body;
+  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, group } = body;
   const lease: LeaseTerms | undefined = ack === "auto" ? undefined : { leaseMs, isDetached: true };
-  const wanted = { ...(max !== undefined && { max }), ...(min !== undefined && { min }), ...(lease !== undefined && { lease }) };
+  const inGroup = group === undefined ? {} : { group };
+  const wanted = {
+    ...inGroup,
+    ...(max !== undefined && { max }),
+    ...(min !== undefined && { min }),
+    ...(lease !== undefined && { lease }),
+  };
   const { outcome, state } = await ask(context.env, channel, { type: "get", ...wanted }, ["got"]);
   const cappedMs = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
   const least = min ?? Math.min(1, max ?? 1);
   if (outcome.messages.length > 0 || cappedMs === 0 || least === 0) {
     return replyJson(`{${formatTaken(outcome)},"state":${JSON.stringify(state)}}`, state);
   }
-  const amounts = { min: least, max: max ?? Math.max(1, least), waitMs: cappedMs };
+  const amounts = { ...inGroup, min: least, max: max ?? Math.max(1, least), waitMs: cappedMs };
   const request =
     lease === undefined
       ? ({ type: "get", ...amounts } as const)
@@ -68,7 +75,8 @@ async function handleSettle(context: AppContext): Promise<Response> {
   queryOf(context, noQuerySchema);
   const lists = await jsonBodyOf(context, settleBodySchema, { bytesMax: LIMITS.settleBodyBytesMax });
   const entries = listSettleEntries(lists);
-  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries }, ["settled"]);
+  const riders = orThrow(parseRiders(lists));
+  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries, ...riders }, ["settled"]);
   return replyJson(`{${formatSettled(outcome)},"state":${JSON.stringify(state)}}`, state);
 }
 
@@ -82,8 +90,11 @@ async function handleListDeadLetters(context: AppContext): Promise<Response> {
     filter,
   } as const;
   const { outcome, state } = await ask(context.env, channel, operation, ["dead-letter-page"]);
-  const letters = outcome.letters.map(({ message, attempts, reason, diedAtMs }) =>
-    formatMessage(message, `"attempts":${attempts},"reason":${JSON.stringify(reason)},"diedAtMs":${diedAtMs}`),
+  const letters = outcome.letters.map(({ group, message, attempts, reason, diedAtMs }) =>
+    formatMessage(
+      message,
+      `"group":${JSON.stringify(group)},"attempts":${attempts},"reason":${JSON.stringify(reason)},"diedAtMs":${diedAtMs}`,
+    ),
   );
   return replyJson(`{"deadLetters":[${letters.join(",")}],"next":${outcome.nextOffset}}`, state);
 }
@@ -92,15 +103,17 @@ async function handleMoveDeadLetters(context: AppContext, type: "redrive" | "dro
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, deadLetterBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
-  const { max = LIMITS.browseMessagesDefault, ...filter } = body;
-  const { outcome, state } = await ask(context.env, channel, { type, max, filter }, ["moved"]);
-  return context.json({ moved: outcome.moved, isMore: outcome.isMore }, 200, formatStateHeaders(state));
+  const { from = 1, max = LIMITS.browseMessagesDefault, ...filter } = body;
+  const { outcome, state } = await ask(context.env, channel, { type, fromOffset: from, max, filter }, ["moved"]);
+  const { moved, isMore, nextOffset } = outcome;
+  return context.json({ moved, isMore, ...(nextOffset !== undefined && { next: nextOffset }) }, 200, formatStateHeaders(state));
 }
 
 async function handleListQuarantine(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
-  const { limit = LIMITS.browseMessagesDefault } = queryOf(context, quarantineQuerySchema);
-  const { outcome, state } = await ask(context.env, channel, { type: "quarantine", limit }, ["quarantine"]);
+  const { limit = LIMITS.browseMessagesDefault, group } = queryOf(context, quarantineQuerySchema);
+  const operation = { type: "quarantine", limit, ...(group !== undefined && { group }) } as const;
+  const { outcome, state } = await ask(context.env, channel, operation, ["quarantine"]);
   const texts = outcome.messages.map(({ message, attempts }) => formatMessage(message, `"attempts":${attempts}`));
   return replyJson(`{"messages":[${texts.join(",")}]}`, state);
 }
@@ -109,6 +122,13 @@ async function handleEndQuarantine(context: AppContext, type: "release-quarantin
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const which = await jsonBodyOf(context, quarantineBodySchema, { bytesMax: LIMITS.controlBodyBytesMax });
-  const { outcome, state } = await ask(context.env, channel, { type, ...which }, ["moved"]);
+  const { outcome, state } = await ask(context.env, channel, { type, ...withoutAbsent(which) }, ["moved"]);
   return context.json({ moved: outcome.moved, isMore: outcome.isMore }, 200, formatStateHeaders(state));
+}
+
+/** Without the members that are undefined. */
+function withoutAbsent({ group, ...which }: { readonly group?: string | undefined } & ({ offset: number } | { key: string })): {
+  readonly group?: string;
+} & ({ readonly offset: number } | { readonly key: string }) {
+  return { ...which, ...(group !== undefined && { group }) };
 }

@@ -10,6 +10,8 @@ import { findMethods } from "../protocol/routes.ts";
 import { refuseRequest } from "./auth.ts";
 import { addChannelRoutes } from "./channel-routes.ts";
 import { addDeliveryRoutes } from "./delivery-routes.ts";
+import { addCheckpointRoutes } from "./checkpoint-routes.ts";
+import { addGroupRoutes } from "./group-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
@@ -22,6 +24,8 @@ app.get(HEALTH_PATH, (context) => context.json({ status: "ok" }));
 addChannelRoutes(app);
 addMessageRoutes(app);
 addDeliveryRoutes(app);
+addGroupRoutes(app);
+addCheckpointRoutes(app);
 addReferenceRoutes(app);
 
 app.notFound((context) => {

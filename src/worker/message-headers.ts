@@ -50,17 +50,23 @@ function parseHeaders(userHeaders: Record<string, string>): ReturnType<typeof pa
   return { ok: false, refusal: { kind: "invalid-request", errors } };
 }
 
-/** The reply whose body is the message. It is somebody's bytes on our origin, so a browser must not run it. */
+/** For replies whose body is somebody's bytes on our origin: a browser must not run them. */
+export const INERT_HEADERS = {
+  "X-Content-Type-Options": "nosniff",
+  "Content-Security-Policy": "default-src 'none'; sandbox",
+} as const;
+
+/** The reply whose body is the message. */
 export function formatMessageReply(message: Message, state: PressureState): Response {
   const headers = new Headers({
     "Content-Type": message.contentType,
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
+    ...INERT_HEADERS,
     "Channel-Offset": String(message.offset),
     "Channel-Put-At-Ms": String(message.putAtMs),
     ...formatStateHeaders(state),
   });
   if (message.key !== undefined) headers.set("Channel-Key", encodeHeader(message.key));
+  if (message.redrivenFrom !== undefined) headers.set("Channel-Redriven-From", String(message.redrivenFrom));
   if (message.messageId !== undefined) headers.set("Channel-Message-Id", encodeHeader(message.messageId));
   for (const [name, value] of Object.entries(message.headers ?? {})) headers.set(HEADER_PREFIX + name, encodeHeader(value));
   return new Response(message.body, { headers });

@@ -22,6 +22,10 @@ export function messageIdOf(context: AppContext): string {
   return orThrow(parseWith(pathSchemas.messageId, context.req.param("messageId"), "/path/messageId"));
 }
 
+export function checkpointOf(context: AppContext): string {
+  return orThrow(parseWith(pathSchemas.checkpoint, context.req.param("checkpoint"), "/path/checkpoint"));
+}
+
 export function queryOf<Schema extends v.GenericSchema>(context: AppContext, schema: Schema): v.InferOutput<Schema> {
   const start = context.req.url.indexOf("?");
   const parameters = [...new URLSearchParams(start === -1 ? "" : context.req.url.slice(start))];

@@ -9,16 +9,16 @@ import { RefusalError } from "./refusal-error.ts";
 /** The only request of a bridge's socket. */
 export const BRIDGE_REQUEST = 1;
 
+interface WaitForMessages {
+  readonly min: number;
+  readonly max: number;
+  readonly waitMs: number;
+  readonly group?: string;
+}
+
 export type WaitFrame =
-  | { readonly type: "get"; readonly min: number; readonly max: number; readonly waitMs: number }
-  | {
-      readonly type: "pull";
-      readonly min: number;
-      readonly max: number;
-      readonly waitMs: number;
-      readonly leaseMs: number;
-      readonly detached: true;
-    }
+  | ({ readonly type: "get" } & WaitForMessages)
+  | ({ readonly type: "pull"; readonly leaseMs: number; readonly detached: true } & WaitForMessages)
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs: number };
 
 /** The refusal when the object is lost. A put that only asked for room was not applied; a get may have been. */

@@ -18,7 +18,7 @@ import { Tally } from "./hostile/tally.ts";
 
 const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.meta.url));
 const LANES = 8;
-const STEPS_PER_LANE = 900;
+const STEPS_PER_LANE = 650;
 const TIMES_MIN = 20;
 const FRAME_TYPES = Object.keys(CLIENT_FRAME_SCHEMAS);
 /** A token beside the open door for this computer: requests for another host are unauthorized then, and not misconfigured. */
@@ -72,7 +72,7 @@ function channelUrl(server: LocalRuntime, rest: string): string {
 async function attack(lane: Lane, random: SeededRandom, failures: Set<string>): Promise<void> {
   for (let step = 0; step < STEPS_PER_LANE; step++) {
     const isHostile = random.chance(0.5);
-    if (random.chance(0.02)) await lane.scenario();
+    if (random.chance(0.065)) await lane.scenario();
     else if (random.chance(0.55)) await lane.request(random.pick(WEIGHTED_ROUTES), isHostile);
     else await lane.frame(random.pick(WEIGHTED_FRAMES), isHostile);
     // The runtime keeps its last words only.
@@ -90,15 +90,30 @@ function collectFailures(failures: Set<string>): void {
 
 /** Those that fill a channel come more often than those that empty it. */
 const WEIGHTS: Readonly<Record<string, number>> = {
-  putMessage: 6,
-  putBatch: 6,
+  putMessage: 7,
+  putBatch: 8,
   browseMessages: 3,
   readMessage: 3,
-  pullMessages: 2,
+  pullMessages: 5,
+  settleMessages: 5,
+  redriveDeadLetters: 2,
+  dropDeadLetters: 2,
+  releaseQuarantine: 2,
+  dropQuarantine: 2,
   createChannel: 2,
+  writeCheckpoint: 3,
+};
+/** What has to happen to leased messages, each often. */
+const DELIVERY_EVENTS: Readonly<Record<string, readonly string[]>> = {
+  delivery: ["pulls with leases", "leased", "redelivered", "expired", "disconnected", "detached", "cut off"],
+  settled: ["acked", "retried", "extended", "rejected", "released"],
+  "refused entries": ["settled", "expired", "retried", "released", "superseded", "predecessor", "disconnected", "out-of-order"],
+  moved: ["redriveDeadLetters", "dropDeadLetters", "releaseQuarantine", "dropQuarantine"],
+  answers: ["invalid-lease"],
+  "problem frames": ["invalid-lease"],
 };
 const WEIGHTED_ROUTES = ROUTES.flatMap((route) => Array.from({ length: WEIGHTS[route.operationId] ?? 1 }, () => route));
-const FRAME_WEIGHTS: Readonly<Record<string, number>> = { put: 4, "put-batch": 4, get: 2, reserve: 2 };
+const FRAME_WEIGHTS: Readonly<Record<string, number>> = { put: 4, "put-batch": 5, get: 2, pull: 4, settle: 4, reserve: 2 };
 const WEIGHTED_FRAMES = FRAME_TYPES.flatMap((type) => Array.from({ length: FRAME_WEIGHTS[type] ?? 1 }, () => type));
 
 describe("test/e2e/hostile", () => {
@@ -130,6 +145,7 @@ describe("test/e2e/hostile", () => {
     expect(seldom("hostile routes", operations, TIMES_MIN / 2)).toEqual([]);
     expect(seldom("frames", FRAME_TYPES, TIMES_MIN)).toEqual([]);
     expect(seldom("hostile frames", FRAME_TYPES, TIMES_MIN / 2)).toEqual([]);
+    for (const [group, names] of Object.entries(DELIVERY_EVENTS)) expect(seldom(group, names, TIMES_MIN)).toEqual([]);
     expect(tally.total("hostile routes") + tally.total("hostile frames")).toBeGreaterThanOrEqual(2000);
     expect((await fetch(`${runtime.url}/healthz`)).status).toBe(200);
   });

@@ -27,8 +27,10 @@ test("[README] every curl line answers what is written under it", async () => {
   const runtime = await startLocalRuntime({ bundle, storageDir: join(dir, "storage"), vars: { DEVELOPMENT: "1" } });
 
   try {
+    let leaseId = "";
     for (const { command, reply } of examples) {
-      const given = await run(command.replaceAll(README_URL, runtime.url));
+      const given = await run(command.replaceAll(README_URL, runtime.url).replaceAll("LEASE_ID", leaseId));
+      leaseId = /"leaseId":"([^"]+)"/.exec(given)?.[1] ?? leaseId;
       expect({ command, reply: given }).toEqual({ command, reply: expect.stringMatching(patternOf(reply)) });
     }
     expect(examples.length).toBeGreaterThanOrEqual(2);

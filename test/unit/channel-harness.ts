@@ -1,6 +1,7 @@
 // Drives a Channel over a MemoryStore as the object around it does: applies, commits, hands out answers, keeps the waiters of each
 // connection, and can be evicted or fail to write at any commit. The clock is set by hand.
 import { Channel } from "../../src/channel/channel.ts";
+import type { CheckpointStore } from "../../src/channel/checkpoint-store.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
@@ -18,7 +19,12 @@ export class CountingStore implements ChannelStore {
   readonly #store = new MemoryStore();
   readonly delivery = this.#store.delivery;
   readonly deadLetters = this.#store.deadLetters;
+  readonly groups = this.#store.groups;
   rowsRead = 0;
+
+  get checkpoints(): CheckpointStore {
+    return this.#store.checkpoints;
+  }
 
   readChannel(): ReturnType<ChannelStore["readChannel"]> {
     return this.#store.readChannel();
@@ -42,6 +48,12 @@ export class CountingStore implements ChannelStore {
   readSegmentUpTo(offset: number): StoredSegment | undefined {
     this.rowsRead += 1;
     return this.#store.readSegmentUpTo(offset);
+  }
+
+  readGoneFrom(offset: number, limit: number): readonly number[] {
+    const offsets = this.#store.readGoneFrom(offset, limit);
+    this.rowsRead += offsets.length;
+    return offsets;
   }
 
   findMessageId(messageId: string, fromOffset: number): number | undefined {

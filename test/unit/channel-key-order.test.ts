@@ -226,7 +226,7 @@ describe("src/channel/settlement", () => {
 
     expect(deadLettersOf(channel)).toEqual([{ text: "a1", attempts: 2, reason: "expired" }]);
     expect(textsOf(channel.pull())).toEqual(["a2"]);
-    expect(channel.describe().counts).toEqual({ put: 2, acked: 0, removed: 0, deadLettered: 1 });
+    expect(channel.describe().counts).toEqual({ put: 2, acked: 0, removed: 0, deadLettered: 1, dropped: 0 });
   });
 
   test("[RT2] the reason of the last retry is kept", () => {
@@ -300,7 +300,7 @@ describe("src/channel/dead-letters", () => {
   test("[DL3] redriven ones are new messages that name their old offset", () => {
     const channel = withDead();
 
-    const moved = channel.apply({ type: "redrive", max: 10, filter: { key: "a" } });
+    const moved = channel.apply({ type: "redrive", fromOffset: 1, max: 10, filter: { key: "a" } });
     channel.evict();
 
     expect(moved).toEqual({ type: "moved", moved: 2, isMore: false });
@@ -350,15 +350,66 @@ describe("src/channel/dead-letters", () => {
     const channel = withDead();
     channel.patch({ maxMessages: 2 });
 
-    expect(channel.apply({ type: "redrive", max: 10, filter: {} })).toEqual({ type: "moved", moved: 1, isMore: true });
+    expect(channel.apply({ type: "redrive", fromOffset: 1, max: 10, filter: {} })).toEqual({
+      type: "moved",
+      moved: 1,
+      isMore: true,
+      nextOffset: 2,
+    });
     channel.patch({ state: "draining" });
-    expect(refusalOf(channel.apply({ type: "redrive", max: 10, filter: {} }))).toMatchObject({ kind: "channel-draining" });
+    expect(refusalOf(channel.apply({ type: "redrive", fromOffset: 1, max: 10, filter: {} }))).toMatchObject({
+      kind: "channel-draining",
+    });
+  });
+
+  test("[DL3] [WT4] room that was promised is not used, and puts that wait are not overtaken", () => {
+    const channel = withDead();
+    channel.patch({ maxMessages: 3 });
+    const connection = channel.connect();
+    channel.reserve(1, 10, { connection, request: 1 });
+
+    expect(channel.apply({ type: "redrive", fromOffset: 1, max: 10, filter: {} })).toEqual({
+      type: "moved",
+      moved: 1,
+      isMore: true,
+      nextOffset: 2,
+    });
+    channel.reserve(2, 10, { connection, request: 2 }, 60_000);
+    channel.apply({ type: "remove", offset: 4 });
+
+    expect(channel.apply({ type: "redrive", fromOffset: 1, max: 10, filter: {} })).toEqual({
+      type: "moved",
+      moved: 0,
+      isMore: true,
+      nextOffset: 2,
+    });
+    expect(channel.describe()).toMatchObject({ depth: 1, deadLetters: { messages: 2 } });
+  });
+
+  test("[DL4] dead letters that lie behind many others are found step by step", () => {
+    const channel = filled([], { maxInFlight: 10_000 });
+    const count = LIMITS.browseMessagesMax + 1;
+    put(channel, ...Array.from({ length: count }, (_, index) => (index === count - 1 ? "z" : "1")));
+    const { granted } = expectType(channel.pull({ max: count }), "got");
+    channel.settle({ rejects: (granted?.leaseIds ?? []).map((leaseId) => ({ leaseId })) });
+    const step = { type: "redrive", max: 10, filter: { key: "z" } } as const;
+
+    const first = expectType(channel.apply({ ...step, fromOffset: 1 }), "moved");
+    const second = expectType(channel.apply({ ...step, fromOffset: first.nextOffset ?? 0 }), "moved");
+
+    expect(first).toEqual({ type: "moved", moved: 0, isMore: true, nextOffset: count });
+    expect(second).toEqual({ type: "moved", moved: 1, isMore: false });
   });
 
   test("[DL1] dropped ones are gone; a new life has none", () => {
     const channel = withDead();
 
-    expect(channel.apply({ type: "drop-dead-letters", max: 2, filter: {} })).toEqual({ type: "moved", moved: 2, isMore: true });
+    expect(channel.apply({ type: "drop-dead-letters", fromOffset: 1, max: 2, filter: {} })).toEqual({
+      type: "moved",
+      moved: 2,
+      isMore: true,
+      nextOffset: 3,
+    });
     expect(deadLettersOf(channel).map(({ text }) => text)).toEqual(["a2"]);
     channel.delete();
     channel.apply({ type: "create", settings: {} });

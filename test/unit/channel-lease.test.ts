@@ -191,11 +191,11 @@ describe("src/channel/delivery", () => {
     expect(channel.describe()).toMatchObject({
       depth: 1,
       deadLetters: { messages: 1, bytes: 1 },
-      counts: { put: 2, acked: 0, removed: 0, deadLettered: 1 },
+      counts: { put: 2, acked: 0, removed: 0, deadLettered: 1, dropped: 0 },
     });
   });
 
-  test.each(["", "x", "1-1-0123456789abcdef-0123456789abcdef", "1-1-0123456789abcdef"])(
+  test.each(["", "x", "0-1-1-0123456789abcdef-0123456789abcdef", "0-1-1-0123456789abcdef"])(
     "[LS2] a made-up lease id refuses the call and changes nothing: %j",
     (madeUp) => {
       const channel = filled("ab");
@@ -211,7 +211,12 @@ describe("src/channel/delivery", () => {
   test("[LS2] an id that was cut, changed, or made by another life is not taken", () => {
     const channel = filled("ab");
     const id = idOf(channel.pull());
-    const others = [id.slice(0, -1), `${id}0`, id.replace(/^1/, "01"), id.replace(/.$/, (digit) => (digit === "0" ? "1" : "0"))];
+    const others = [
+      id.slice(0, -1),
+      `${id}0`,
+      id.replace(/^0-1-/, "0-01-"),
+      id.replace(/.$/, (digit) => (digit === "0" ? "1" : "0")),
+    ];
 
     for (const other of others) expect(kindOf(channel.settle({ acks: leases(other) }))).toBe("invalid-lease");
     channel.delete();
@@ -227,7 +232,7 @@ describe("src/channel/delivery", () => {
     const first = idOf(channel.pull());
     const second = idOf(channel.pull());
 
-    const outcome = channel.settle({ acks: leases(first.replace(/^1-/, "2-"), second.replace(/^2-1-/, "2-2-")) });
+    const outcome = channel.settle({ acks: leases(first.replace(/^0-1-/, "0-2-"), second.replace(/^0-2-1-/, "0-2-2-")) });
 
     expect(refusedOf(outcome)).toEqual(["superseded", "superseded"]);
     expect(channel.describe().depth).toBe(2);
@@ -241,6 +246,15 @@ describe("src/channel/delivery", () => {
 
     expect(refusalOf(outcome)).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "/releases/0/leaseId" }] });
     expect(channel.describe()).toMatchObject({ depth: 2, delivery: { leased: 2 } });
+  });
+
+  test("[LS2] a call has at most settleEntriesMax leases, in all lists together", () => {
+    const channel = filled("a");
+    const id = idOf(channel.pull());
+    const acks = Array.from({ length: LIMITS.settleEntriesMax }, (_, index) => ({ leaseId: `${index}` }));
+
+    expect(refusalOf(channel.settle({ acks, releases: leases(id) }))).toMatchObject({ kind: "invalid-request" });
+    expect(channel.describe().delivery?.leased).toBe(1);
   });
 
   test("[LS7] no more than maxInFlight messages are leased; a larger min can never be served", () => {
@@ -300,61 +314,22 @@ describe("src/channel/delivery", () => {
     expect(attemptsOf(channel.pull({ max: 9 }))).toEqual([2]);
   });
 
-  test("[LS9] leases of connections that were gone when the channel woke are kept for a grace, and count", () => {
+  test("[LS9] connections that a restart cut off: their leases end after the grace, whoever has their numbers then", () => {
     const channel = filled("ab");
     const connection = channel.connect();
-    channel.pull({ isDetached: false, leaseMs: 600_000 }, { connection, request: 1 });
-    channel.pull({ isDetached: true, leaseMs: 600_000 }, { connection, request: 2 });
+    const held = channel.pull({ max: 2, isDetached: false, leaseMs: 60_000 }, { connection, request: 1 });
     channel.cut(connection);
     channel.evict();
-    expect(channel.channel.lastLeaseConnection).toBe(connection);
 
-    channel.tick();
+    channel.describe();
+    channel.evict();
+    channel.close(connection);
+
+    expect(channel.settle({ acks: leases(idOf(held)) })).toMatchObject({ counts: { ack: 1 } });
     channel.tick(LIMITS.resumeGraceMs - 1);
-    expect(textsOf(channel.pull({ max: 9 }))).toEqual([]);
+    expect(textsOf(channel.pull())).toEqual([]);
     channel.tick(1);
-
-    const again = channel.pull({ max: 9 });
-    expect([textsOf(again), attemptsOf(again)]).toEqual([["a"], [2]]);
-  });
-
-  test("[LS6] a lease that was over before its connection closed has expired, and counts", () => {
-    const channel = filled("a");
-    const connection = channel.connect();
-    const pulled = channel.pull({ isDetached: false, leaseMs: 1_000 }, { connection, request: 1 });
-
-    channel.nowMs += 1_000;
-    channel.close(connection);
-
-    expect(refusedOf(channel.settle({ acks: leases(...idsOf(pulled)) }))).toEqual(["expired"]);
     expect(attemptsOf(channel.pull())).toEqual([2]);
-  });
-
-  test("[LC2] a draining channel closes when a closing connection gives back the last message to one that waits", () => {
-    const channel = filled("a");
-    const connection = channel.connect();
-    channel.pull({ isDetached: false }, { connection, request: 1 });
-    channel.patch({ state: "draining" });
-    channel.get({ waitMs: 1_000 }, { connection: channel.connect(), request: 1 });
-
-    channel.close(connection);
-
-    expect(channel.takeAnswers().map(({ outcome }) => textsOf(outcome))).toEqual([["a"]]);
-    expect(channel.channel.record?.state).toBe("closed");
-  });
-
-  test("[LS7] a pull that waits is refused when maxInFlight sinks below its min, and blocks nobody", () => {
-    const channel = new ChannelHarness({ settings: {} });
-    const connection = channel.connect();
-    channel.pull({ min: 3, max: 3, waitMs: 60_000 }, { connection, request: 1 });
-    channel.pull({ waitMs: 60_000 }, { connection, request: 2 });
-
-    channel.patch({ delivery: { maxInFlight: 2 } });
-    channel.put(["a"]);
-
-    const [first, second] = channel.takeAnswers();
-    expect(refusalOf(first?.outcome)).toMatchObject({ kind: "batch-too-large", size: 3, limit: 2 });
-    expect(second && textsOf(second.outcome)).toEqual(["a"]);
   });
 
   test("[LS10] a draining channel closes when what is leased was settled; what comes back is handed out", () => {
@@ -371,6 +346,21 @@ describe("src/channel/delivery", () => {
     expect(answer && textsOf(answer.outcome)).toEqual(["b"]);
     channel.settle({ acks: leases(answer === undefined ? "" : idOf(answer.outcome)) });
     expect(channel.describe().state).toBe("closed");
+  });
+
+  test("[LS10] [LC2] a draining channel closes when its last message leaves by time or by a connection's end", () => {
+    const [dying, taken] = [filled("a", { delivery: { maxAttempts: 1 } }), filled("a")];
+    dying.pull({ leaseMs: 1_000 });
+    const [holder, reader] = [taken.connect(), taken.connect()];
+    taken.pull({ isDetached: false }, { connection: holder, request: 1 });
+    taken.get({ waitMs: 1_000 }, { connection: reader, request: 1 });
+    for (const channel of [dying, taken]) channel.patch({ state: "draining" });
+
+    dying.nowMs += 1_000;
+    taken.close(holder);
+
+    expect(dying.describe()).toMatchObject({ state: "closed", depth: 0, counts: { deadLettered: 1 } });
+    expect(taken.describe()).toMatchObject({ state: "closed", depth: 0, counts: { acked: 1 } });
   });
 
   test("[LS10] leases are settled in a closed channel", () => {
@@ -406,7 +396,7 @@ describe("src/channel/delivery", () => {
       const pulled = channel.pull({ max: 100 });
       const lease = channel.changes;
       channel.settle({ acks: leases(...idsOf(pulled)) });
-      written.push([put?.insertSegments.length, lease?.delivery?.writeLeases.map((row) => row.slot), lease?.position]);
+      written.push([put?.insertSegments.length, lease?.delivery?.get(0)?.writeLeases.map((row) => row.slot), lease?.position]);
       expect(channel.changes).toMatchObject({ delivery: undefined, writeGone: new Map() });
     }
 
@@ -444,5 +434,75 @@ describe("src/channel/delivery", () => {
 
     expect(pulled.controls).toMatchObject([{ offset: 2, control: { type: "resize" } }]);
     expect([textsOf(again), again.controls]).toEqual([["a", "b"], []]);
+  });
+});
+
+const value = new TextEncoder().encode("done");
+const checkpoint = { name: "cursor", value, contentType: "text/plain" };
+
+function settleWith(channel: ChannelHarness, acks: readonly string[], riders: object): Outcome {
+  const entries = acks.map((leaseId, index) => ({ verb: "ack" as const, leaseId, pointer: `/acks/${index}/leaseId` }));
+  return channel.apply({ type: "settle", entries, ...riders });
+}
+
+describe("src/channel/group-desk: riders", () => {
+  test("[LS12] [G8] a checkpoint and puts happen together with the acks, in one commit", () => {
+    const channel = filled("ab", { maxMessages: 2 });
+    const pulled = channel.pull({ max: 2 });
+
+    const outcome = settleWith(channel, idsOf(pulled), { checkpoint, puts: [textMessage("c"), textMessage("d")] });
+
+    expect(outcome).toMatchObject({ counts: { ack: 2 }, checkpoint: { version: 1 }, put: { offset: 3, count: 2 } });
+    expect(channel.changes).toMatchObject({ checkpoints: { write: [{ name: "cursor" }] }, insertSegments: [{ firstOffset: 3 }] });
+    channel.evict();
+    expect(channel.browseTexts()).toEqual(["c", "d"]);
+  });
+
+  test("[LS12] [G8] one lost lease, stale version or too little room refuses all of it and names every part", () => {
+    const channel = filled("abc", { maxMessages: 3 });
+    const pulled = channel.pull({ max: 2 });
+    channel.settle({ releases: leases(idOf(pulled)) });
+    channel.settle({ acks: [] });
+
+    const outcome = settleWith(channel, idsOf(pulled), {
+      checkpoint: { ...checkpoint, ifMatch: 7 },
+      puts: [textMessage("d"), textMessage("e")],
+    });
+
+    expect(refusalOf(outcome)).toMatchObject({
+      kind: "settle-refused",
+      refused: [
+        { pointer: "/acks/0/leaseId", problem: { kind: "lease-lost", cause: "released" } },
+        { pointer: "/checkpoint", problem: { kind: "checkpoint-conflict", current: null } },
+        { pointer: "/puts", problem: { kind: "channel-full" } },
+      ],
+    });
+    expect(channel.describe()).toMatchObject({ depth: 3, delivery: { leased: 1 }, nextOffset: 4 });
+    expect(kindOf(channel.apply({ type: "read-checkpoint", name: "cursor" }))).toBe("unknown-checkpoint");
+  });
+
+  test("[LS12] puts that ride along do not pass puts that wait, and a closed channel takes none", () => {
+    const channel = filled("ab", { maxMessages: 2 });
+    const connection = channel.connect();
+    const pulled = channel.pull({ max: 1 });
+    channel.reserve(2, 2, { connection, request: 1 }, 9_000);
+
+    const passing = settleWith(channel, idsOf(pulled), { puts: [textMessage("c")] });
+    channel.patch({ state: "draining" });
+    const late = settleWith(channel, idsOf(pulled), { puts: [textMessage("c")] });
+
+    expect(refusalOf(passing)).toMatchObject({ refused: [{ pointer: "/puts", problem: { kind: "channel-full" } }] });
+    expect(refusalOf(late)).toMatchObject({ refused: [{ pointer: "/puts", problem: { kind: "channel-draining" } }] });
+  });
+
+  test("[LS12] [G8] a commit that fails does none of it", () => {
+    const channel = filled("a");
+    const pulled = channel.pull();
+
+    channel.failToCommit(() => settleWith(channel, idsOf(pulled), { checkpoint, puts: [textMessage("b")] }));
+
+    expect(channel.browseTexts()).toEqual(["a"]);
+    expect(kindOf(channel.apply({ type: "read-checkpoint", name: "cursor" }))).toBe("unknown-checkpoint");
+    expect(settleWith(channel, idsOf(pulled), { checkpoint })).toMatchObject({ counts: { ack: 1 }, checkpoint: { version: 1 } });
   });
 });

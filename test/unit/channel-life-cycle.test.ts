@@ -366,6 +366,10 @@ describe("src/channel/channel", () => {
       { type: "remove", offset: 1 },
       { type: "remove-by-id", messageId: "a" },
       { type: "purge" },
+      { type: "list-checkpoints", limit: 1 },
+      { type: "read-checkpoint", name: "a" },
+      { type: "write-checkpoint", write: { name: "a", value: new Uint8Array(1), contentType: "text/plain" } },
+      { type: "delete-checkpoint", name: "a" },
     ];
 
     expect(operations.map((operation) => kindOf(channel.apply(operation)))).toEqual(operations.map(() => "unknown-channel"));

@@ -4,13 +4,13 @@ import { isDeepStrictEqual } from "node:util";
 import * as fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Channel } from "../../src/channel/channel.ts";
-import type { ChannelFacts, Operation, Origin } from "../../src/channel/operation.ts";
 import type { ChannelRecord, ChannelStore } from "../../src/channel/store.ts";
+import type { ChannelFacts, Origin } from "../../src/channel/operation.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 import type { ChannelPatch, GivenSettings } from "../../src/protocol/settings.ts";
 import { ChannelHarness, sizedMessage } from "./channel-harness.ts";
-import { ChannelModel } from "./channel-model.ts";
+import { ChannelModel, type ModelOperation } from "./channel-model.ts";
 
 /** Limits so low that a short plan meets every one of them: segments, the head window, replies, batches, waiters. */
 const LOW_LIMITS = {
@@ -255,7 +255,7 @@ class Player {
 
   #toOperation(
     step: Exclude<Step, { type: "connect" | "cut" | "close" | "tick" | "settle" }>,
-  ): { operation: Operation; origin?: Origin } | undefined {
+  ): { operation: ModelOperation; origin?: Origin } | undefined {
     switch (step.type) {
       case "put": {
         const { drafts: drafted, from, ...operation } = step;
@@ -289,7 +289,7 @@ class Player {
     }
   }
 
-  #from({ slot, request }: Asker, operation: Operation): { operation: Operation; origin?: Origin } {
+  #from({ slot, request }: Asker, operation: ModelOperation): { operation: ModelOperation; origin?: Origin } {
     const connection = this.#connections[slot];
     return connection === undefined || !this.#open.has(connection)
       ? { operation }

@@ -1,6 +1,15 @@
 // A naive channel that follows SPEC.md word by word: plain arrays, no segments, no storage. Slow and obvious on purpose.
 import { assertNever } from "../../src/base/assert.ts";
-import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../src/channel/operation.ts";
+import type {
+  ChannelFacts,
+  CheckpointOperation,
+  Effect,
+  Moment,
+  Operation,
+  OperationOf,
+  Origin,
+  Outcome,
+} from "../../src/channel/operation.ts";
 import type { ChannelRecord } from "../../src/channel/store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { messageBytes, type ControlEvent, type PutMessage } from "../../src/protocol/message.ts";
@@ -55,6 +64,9 @@ function refused(refusal: Refusal): Outcome {
 function invalid(pointer: string): Outcome {
   return refused({ kind: "invalid-request", errors: [{ pointer, detail: "" }] });
 }
+
+/** Checkpoints stand beside the messages, and have tests of their own. */
+export type ModelOperation = Exclude<Operation, CheckpointOperation>;
 
 export class ChannelModel {
   #state: State = {
@@ -128,7 +140,7 @@ export class ChannelModel {
     return this.#effects.splice(0);
   }
 
-  apply(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
+  apply(operation: ModelOperation, moment: Moment, origin: Origin | undefined): Outcome {
     this.#meetDeadline(moment.nowMs);
     this.#serve(moment.nowMs);
     const outcome = this.#decide(operation, moment, origin);
@@ -183,12 +195,13 @@ export class ChannelModel {
       waiters: this.waiterCount,
       waiting: { gets: gets.length, puts: puts.length + promises.length },
       delivery: { ready: depth, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
+      groups: 1,
       deadLetters: { messages: 0, bytes: 0 },
-      counts: { put, acked, removed, deadLettered: 0 },
+      counts: { put, acked, removed, deadLettered: 0, dropped: 0 },
     };
   }
 
-  #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
+  #decide(operation: ModelOperation, moment: Moment, origin: Origin | undefined): Outcome {
     if (operation.type === "create") return this.#create(operation.settings, moment);
     const before = this.#state.record;
     const outcome = this.#decideOnFirstUse(operation, moment, origin);
@@ -198,7 +211,7 @@ export class ChannelModel {
     return outcome;
   }
 
-  #decideOnFirstUse(operation: Exclude<Operation, { type: "create" }>, moment: Moment, origin: Origin | undefined): Outcome {
+  #decideOnFirstUse(operation: Exclude<ModelOperation, { type: "create" }>, moment: Moment, origin: Origin | undefined): Outcome {
     const isFirstUse = this.#state.record === undefined || this.#state.record.isExpired;
     const isUse = operation.type === "put" || operation.type === "get" || operation.type === "reserve";
     if (isFirstUse && isUse && moment.mayCreate) {

@@ -10,7 +10,7 @@ import {
   SUBPROTOCOL_JSON,
 } from "../../src/protocol/frames.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { channelNameSchema } from "../../src/protocol/names.ts";
+import { channelNameSchema, checkpointNameSchema } from "../../src/protocol/names.ts";
 import { PROBLEM_TYPES } from "../../src/protocol/problems.ts";
 import { channelPatchSchema, givenSettingsSchema } from "../../src/protocol/settings.ts";
 
@@ -155,6 +155,16 @@ function describeSchema(schema: unknown): unknown {
   );
 }
 
+describe("src/protocol/names", () => {
+  test("[CP1] a checkpoint's name has the alphabet of a channel's", () => {
+    const fits = ["a", "0", "Orders.eu_1~x:y-z", "x".repeat(LIMITS.checkpointNameCharsMax)];
+    const fails = ["", ".", "-a", "a/b", "a b", "é", "a%20", "a\n", "x".repeat(LIMITS.checkpointNameCharsMax + 1)];
+
+    expect(fits.map((name) => v.is(checkpointNameSchema, name))).toEqual(fits.map(() => true));
+    expect(fails.map((name) => v.is(checkpointNameSchema, name))).toEqual(fails.map(() => false));
+  });
+});
+
 describe("src/protocol", () => {
   test("the protocol has the fingerprint that it had", () => {
     const wire = {
@@ -163,7 +173,7 @@ describe("src/protocol", () => {
       closeCodes: CLOSE_CODES,
       frames: describeSchema(CLIENT_FRAME_SCHEMAS),
       settings: describeSchema([givenSettingsSchema, channelPatchSchema]),
-      name: describeSchema(channelNameSchema),
+      names: describeSchema([channelNameSchema, checkpointNameSchema]),
       limits: Object.fromEntries(Object.entries(LIMITS).filter(([name]) => !INTERNAL_LIMITS.test(name))),
       problems: PROBLEM_TYPES,
     };
@@ -172,7 +182,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "2f4cbc35308d97f5", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "482f2bac2fe4b9de", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

@@ -1,6 +1,7 @@
 // The memory store keeps the contract of the port.
 import { describe } from "vitest";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { testCheckpointContract } from "../checkpoint-contract.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
 import { NO_CHANGES, testStoreContract, type InStore } from "../store-contract.ts";
 
@@ -12,4 +13,5 @@ const inStore: InStore = (use) => {
 describe("src/storage/memory-store", () => {
   testStoreContract(inStore);
   testDeliveryContract(inStore);
+  testCheckpointContract(inStore);
 });

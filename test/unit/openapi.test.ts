@@ -28,6 +28,10 @@ function entryOf(route: Route): Entry {
   return entry;
 }
 
+function takesBody(route: Route): boolean {
+  return route.body !== undefined || route.isMessageBody === true || route.isValueBody === true;
+}
+
 /** All values of the member `name`, however deep. */
 function collect(value: unknown, name: string): unknown[] {
   if (typeof value !== "object" || value === null) return [];
@@ -114,7 +118,7 @@ describe("worker/openapi: parts of an operation", () => {
   test.each(ROUTES)("$operationId has a body where it takes one", (route) => {
     const { requestBody } = entryOf(route).operation;
 
-    expect(requestBody !== undefined).toBe(route.body !== undefined || route.isMessageBody === true);
+    expect(requestBody !== undefined).toBe(takesBody(route));
     expect(requestBody?.required === true).toBe(route.body !== undefined && route.isBodyOptional !== true);
   });
 
@@ -125,6 +129,20 @@ describe("worker/openapi: parts of an operation", () => {
     expect(names).toEqual(["Channel-Key", "Channel-Message-Id"]);
     expect(put?.["x-header-families"]?.map(({ name }) => name)).toEqual(["Channel-Header-{name}"]);
     expect(put?.requestBody?.description).toContain("Content-Type");
+  });
+
+  test("the conditions of a checkpoint are described, and its version", () => {
+    const shown = ["writeCheckpoint", "readCheckpoint", "deleteCheckpoint"].map((id) => {
+      const operation = entries.find((entry) => entry.operation.operationId === id)?.operation;
+      const given = operation?.parameters?.filter((parameter) => parameter.in === "header").map(({ name }) => name);
+      return [given, Object.keys(operation?.responses["200"]?.headers ?? {})];
+    });
+
+    expect(shown).toEqual([
+      [["If-Match", "If-None-Match"], ["ETag"]],
+      [[], ["ETag", "Channel-Updated-At-Ms"]],
+      [["If-Match"], []],
+    ]);
   });
 
   test("a number in an address is described as the number that it stands for", () => {
@@ -237,7 +255,7 @@ describe("worker/docs-page", () => {
     expect(v.safeParse(route.query ?? v.strictObject({}), Object.fromEntries(address.searchParams)).issues).toBeUndefined();
     expect(words.includes("Authorization: Bearer $TOKEN")).toBe(route.isPublic !== true);
     const body = words.includes("-d") ? (JSON.parse(words[words.indexOf("-d") + 1] ?? "") as unknown) : undefined;
-    expect(body !== undefined).toBe(route.body !== undefined || route.isMessageBody === true);
+    expect(body !== undefined).toBe(takesBody(route));
     expect(v.safeParse(route.body ?? v.unknown(), body).issues).toBeUndefined();
   });
 

@@ -18,15 +18,28 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
   "not-configured": { kind: "not-configured", setting: "API_TOKEN", remedy: "Set API_TOKEN" },
   "unknown-channel": { kind: "unknown-channel", channel: "orders" },
   "unknown-message": { kind: "unknown-message", offset: 5 },
+  "unknown-checkpoint": { kind: "unknown-checkpoint", checkpoint: "totals" },
   "unknown-route": { kind: "unknown-route", path: "/x" },
   "method-not-allowed": { kind: "method-not-allowed", allow: ["GET", "PUT"] },
   "invalid-lease": { kind: "invalid-lease", pointer: "/acks/0/leaseId" },
   "lease-lost": { kind: "lease-lost", offset: 5, cause: "expired" },
   "out-of-order": { kind: "out-of-order", offset: 5, openOffset: 3 },
+  "settle-refused": {
+    kind: "settle-refused",
+    refused: [{ pointer: "/acks/0/leaseId", problem: { kind: "lease-lost", offset: 5, cause: "expired" } }],
+  },
+  "unknown-group": { kind: "unknown-group", group: "billing" },
+  "wrong-retention": { kind: "wrong-retention", retention: "queue", needed: ["log"] },
+  "too-many-groups": { kind: "too-many-groups", limit: 1000 },
+  "no-readers": { kind: "no-readers", retryAfterMs: 1000 },
+  "seek-out-of-range": { kind: "seek-out-of-range", firstOffset: 3, nextOffset: 9 },
   "settings-conflict": { kind: "settings-conflict", conflicts: ["maxBytes"], current: {} },
+  "too-many-checkpoints": { kind: "too-many-checkpoints", checkpoint: "totals", size: 1001, limit: 1000, unit: "checkpoints" },
   "channel-draining": { kind: "channel-draining", drainUntilMs: null },
   "channel-closed": { kind: "channel-closed" },
   "channel-deleted": { kind: "channel-deleted", deletedAtMs: 1, droppedMessages: 2 },
+  "checkpoint-conflict": { kind: "checkpoint-conflict", checkpoint: "totals", current: 7 },
+  "checkpoint-too-large": { kind: "checkpoint-too-large", checkpoint: "totals", bytes: 5, limit: 4 },
   "message-too-large": { kind: "message-too-large", bytes: 5, limit: 4 },
   "batch-too-large": { kind: "batch-too-large", size: 5, limit: 4, unit: "messages" },
   "request-too-large": { kind: "request-too-large", limit: 4 },
@@ -90,6 +103,8 @@ describe("src/protocol/problems", () => {
   test("[G11] a detail names the message by what it was asked for", () => {
     expect(formatProblem({ kind: "unknown-message", offset: 5 }).detail).toContain("5");
     expect(formatProblem({ kind: "unknown-message", messageId: "m" }).detail).toContain('"m"');
+    expect(formatProblem({ kind: "checkpoint-conflict", checkpoint: "c", current: 7 }).detail).toContain("version 7");
+    expect(formatProblem({ kind: "checkpoint-conflict", checkpoint: "c", current: null }).detail).toContain("does not exist");
     expect(formatProblem(invalidRequest("", "Expected an object")).detail).toBe("The body: Expected an object");
   });
 });

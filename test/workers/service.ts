@@ -28,6 +28,10 @@ export interface MessageJson {
   readonly json?: unknown;
   readonly text?: string;
   readonly base64?: string;
+  readonly redrivenFrom?: number;
+  readonly leaseId?: string;
+  readonly attempt?: number;
+  readonly redelivered?: boolean;
 }
 
 export interface ControlJson {
@@ -44,7 +48,19 @@ export interface PutJson {
 export interface PulledJson {
   readonly messages: readonly MessageJson[];
   readonly controls?: readonly ControlJson[];
+  /** Only where the messages are leased. */
+  readonly leaseUntilMs?: number;
   readonly state: PressureState;
+}
+
+/** A reply to a settle call. */
+export interface SettledJson {
+  readonly acked: number;
+  readonly retried: number;
+  readonly extended: number;
+  readonly rejected: number;
+  readonly released: number;
+  readonly refused: readonly { readonly pointer: string; readonly problem: ProblemJson }[];
 }
 
 export interface Take {
@@ -125,6 +141,20 @@ export function pull(channel: string, take: Take = {}, options: CallOptions = {}
   return read<PulledJson>(call("POST", pathOf(channel, "/messages/pull"), { json: { ack: "auto", ...take }, ...options }));
 }
 
+/** A pull by lease. */
+export function lease(channel: string, take: Take & { leaseMs?: number } = {}, options: CallOptions = {}): Promise<PulledJson> {
+  return read<PulledJson>(call("POST", pathOf(channel, "/messages/pull"), { json: take, ...options }));
+}
+
+export function settle(channel: string, lists: object): Promise<SettledJson> {
+  return read<SettledJson>(call("POST", pathOf(channel, "/messages/settle"), { json: lists }));
+}
+
+/** Messages as entries of a settle call, each with the same terms. */
+export function entriesOf(messages: readonly MessageJson[] = [], terms: object = {}): object[] {
+  return messages.map(({ leaseId }) => ({ leaseId, ...terms }));
+}
+
 /** What a pull takes, as texts. */
 export async function pullTexts(channel: string, take: Take = {}): Promise<string[]> {
   return textsOf((await pull(channel, take)).messages);
@@ -154,7 +184,7 @@ export function textsOf(messages: readonly MessageJson[] = []): string[] {
 }
 
 /** A frame from the server, whatever its type. */
-export interface Frame {
+export interface Frame extends Partial<SettledJson> {
   readonly type: ServerFrame["type"];
   readonly id?: number;
   readonly inReplyTo?: number;
@@ -163,6 +193,7 @@ export interface Frame {
   readonly messages?: readonly MessageJson[];
   readonly controls?: readonly ControlJson[];
   readonly state?: PressureState;
+  readonly leaseUntilMs?: number;
   readonly reservedMs?: number;
   readonly stats?: ChannelDescription;
   readonly problem?: ProblemJson;
@@ -246,8 +277,8 @@ export class TestSocket {
   }
 
   /** Ends the connection. The object learns it a moment later: `untilChannel` shows when. */
-  close(): void {
-    if (this.#closing === undefined) this.#socket.close(1000, "Done");
+  close(code = 1000): void {
+    if (this.#closing === undefined) this.#socket.close(code, "Done");
   }
 }
 

@@ -8,9 +8,10 @@ import { encodeGonePlaces } from "../../src/channel/gone-places.ts";
 import type { Changes, ChannelStore } from "../../src/channel/store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { MeteredStorage } from "../../src/storage/metered-storage.ts";
-import { SCHEMA_VERSION } from "../../src/storage/schema.ts";
+import { migrate, SCHEMA_VERSION } from "../../src/storage/schema.ts";
 import { SqliteStore } from "../../src/storage/sqlite-store.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
+import { checkpointChanges, checkpointOf, testCheckpointContract } from "../checkpoint-contract.ts";
 import { isSame, NO_CHANGES, POSITION, RECORD, segmentAt, testStoreContract, type StoreFixture } from "../store-contract.ts";
 import { ChannelHarness, sizedMessage } from "../unit/channel-harness.ts";
 
@@ -62,6 +63,7 @@ async function inObject(use: (fixture: SqliteFixture) => void): Promise<void> {
 describe("src/storage/sqlite-store", () => {
   testStoreContract(inObject);
   testDeliveryContract(inObject);
+  testCheckpointContract(inObject);
 
   test("[LC7] a fresh store has no tables, and reading makes none and writes nothing", () =>
     inObject((fixture) => {
@@ -84,14 +86,18 @@ describe("src/storage/sqlite-store", () => {
 
       expect(tables).toEqual([
         "channel",
+        "checkpoint",
+        "checkpoint_deletions",
         "dead_letter",
         "dead_letter_part",
         "dead_letter_totals",
         "deferred",
         "gone",
+        "group_done",
         "lease",
         "message_id",
         "position",
+        "reader_group",
         "schema_version",
         "segment",
         "segment_part",
@@ -112,6 +118,41 @@ describe("src/storage/sqlite-store", () => {
       expect(fixture.rowsOf({ writeGone: new Map([[1, encodeGonePlaces(new Set([1]))]]) })).toBe(1);
       expect(fixture.rowsOf({ writeGone: new Map([[1, encodeGonePlaces(new Set([1, 2]))]]) })).toBe(1);
       expect(fixture.rowsOf({})).toBe(0);
+    }));
+
+  test("[CP10] a checkpoint is a row, also where it replaces another; a deletion is two, and a reset one for each", () =>
+    inObject((fixture) => {
+      const write = (...names: string[]): number =>
+        fixture.rowsOf(checkpointChanges({ write: names.map((name) => checkpointOf(name, 10_000)) }));
+      const deletions = { versionMax: 1, deletedAtMs: 1 };
+      fixture.commit({ channel: RECORD });
+
+      expect([write("a"), write("a"), write("a", "b", "c", "d")]).toEqual([1, 1, 4]);
+      expect(fixture.rowsOf(checkpointChanges({ delete: ["a"], deletions }))).toBe(2);
+      expect(fixture.rowsOf(checkpointChanges({ delete: ["b"], deletions }))).toBe(2);
+      expect(fixture.rowsOf({ isPurge: true })).toBe(0);
+      expect(fixture.rowsOf(checkpointChanges({ isReset: true }))).toBe(3);
+      expect(fixture.rowsOf(checkpointChanges({ isReset: true }))).toBe(0);
+    }));
+
+  test("[CP10] a write is judged and a value read by few rows; totals read each entry once", () =>
+    inObject((fixture) => {
+      const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
+      fixture.commit(checkpointChanges({ write: names.map((name) => checkpointOf(name, 5000)) }));
+      const { checkpoints } = fixture.open();
+      const readBy = (work: () => void): number => {
+        const before = fixture.storage.rows.read;
+        work();
+        return fixture.storage.rows.read - before;
+      };
+
+      expect(readBy(() => checkpoints.readEntry("n7"))).toBe(1);
+      expect(readBy(() => checkpoints.read("n7"))).toBe(1);
+      for (const after of ["", "n12", "n15", "n5"]) {
+        const read = readBy(() => checkpoints.list({ after, prefix: "n15", limit: 9 }));
+        expect(read).toBeLessThanOrEqual(10);
+      }
+      expect(readBy(() => checkpoints.readTotals())).toBeLessThanOrEqual(201);
     }));
 
   test("[RC7] a segment that is deleted is a row", () =>
@@ -257,7 +298,7 @@ describe("src/storage/sqlite-store", () => {
       });
 
       expect(readOnWaking[0]).toBe(readOnWaking[1]);
-      expect(readOnWaking[0]).toBeLessThan(40);
+      expect(readOnWaking[0]).toBeLessThan(60);
     }));
 
   test("[RC3] what a channel commits reads the same from SQLite as from memory, whatever it does", async () => {
@@ -274,6 +315,10 @@ describe("src/storage/sqlite-store", () => {
       fc.integer({ min: 1, max: 20 }).map((offset): Operation => ({ type: "remove", offset })),
       fc.constantFrom<Operation>({ type: "remove-by-id", messageId: "a" }, { type: "purge" }),
       fc.integer({ min: 5, max: 50 }).map((maxMessages): Operation => ({ type: "patch", patch: { maxMessages } })),
+      fc.record({ name: fc.constantFrom("a", "b", "c"), bytes: fc.nat(5000) }).map(({ name, bytes }): Operation => {
+        return { type: "write-checkpoint", write: { name, value: new Uint8Array(bytes), contentType: "a/b" } };
+      }),
+      fc.constantFrom("a", "b", "c").map((name): Operation => ({ type: "delete-checkpoint", name })),
     );
     const commits = fc.array(fc.array(operations, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 12 });
     const property = fc.asyncProperty(commits, (plan) =>
@@ -298,6 +343,10 @@ function expectSameStores(actual: ChannelStore, expected: ChannelStore): void {
   expect(actual.readChannel()).toEqual(expected.readChannel());
   expect(actual.readPosition()).toEqual(expected.readPosition());
   expect(actual.findMessageId("a", 0)).toBe(expected.findMessageId("a", 0));
+  const all = { after: "", prefix: "", limit: 9 };
+  expect(actual.checkpoints.list(all)).toEqual(expected.checkpoints.list(all));
+  expect(actual.checkpoints.readTotals()).toEqual(expected.checkpoints.readTotals());
+  expect(actual.checkpoints.readDeletions()).toEqual(expected.checkpoints.readDeletions());
   let from = 0;
   for (;;) {
     const [segment, twin] = [actual.readSegmentFrom(from), expected.readSegmentFrom(from)];
@@ -311,20 +360,43 @@ function expectSameStores(actual: ChannelStore, expected: ChannelStore): void {
 /** The tables that channels have in the field, by name. */
 const SCHEMA = [
   "CREATE TABLE channel ( id INTEGER PRIMARY KEY CHECK (id = 1), record_json TEXT NOT NULL ) STRICT",
-  "CREATE TABLE dead_letter ( record_offset INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, reason TEXT NOT NULL, died_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
-  "CREATE TABLE dead_letter_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",
+  "CREATE TABLE checkpoint ( name TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, updated_at_ms INTEGER NOT NULL, value_bytes INTEGER NOT NULL, content_type TEXT NOT NULL, value BLOB NOT NULL ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE checkpoint_deletions ( id INTEGER PRIMARY KEY CHECK (id = 1), version_max INTEGER NOT NULL, deleted_at_ms INTEGER NOT NULL ) STRICT",
+  "CREATE TABLE dead_letter ( record_offset INTEGER NOT NULL, group_id INTEGER NOT NULL, group_name TEXT NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL, died_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (record_offset, group_id) ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE dead_letter_part ( record_offset INTEGER NOT NULL, group_id INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (record_offset, group_id, part) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE dead_letter_totals ( id INTEGER PRIMARY KEY CHECK (id = 1), messages INTEGER NOT NULL, bytes INTEGER NOT NULL ) STRICT",
-  "CREATE TABLE deferred ( bucket INTEGER PRIMARY KEY, messages_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE deferred ( row_id INTEGER PRIMARY KEY, messages_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE gone ( first_offset INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
-  "CREATE TABLE lease ( slot INTEGER PRIMARY KEY, leases_json TEXT NOT NULL ) STRICT",
+  "CREATE TABLE group_done ( row_id INTEGER PRIMARY KEY, places BLOB NOT NULL ) STRICT",
+  "CREATE TABLE lease ( row_id INTEGER PRIMARY KEY, leases_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
-  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0) STRICT",
+  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, dropped_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0, lost_ahead_bytes INTEGER NOT NULL DEFAULT 0) STRICT",
+  "CREATE TABLE reader_group ( group_id INTEGER PRIMARY KEY, record_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
   "CREATE TABLE segment ( first_offset INTEGER PRIMARY KEY, record_count INTEGER NOT NULL, message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, before_messages INTEGER NOT NULL, before_bytes INTEGER NOT NULL, before_segments INTEGER NOT NULL, put_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
   "CREATE TABLE segment_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",
 ];
 
 describe("src/storage/schema", () => {
+  test("[RC3] storage of the first schema gets the tables that came later, and keeps what it has", () =>
+    inObject((fixture) => {
+      fixture.storage.transaction(() => migrate(fixture.storage, 0, 1));
+      fixture.storage.exec("INSERT INTO channel (id, record_json) VALUES (1, ?)", JSON.stringify(RECORD));
+      fixture.storage.exec("INSERT INTO position VALUES (1, 9, 2, 8, 800, 4, 1, 100, 1, 0, 0, 0, 3, 0, 5)");
+
+      const store = fixture.open();
+
+      expect(fixture.tables()).toContain("checkpoint");
+      expect(store.readChannel()).toEqual(RECORD);
+      expect(store.readPosition()).toMatchObject({
+        nextOffset: 9,
+        fates: { removed: 3, deadLettered: 0, dropped: 0 },
+        scanMark: 0,
+      });
+      expect(store.checkpoints.list({ after: "", prefix: "", limit: 9 })).toEqual([]);
+      expect(fixture.storage.exec("SELECT version FROM schema_version")).toEqual([{ version: SCHEMA_VERSION }]);
+    }));
+
   test("[RC3] the schema is what it was: change SCHEMA only together with a new migration", () =>
     inObject((fixture) => {
       fixture.commit({ channel: RECORD });

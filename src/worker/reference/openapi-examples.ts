@@ -1,6 +1,7 @@
 // Values to show in the description: one little story about a channel of orders. Checked against the schemas by type and by test.
 import type * as v from "valibot";
-import type { ChannelDescription, PressureState } from "../../protocol/description.ts";
+import type { CheckpointEntry } from "../../protocol/checkpoint.ts";
+import type { ChannelDescription, GroupDescription, PressureState } from "../../protocol/description.ts";
 import { DEFAULT_SETTINGS } from "../../protocol/settings.ts";
 import type { REPLY_SCHEMAS } from "../../protocol/routes.ts";
 
@@ -11,6 +12,8 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   channel: CHANNEL_EXAMPLE,
   offset: 17,
   messageId: "order-1001",
+  group: "billing",
+  checkpoint: "totals",
   prefix: "ord",
   from: 17,
   graceMs: 10_000,
@@ -31,8 +34,12 @@ export const BODY_EXAMPLES: Readonly<Record<string, object>> = {
   settleMessages: { acks: [{ leaseId: LEASE_ID_EXAMPLE }], retries: [] },
   redriveDeadLetters: { key: "customer-7" },
   dropDeadLetters: { olderThanMs: 604_800_000 },
+  createGroup: { start: { at: "first" } },
+  changeGroup: { isPaused: true },
+  seekGroup: { timeMs: 1_767_225_600_000 },
   releaseQuarantine: { key: "customer-7" },
   dropQuarantine: { offset: 17 },
+  writeCheckpoint: { upTo: 17, total: 1042 },
 };
 
 export const PRESSURE_EXAMPLE: PressureState = { depth: 1, bytes: 33, utilization: 0.0001, waiters: 0 };
@@ -80,8 +87,32 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   connections: 2,
   delivery: { ready: 1, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
   deadLetters: { messages: 0, bytes: 0 },
-  counts: { put: 17, acked: 16, removed: 0, deadLettered: 0 },
+  groups: 1,
+  counts: { put: 17, acked: 16, removed: 0, deadLettered: 0, dropped: 0 },
   rows: { written: 9, read: 12, sinceMs: 1_767_225_000_000 },
+};
+
+const GROUP_EXAMPLE: GroupDescription = {
+  group: "billing",
+  createdAtMs: 1_767_222_000_000,
+  isPaused: false,
+  settings: DEFAULT_SETTINGS.delivery,
+  headOffset: 17,
+  depth: 1,
+  ready: 1,
+  leased: 0,
+  retrying: 0,
+  quarantined: 0,
+  isLookAheadExhausted: false,
+  counts: { put: 17, acked: 16, deadLettered: 0, removed: 0, dropped: 0, skipped: 0 },
+};
+
+const CHECKPOINT_EXAMPLE: CheckpointEntry = {
+  name: "totals",
+  version: 8,
+  contentType: "application/json",
+  bytes: 24,
+  updatedAtMs: 1_767_225_600_000,
 };
 
 export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.InferOutput<(typeof REPLY_SCHEMAS)[Name]> } = {
@@ -99,10 +130,16 @@ export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.
   removed: { offset: 17 },
   settled: SETTLED_EXAMPLE,
   deadLetters: {
-    deadLetters: [{ ...MESSAGE_EXAMPLE, attempts: 10, reason: "expired", diedAtMs: 1_767_225_000_000 }],
+    deadLetters: [{ ...MESSAGE_EXAMPLE, group: "default", attempts: 10, reason: "expired", diedAtMs: 1_767_225_000_000 }],
     next: null,
   },
   moved: { moved: 1, isMore: false },
+  group: GROUP_EXAMPLE,
+  groups: { groups: [GROUP_EXAMPLE], next: null },
+  groupDeleted: { group: "billing" },
   quarantined: { messages: [{ ...MESSAGE_EXAMPLE, attempts: 10 }] },
   purged: { removedMessages: 1 },
+  checkpoints: { checkpoints: [CHECKPOINT_EXAMPLE], next: null },
+  checkpointWritten: CHECKPOINT_EXAMPLE,
+  checkpointDeleted: { name: "totals", version: 8 },
 };

@@ -3,6 +3,7 @@ import type * as v from "valibot";
 import { LIMITS } from "../../protocol/limits.ts";
 import type {
   browseQuerySchema,
+  checkpointsQuerySchema,
   deleteQuerySchema,
   listQuerySchema,
   pathSchemas,
@@ -16,7 +17,8 @@ type QuerySchema =
   | typeof deleteQuerySchema
   | typeof putQuerySchema
   | typeof browseQuerySchema
-  | typeof deadLetterQuerySchema;
+  | typeof deadLetterQuerySchema
+  | typeof checkpointsQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
 
@@ -33,11 +35,21 @@ export const API_DESCRIPTION = [
   "Times are milliseconds and end in `Ms`. Unknown members of a body and unknown parameters of an address are refused.",
 ].join("\n\n");
 
-export const TAGS: { readonly [Name in "service" | "channels" | "messages" | "delivery" | "socket"]: Tag } = {
+export const TAGS: {
+  readonly [Name in "service" | "channels" | "messages" | "delivery" | "groups" | "checkpoints" | "socket"]: Tag;
+} = {
   service: { name: "Service", description: "The deployment itself." },
   channels: { name: "Channels", description: "Create, describe, change and delete channels." },
   messages: { name: "Messages", description: "Put, look at and remove messages." },
   delivery: { name: "Delivery", description: "Take messages by lease, settle them, and look after what could not be delivered." },
+  groups: {
+    name: "Groups",
+    description: "Readers that share the work, each group with its own position in a channel that keeps its messages.",
+  },
+  checkpoints: {
+    name: "Checkpoints",
+    description: "Named values with versions, kept beside the messages: where a reader stands, what was computed so far.",
+  },
   socket: {
     name: "WebSocket",
     description: "The same operations as frames on one connection, in order and without a request for each.",
@@ -47,6 +59,7 @@ export const TAGS: { readonly [Name in "service" | "channels" | "messages" | "de
 export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   channel: "The name of the channel: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
   offset: "The offset of the message.",
+  checkpoint: "The name of the checkpoint: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
   messageId: "The id that the message was put with, percent-encoded.",
   after: "Begins after this name: the `next` of the page before.",
   prefix: "Only names that begin with this.",
@@ -56,6 +69,7 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   waitMs: `How long to wait for room where the channel is full; not at all if absent, ${WAIT_MIN} minutes at most: a longer wait is cut to that.`,
   from: "The offset to begin at; the first if absent.",
   key: "Only those with this key.",
+  group: "The name of the group; where it is a parameter of the query, the only one of a queue if absent.",
   reason: "Only those with this reason.",
 };
 
@@ -74,6 +88,11 @@ export const MESSAGE_HEADER_FAMILY: HeaderFamily = {
 
 export const MESSAGE_BODY_NOTE = `The body is the message, as it is: at most ${LIMITS.messageBytesMax / MIB} MiB, and at most the channel's \`maxMessageBytes\`. Its Content-Type is kept; where absent it is \`application/octet-stream\`. Readers of JSON get it as \`json\` or \`text\` where the type says so and the body is that, else as \`base64\`.`;
 
+export const VALUE_BODY_NOTE = `The body is the value, as it is: at most ${LIMITS.checkpointBytesMax / MIB} MiB. Its Content-Type is kept; where absent it is \`application/octet-stream\`.`;
+
+const IF_MATCH =
+  'Only where the checkpoint has this version, such as `"7"`; `*` for any. Otherwise the refusal is `checkpoint-conflict`.';
+
 /** Headers that replies share. */
 export const HEADERS = {
   "Channel-Depth": { description: "Messages that wait to be taken", schema: { type: "integer", minimum: 0 } },
@@ -85,8 +104,14 @@ export const HEADERS = {
   "Channel-Waiters": { description: "Puts and gets that wait", schema: { type: "integer", minimum: 0 } },
   "Channel-Offset": { description: "The offset of the message", schema: { type: "integer", minimum: 1 } },
   "Channel-Put-At-Ms": { description: "When the message was put", schema: { type: "integer" } },
+  "Channel-Redriven-From": {
+    description: "The offset that the message had as a dead letter; only where it was one",
+    schema: { type: "integer", minimum: 1 },
+  },
   "Channel-Key": { description: MESSAGE_HEADER_NOTES["Channel-Key"], schema: { type: "string" } },
   "Channel-Message-Id": { description: MESSAGE_HEADER_NOTES["Channel-Message-Id"], schema: { type: "string" } },
+  ETag: { description: 'The version of the checkpoint, such as `"7"`', schema: { type: "string" } },
+  "Channel-Updated-At-Ms": { description: "When the checkpoint was written", schema: { type: "integer" } },
   Location: { description: "The address of the first message that was put", schema: { type: "string" } },
 } as const satisfies Readonly<Record<string, Header>>;
 
@@ -103,6 +128,8 @@ interface OperationNotes {
   readonly mediaType?: string;
   readonly replyHeaders?: readonly (keyof typeof HEADERS)[];
   readonly isMessageReply?: boolean;
+  /** Headers of the request, with what they mean. */
+  readonly requestHeaders?: Readonly<Record<string, string>>;
 }
 
 const AUTO_CREATE = `Where the deployment's \`AUTO_CREATE\` is on, a channel that does not exist is created with the default settings, to expire after ${LIMITS.autoCreatedExpireAfterIdleMs / DAY_MS} idle days.`;
@@ -134,13 +161,35 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
     description:
       "Each entry is judged by itself; those that are refused are named with the reason. An ack counts only when every earlier message of its key is done or is acked in the same call. What is retried, released or expires ends the leases of the later messages of its key. An id that this channel did not make, or one that comes twice, refuses the whole call.",
   },
+  createGroup: {
+    description:
+      "Where the channel's retention is `interest` or `log`. A group begins with the next message unless `start` says otherwise. One that exists is left as it is.",
+  },
+  changeGroup: { description: "A paused group hands out nothing; what its readers hold they may settle." },
+  seekGroup: {
+    description:
+      "Forwards, what is passed counts as skipped, and leases on it end. Back, all leases of the group end, and its counts begin anew at the new position.",
+  },
   redriveDeadLetters: {
     description: "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`.",
   },
   browseMessages: { description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages.` },
   readMessage: {
-    replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Key", "Channel-Message-Id"],
+    replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Redriven-From", "Channel-Key", "Channel-Message-Id"],
     isMessageReply: true,
+  },
+  writeCheckpoint: {
+    description: `Each write gives the checkpoint its next version. A channel keeps at most ${LIMITS.checkpointsMax} checkpoints, and ${LIMITS.checkpointsBytesMax / MIB} MiB of values. It has to exist: a checkpoint does not create it.`,
+    replyHeaders: ["ETag"],
+    requestHeaders: {
+      "If-Match": IF_MATCH,
+      "If-None-Match": "`*`: only where there is no such checkpoint. Not together with If-Match.",
+    },
+  },
+  readCheckpoint: { replyHeaders: ["ETag", "Channel-Updated-At-Ms"] },
+  deleteCheckpoint: {
+    description: "A checkpoint that is written again later goes on above the version that it had.",
+    requestHeaders: { "If-Match": IF_MATCH },
   },
   openSocket: {
     description:

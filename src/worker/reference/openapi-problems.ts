@@ -49,6 +49,7 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "not-configured": { setting: text, remedy: text },
   "unknown-channel": { channel: text },
   "unknown-message": { offset: whole, messageId: text },
+  "unknown-checkpoint": { checkpoint: text },
   "unknown-route": { path: text },
   "method-not-allowed": { allow: texts },
   "invalid-lease": { pointer: text },
@@ -60,10 +61,27 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
     },
   },
   "out-of-order": { offset: whole, openOffset: { type: "integer", description: "The earlier message of the key" } },
+  "settle-refused": {
+    refused: {
+      type: "array",
+      items: { type: "object", properties: { pointer: text, problem: { type: "object" } }, required: ["pointer", "problem"] },
+    },
+  },
+  "unknown-group": { group: text },
+  "wrong-retention": { retention: text, needed: texts },
+  "too-many-groups": { limit },
+  "no-readers": { retryAfterMs },
+  "seek-out-of-range": { firstOffset: whole, nextOffset: whole },
   "settings-conflict": { conflicts: texts, current: { $ref: referenceTo("Settings") } },
+  "too-many-checkpoints": { checkpoint: text, size: whole, limit, unit: { enum: ["checkpoints", "bytes"] } },
   "channel-draining": { drainUntilMs: { anyOf: [whole, { type: "null" }] } },
   "channel-closed": {},
   "channel-deleted": { deletedAtMs: whole, droppedMessages: whole },
+  "checkpoint-conflict": {
+    checkpoint: text,
+    current: { anyOf: [whole, { type: "null" }], description: "The version that is there; `null` where there is none" },
+  },
+  "checkpoint-too-large": { checkpoint: text, bytes: whole, limit },
   "message-too-large": { bytes: whole, limit },
   "batch-too-large": { size: whole, limit, unit: { enum: ["messages", "bytes"] } },
   "request-too-large": { limit },
@@ -85,7 +103,7 @@ const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
 /** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */
 export function refusalsOf(route: Route): RefusalKind[] {
   const isOnChannel = route.path.includes("{channel}");
-  const hasBody = route.body !== undefined || route.isMessageBody === true;
+  const hasBody = route.body !== undefined || route.isMessageBody === true || route.isValueBody === true;
   const kinds = new Set<RefusalKind>([...route.refusals, "method-not-allowed", "internal"]);
   if (route.isPublic !== true) for (const kind of ["unauthorized", "forbidden", "not-configured"] as const) kinds.add(kind);
   if (route.query !== undefined || hasBody || route.path.includes("{")) kinds.add("invalid-request");

@@ -1,6 +1,7 @@
 // The schemas of the routes as JSON Schema: the named ones of `components`, and references to them from everywhere else.
 import { toJsonSchema, toJsonSchemaDefs, type ConversionConfig, type JsonSchema } from "@valibot/to-json-schema";
 import type * as v from "valibot";
+import { checkpointEntrySchema } from "../../protocol/checkpoint.ts";
 import { channelDescriptionSchema, channelEntrySchema, pressureStateSchema } from "../../protocol/description.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import { putMessageSchema } from "../../protocol/message.ts";
@@ -27,8 +28,11 @@ const DEFINITIONS = {
   PullReply: REPLY_SCHEMAS.pulled,
   SettleRequest: settleBodySchema,
   SettleReply: REPLY_SCHEMAS.settled,
+  Group: REPLY_SCHEMAS.group,
   MessagePage: REPLY_SCHEMAS.page,
   ChannelPage: REPLY_SCHEMAS.list,
+  CheckpointEntry: checkpointEntrySchema,
+  CheckpointPage: REPLY_SCHEMAS.checkpoints,
 } as const;
 
 type Definitions = typeof DEFINITIONS;
@@ -43,6 +47,10 @@ const SETTINGS_NOTES = {
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
   delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`).`,
+  retention:
+    "`queue`: one group, a message goes when it is settled; `interest`: it goes when every group has done with it; `log`: messages stay up to `maxMessages`, `maxBytes` and `maxAgeMs`. For the whole life of the channel.",
+  maxAgeMs: "A log gives up messages that are older; `null` for never.",
+  whenNoGroups: "With retention by interest and no group: `refuse` puts, or take and `drop` what is put.",
 } as const;
 
 const PRESSURE_NOTES = {
@@ -87,9 +95,10 @@ const MEMBER_NOTES: {
     firstOffset: "The offset of the next record that a get looks at.",
     nextOffset: "The offset that the next put receives.",
     connections: "Open WebSockets.",
-    delivery: "What the depth consists of.",
+    delivery: "What the depth of a queue consists of; null elsewhere, where each group has its own.",
+    groups: "How many groups there are.",
     deadLetters: "Dead letters that are kept.",
-    counts: "Of this life of the name: `put = depth + acked + removed + deadLettered`.",
+    counts: "Of this life of the name: `put = depth + acked + removed + deadLettered + dropped`.",
     rows: "Rows written and read since the channel's object woke.",
   },
   PressureState: PRESSURE_NOTES,
@@ -115,6 +124,7 @@ const MEMBER_NOTES: {
   PutReply: { offset: "The offset of the first message; the others follow.", count: "How many were stored." },
   PullRequest: {
     ack: "`auto`: the messages are removed as they are taken, at-most-once delivery. Absent: they are leased.",
+    group: "The group that the reader belongs to; the only one of a queue if absent.",
     leaseMs: `How long they are leased; ${LIMITS.leaseMsDefault / 1000} s if absent.`,
     max: "`min` if absent, or 1.",
     min: "1 if absent. As large as `max`, exactly so many come, or none.",
@@ -131,12 +141,31 @@ const MEMBER_NOTES: {
     extends: "Their leases end so long from now.",
     rejects: "They go to the dead letters.",
     releases: "They are handed out again at once, and the attempt is not counted.",
+    checkpoint: "A checkpoint to write in the same commit. With it, the call is carried out as a whole or not at all.",
+    puts: "Messages to put in the same commit, likewise. Room that acks free counts.",
   },
-  SettleReply: { refused: "Entries that were not accepted, by their place in the request." },
+  SettleReply: {
+    refused: "Entries that were not accepted, by their place in the request.",
+    checkpointVersion: "The version of the checkpoint that rode along.",
+    putOffset: "The offset of the first message that was put along.",
+  },
+  Group: {
+    depth: "Messages that the group has not done with.",
+    headOffset: "The first record that it has not done with.",
+    counts: "Since its start: `put = depth + acked + deadLettered + removed + dropped + skipped`.",
+  },
   MessagePage: {
     messages: "In the order of their offsets.",
     controls: "Records of the channel itself among them; absent where there are none.",
     next: "Where the following page begins; `null` on the last.",
+  },
+  CheckpointEntry: {
+    version: "Rises with each write of the name and never goes back while the channel lives.",
+    bytes: "The length of the value.",
+  },
+  CheckpointPage: {
+    checkpoints: "In the order of their names.",
+    next: "What the following page begins after; `null` on the last.",
   },
   ChannelPage: { channels: "In the order of their names.", next: "What the following page begins after; `null` on the last." },
 };
@@ -159,8 +188,11 @@ const DEFINITION_NOTES: { readonly [Name in keyof Definitions]: string } = {
   DeadLetter: "A message that was handed out too often, or rejected.",
   SettleRequest: "What becomes of leased messages: each lease once in a call.",
   SettleReply: "What was accepted and what was not.",
+  Group: "A group of readers.",
   MessagePage: "A page of messages.",
   ChannelPage: "A page of the list of channels.",
+  CheckpointEntry: "A checkpoint without its value.",
+  CheckpointPage: "A page of the list of checkpoints.",
 };
 
 const HAS_BODY: ReadonlySet<keyof Definitions> = new Set(["PutMessage", "Message", "LeasedMessage", "DeadLetter"]);

@@ -26,6 +26,7 @@ import {
   PARAMETER_NOTES,
   STATE_HEADERS,
   TAGS,
+  VALUE_BODY_NOTE,
 } from "./openapi-notes.ts";
 import { buildProblemSchemas, buildRefusals } from "./openapi-problems.ts";
 import { buildSchemas, convertBody, convertParameter } from "./openapi-schemas.ts";
@@ -79,6 +80,8 @@ function tagOf(route: Route): Tag {
   if (!route.path.startsWith("/v1/")) return TAGS.service;
   if (isUpgrade(route)) return TAGS.socket;
   if (/\/(?:pull|settle|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
+  if (route.path.includes("/checkpoints")) return TAGS.checkpoints;
+  if (route.path.includes("/groups")) return TAGS.groups;
   return route.path.includes("/messages") ? TAGS.messages : TAGS.channels;
 }
 
@@ -115,9 +118,9 @@ function buildParameter(name: string, place: "path" | "query", schema: v.Generic
  * of the schemas, which hold for what they stand for, say nothing about their length.
  */
 function headerParameters(route: Route): Parameter[] {
-  if (route.isMessageBody !== true) return [];
+  const notes = route.isMessageBody === true ? MESSAGE_HEADER_NOTES : OPERATION_NOTES[route.operationId]?.requestHeaders;
   const schema = { type: "string", minLength: 1 } as const;
-  return Object.entries(MESSAGE_HEADER_NOTES).map(([name, description]) => {
+  return Object.entries(notes ?? {}).map(([name, description]) => {
     return { name, in: "header", required: false, description, schema, ...exampleOf(name) };
   });
 }
@@ -130,9 +133,9 @@ function exampleOf(name: string): Pick<Parameter, "example"> {
 function buildRequestBody(route: Route): RequestBody | undefined {
   const example = BODY_EXAMPLES[route.operationId];
   const shown = example === undefined ? {} : { example };
-  if (route.isMessageBody === true) {
+  if (route.isMessageBody === true || route.isValueBody === true) {
     return {
-      description: MESSAGE_BODY_NOTE,
+      description: route.isMessageBody === true ? MESSAGE_BODY_NOTE : VALUE_BODY_NOTE,
       required: false,
       content: { "application/json": { schema: {}, ...shown }, "*/*": {} },
     };

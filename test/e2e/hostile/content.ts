@@ -49,6 +49,11 @@ export function randomName(random: SeededRandom): string {
   return randomText(random, 12) + random.pick(["k", "é", "/", "?", "#", "..", "%"]);
 }
 
+/** Few keys come often, so that messages have to wait for earlier ones of their keys. */
+export function randomKey(random: SeededRandom): string {
+  return random.chance(0.8) ? random.pick(["k1", "k2"]) : randomName(random);
+}
+
 /** A message in JSON form. Small ids repeat, so that some of them are there twice. */
 export function randomMessage(random: SeededRandom): Record<string, unknown> {
   const kind = random.pick(["json", "text", "base64"]);
@@ -59,7 +64,7 @@ export function randomMessage(random: SeededRandom): Record<string, unknown> {
         ? randomText(random, 300)
         : Buffer.from(randomText(random, 200)).toString("base64");
   return {
-    ...(random.chance(0.3) && { key: randomName(random) }),
+    ...(random.chance(0.5) && { key: randomKey(random) }),
     ...(random.chance(0.5) && { messageId: randomMessageId(random) }),
     ...(random.chance(0.3) && { contentType: random.pick(CONTENT_TYPES) }),
     ...(random.chance(0.3) && { headers: randomHeaders(random) }),
@@ -91,6 +96,16 @@ export function randomSettings(random: SeededRandom): Record<string, unknown> {
     ...(random.chance(0.3) && { maxMessageBytes: random.int(1000, 100_000) }),
     ...(random.chance(0.5) && { growth }),
     ...(random.chance(0.3) && { expireAfterIdleMs: random.pick([null, 60_000, 86_400_000]) }),
+    ...(random.chance(0.9) && { delivery: randomDelivery(random) }),
+  };
+}
+
+function randomDelivery(random: SeededRandom): Record<string, unknown> {
+  return {
+    maxAttempts: random.pick([-1, 0, 1, 1, 2, 3, 10]),
+    ...(random.chance(0.5) && { retryDelaysMs: random.pick([null, [0], [0, 3_600_000]]) }),
+    onExhausted: random.pick(["dead-letter", "quarantine"]),
+    ...(random.chance(0.4) && { maxInFlight: random.pick([3, 30, 10_000]) }),
   };
 }
 

@@ -1,6 +1,7 @@
 // A valid frame of each type, and frames with one thing wrong.
 import { randomMessage, randomMessages, randomTake } from "./content.ts";
 import { mutateJson } from "./json-mutations.ts";
+import { mutatePull, mutateSettle, randomLeasedPull, randomSettle } from "./lease-requests.ts";
 import type { ChannelModel } from "./model.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
@@ -46,6 +47,14 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     ...maybeWait(random, 0.5),
   }),
   get: ({ random, freshId }) => ({ type: "get", id: freshId, ...randomTake(random), ...maybeWait(random, 0.3) }),
+  pull: ({ random, freshId }) => ({
+    type: "pull",
+    id: freshId,
+    ...randomLeasedPull(random),
+    ...maybeWait(random, 0.2),
+    ...(random.chance(0.5) && { detached: true }),
+  }),
+  settle: ({ random, freshId, model }) => ({ type: "settle", id: freshId, ...randomSettle(random, model.delivery) }),
   cancel: ({ random, freshId, usedIds }) => ({
     type: "cancel",
     id: usedIds.length > 0 && random.chance(0.8) ? random.pick(usedIds) : freshId,
@@ -101,7 +110,7 @@ const MUTATORS: Readonly<Record<string, Mutator>> = {
   "negative-zero-id": (frame) =>
     "id" in frame ? { data: text(frame).replace(/"id":\d+/, '"id":-0'), mustRefuse: false } : undefined,
   "used-id": (frame, { random, usedIds }) => {
-    if (usedIds.length === 0 || !["put", "put-batch", "get", "reserve"].includes(frame.type)) return undefined;
+    if (usedIds.length === 0 || !["put", "put-batch", "get", "pull", "reserve"].includes(frame.type)) return undefined;
     return { data: text({ ...frame, id: random.pick(usedIds) }), mustRefuse: false };
   },
   "never-fits": (frame, { model }) => {
@@ -116,7 +125,8 @@ const MUTATORS: Readonly<Record<string, Mutator>> = {
     if (frame.type !== "put") return undefined;
     return { data: text({ type: "put", id: frame["id"], text: "x".repeat(1024 * 1024 + 1) }), mustRefuse: true };
   },
-  "min-above-max": (frame) => (frame.type === "get" ? { data: text({ ...frame, min: 5, max: 4 }), mustRefuse: true } : undefined),
+  "min-above-max": (frame) =>
+    frame.type === "get" || frame.type === "pull" ? { data: text({ ...frame, min: 5, max: 4 }), mustRefuse: true } : undefined,
   "server-frame": (_frame, { freshId, random }) => ({
     data: text(
       random.pick([
@@ -130,9 +140,19 @@ const MUTATORS: Readonly<Record<string, Mutator>> = {
   }),
 };
 
+function mutateLeases(frame: FrameDocument, { random, model }: FrameContext): FrameMutation | undefined {
+  if (frame.type !== "pull" && frame.type !== "settle") return undefined;
+  const { type, id, ...members } = frame;
+  const mutated = frame.type === "pull" ? mutatePull(members, random) : mutateSettle(members, random, model.delivery);
+  const { document, ...rest } = mutated;
+  return { ...rest, data: text({ type, id, ...document }) };
+}
+
 /** One change to a valid frame. */
 export function mutateFrame(frame: FrameDocument, context: FrameContext): FrameMutation {
   const { random } = context;
+  const leased = random.chance(0.6) ? mutateLeases(frame, context) : undefined;
+  if (leased !== undefined) return leased;
   if (random.chance(0.6)) {
     const { name, bytes, mustRefuse } = mutateJson(frame, random);
     return { name, data: String(bytes), mustRefuse };

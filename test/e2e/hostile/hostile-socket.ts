@@ -75,6 +75,14 @@ export class HostileSocket {
     return this.#collectUntil(() => false);
   }
 
+  /** Closes the connection, and resolves when the server has answered. */
+  async close(): Promise<void> {
+    if (!this.isOpen) return;
+    const closed = once(this.#socket, "close");
+    this.#socket.close(1000);
+    await closed;
+  }
+
   /** Ends the connection without a word, and resolves when this side is done with it. */
   async drop(): Promise<void> {
     if (!this.isOpen) return;

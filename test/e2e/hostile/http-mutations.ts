@@ -2,6 +2,8 @@
 import type { Route } from "../../../src/protocol/route.ts";
 import { findMethods } from "../../../src/protocol/routes.ts";
 import { mutateJson } from "./json-mutations.ts";
+import type { DeliveryModel } from "./delivery-model.ts";
+import { mutatePull, mutateSettle } from "./lease-requests.ts";
 import type { RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
@@ -12,6 +14,8 @@ export interface RequestMutation {
   readonly mustRefuse: boolean;
   /** HTTP itself is broken: the runtime may answer in its own words, or end the connection. */
   readonly isTransport?: boolean;
+  /** The kind that the refusal has to have, where only one is right and the channel is there. */
+  readonly kind?: string;
 }
 
 type Change = Omit<RequestMutation, "name">;
@@ -84,6 +88,10 @@ function onMessage(change: (spec: RequestSpec, random: SeededRandom) => Change):
   return (spec, route, random) => (route.isMessageBody === true ? change(spec, random) : undefined);
 }
 
+function onCheckpoint(change: (spec: RequestSpec, random: SeededRandom) => Change): Mutator {
+  return (spec, route, random) => (route.isValueBody === true ? change(spec, random) : undefined);
+}
+
 function onSocket(change: (spec: RequestSpec, random: SeededRandom) => Change): Mutator {
   return (spec, route, random) => (route.operationId === "openSocket" ? change(spec, random) : undefined);
 }
@@ -113,6 +121,8 @@ const PATH_MUTATORS: Readonly<Record<string, Mutator>> = {
     route.path.endsWith("{messageId}")
       ? replacePath(spec, /^(.*\/by-id\/)[^/]+()$/, ["a".repeat(257), "%F0%9F%92%A9".repeat(65)], random)
       : undefined,
+  "bad-checkpoint-name": (spec, route, random) =>
+    route.path.endsWith("{checkpoint}") ? replacePath(spec, /^(.*\/checkpoints\/)[^/]+()$/, BAD_NAMES, random) : undefined,
   "trailing-slash": (spec) => ({ spec: { ...spec, path: `${spec.path}/` }, mustRefuse: true }),
   "double-slash": (spec) => ({ spec: { ...spec, path: `/${spec.path}` }, mustRefuse: true }),
   "extra-segment": (spec, _route, random) => ({
@@ -155,7 +165,7 @@ const QUERY_MUTATORS: Readonly<Record<string, Mutator>> = {
   },
   "bad-parameter": (spec, _route, random) => {
     const [first, ...rest] = spec.query;
-    if (first === undefined || first[0] === "prefix" || first[0] === "after") return undefined;
+    if (first === undefined || ["prefix", "after", "key", "reason"].includes(first[0])) return undefined;
     return { spec: { ...spec, query: [...rest, [first[0], random.pick(BAD_NUMBERS)]] }, mustRefuse: true };
   },
   "garbage-query": (spec, route, random) => ({
@@ -317,6 +327,37 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
   })),
 };
 
+const BAD_TAGS = ["7", '"a"', '"-1"', '"1", "2"', '""', '*, "1"', 'w/"1"', `"${"9".repeat(16)}"`, "\xff", '"1', "x".repeat(5000)];
+
+const CHECKPOINT_MUTATORS: Readonly<Record<string, Mutator>> = {
+  "bad-tag": (spec, route, random) => {
+    const isWrite = route.operationId === "writeCheckpoint";
+    if (!isWrite && route.operationId !== "deleteCheckpoint") return undefined;
+    const plain = withoutHeader(withoutHeader(spec, "if-match"), "if-none-match");
+    const name = isWrite && random.chance(0.4) ? "If-None-Match" : "If-Match";
+    return { spec: withHeaders(plain, [name, random.pick(BAD_TAGS)]), mustRefuse: true };
+  },
+  "two-conditions": onCheckpoint((spec) => ({
+    spec: withHeaders(withoutHeader(withoutHeader(spec, "if-match"), "if-none-match"), ["If-Match", "*"], ["If-None-Match", "*"]),
+    mustRefuse: true,
+  })),
+  "bad-value-type": onCheckpoint((spec, random) => ({
+    spec: withHeaders(withoutHeader(spec, "content-type"), [
+      "Content-Type",
+      random.pick(["text", "/", "a/b, c/d", "text/plain\xff"]),
+    ]),
+    mustRefuse: true,
+  })),
+  "too-large-value": onCheckpoint((spec, random) => ({
+    spec: { ...spec, body: Buffer.alloc(1024 * 1024 + 1), framing: random.chance(0.5) ? "length" : "chunked" },
+    mustRefuse: true,
+  })),
+  "largest-value": onCheckpoint((spec) => ({
+    spec: { ...spec, body: Buffer.alloc(1024 * 1024, 7), framing: "length" },
+    mustRefuse: false,
+  })),
+};
+
 const FRAMING_MUTATORS: Readonly<Record<string, Mutator>> = {
   "length-too-long": onBody("length-too-long", true),
   "chunked-cut": onBody("chunked-cut", true),
@@ -403,12 +444,23 @@ const GROUPS: readonly Readonly<Record<string, Mutator>>[] = [
   QUERY_MUTATORS,
   HEADER_MUTATORS,
   MESSAGE_MUTATORS,
+  CHECKPOINT_MUTATORS,
   FRAMING_MUTATORS,
   SOCKET_MUTATORS,
 ];
 
+function mutateLeases(spec: RequestSpec, random: SeededRandom, delivery: DeliveryModel): RequestMutation | undefined {
+  if (spec.operationId !== "settleMessages" && spec.operationId !== "pullMessages") return undefined;
+  const document = JSON.parse(String(spec.body)) as object;
+  const mutated = spec.operationId === "pullMessages" ? mutatePull(document, random) : mutateSettle(document, random, delivery);
+  const { document: changed, ...rest } = mutated;
+  return { ...rest, spec: { ...spec, body: Buffer.from(JSON.stringify(changed)) } };
+}
+
 /** One change to a valid request: often to its JSON body, where it has one. */
-export function mutateRequest(spec: RequestSpec, route: Route, random: SeededRandom): RequestMutation {
+export function mutateRequest(spec: RequestSpec, route: Route, random: SeededRandom, delivery: DeliveryModel): RequestMutation {
+  const leased = random.chance(0.6) ? mutateLeases(spec, random, delivery) : undefined;
+  if (leased !== undefined) return leased;
   if (spec.body !== undefined && route.body !== undefined && random.chance(0.5)) {
     const { name, bytes, mustRefuse } = mutateJson(JSON.parse(String(spec.body)) as object, random);
     return { name, spec: { ...spec, body: bytes }, mustRefuse };

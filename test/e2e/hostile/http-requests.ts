@@ -1,6 +1,14 @@
 // A valid request for each route. A route that has none here fails the test.
 import { randomBytes } from "node:crypto";
-import { randomHeaders, randomMessageId, randomMessages, randomName, randomSettings, randomTake, randomText } from "./content.ts";
+import {
+  buildDeleteCheckpoint,
+  buildListCheckpoints,
+  buildReadCheckpoint,
+  buildWriteCheckpoint,
+  type CheckpointContext,
+} from "./checkpoints.ts";
+import { randomHeaders, randomKey, randomMessageId, randomMessages, randomSettings, randomTake, randomText } from "./content.ts";
+import { randomLeasedPull, randomQuarantined, randomSettle, randomWhich } from "./lease-requests.ts";
 import type { ChannelModel } from "./model.ts";
 import type { RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -42,6 +50,10 @@ function maybeQuery(random: SeededRandom, name: string, value: () => number | st
   return random.chance(0.5) ? [[name, String(value())]] : [];
 }
 
+function onCheckpoints(build: (context: CheckpointContext) => Omit<RequestSpec, "operationId">): Builder {
+  return ({ random, channel, model }) => build({ random, channel, checkpoints: model.checkpoints });
+}
+
 /** The offset of a message that is there, or one that may never have been. */
 function someOffset({ model, random }: RequestContext): number {
   const offsets = [...model.messages.keys()];
@@ -67,13 +79,30 @@ function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
   ])();
   const headers: (readonly [string, string])[] = [
     ...(contentType === undefined ? [] : [["Content-Type", contentType] as const]),
-    ...(random.chance(0.3) ? [["Channel-Key", encodeHeaderText(randomName(random))] as const] : []),
+    ...(random.chance(0.3) ? [["Channel-Key", encodeHeaderText(randomKey(random))] as const] : []),
     ...(random.chance(0.5) ? [["channel-message-id", encodeHeaderText(randomMessageId(random))] as const] : []),
     ...userHeaders,
   ];
   const query = maybeQuery(random, "waitMs", () => random.int(0, 20));
   const framing = random.chance(0.2) ? "chunked" : "length";
   return { method: "POST", path: `${root(context)}/messages`, query, headers, body, framing };
+}
+
+function moveDeadLetters(context: RequestContext, verb: string): Omit<RequestSpec, "operationId"> {
+  const { random, model } = context;
+  const path = `${root(context)}/dead-letters/${verb}`;
+  return random.chance(0.1) ? plain("POST", path) : withJson("POST", path, randomWhich(random, model.delivery), random);
+}
+
+function endQuarantine(context: RequestContext, verb: string): Omit<RequestSpec, "operationId"> {
+  const { random, model } = context;
+  const which = randomQuarantined(random, model.delivery, (offset) => model.messages.get(offset)?.key);
+  return withJson("POST", `${root(context)}/quarantine/${verb}`, which, random);
+}
+
+/** The lanes' channels are queues, whose only group can be looked at and nothing else. */
+function groupPath(context: RequestContext): string {
+  return `${root(context)}/groups/${context.random.pick(["default", "billing"])}`;
 }
 
 const UPGRADE_HEADERS: readonly (readonly [string, string])[] = [
@@ -126,8 +155,33 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   pullMessages: (context) => {
     const { random } = context;
     const wait = random.chance(0.1) ? { waitMs: random.int(0, 20) } : {};
-    return withJson("POST", `${root(context)}/messages/pull`, { ack: "auto", ...randomTake(random), ...wait }, random);
+    const terms = random.chance(0.2) ? { ack: "auto", ...randomTake(random) } : randomLeasedPull(random);
+    return withJson("POST", `${root(context)}/messages/pull`, { ...terms, ...wait }, random);
   },
+  settleMessages: (context) => {
+    const { random, model } = context;
+    return withJson("POST", `${root(context)}/messages/settle`, randomSettle(random, model.delivery), random);
+  },
+  listDeadLetters: (context) => {
+    const { random, model } = context;
+    const { offset, key, reason } = randomWhich(random, model.delivery);
+    return plain("GET", `${root(context)}/dead-letters`, [
+      ...(offset === undefined ? [] : [["from", String(offset)] satisfies [string, string]]),
+      ...maybeQuery(random, "limit", () => random.int(1, 3)),
+      ...(key === undefined ? [] : [["key", encodeURIComponent(key)] satisfies [string, string]]),
+      ...(reason === undefined ? [] : [["reason", encodeURIComponent(reason)] satisfies [string, string]]),
+    ]);
+  },
+  redriveDeadLetters: (context) => moveDeadLetters(context, "redrive"),
+  dropDeadLetters: (context) => moveDeadLetters(context, "drop"),
+  listQuarantine: (context) =>
+    plain(
+      "GET",
+      `${root(context)}/quarantine`,
+      maybeQuery(context.random, "limit", () => context.random.int(1, 3)),
+    ),
+  releaseQuarantine: (context) => endQuarantine(context, "release"),
+  dropQuarantine: (context) => endQuarantine(context, "drop"),
   browseMessages: (context) => {
     const { random } = context;
     const from = maybeQuery(random, "from", () => someOffset(context));
@@ -138,6 +192,36 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   removeMessage: (context) => plain("DELETE", `${root(context)}/messages/${someOffset(context)}`),
   removeMessageById: (context) =>
     plain("DELETE", `${root(context)}/messages/by-id/${encodeURIComponent(someMessageId(context))}`),
+  listGroups: (context) =>
+    plain(
+      "GET",
+      `${root(context)}/groups`,
+      maybeQuery(context.random, "limit", () => context.random.int(1, 1000)),
+    ),
+  createGroup: (context) => {
+    const start = context.random.pick([{ at: "first" }, { at: "last" }, { offset: 1 }, { timeMs: 5 }]);
+    return withJson(
+      "PUT",
+      groupPath(context),
+      context.random.pick([{}, { start }, { settings: { maxAttempts: 3 } }]),
+      context.random,
+    );
+  },
+  describeGroup: (context) => plain("GET", groupPath(context)),
+  changeGroup: (context) =>
+    withJson("PATCH", groupPath(context), context.random.pick([{}, { isPaused: true }, { settings: {} }]), context.random),
+  deleteGroup: (context) => plain("DELETE", groupPath(context)),
+  seekGroup: (context) =>
+    withJson(
+      "POST",
+      `${groupPath(context)}/seek`,
+      context.random.pick([{ offset: 3 }, { at: "first" }, { timeMs: 9 }]),
+      context.random,
+    ),
+  listCheckpoints: onCheckpoints(buildListCheckpoints),
+  writeCheckpoint: onCheckpoints(buildWriteCheckpoint),
+  readCheckpoint: onCheckpoints(buildReadCheckpoint),
+  deleteCheckpoint: onCheckpoints(buildDeleteCheckpoint),
   openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
 };
 

@@ -17,7 +17,7 @@ interface Place {
   readonly value: Json;
 }
 
-const REQUIRED = new Set(["type", "id", "versions", "messages", "bytes", "ack", "factor", "json", "text", "base64"]);
+const REQUIRED = new Set(["type", "id", "versions", "messages", "bytes", "factor", "json", "text", "base64", "leaseId"]);
 
 /** Below these names nothing is prescribed, or the names are the user's. */
 function isFree(path: readonly Key[]): boolean {
@@ -95,14 +95,15 @@ const TREE_MUTATORS: Readonly<Record<string, TreeMutator>> = {
     return isObject(value) ? refuse(random.pick<Json>([[value], [], ["a"], 7, JSON.stringify(value)])) : undefined;
   },
   "wrong-nesting": ({ value }) => (value === null ? undefined : refuse({ value })),
-  negative: onNumber((value) => refuse(-1 - value)),
+  negative: onNumber((value, place) => (nameIs(place, "maxAttempts") ? maybe(-1 - value) : refuse(-1 - value))),
   "non-numeric": onNumber((value) => refuse(`${value}abc`)),
   fraction: onNumber((value, place) => (nameIs(place, "factor") ? maybe(value + 0.5) : refuse(value + 0.5))),
   huge: (place, random) =>
     typeof place.value === "number" ? refuse(random.pick([1e300, Number.MAX_VALUE, 2 ** 63])) : undefined,
   "nan-like": onNumber(() => refuse("NaN")),
   infinite: onNumber(() => refuse("Infinity")),
-  null: (place) => (nameIs(place, "growth", "expireAfterIdleMs") || place.value === null ? maybe(null) : refuse(null)),
+  null: (place) =>
+    nameIs(place, "growth", "expireAfterIdleMs", "retryDelaysMs") || place.value === null ? maybe(null) : refuse(null),
   missing: (place) => {
     const key = place.path.at(-1);
     if (key === undefined) return undefined;
@@ -192,7 +193,8 @@ export function mutateJson(document: object, random: SeededRandom): JsonMutation
     const name = random.pick(Object.keys(TEXT_MUTATORS));
     const { text, mustRefuse } = TEXT_MUTATORS[name]?.(JSON.stringify(document), random) ?? { text: "", mustRefuse: true };
     // A member that was not there before is one more, and an empty object has no place to cut.
-    if (name === "repeated-member" && !text.includes(",")) return mutateJson(document, random);
+    const isSame = (name === "repeated-member" && !text.includes(",")) || text === JSON.stringify(document);
+    if (isSame) return mutateJson(document, random);
     return { name, bytes: Buffer.from(text), mustRefuse };
   }
   return mutateTree(document as Json, random);

@@ -1,22 +1,17 @@
 // One channel under attack: sends a request or a frame, judges the answer, applies what was accepted to the model, and compares.
 // Everything in a lane happens one after another, so that the model knows precisely what the channel has to hold.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { Route } from "../../../src/protocol/route.ts";
 import { randomSettings } from "./content.ts";
+import type { DeadJson, ExpectedMessage, SettledJson, SettleJson, ShownMessage, Taking } from "./delivery-forms.ts";
+import type { DeliveryModel } from "./delivery-model.ts";
 import { buildFrame, mutateFrame, type FrameMutation } from "./frames.ts";
 import { HostileSocket, type Collected, type ReceivedFrame } from "./hostile-socket.ts";
 import { mutateRequest, type RequestMutation } from "./http-mutations.ts";
 import { buildRequest } from "./http-requests.ts";
-import {
-  ChannelModel,
-  expectJsonForm,
-  expectRequest,
-  sizeOf,
-  type ExpectedMessage,
-  type MessageForm,
-  type ShownMessage,
-} from "./model.ts";
+import { ChannelModel, expectJsonForm, expectRequest, jsonBytesOf, sizeOf, type MessageForm } from "./model.ts";
 import { applyReply } from "./reply-effects.ts";
 import { formatRequest, isCut, type RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -32,11 +27,21 @@ const STATE_KINDS = new Set([
   "channel-deleted",
   "unknown-channel",
   "unknown-message",
+  "unknown-checkpoint",
+  "unknown-group",
+  "wrong-retention",
+  "checkpoint-conflict",
   "settings-conflict",
   "message-too-large",
   "batch-too-large",
   "too-many-waiters",
 ]);
+
+/** A lease that ends sooner is given back before the next step, so that time decides nothing. */
+const LEASE_MARGIN_MS = 12_000;
+
+/** How a connection that holds leases ends, in turn. */
+const CONNECTION_ENDINGS = ["disconnected", "detached", "cut off"] as const;
 
 export interface LaneOptions {
   readonly port: number;
@@ -54,8 +59,11 @@ export class Lane {
   #generation = 0;
   #socket: HostileSocket | undefined;
   #waiting = new Set<number>();
+  /** Pulls whose leases end with the lane's socket. */
+  readonly #bound = new Set<number>();
   #nextId = 1;
   #lastBodyBytes = 0;
+  #endings = 0;
   /** What was sent last, for reports. */
   #sent = "";
 
@@ -79,7 +87,7 @@ export class Lane {
     await this.#prepare();
     const spec = buildRequest(route.operationId, { random: this.#random, channel: this.channel, model: this.#model });
     const mutation: RequestMutation = isHostile
-      ? mutateRequest(spec, route, this.#random)
+      ? mutateRequest(spec, route, this.#random, this.#model.delivery)
       : { name: "valid", spec, mustRefuse: false };
     this.#tally.count("routes", route.operationId);
     this.#tally.count(isHostile ? "hostile routes" : "valid routes", route.operationId);
@@ -100,6 +108,8 @@ export class Lane {
     if (isHostile) this.#tally.count("frame mutations", mutation.name);
     this.#sent = `${mutation.name} of frame ${type}: ${String(mutation.data).slice(0, 200)}`;
     const socket = await this.#openSocket();
+    const sent = parseObject(String(mutation.data));
+    if (sent?.["type"] === "pull" && sent["detached"] !== true) this.#bound.add(Number(sent["id"]));
     socket.send(mutation.data);
     await this.#settle({ ...mutation, type, isValid: !isHostile });
   }
@@ -112,8 +122,14 @@ export class Lane {
       "foreign-version": () => this.#sendForeignVersion(),
       "too-many-waiters": () => this.#waitTooOften(),
       "fragmented-frame": () => this.#sendFragments(),
+      "lease-expiry": () => this.#letLeasesExpire(),
+      "lease-connection": () => this.#endConnectionWithLeases(),
+      "key-order": () => this.#breakKeyOrder(),
+      quarantine: () => this.#quarantine(),
     };
-    const name = this.#random.pick(Object.keys(scenarios) as (keyof typeof scenarios)[]);
+    const names = Object.keys(scenarios) as (keyof typeof scenarios)[];
+    // One of them takes more than a second.
+    const name = this.#random.pick([...names, ...names.filter((one) => one !== "lease-expiry")]);
     this.#tally.count("scenarios", name);
     this.#sent = `scenario ${name}`;
     await scenarios[name]();
@@ -142,8 +158,41 @@ export class Lane {
     const offsets = [...this.#model.messages.keys()];
     if (shown.join() !== offsets.join()) this.#violate(`browsing shows ${shown.join()} instead of ${offsets.join()}`);
     if (bytes !== description?.bytes) this.#violate(`describes ${description?.bytes} bytes instead of ${bytes}`);
+    await this.#compareCheckpoints();
+    await this.#compareDeadLetters();
     this.#tally.count("compared", "channels");
     for (const _ of shown) this.#tally.count("compared", "messages");
+  }
+
+  async #compareCheckpoints(): Promise<void> {
+    const { checkpoints } = this.#model;
+    const specs = [
+      { ...readSpec(`/checkpoints`), operationId: "listCheckpoints" },
+      ...checkpoints.names.map((name) => ({ ...readSpec(`/checkpoints/${name}`), operationId: "readCheckpoint" })),
+    ];
+    for (const spec of specs) {
+      const reply = await this.#get(spec.path, []);
+      const difference = reply?.status === 200 ? checkpoints.applyReply(spec, reply) : `no reply but ${reply?.status}`;
+      if (difference !== undefined) this.#violate(`${spec.path} ${difference}`);
+      this.#tally.count("compared", "checkpoints");
+    }
+  }
+
+  async #compareDeadLetters(): Promise<void> {
+    const reply = await this.#get("/dead-letters", [["limit", "1000"]]);
+    const page = parseObject(String(reply?.body)) as unknown as { deadLetters: DeadJson[]; next: number | null };
+    const { delivery, description } = this.#model;
+    const mistake = delivery.checkDeadPage({ limit: 1000 }, page);
+    if (mistake !== undefined) this.#violate(`dead letters: ${mistake}`);
+    let bytes = 0;
+    for (const letter of page.deadLetters) {
+      const difference = this.#model.compareDead(letter);
+      if (difference !== undefined) this.#violate(`dead letter ${difference}`);
+      bytes += sizeOf(letter, jsonBytesOf(delivery.deadLetters.get(letter.offset)?.message));
+      this.#tally.count("compared", "dead letters");
+    }
+    if (bytes !== description?.deadLetters.bytes)
+      this.#violate(`describes ${description?.deadLetters.bytes} bytes of dead letters instead of ${bytes}`);
   }
 
   async #readPage(from: number): Promise<Page> {
@@ -158,7 +207,7 @@ export class Lane {
     const reply = await this.#get(`/messages/${offset}`, []);
     if (reply?.status !== 200) return `${offset} can not be read: ${reply?.status ?? "no reply"}`;
     this.#lastBodyBytes = reply.body.byteLength;
-    return applyReply(this.#model, readSpec(`/messages/${offset}`), reply, { taken: [], expected: () => [] });
+    return applyReply(this.#model, readSpec(`/messages/${offset}`), reply, { takings: [], expected: () => [] });
   }
 
   async #get(path: string, query: readonly [string, string][]): Promise<WireReply | undefined> {
@@ -174,8 +223,11 @@ export class Lane {
 
   /** Most of the time the channel is brought back to life first, and nothing waits, so that requests get far. */
   async #prepare(): Promise<void> {
-    const { state, description } = this.#model;
     if (this.#waiting.size > 0 && this.#random.chance(0.6)) await this.#cancelAll();
+    const soonMs = Date.now() + LEASE_MARGIN_MS;
+    const ending = this.#model.delivery.leases.filter(({ untilMs }) => untilMs < soonMs);
+    if (ending.length > 0) await this.#settleLeases({ releases: ending.map(({ id }) => ({ leaseId: id })) });
+    const { state, description } = this.#model;
     if ((state === "absent" || state === "deleted") && this.#random.chance(0.8)) {
       await this.#help("createChannel", "PUT", randomSettings(this.#random));
     } else if ((state === "closed" || state === "draining") && this.#random.chance(0.7)) {
@@ -198,6 +250,24 @@ export class Lane {
     await this.#perform({ name: "helper", spec, mustRefuse: false }, true);
   }
 
+  /** A valid request of our own to what is below the channel. */
+  async #post(operationId: string, rest: string, document: object): Promise<void> {
+    const spec: RequestSpec = {
+      operationId,
+      method: "POST",
+      path: `/v1/channels/${this.channel}${rest}`,
+      query: [],
+      headers: [["Content-Type", "application/json"]],
+      framing: "length",
+      body: Buffer.from(JSON.stringify(document)),
+    };
+    await this.#perform({ name: "helper", spec, mustRefuse: false }, true);
+  }
+
+  #settleLeases(call: SettleJson): Promise<void> {
+    return this.#post("settleMessages", "/messages/settle", call);
+  }
+
   async #cancelAll(): Promise<void> {
     const socket = await this.#openSocket();
     for (const id of this.#waiting) socket.send(JSON.stringify({ type: "cancel", id }));
@@ -206,7 +276,7 @@ export class Lane {
     this.#waiting.clear();
   }
 
-  async #perform({ name, spec, mustRefuse, isTransport = false }: RequestMutation, isValid: boolean): Promise<void> {
+  async #perform({ name, spec, mustRefuse, isTransport = false, kind }: RequestMutation, isValid: boolean): Promise<void> {
     const { port } = this.#options;
     const bytes = formatRequest(spec, port);
     this.#sent = `${name} of ${spec.operationId}: ${bytes.toString("latin1").slice(0, 200)}`;
@@ -221,21 +291,32 @@ export class Lane {
     if (verdict.type === "refused" && isValid && !isRefusalFair(verdict)) {
       return this.#fail(`${spec.operationId}: refused a valid request: ${String(verdict.problem["detail"])}`);
     }
+    const misjudged = verdict.type === "refused" ? this.#model.checkpoints.checkRefusal(verdict.problem) : undefined;
+    if (misjudged !== undefined) return this.#fail(`${spec.operationId}: ${misjudged}`);
+    if (verdict.type === "refused" && kind !== undefined && verdict.kind !== kind && !STATE_KINDS.has(verdict.kind)) {
+      return this.#fail(`${spec.operationId}: ${verdict.kind} instead of ${kind} for ${name}`);
+    }
     const isServed = verdict.type === "accepted" && typeof answer !== "string" && !isHead;
-    const taken: ShownMessage[] = [];
-    const mistake = isServed ? applyReply(this.#model, spec, answer, { taken, expected: () => expectedOf(spec) }) : undefined;
+    const takings: Taking[] = [];
+    const mistake = isServed ? applyReply(this.#model, spec, answer, { takings, expected: () => expectedOf(spec) }) : undefined;
     if (mistake !== undefined) return this.#fail(`${spec.operationId}: ${mistake}`);
-    await this.#settle(undefined, taken);
+    if (isServed) this.#countDelivery(spec.operationId, String(answer.body));
+    await this.#settle(undefined, takings);
   }
 
   /** Takes in everything that the socket was told, and compares the channel with the model. */
-  async #settle(sent: SentFrame | undefined, takenByRequest: readonly ShownMessage[] = []): Promise<void> {
+  async #settle(sent: SentFrame | undefined, takenByRequest: readonly Taking[] = []): Promise<void> {
     const socket = await this.#openSocket();
     const collected = await socket.fence();
-    const taken = [...takenByRequest];
+    const takings = [...takenByRequest];
     let mistake = sent === undefined ? undefined : this.#findUnanswered(sent, collected);
-    for (const frame of collected.frames) mistake ??= this.#takeFrame(frame, sent, taken);
-    mistake ??= this.#model.take(taken) ?? this.#checkClose(collected, sent);
+    for (const frame of collected.frames) mistake ??= this.#takeFrame(frame, sent, takings);
+    for (const { messages } of takings) {
+      const leased = messages.filter(({ leaseId }) => leaseId !== undefined);
+      for (const { redelivered } of leased) this.#tally.count("delivery", redelivered ? "redelivered" : "leased");
+      for (const _ of leased.slice(0, 1)) this.#tally.count("delivery", "pulls with leases");
+    }
+    mistake ??= this.#model.take(takings) ?? this.#checkClose(collected, sent);
     if (mistake !== undefined) return this.#fail(mistake);
     const answer = collected.answer ?? (await (await this.#openSocket()).fence()).answer;
     mistake = this.#checkFence(answer);
@@ -258,7 +339,7 @@ export class Lane {
   }
 
   /** Applies one frame of the server. What gets took is collected, since it can be told only after the put that it came from. */
-  #takeFrame(frame: ReceivedFrame, sent: SentFrame | undefined, taken: ShownMessage[]): string | undefined {
+  #takeFrame(frame: ReceivedFrame, sent: SentFrame | undefined, takings: Taking[]): string | undefined {
     this.#tally.count("server frames", frame.type);
     switch (frame.type) {
       case "wait":
@@ -267,8 +348,12 @@ export class Lane {
         return undefined;
       case "got":
         this.#waiting.delete(Number(frame.id));
-        taken.push(...(frame["messages"] as ShownMessage[]));
+        takings.push({ ...(frame as unknown as Taking), isBound: this.#bound.has(Number(frame.id)) });
         return undefined;
+      case "settled":
+        if (sent === undefined) return "settled without a settle";
+        this.#countDelivery("settleMessages", JSON.stringify(frame));
+        return this.#model.delivery.settle(parseObject(String(sent.data)) as SettleJson, frame as unknown as SettledJson);
       case "put-ok":
         this.#waiting.delete(Number(frame.id));
         if (sent === undefined) return "put-ok without a put";
@@ -306,6 +391,7 @@ export class Lane {
     if (answer !== undefined) return undefined;
     this.#socket = undefined;
     this.#waiting.clear();
+    this.#model.delivery.disconnect();
     if (closeCode === undefined) return `frame ${sent?.type ?? "?"}: the socket fell silent`;
     this.#tally.count("close codes", String(closeCode));
     const isVersion = closeCode === 4400 && parseObject(String(sent?.data ?? ""))?.["type"] === "hello";
@@ -322,7 +408,7 @@ export class Lane {
 
   async #sendBeforeHello(): Promise<void> {
     const socket = await HostileSocket.open(this.#options.port, this.channel, false);
-    const types = ["put", "put-batch", "reserve", "get", "cancel", "stats"];
+    const types = ["put", "put-batch", "reserve", "get", "pull", "settle", "cancel", "stats"];
     const context = { random: this.#random, model: this.#model, freshId: 1, usedIds: [] };
     for (const type of types) socket.send(JSON.stringify(buildFrame(type, context)));
     const { frames, answer } = await socket.greet();
@@ -379,9 +465,96 @@ export class Lane {
     await socket.drop();
   }
 
+  /** Leases of a second: afterwards the messages are ready again, dead or quarantined, and the ids are refused. */
+  async #letLeasesExpire(): Promise<void> {
+    const leases = await this.#pullFor(LIMITS.leaseMsMin);
+    const untilMs = Math.max(0, ...leases.map((lease) => lease.untilMs));
+    if (leases.length === 0) return;
+    await sleep(untilMs - Date.now() + 20);
+    this.#model.delivery.expire(untilMs);
+    for (const _ of leases) this.#tally.count("delivery", "expired");
+    await this.#settle(undefined);
+    await this.#settleLeases({ acks: leases.map(toEntry) });
+  }
+
+  /** Pulls a few messages, and returns their leases. */
+  async #pullFor(leaseMs: number): Promise<DeliveryModel["leases"]> {
+    if (this.#waiting.size > 0) await this.#cancelAll();
+    const before = new Set(this.#model.delivery.issued.keys());
+    await this.#post("pullMessages", "/messages/pull", { max: 8, leaseMs });
+    return this.#model.delivery.leases.filter(({ id }) => !before.has(id));
+  }
+
+  /** A later message of a key is acked before an earlier one, and loses its lease with it. */
+  async #breakKeyOrder(): Promise<void> {
+    const messages = ["a", "b", "c"].map((text) => ({ key: "line", text }));
+    await this.#post("putBatch", "/messages/batch", { messages });
+    const leases = await this.#pullFor(LIMITS.leaseMsMax);
+    await this.#settleLeases({ rejects: leases.slice(0, -3).map(toEntry), acks: leases.slice(-2).map(toEntry) });
+    const [first, ...later] = this.#model.delivery.leases.filter(({ id }) => leases.some((lease) => lease.id === id));
+    if (first === undefined) return;
+    const isRetried = this.#random.chance(0.3);
+    await this.#settleLeases(isRetried ? { retries: [{ leaseId: first.id, delayMs: 0 }] } : { releases: [toEntry(first)] });
+    await this.#settleLeases({
+      acks: [toEntry(first)],
+      extends: later.map(({ id }) => ({ leaseId: id, leaseMs: LIMITS.leaseMsMax })),
+    });
+  }
+
+  /** Messages that use up their only attempt stay and stop their keys until somebody decides. */
+  async #quarantine(): Promise<void> {
+    await this.#help("changeChannel", "PATCH", { state: "open", delivery: { maxAttempts: 1, onExhausted: "quarantine" } });
+    await this.#post("putBatch", "/messages/batch", { messages: [{ text: "poison" }, { text: "poison", key: "poisoned" }] });
+    const leases = await this.#pullFor(LIMITS.leaseMsMax);
+    await this.#settleLeases({ retries: leases.map(toEntry) });
+    for (const offset of this.#model.delivery.quarantined) {
+      const isReleased = this.#random.chance(0.5);
+      if (isReleased) await this.#post("releaseQuarantine", "/quarantine/release", { offset });
+      else await this.#post("dropQuarantine", "/quarantine/drop", { offset });
+    }
+  }
+
+  /** Leases of a connection of their own: given back when it closes; after a cut somebody else settles them in the grace. */
+  async #endConnectionWithLeases(): Promise<void> {
+    if (this.#waiting.size > 0) await this.#cancelAll();
+    await this.#post("putBatch", "/messages/batch", { messages: [{ text: "held" }, { json: "held" }] });
+    const socket = await HostileSocket.open(this.#options.port, this.channel, true);
+    const ending = CONNECTION_ENDINGS[this.#endings++ % CONNECTION_ENDINGS.length];
+    const [isDetached, isClean] = [ending === "detached", ending !== "cut off"];
+    const pull = { type: "pull", id: 1, max: 5, leaseMs: LIMITS.leaseMsMax, ...(isDetached && { detached: true }) };
+    socket.send(JSON.stringify(pull));
+    const got = (await socket.fence()).frames.find(({ type }) => type === "got");
+    const taking = { ...(got as unknown as Taking | undefined), isBound: !isDetached };
+    const mistake = got === undefined ? undefined : this.#model.take([taking as Taking]);
+    if (mistake !== undefined) this.#violate(mistake);
+    if (isClean) await socket.close();
+    else await socket.drop();
+    const acks = (taking.messages ?? []).flatMap(({ leaseId }) => (leaseId === undefined ? [] : [{ leaseId }]));
+    for (const _ of acks) this.#tally.count("delivery", ending ?? "");
+    const isOver = isClean && !isDetached;
+    if (isOver) this.#model.delivery.disconnect(new Set(acks.map(({ leaseId }) => leaseId)));
+    await this.#settle(undefined);
+    await this.#settleLeases({ acks });
+  }
+
+  /** What settle calls and calls about dead letters and quarantine came to. */
+  #countDelivery(operationId: string, text: string): void {
+    const reply = parseObject(text) ?? {};
+    if (operationId === "settleMessages") {
+      const { refused, ...counts } = reply as unknown as SettledJson & Readonly<Record<string, unknown>>;
+      for (const verb of ["acked", "retried", "extended", "rejected", "released"] as const) {
+        for (let count = 0; count < counts[verb]; count++) this.#tally.count("settled", verb);
+      }
+      for (const { problem } of refused) this.#tally.count("refused entries", problem.cause ?? problem.kind);
+    }
+    const moved = Number(reply["moved"] ?? 0);
+    for (let count = 0; count < moved; count++) this.#tally.count("moved", operationId);
+  }
+
   async #openSocket(): Promise<HostileSocket> {
     if (this.#socket?.isOpen !== true) {
       this.#waiting.clear();
+      this.#bound.clear();
       this.#socket = await HostileSocket.open(this.#options.port, this.channel, true);
     }
     return this.#socket;
@@ -401,6 +574,10 @@ export class Lane {
     this.#socket = undefined;
     this.#waiting.clear();
   }
+}
+
+function toEntry({ id }: { readonly id: string }): { readonly leaseId: string } {
+  return { leaseId: id };
 }
 
 interface Page {

@@ -1,30 +1,11 @@
 // What the accepted operations make of a channel: offsets, contents and totals, kept apart from the code under test.
 import { isDeepStrictEqual } from "node:util";
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
+import { CheckpointModel } from "./checkpoints.ts";
+import type { ExpectedMessage, Moved, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import { DeliveryModel, type Totals } from "./delivery-model.ts";
 import type { RequestSpec } from "./request.ts";
 import { arrivingBody } from "./request.ts";
-
-/** A message as its producer gave it: `value` where it came as a JSON member, else `body`. */
-export interface ExpectedMessage {
-  readonly value?: { readonly json: unknown };
-  readonly body?: Buffer;
-  readonly contentType: string;
-  readonly key?: string;
-  readonly messageId?: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-/** A message as replies show it. */
-export interface ShownMessage {
-  readonly offset: number;
-  readonly contentType: string;
-  readonly key?: string;
-  readonly messageId?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly json?: unknown;
-  readonly text?: string;
-  readonly base64?: string;
-}
 
 const DEFAULT_CONTENT_TYPES = {
   json: "application/json",
@@ -32,8 +13,10 @@ const DEFAULT_CONTENT_TYPES = {
   base64: "application/octet-stream",
 } as const;
 
+const DEAD_LETTERS_DEFAULT = 100;
+
 /** A message in the JSON form in which it is put. */
-export type MessageForm = Partial<Omit<ShownMessage, "offset">>;
+export type MessageForm = Partial<Omit<ShownMessage, "offset" | "redrivenFrom">>;
 
 /** What a message in JSON form says. Assumes that the server accepted it. */
 export function expectJsonForm(form: MessageForm): ExpectedMessage {
@@ -87,7 +70,7 @@ function roundTrip(value: unknown): unknown {
 
 /** What differs, or undefined when the message is as it was given. */
 export function findDifference(expected: ExpectedMessage, shown: ShownMessage): string | undefined {
-  for (const member of ["contentType", "key", "messageId"] as const) {
+  for (const member of ["contentType", "key", "messageId", "redrivenFrom"] as const) {
     if (expected[member] !== shown[member]) return `${member} ${quote(shown[member])} instead of ${quote(expected[member])}`;
   }
   // As lists: an object that was made from JSON may have members that an assignment can not make.
@@ -131,15 +114,20 @@ export function sizeOf(shown: ShownMessage, jsonBytes: number): number {
   return texts.reduce((bytes, text) => bytes + Buffer.byteLength(text), bodyOf(shown)?.byteLength ?? jsonBytes);
 }
 
+/** The length of the body of a message that is shown as JSON. */
+export function jsonBytesOf(expected: ExpectedMessage | undefined): number {
+  return expected?.body?.byteLength ?? Buffer.byteLength(JSON.stringify(expected?.value?.json ?? null));
+}
+
 export class ChannelModel {
   readonly messages = new Map<number, ExpectedMessage>();
+  readonly checkpoints = new CheckpointModel();
   life: string | undefined;
   state: "absent" | "open" | "draining" | "closed" | "deleted" = "absent";
   description: ChannelDescription | undefined;
   nextOffset = 1;
-  put = 0;
-  acked = 0;
-  removed = 0;
+  readonly #totals: Totals = { put: 0, acked: 0, removed: 0, deadLettered: 0 };
+  readonly delivery = new DeliveryModel(this.messages, this.#totals);
 
   get firstOffset(): number | undefined {
     return this.messages.keys().next().value;
@@ -148,16 +136,20 @@ export class ChannelModel {
   /** A new life: everything of the one before is gone. */
   begin(): void {
     this.messages.clear();
+    this.checkpoints.clear();
     this.life = undefined;
     this.description = undefined;
     this.state = "open";
     this.nextOffset = 1;
-    this.put = this.acked = this.removed = 0;
+    Object.assign(this.#totals, { put: 0, acked: 0, removed: 0, deadLettered: 0 });
+    this.delivery.reset();
   }
 
   /** The life is over. */
   end(): void {
     this.messages.clear();
+    this.checkpoints.clear();
+    this.delivery.reset();
     this.state = "deleted";
     this.description = undefined;
   }
@@ -186,38 +178,81 @@ export class ChannelModel {
     if (messages.length === 0) return undefined;
     for (const [index, message] of messages.entries()) this.messages.set(reply.offset + index, message);
     this.nextOffset = reply.offset + messages.length;
-    this.put += messages.length;
+    this.#totals.put += messages.length;
     return undefined;
   }
 
-  /** Applies what gets took, in the order of offsets; says where that is not what is first here. */
-  take(taken: readonly ShownMessage[]): string | undefined {
-    for (const shown of [...taken].sort((a, b) => a.offset - b.offset)) {
-      const { firstOffset } = this;
-      if (firstOffset !== shown.offset) return `took ${shown.offset} where ${firstOffset ?? "nothing"} is first`;
-      const difference = this.compare(shown);
-      if (difference !== undefined) return difference;
-      this.messages.delete(shown.offset);
-      this.acked += 1;
+  /** Applies what readers got in one step; says what they should not have got. */
+  take(takings: readonly Taking[]): string | undefined {
+    for (const { messages } of takings) {
+      for (const shown of messages) {
+        const difference = this.compare(shown);
+        if (difference !== undefined) return difference;
+      }
+    }
+    return this.delivery.take(takings);
+  }
+
+  /** Applies a redrive of `moved` of the dead letters that were meant. */
+  redrive(which: Which, reply: Moved): string | undefined {
+    const meant = this.#dead(which, reply);
+    if (typeof meant === "string") return meant;
+    for (const [offset, message] of meant) {
+      this.messages.set(this.nextOffset, { ...message, redrivenFrom: offset });
+      this.nextOffset += 1;
+      this.#totals.put += 1;
+      this.delivery.deadLetters.delete(offset);
     }
     return undefined;
   }
 
+  dropDead(which: Which, reply: Moved): string | undefined {
+    const meant = this.#dead(which, reply);
+    if (typeof meant === "string") return meant;
+    const { max = DEAD_LETTERS_DEFAULT } = which;
+    if (meant.length !== Math.min(max, this.delivery.findDead(which).length)) return `dropped ${meant.length} only`;
+    for (const [offset] of meant) this.delivery.deadLetters.delete(offset);
+    return undefined;
+  }
+
+  /** The first `moved` of the dead letters that were meant. */
+  #dead(which: Which, { moved, isMore, next }: Moved): [number, ExpectedMessage][] | string {
+    const { max = DEAD_LETTERS_DEFAULT } = which;
+    const found = this.delivery.findDead(which);
+    if (moved > Math.min(max, found.length)) return `moved ${moved} of ${found.length}, at most ${max}`;
+    const isCut = moved < Math.min(max, found.length);
+    const expected = (isCut ? found[moved] : this.delivery.nextDead(found, which, max)) ?? undefined;
+    if (next !== expected || isMore !== (next !== undefined)) return `goes on at ${next} instead of ${expected}`;
+    return found.slice(0, moved).flatMap((offset) => {
+      const dead = this.delivery.deadLetters.get(offset);
+      return dead === undefined ? [] : [[offset, dead.message] satisfies [number, ExpectedMessage]];
+    });
+  }
+
   remove(offset: number): string | undefined {
     if (!this.messages.delete(offset)) return `removed ${offset}, which is not there`;
-    this.removed += 1;
+    this.delivery.forget(offset);
+    this.#totals.removed += 1;
     return undefined;
   }
 
   purge(): number {
     const count = this.messages.size;
     this.messages.clear();
-    this.removed += count;
+    this.delivery.forgetAll();
+    this.#totals.removed += count;
     return count;
   }
 
   compare(shown: ShownMessage): string | undefined {
-    const expected = this.messages.get(shown.offset);
+    return this.#compareWith(this.messages.get(shown.offset), shown);
+  }
+
+  compareDead(shown: ShownMessage): string | undefined {
+    return this.#compareWith(this.delivery.deadLetters.get(shown.offset)?.message, shown);
+  }
+
+  #compareWith(expected: ExpectedMessage | undefined, shown: ShownMessage): string | undefined {
     if (expected === undefined) return `shows ${shown.offset}, which is not there`;
     const difference = findDifference(expected, shown);
     return difference === undefined ? undefined : `at ${shown.offset}: ${difference}`;
@@ -227,9 +262,13 @@ export class ChannelModel {
   checkDescription(description: ChannelDescription): string | undefined {
     const { counts, depth, life, state, nextOffset, firstOffset } = description;
     const totals = { depth, ...counts, nextOffset: Math.max(nextOffset, this.nextOffset) };
-    const expected = { depth: this.messages.size, put: this.put, acked: this.acked, removed: this.removed, nextOffset };
+    const expected = { depth: this.messages.size, ...this.#totals, nextOffset };
     if (!isDeepStrictEqual(totals, expected)) return `describes ${JSON.stringify(totals)} instead of ${JSON.stringify(expected)}`;
-    if (counts.put !== depth + counts.acked + counts.removed) return "put is not depth + acked + removed";
+    if (counts.put !== depth + counts.acked + counts.removed + counts.deadLettered) {
+      return "put is not depth + acked + removed + deadLettered";
+    }
+    const mistake = this.delivery.checkDescription(description);
+    if (mistake !== undefined) return mistake;
     if (firstOffset > (this.firstOffset ?? nextOffset))
       return `describes firstOffset ${firstOffset}, before it there is a message`;
     if (this.life !== undefined && this.life !== life) return "describes another life";

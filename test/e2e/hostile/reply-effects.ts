@@ -1,16 +1,17 @@
 // What an accepted HTTP request did to its channel, by its reply: applied to the model, or a word about what is wrong with it.
 import { isDeepStrictEqual } from "node:util";
-import type { ChannelModel, ExpectedMessage, ShownMessage } from "./model.ts";
+import type { DeadJson, ExpectedMessage, Moved, SettledJson, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import type { ChannelModel } from "./model.ts";
 import { findDifference } from "./model.ts";
-import type { RequestSpec } from "./request.ts";
+import { arrivingBody, type RequestSpec } from "./request.ts";
 import { parseObject } from "./verdict.ts";
 import type { WireReply } from "./wire.ts";
 
 const BROWSE_LIMIT_DEFAULT = 100;
 
 export interface Effects {
-  /** Messages that a get took are added here: other gets may have been answered at the same moment. */
-  readonly taken: ShownMessage[];
+  /** What a get or pull took is added here: other readers may have been served at the same moment. */
+  readonly takings: Taking[];
   /** The messages of a put. */
   readonly expected: () => readonly ExpectedMessage[];
 }
@@ -21,6 +22,7 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
   if (operationId === "readMessage") return checkRead(model, spec, reply);
   if (operationId === "openSocket") return reply.status === 101 ? undefined : `answered ${reply.status}`;
   if (operationId === "getDocs") return undefined;
+  if (operationId.includes("Checkpoint")) return model.checkpoints.applyReply(spec, reply);
   const document = parseObject(String(reply.body));
   if (document === undefined) return `answered what is no JSON object: ${String(reply.body).slice(0, 100)}`;
   switch (operationId) {
@@ -32,8 +34,25 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
     case "putBatch":
       return model.append(effects.expected(), { offset: Number(document["offset"]), count: Number(document["count"]) });
     case "pullMessages":
-      effects.taken.push(...(document["messages"] as ShownMessage[]));
+      effects.takings.push({ ...(document as unknown as Taking), isBound: false });
       return undefined;
+    case "settleMessages":
+      return model.delivery.settle(bodyOf(spec), document as unknown as SettledJson);
+    case "listDeadLetters":
+      return checkDeadLetters(model, spec, document as unknown as DeadPage);
+    case "redriveDeadLetters":
+      return model.redrive(bodyOf(spec), document as unknown as Moved);
+    case "dropDeadLetters":
+      return model.dropDead(bodyOf(spec), document as unknown as Moved);
+    case "listQuarantine":
+      return checkQuarantine(model, spec, document["messages"] as (ShownMessage & { attempts: number })[]);
+    case "releaseQuarantine":
+    case "dropQuarantine": {
+      const which: Which = bodyOf(spec);
+      const moved = model.delivery.endQuarantine(which, operationId === "dropQuarantine" ? "drop" : "release");
+      if (moved === 0 && which.offset !== undefined) return `moved ${which.offset}, which is not quarantined`;
+      return moved === document["moved"] ? undefined : `moved ${String(document["moved"])} instead of ${moved}`;
+    }
     case "browseMessages":
       return checkPage(model, spec, document);
     case "purgeMessages":
@@ -45,6 +64,42 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
     default:
       return undefined;
   }
+}
+
+interface DeadPage {
+  readonly deadLetters: readonly DeadJson[];
+  readonly next: number | null;
+}
+
+/** The body as the server read it; one that is not there is empty. */
+function bodyOf(spec: RequestSpec): object {
+  return parseObject(String(arrivingBody(spec))) ?? {};
+}
+
+function checkDeadLetters(model: ChannelModel, spec: RequestSpec, page: DeadPage): string | undefined {
+  const query = new Map(spec.query.map(([name, value]) => [name, decodeURIComponent(value)]));
+  const [from, limit, key, reason] = ["from", "limit", "key", "reason"].map((name) => query.get(name));
+  const which = {
+    ...(from !== undefined && { from: Number(from) }),
+    ...(limit !== undefined && { limit: Number(limit) }),
+    ...(key !== undefined && { key }),
+    ...(reason !== undefined && { reason }),
+  };
+  return model.delivery.checkDeadPage(which, page) ?? firstDefined(page.deadLetters.map((letter) => model.compareDead(letter)));
+}
+
+function checkQuarantine(
+  model: ChannelModel,
+  spec: RequestSpec,
+  messages: readonly (ShownMessage & { readonly attempts: number })[],
+): string | undefined {
+  const limit = new Map(spec.query).get("limit");
+  const mistake = model.delivery.checkQuarantine(limit === undefined ? undefined : Number(limit), messages);
+  return mistake ?? firstDefined(messages.map((message) => model.compare(message)));
+}
+
+function firstDefined(mistakes: readonly (string | undefined)[]): string | undefined {
+  return mistakes.find((mistake) => mistake !== undefined);
 }
 
 function applyCreate(model: ChannelModel, { status }: WireReply): string | undefined {
@@ -119,6 +174,7 @@ export function checkRead(model: ChannelModel, spec: RequestSpec, { headers, bod
     contentType: headers.get("content-type") ?? "",
     ...(key !== undefined && { key }),
     ...(messageId !== undefined && { messageId }),
+    ...(headers.has("channel-redriven-from") && { redrivenFrom: Number(headers.get("channel-redriven-from")) }),
     headers: Object.fromEntries(names.map((name) => [name.slice(prefix.length), decoded(name) ?? ""])),
     ...(expected.value === undefined ? { base64: body.toString("base64") } : { json: JSON.parse(String(body)) as unknown }),
   };

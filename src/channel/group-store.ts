@@ -1,0 +1,65 @@
+// The port to what is stored of groups: a row for each, and what each has done ahead of its head (SPEC section GP).
+import type { GivenDelivery } from "../protocol/settings.ts";
+
+/** What became of messages in a group since its start, besides those that were acked. */
+export interface GroupFates {
+  readonly deadLettered: number;
+  /** Removed by somebody while the group had not done with them. */
+  readonly removed: number;
+  /** Given up by the channel's retention before the group had done with them. */
+  readonly dropped: number;
+  /** Passed by a seek. */
+  readonly skipped: number;
+}
+
+export const NO_GROUP_FATES: GroupFates = { deadLettered: 0, removed: 0, dropped: 0, skipped: 0 };
+
+export interface GroupPosition {
+  readonly headOffset: number;
+  /** Messages of the life before the head. */
+  readonly passedMessages: number;
+  /** Messages at or after the head that the group has done with, or that were removed. */
+  readonly doneAheadMessages: number;
+  readonly scanMark: number;
+  /** Messages put before the group's start: its account begins there. */
+  readonly startMessages: number;
+  readonly fates: GroupFates;
+}
+
+export interface GroupRecord {
+  /** A small number from 1 that lease ids and rows carry; used again after the group was deleted. */
+  readonly id: number;
+  readonly name: string;
+  readonly createdAtMs: number;
+  readonly isPaused: boolean;
+  /** Settings of the group's own, over those of the channel. */
+  readonly settings: GivenDelivery;
+  readonly position: GroupPosition;
+}
+
+/** Places that a group has done with, in one range of offsets. */
+export interface DoneRow {
+  readonly groupId: number;
+  readonly bucket: number;
+  /** As delta ranges (gone-places.ts), counted from the beginning of the range. */
+  readonly places: Uint8Array<ArrayBuffer>;
+}
+
+export type DoneRowKey = Omit<DoneRow, "places">;
+
+export interface GroupChanges {
+  /** Deletes every group first, with all that belongs to them. */
+  readonly isCleared: boolean;
+  readonly write: readonly GroupRecord[];
+  /** Ids of groups that are deleted, with all that belongs to them. */
+  readonly delete: readonly number[];
+  /** Ids of groups whose done rows are all deleted, before others are written. */
+  readonly clearDone: readonly number[];
+  readonly writeDone: readonly DoneRow[];
+  readonly deleteDone: readonly DoneRowKey[];
+}
+
+export interface GroupStore {
+  readGroups(): readonly GroupRecord[];
+  readDone(groupId: number, bucket: number): Uint8Array | undefined;
+}

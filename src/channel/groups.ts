@@ -1,0 +1,328 @@
+// The groups of a channel: readers that share the work. A queue has one, which is the backlog itself; elsewhere each has a view of it.
+import { accept, refuse, type Result } from "../base/result.ts";
+import type { GroupDescription } from "../protocol/description.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import type { Refusal } from "../protocol/problems.ts";
+import { resolveDelivery, type DeliverySettings, type GivenDelivery, type Retention } from "../protocol/settings.ts";
+import type { Backlog } from "./backlog.ts";
+import type { DeadLetters } from "./dead-letters.ts";
+import { Delivery } from "./delivery.ts";
+import type { DeliveryChanges, DeliveryStore, GroupDeliveryChanges, StoredDelivery } from "./delivery-store.ts";
+import type { GroupChanges, GroupRecord, GroupStore } from "./group-store.ts";
+import { NO_GROUP_FATES } from "./group-store.ts";
+import { GroupView } from "./group-view.ts";
+import { countMessagesBefore, countRemovedFrom } from "./log-reading.ts";
+import { Settlement } from "./settlement.ts";
+import type { Expendable } from "./stretch.ts";
+
+/** The name of the only group of a queue, and of the group that is meant where none is named. */
+const DEFAULT_GROUP = "default";
+/** Its id; those of other groups begin at 1. */
+const QUEUE_GROUP_ID = 0;
+const NOTHING_STORED: StoredDelivery = { leases: [], deferred: [] };
+
+export interface Group {
+  readonly id: number;
+  readonly name: string;
+  readonly createdAtMs: number;
+  readonly isPaused: boolean;
+  readonly settings: GivenDelivery;
+  /** Undefined for the group of a queue, whose position is that of the backlog. */
+  readonly view: GroupView | undefined;
+  readonly delivery: Delivery;
+  readonly settlement: Settlement;
+}
+
+export interface ChannelRetention {
+  readonly retention: Retention;
+  readonly maxAgeMs: number | null;
+  readonly whenNoGroups: "refuse" | "drop";
+  readonly delivery: DeliverySettings;
+  readonly limits: { readonly maxMessages: number; readonly maxBytes: number };
+}
+
+export interface GroupsOptions {
+  readonly backlog: Backlog;
+  readonly deadLetters: DeadLetters;
+  readonly store: GroupStore;
+  readonly deliveryStore: DeliveryStore;
+  /** How the channel keeps messages, and its settings for groups that have none of their own. */
+  readonly channelSettings: () => ChannelRetention;
+}
+
+export class Groups {
+  readonly #options: GroupsOptions;
+  readonly #byName = new Map<string, Group>();
+  readonly #byId = new Map<number, Group>();
+  readonly #changed = new Set<number>();
+  /** Groups that this commit deletes: their numbers are not used again before. */
+  readonly #deleted = new Map<number, Group>();
+  #isCleared = false;
+
+  constructor(options: GroupsOptions) {
+    this.#options = options;
+    const stored = options.deliveryStore.readDelivery();
+    for (const record of options.store.readGroups()) this.#keep(this.#build(record, stored.get(record.id) ?? NOTHING_STORED));
+    this.#keep(this.#buildQueueGroup(stored.get(QUEUE_GROUP_ID) ?? NOTHING_STORED));
+  }
+
+  /** Every group that messages are handed out to. */
+  *all(): Iterable<Group> {
+    const isQueue = this.#retention === "queue";
+    for (const group of this.#byId.values()) if ((group.id === QUEUE_GROUP_ID) === isQueue) yield group;
+  }
+
+  get size(): number {
+    return this.#retention === "queue" ? 1 : this.#byId.size - 1;
+  }
+
+  findById(id: number): Group | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** The group that is meant, or why there is none. */
+  find(name: string = DEFAULT_GROUP): Result<Group, Refusal> {
+    const isQueue = this.#retention === "queue";
+    const group = isQueue ? this.#byId.get(QUEUE_GROUP_ID) : this.#byName.get(name);
+    if (isQueue && name !== DEFAULT_GROUP)
+      return refuse({ kind: "wrong-retention", retention: "queue", needed: ["interest", "log"] });
+    return group === undefined ? refuse({ kind: "unknown-group", group: name }) : accept(group);
+  }
+
+  /** A page in the order of names. */
+  list({ after = "", limit }: { readonly after?: string | undefined; readonly limit: number }): {
+    groups: Group[];
+    next: string | null;
+  } {
+    const found = [...this.all()].filter((group) => group.name > after).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return { groups: found.slice(0, limit), next: found.length > limit ? (found[limit - 1]?.name ?? null) : null };
+  }
+
+  create(
+    name: string,
+    request: { readonly settings: GivenDelivery; readonly startOffset: number; readonly nowMs: number },
+  ): Result<Group, Refusal> {
+    if (this.#retention === "queue") {
+      return refuse({ kind: "wrong-retention", retention: "queue", needed: ["interest", "log"] });
+    }
+    if (this.#byId.size > LIMITS.groupsMax) return refuse({ kind: "too-many-groups", limit: LIMITS.groupsMax });
+    let id = 1;
+    while (this.#byId.has(id) || this.#deleted.has(id)) id++;
+    const { backlog } = this.#options;
+    const startMessages = countMessagesBefore(backlog, request.startOffset);
+    const record: GroupRecord = {
+      id,
+      name,
+      createdAtMs: request.nowMs,
+      isPaused: false,
+      settings: request.settings,
+      position: {
+        headOffset: request.startOffset,
+        passedMessages: startMessages,
+        doneAheadMessages: backlog.hasRemoved ? countRemovedFrom(backlog, request.startOffset) : 0,
+        scanMark: 0,
+        startMessages,
+        fates: NO_GROUP_FATES,
+      },
+    };
+    const group = this.#build(record, NOTHING_STORED);
+    this.#keep(group);
+    this.#changed.add(id);
+    return accept(group);
+  }
+
+  change(
+    group: Group,
+    change: { readonly isPaused?: boolean | undefined; readonly settings?: GivenDelivery | undefined },
+  ): Group {
+    const changed: Group = {
+      ...group,
+      isPaused: change.isPaused ?? group.isPaused,
+      settings: { ...group.settings, ...change.settings },
+    };
+    this.#keep(changed);
+    this.#changed.add(group.id);
+    return changed;
+  }
+
+  delete(group: Group): void {
+    this.#byName.delete(group.name);
+    this.#byId.delete(group.id);
+    this.#changed.delete(group.id);
+    group.delivery.clear();
+    this.#deleted.set(group.id, group);
+  }
+
+  /** Forgets every group, as when a life ends. */
+  clear(): void {
+    for (const group of this.#byId.values()) {
+      if (group.id === QUEUE_GROUP_ID) group.delivery.clear();
+      else this.delete(group);
+    }
+    this.#isCleared = true;
+  }
+
+  /** Gives up what retention does not keep: in a log what is beyond the limits, with interest what every group has done with. */
+  applyRetention(nowMs: number): void {
+    const { backlog } = this.#options;
+    const { retention, maxAgeMs, limits, whenNoGroups } = this.#options.channelSettings();
+    if (retention === "queue") return;
+    if (retention === "interest") {
+      const least = this.leastHeadOffset ?? (whenNoGroups === "drop" ? backlog.nextOffset : undefined);
+      if (least === undefined) return;
+      const isForNobody = this.size === 0;
+      if (least > backlog.headOffset) backlog.trim(({ offset }) => offset < least, isForNobody ? "dropped" : "acked");
+      return;
+    }
+    const excessMessages = backlog.depth - limits.maxMessages;
+    const excessBytes = backlog.bytes - limits.maxBytes;
+    const keepFromMs = maxAgeMs === null ? 0 : nowMs - maxAgeMs;
+    const isExpendable = ({ messages, bytes, putAtMs }: Expendable): boolean =>
+      messages < excessMessages || bytes < excessBytes || putAtMs < keepFromMs;
+    const headOffset = backlog.findTrim(isExpendable);
+    if (headOffset === backlog.headOffset) return;
+    for (const { view, delivery } of this.all()) {
+      view?.noteTrim(headOffset);
+      delivery.forgetBefore(headOffset);
+    }
+    backlog.trim(({ offset }) => offset < headOffset, "dropped");
+  }
+
+  /** Connections that leases belong to. */
+  get connections(): readonly number[] {
+    return [...new Set([...this.all()].flatMap(({ delivery }) => delivery.connections))];
+  }
+
+  /** When the next lease or delay in a group of these ends. */
+  nextDueAtMs(ids: Iterable<number>): number | undefined {
+    let nearest: number | undefined;
+    for (const id of ids) {
+      const atMs = this.#byId.get(id)?.delivery.nextDueAtMs;
+      if (atMs !== undefined) nearest = Math.min(nearest ?? atMs, atMs);
+    }
+    return nearest;
+  }
+
+  /** The least offset that a group has not done with; undefined without groups. */
+  get leastHeadOffset(): number | undefined {
+    let least: number | undefined;
+    for (const { view } of this.all()) if (view !== undefined) least = Math.min(least ?? view.headOffset, view.headOffset);
+    return least;
+  }
+
+  describe(group: Group, nowMs: number): GroupDescription {
+    const { delivery, view } = group;
+    const { backlog } = this.#options;
+    const log = view ?? backlog;
+    const fates = view?.fates ?? { ...NO_GROUP_FATES, ...backlog.fates };
+    const put = view?.putMessages ?? backlog.putMessages;
+    const retrying = delivery.countRetrying(nowMs);
+    const { leased, quarantined, isLookAheadExhausted } = delivery;
+    const ended = fates.deadLettered + fates.removed + fates.dropped + fates.skipped;
+    return {
+      group: group.name,
+      createdAtMs: group.createdAtMs,
+      isPaused: group.isPaused,
+      settings: this.settingsOf(group),
+      headOffset: log.headOffset,
+      depth: log.depth,
+      ready: log.depth - leased - retrying - quarantined,
+      leased,
+      retrying,
+      quarantined,
+      isLookAheadExhausted,
+      counts: { put, acked: put - log.depth - ended, ...fates },
+    };
+  }
+
+  takeDeliveryChanges(): DeliveryChanges | undefined {
+    const changes = new Map<number, GroupDeliveryChanges>();
+    for (const { id, delivery } of [...this.#byId.values(), ...this.#deleted.values()]) {
+      const changed = delivery.takeChanges();
+      if (changed !== undefined) changes.set(id, changed);
+    }
+    return changes.size === 0 ? undefined : changes;
+  }
+
+  takeChanges(): GroupChanges | undefined {
+    const write: GroupRecord[] = [];
+    const clearDone: number[] = [];
+    const writeDone: GroupChanges["writeDone"][number][] = [];
+    const deleteDone: GroupChanges["deleteDone"][number][] = [];
+    for (const group of this.#byId.values()) {
+      if (group.view === undefined) continue;
+      const done = group.view.takeDoneChanges();
+      if (done.isCleared) clearDone.push(group.id);
+      writeDone.push(...done.write);
+      deleteDone.push(...done.delete);
+      if (group.view.takeIsChanged() || this.#changed.has(group.id)) write.push(recordOf(group, group.view));
+    }
+    const isCleared = this.#isCleared;
+    const deleted = [...this.#deleted.keys()];
+    this.#isCleared = false;
+    this.#deleted.clear();
+    this.#changed.clear();
+    const isChanged = isCleared || [write, deleted, clearDone, writeDone, deleteDone].some((list) => list.length > 0);
+    return isChanged ? { isCleared, write, delete: deleted, clearDone, writeDone, deleteDone } : undefined;
+  }
+
+  get #retention(): Retention {
+    return this.#options.channelSettings().retention;
+  }
+
+  /** Messages that the group has not done with. */
+  depthOf({ view }: Group): number {
+    return (view ?? this.#options.backlog).depth;
+  }
+
+  /** Whether no group has anything left to do. */
+  get isDrained(): boolean {
+    if (this.#retention !== "log") return this.#options.backlog.depth === 0;
+    for (const group of this.all()) if (this.depthOf(group) > 0) return false;
+    return true;
+  }
+
+  settingsOf(group: { readonly id: number; readonly settings: GivenDelivery }): DeliverySettings {
+    return resolveDelivery(group.settings, this.#options.channelSettings().delivery);
+  }
+
+  #keep(group: Group): void {
+    this.#byId.set(group.id, group);
+    if (group.id !== QUEUE_GROUP_ID) this.#byName.set(group.name, group);
+  }
+
+  #buildQueueGroup(stored: StoredDelivery): Group {
+    const { backlog } = this.#options;
+    const settings = (): DeliverySettings => this.#options.channelSettings().delivery;
+    const delivery = new Delivery({ log: backlog, backlog, stored, settings });
+    const settlement = new Settlement({
+      group: { groupId: QUEUE_GROUP_ID, group: DEFAULT_GROUP },
+      log: backlog,
+      delivery,
+      deadLetters: this.#options.deadLetters,
+      settings,
+    });
+    const about = { id: QUEUE_GROUP_ID, name: DEFAULT_GROUP, createdAtMs: 0, isPaused: false, settings: {} };
+    return { ...about, view: undefined, delivery, settlement };
+  }
+
+  #build(record: GroupRecord, stored: StoredDelivery): Group {
+    const { backlog, store, deadLetters } = this.#options;
+    const { id, name, createdAtMs, isPaused, settings, position } = record;
+    const view = new GroupView({ id, log: backlog, store, position });
+    const current = (): DeliverySettings => this.settingsOf(this.#byId.get(id) ?? record);
+    const delivery = new Delivery({ log: view, stored, settings: current });
+    const settlement = new Settlement({
+      group: { groupId: id, group: name },
+      log: view,
+      delivery,
+      deadLetters,
+      settings: current,
+    });
+    return { id, name, createdAtMs, isPaused, settings, view, delivery, settlement };
+  }
+}
+
+function recordOf({ id, name, createdAtMs, isPaused, settings }: Group, { position }: GroupView): GroupRecord {
+  return { id, name, createdAtMs, isPaused, settings, position };
+}

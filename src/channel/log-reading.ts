@@ -1,0 +1,113 @@
+// Looking at the records of a log without changing anything: pages, places in time, counts.
+import { LIMITS } from "../protocol/limits.ts";
+import type { ControlRecord, Message } from "../protocol/message.ts";
+import { endOffset, type Run } from "./run.ts";
+import { readControl } from "./stretch.ts";
+
+/** What is read from: the records from the head to the next offset. */
+export interface ReadableLog {
+  readonly headOffset: number;
+  readonly nextOffset: number;
+  /** Messages put since the life began. */
+  readonly putMessages: number;
+  /** The first run that ends after `offset`. */
+  runFrom(offset: number): Run | undefined;
+}
+
+export interface BrowsedPage {
+  readonly messages: readonly Message[];
+  readonly controls: readonly ControlRecord[];
+  readonly nextOffset: number | undefined;
+}
+
+interface BrowseRequest {
+  readonly fromOffset: number;
+  readonly toOffset?: number;
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+}
+
+/** Reads from an offset on without taking. `nextOffset` is where to go on, or undefined at the end. */
+export function browse(log: ReadableLog, request: BrowseRequest): BrowsedPage {
+  const toOffset = Math.min(request.toOffset ?? Number.MAX_SAFE_INTEGER, log.nextOffset - 1);
+  const messages: Message[] = [];
+  const controls: ControlRecord[] = [];
+  let bytes = 0;
+  let looked = 0;
+  let offset = Math.max(request.fromOffset, log.headOffset);
+  for (let run = log.runFrom(offset); run !== undefined; run = log.runFrom(offset)) {
+    for (let place = Math.max(0, offset - run.firstOffset); place < run.count; place++) {
+      if (!run.isPresent(place)) continue;
+      offset = run.firstOffset + place;
+      if (offset > toOffset) return { messages, controls, nextOffset: undefined };
+      if (looked++ === LIMITS.browseRecordsMax) return { messages, controls, nextOffset: offset };
+      if (run.gone.has(place)) continue;
+      if (run.isControl(place)) {
+        controls.push(readControl(run, place));
+        continue;
+      }
+      bytes += run.messageBytes(place);
+      const isFull = messages.length === request.messagesMax || (messages.length > 0 && bytes > request.bytesMax);
+      if (isFull) return { messages, controls, nextOffset: offset };
+      messages.push(run.message(place));
+    }
+    offset = endOffset(run);
+  }
+  return { messages, controls, nextOffset: undefined };
+}
+
+/** The message kept at `offset`. */
+export function readMessage(log: ReadableLog, offset: number): Message | undefined {
+  return browse(log, { fromOffset: offset, toOffset: offset, messagesMax: 1, bytesMax: 0 }).messages[0];
+}
+
+/** The offset of the first record that was put at `timeMs` or later, else the next one. Halves, so it reads few rows of a long log. */
+export function findPutAt(log: ReadableLog, timeMs: number): number {
+  let low = log.headOffset;
+  let high = log.nextOffset;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const run = log.runFrom(middle);
+    if (run === undefined) high = middle;
+    else if (lastPutAt(run) < timeMs) low = endOffset(run);
+    else if (run.firstOffset > low && run.message(0).putAtMs >= timeMs) high = Math.min(middle, run.firstOffset);
+    else return findInRun(run, low, timeMs);
+  }
+  return low;
+}
+
+function lastPutAt(run: Run): number {
+  let place = run.count - 1;
+  while (place > 0 && !run.isPresent(place)) place--;
+  return run.message(place).putAtMs;
+}
+
+function findInRun(run: Run, fromOffset: number, timeMs: number): number {
+  let place = Math.max(0, fromOffset - run.firstOffset);
+  while (place < run.count && (!run.isPresent(place) || run.message(place).putAtMs < timeMs)) place++;
+  return run.firstOffset + place;
+}
+
+/** Messages of the life that were put before `offset`. */
+export function countMessagesBefore(log: ReadableLog, offset: number): number {
+  const run = offset < log.nextOffset ? log.runFrom(Math.max(offset, log.headOffset)) : undefined;
+  if (run === undefined) return log.putMessages;
+  let { messages } = run.before;
+  if (run.firstOffset < offset) messages += run.vanished.messages;
+  for (let place = 0; place < run.count && run.firstOffset + place < offset; place++) {
+    if (run.isPresent(place) && !run.isControl(place)) messages += 1;
+  }
+  return messages;
+}
+
+/** Messages at or after `offset` that were removed. Walks every record from there on: to be asked only where some were removed. */
+export function countRemovedFrom(log: ReadableLog, offset: number): number {
+  let kept = 0;
+  for (let run = log.runFrom(offset), at = offset; run !== undefined; run = log.runFrom(at)) {
+    for (let place = Math.max(0, at - run.firstOffset); place < run.count; place++) {
+      if (!run.isGone(place) && !run.isControl(place)) kept += 1;
+    }
+    at = endOffset(run);
+  }
+  return log.putMessages - countMessagesBefore(log, offset) - kept;
+}

@@ -1,0 +1,55 @@
+// What rides on a settle call, taken out of its JSON form.
+import type * as v from "valibot";
+import { accept, refuse, type Result } from "../base/result.ts";
+import { invalidRequest, type InvalidRequest } from "./fault.ts";
+import type { riderEntries } from "./frames.ts";
+import { parsePutMessage, type PutMessage } from "./message.ts";
+
+type Given<Name extends keyof typeof riderEntries> = v.InferOutput<(typeof riderEntries)[Name]>;
+
+/** A checkpoint to write, and what has to be there before: a version, anything or nothing. */
+interface CheckpointRider {
+  readonly name: string;
+  readonly value: Uint8Array;
+  readonly contentType: string;
+  readonly ifMatch?: number | "present" | "absent";
+}
+
+interface Riders {
+  readonly checkpoint?: CheckpointRider;
+  readonly puts?: readonly PutMessage[];
+}
+
+export function parseRiders(
+  { checkpoint, puts }: { readonly checkpoint?: Given<"checkpoint">; readonly puts?: Given<"puts"> },
+  encode?: (text: string) => Uint8Array,
+): Result<Riders, InvalidRequest> {
+  const riders: { checkpoint?: CheckpointRider; puts?: PutMessage[] } = {};
+  if (checkpoint !== undefined) {
+    const parsed = parseCheckpoint(checkpoint);
+    if (!parsed.ok) return parsed;
+    riders.checkpoint = parsed.value;
+  }
+  if (puts !== undefined) {
+    riders.puts = [];
+    for (const [index, form] of puts.entries()) {
+      const message = parsePutMessage(form, `/puts/${index}`, encode);
+      if (!message.ok) return message;
+      riders.puts.push(message.value);
+    }
+  }
+  return accept(riders);
+}
+
+function parseCheckpoint(given: NonNullable<Given<"checkpoint">>): Result<CheckpointRider, InvalidRequest> {
+  const { name, ifMatch, ifNoneMatch, ...form } = given;
+  if (ifMatch !== undefined && ifNoneMatch !== undefined) {
+    return refuse(invalidRequest("/checkpoint/ifNoneMatch", "Expected either ifMatch or ifNoneMatch"));
+  }
+  // The value has the forms that the body of a message has.
+  const parsed = parsePutMessage(form, "/checkpoint");
+  if (!parsed.ok) return parsed;
+  const { body, contentType } = parsed.value;
+  const condition = ifNoneMatch === "*" ? "absent" : ifMatch === "*" ? "present" : ifMatch;
+  return accept({ name, value: body, contentType, ...(condition !== undefined && { ifMatch: condition }) });
+}

@@ -1,0 +1,117 @@
+// Storage in proportion: what was settled out of order does not stay (SPEC RC9).
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { ChannelHarness, expectType, sizedMessage } from "./channel-harness.ts";
+
+function storedBytes(channel: ChannelHarness): number {
+  return channel.store.listSegments().reduce((bytes, { block }) => bytes + block.byteLength, 0);
+}
+
+function expectInProportion(channel: ChannelHarness): void {
+  const { bytes } = channel.describe();
+  // The records' own entries in a block, and the segment that the head stands in, come on top.
+  expect(storedBytes(channel)).toBeLessThanOrEqual(2 * bytes + LIMITS.compactionSlackBytes + LIMITS.segmentBytesMax);
+}
+
+/** Fills with batches and settles all but every `keep`-th message, in the order of offsets or a scattered one. */
+function settleSpread(messages: number, bytes: number, keep: number): ChannelHarness {
+  const channel = new ChannelHarness({ settings: { delivery: { maxInFlight: 10_000 } } });
+  const batch = 100;
+  for (let put = 0; put < messages; put += batch) {
+    channel.putMessages(Array.from({ length: batch }, () => sizedMessage(bytes)));
+    const { granted, messages: pulled } = expectType(channel.pull({ max: batch }), "got");
+    const acks = pulled.flatMap(({ offset }, index) =>
+      offset % keep === 0 ? [] : [{ leaseId: granted?.leaseIds[index] ?? "" }],
+    );
+    channel.settle({ acks });
+    const { length } = granted?.leaseIds ?? [];
+    const kept = pulled.findIndex(({ offset }) => offset % keep === 0);
+    if (length !== undefined && kept >= 0) {
+      channel.settle({ retries: [{ leaseId: granted?.leaseIds[kept] ?? "", delayMs: 30 * 24 * 3_600_000 }] });
+    }
+  }
+  return channel;
+}
+
+describe("src/channel/compaction", () => {
+  test("[RC9] with 99 of 100 messages settled, spread, storage stays at twice the live bytes and 4 MB", () => {
+    const channel = settleSpread(40_000, 1_000, 100);
+
+    expectInProportion(channel);
+    expect(channel.describe()).toMatchObject({ depth: 400, bytes: 400_000, counts: { acked: 39_600 } });
+    channel.evict();
+    expect(channel.browse(1, 1000).messages.map(({ offset }) => offset)).toEqual(
+      Array.from({ length: 400 }, (_, index) => (index + 1) * 100),
+    );
+  });
+
+  test("[RC9] [RC1] waking after that reads few rows, and everything comes back in its order", () => {
+    const channel = settleSpread(40_000, 1_000, 100);
+    channel.evict();
+    expect(channel.store.rowsRead).toBeGreaterThan(0);
+    channel.store.rowsRead = 0;
+    channel.evict();
+    expect(channel.store.rowsRead).toBeLessThan(20);
+
+    channel.nowMs += 30 * 24 * 3_600_000;
+    const offsets: number[] = [];
+    for (let pulls = 0; pulls < 10; pulls++) {
+      const { granted, messages } = expectType(channel.pull({ max: 50 }), "got");
+      offsets.push(...messages.map(({ offset }) => offset));
+      channel.settle({ acks: (granted?.leaseIds ?? []).map((leaseId) => ({ leaseId })) });
+    }
+
+    expect(offsets).toEqual(Array.from({ length: 400 }, (_, index) => (index + 1) * 100));
+    expect(channel.describe()).toMatchObject({ depth: 0, bytes: 0, segments: 0, counts: { put: 40_000, acked: 40_000 } });
+    expect(channel.store.listSegments()).toEqual([]);
+  });
+
+  test("[RC9] [G4] whatever is removed, kept, put, evicted: contents, totals and proportion are right", () => {
+    const step = fc.oneof(
+      fc.record({ type: fc.constant("put" as const), count: fc.integer({ min: 1, max: 60 }) }),
+      fc.record({ type: fc.constant("remove" as const), every: fc.integer({ min: 1, max: 5 }), from: fc.nat(300) }),
+      fc.record({ type: fc.constant("take" as const), max: fc.integer({ min: 1, max: 40 }) }),
+      fc.record({ type: fc.constant("evict" as const) }),
+    );
+    const slack = LIMITS.compactionSlackBytes;
+    let compacted = 0;
+    Object.assign(LIMITS, { compactionSlackBytes: 500, segmentBytesMax: 3_000 });
+    try {
+      fc.assert(
+        fc.property(fc.array(step, { minLength: 20, maxLength: 60 }), (steps) => {
+          const channel = new ChannelHarness({ settings: {} });
+          let kept: number[] = [];
+          let next = 1;
+          let [got, wanted]: number[][] = [[], []];
+          for (const taken of steps) {
+            if (taken.type === "put") {
+              channel.putMessages(Array.from({ length: taken.count }, () => sizedMessage(100)));
+              for (let put = 0; put < taken.count; put++) kept.push(next++);
+            } else if (taken.type === "remove") {
+              const removed = kept.filter((_, index) => index >= taken.from && index % taken.every !== 0);
+              channel.together(() => {
+                for (const offset of removed) channel.apply({ type: "remove", offset });
+              });
+              kept = kept.filter((offset) => !removed.includes(offset));
+            } else if (taken.type === "take") {
+              const { messages } = expectType(channel.get({ max: taken.max, min: 0 }), "got");
+              got = messages.map(({ offset }) => offset);
+              wanted = kept.slice(0, taken.max);
+              kept = kept.slice(taken.max);
+            } else channel.evict();
+            compacted += channel.changes?.insertSegments.some(({ count, messages }) => count !== messages) === true ? 1 : 0;
+            expect(got).toEqual(wanted);
+            expect(channel.describe()).toMatchObject({ depth: kept.length, bytes: kept.length * 100, nextOffset: next });
+            expect(channel.describe().segments).toBe(channel.store.listSegments().length);
+          }
+          expect(channel.browse(1, 1000).messages.map(({ offset }) => offset)).toEqual(kept.slice(0, 1000));
+        }),
+        { numRuns: 150 },
+      );
+      expect(compacted).toBeGreaterThan(10);
+    } finally {
+      Object.assign(LIMITS, { compactionSlackBytes: slack, segmentBytesMax: 1_000_000 });
+    }
+  });
+});
