@@ -5,7 +5,6 @@ import { assertNever } from "../base/assert.ts";
 import { computeUtilization, type PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
-import type { Size } from "./admission.ts";
 import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { browse } from "./log-reading.ts";

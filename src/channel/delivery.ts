@@ -171,11 +171,6 @@ export class Delivery {
     return this.#leases.ofConnection(connection);
   }
 
-  /** Connections that hold leases which end with them. */
-  get leaseConnections(): number[] {
-    return this.#leases.connections;
-  }
-
   extend(offset: number, deadlineMs: number): void {
     this.#leases.extend(offset, deadlineMs);
   }

@@ -1,5 +1,5 @@
 // Dead letters that are put again or dropped. A redriven one is a new message that names its old offset.
-import type { Size } from "./admission.ts";
+import { fits } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { refusePut } from "./life-cycle.ts";

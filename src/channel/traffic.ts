@@ -158,11 +158,6 @@ export class Traffic {
     for (const waiter of this.#line.all()) if (waiter.kind === kind) this.#end(waiter, refused(refusal));
   }
 
-  /** Whether a put of this size fits now, beside what is promised, and passes nobody who waits. */
-  hasRoomFor(record: ChannelRecord, size: Size): boolean {
-    return this.#line.firstPut() === undefined && fits(size, this.#held(), record.limits);
-  }
-
   /** Messages left the channel by acks: producers are told when room is likely. */
   noteDrained(messages: number, nowMs: number): void {
     this.#drainRate.record(messages, nowMs);

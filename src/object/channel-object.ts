@@ -43,7 +43,6 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
       connections: this.#connections,
       takeMoment: () => this.#takeMoment(),
     });
-    this.#connections.skipTo(this.#committer.channel.lastLeaseConnection);
     this.#loop = new CommitLoop<Entry>({
       commit: (entries) => {
         this.#committer.commit(entries);

@@ -43,11 +43,6 @@ export class Connections {
     return this.#sockets.size;
   }
 
-  /** Numbers up to `connection` are not given to sockets that come: leases still belong to them. */
-  skipTo(connection: number): void {
-    this.#lastConnection = Math.max(this.#lastConnection, connection);
-  }
-
   get isFull(): boolean {
     return this.#sockets.size >= LIMITS.connectionsMax;
   }

@@ -15,8 +15,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS3: a settle does not check whose lease it is",
     file: "src/channel/settlement.ts",
-    from: "lease?.holder === ref.holder && lease.attempt === ref.attempt && lease.deadlineMs > nowMs",
-    to: "lease !== undefined",
+    from: "return lease?.holder === holder && lease.attempt === attempt && lease.deadlineMs > nowMs ? lease : undefined;",
+    to: "return lease;",
   },
   {
     name: "LS2: a lease that comes twice in a call is taken twice",
@@ -45,7 +45,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS6: the alarm is not set for leases that end while a get waits",
     file: "src/channel/channel.ts",
-    from: "return this.#line.firstGet() === undefined ? undefined : this.#delivery.nextDueAtMs;",
+    from: "return this.#groups.nextDueAtMs(this.#line.waitingGroups());",
     to: "return undefined;",
   },
   {
@@ -57,14 +57,14 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS9: leases of connections that a crash cut off last to their end",
     file: "src/channel/channel.ts",
-    from: "for (const connection of this.#lost) this.#settlement.endLeasesOf",
-    to: "for (const connection of [] as number[]) this.#settlement.endLeasesOf",
+    from: "for (const lost of this.#lostConnections) this.#endLeasesOf",
+    to: "for (const lost of [] as number[]) this.#endLeasesOf",
   },
   {
     name: "LS10: a purge leaves leases behind",
     file: "src/channel/channel.ts",
-    from: 'case "purge":\n        this.#delivery.clear();',
-    to: 'case "purge":',
+    from: "delivery.clear();\n      view?.notePurge();",
+    to: "view?.notePurge();",
   },
   {
     name: "LS11: the row of a lease that ended ahead of the head is not written again",
@@ -81,8 +81,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "KO2: an ack overtakes an earlier message of its key",
     file: "src/channel/settlement.ts",
-    from: "before.find((offset) => !ending.has(offset))",
-    to: "before.find((offset) => offset < 0)",
+    from: "return lease === undefined || !ending.has(lease);",
+    to: "return false;",
   },
   {
     name: "KO3: later leases of a key survive the loss of an earlier message",
@@ -111,7 +111,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "RT1: a retry does not wait",
     file: "src/channel/settlement.ts",
-    from: "const dueAtMs = delayMs === 0 ? 0 : nowMs + delayMs;",
+    from: "const dueAtMs = delayMs === 0 ? 0 : moment.nowMs + delayMs;",
     to: "const dueAtMs = 0;",
   },
   {
@@ -129,7 +129,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "DL1: a message that died is lost",
     file: "src/channel/settlement.ts",
-    from: "this.#deadLetters.add({ message, attempts, reason, diedAtMs: nowMs });",
+    from: "this.#deadLetters.add({ ...this.#group, offset, message, attempts, reason, diedAtMs: nowMs });",
     to: "",
   },
   {
@@ -153,7 +153,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "WT2: a get passes those that wait",
     file: "src/channel/traffic.ts",
-    from: "if (this.#line.firstGet() === undefined) {",
+    from: "if (this.#line.firstGet(group.id) === undefined) {",
     to: "if (moment.nowMs > 0) {",
   },
   {
@@ -177,8 +177,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "LC2: a channel that was drained stays open",
     file: "src/channel/channel.ts",
-    from: 'if (record?.state !== "draining" || this.#backlog.depth > 0) return;',
-    to: 'if (record?.state !== "draining" || this.#backlog.depth >= 0) return;',
+    from: 'if (record?.state !== "draining" || !this.#groups.isDrained) return;',
+    to: 'if (record?.state !== "draining" || record.createdAtMs > 0) return;',
   },
   {
     name: "LC4: a new life keeps the dead letters of the old one",

@@ -1,4 +1,5 @@
 // The memory store with switches: the next commit, or a read soon after, fails.
+import type { DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
 import type { Changes, ChannelRecord, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
@@ -8,6 +9,8 @@ export class FaultyStore implements ChannelStore {
   readonly #store = new MemoryStore();
   readonly delivery = this.#store.delivery;
   readonly deadLetters = this.#store.deadLetters;
+  readonly checkpoints = this.#store.checkpoints;
+  readonly groups = this.#store.groups;
   /** After so many more reads of the backlog one fails; undefined for never. */
   readsUntilFailure: number | undefined;
   isRefusingCommits = false;
@@ -32,6 +35,17 @@ export class FaultyStore implements ChannelStore {
   readSegmentUpTo(offset: number): StoredSegment | undefined {
     this.#read();
     return this.#store.readSegmentUpTo(offset);
+  }
+
+  readGoneFrom(...range: Parameters<ChannelStore["readGoneFrom"]>): ReturnType<ChannelStore["readGoneFrom"]> {
+    this.#read();
+    return this.#store.readGoneFrom(...range);
+  }
+
+  /** Rows of leases and of deferred messages, of all groups. */
+  readRows(): { readonly leases: LeaseRow[]; readonly deferred: DeferredRow[] } {
+    const groups = [...this.delivery.readDelivery().values()];
+    return { leases: groups.flatMap(({ leases }) => leases), deferred: groups.flatMap(({ deferred }) => deferred) };
   }
 
   findMessageId(messageId: string, fromOffset: number): number | undefined {

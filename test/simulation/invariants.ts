@@ -3,7 +3,7 @@ import type { ChannelFacts } from "../../src/channel/operation.ts";
 import type { Lease } from "../../src/channel/delivery-store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { Message } from "../../src/protocol/message.ts";
-import { expectHolds } from "./failure.ts";
+import { Broken, expectHolds } from "./failure.ts";
 import type { FaultyStore } from "./faulty-store.ts";
 
 /** Everything that is kept, as browsing shows it. */
@@ -24,7 +24,7 @@ export function checkInvariants(store: FaultyStore, seen: Seen, nowMs: number): 
 /** G4, from the description and from what is stored. */
 function checkConservation(store: FaultyStore, { facts, messages }: Seen): void {
   const { put, acked, removed, deadLettered } = facts.counts;
-  const { ready, leased, retrying, quarantined } = facts.delivery;
+  const { ready, leased, retrying, quarantined } = deliveryOf(facts);
   const { depth } = facts;
   expectHolds(
     put === depth + acked + removed + deadLettered,
@@ -41,7 +41,10 @@ function checkConservation(store: FaultyStore, { facts, messages }: Seen): void 
 
 /** G3, from the stored rows: one live lease for each message, and those that are described. */
 function checkLeases(leases: ReadonlyMap<number, Lease>, { facts }: Seen, nowMs: number): void {
-  expectHolds(leases.size === facts.delivery.leased, `[G3] ${leases.size} leases stored, ${facts.delivery.leased} described`);
+  expectHolds(
+    leases.size === deliveryOf(facts).leased,
+    `[G3] ${leases.size} leases stored, ${deliveryOf(facts).leased} described`,
+  );
   for (const { offset, deadlineMs } of leases.values()) {
     expectHolds(deadlineMs > nowMs, `[LS6] the lease of ${offset} is over`);
   }
@@ -65,6 +68,12 @@ function checkKeyOrder(leases: ReadonlyMap<number, Lease>, messages: readonly Me
   }
 }
 
+/** The account of the one group of a queue. */
+function deliveryOf({ delivery }: ChannelFacts): NonNullable<ChannelFacts["delivery"]> {
+  if (delivery === null) throw new Broken("A queue has a group");
+  return delivery;
+}
+
 /** G6. */
 function checkBounds(store: FaultyStore, { facts }: Seen): void {
   expectHolds(facts.waiters <= LIMITS.waitersMax, `[G6] ${facts.waiters} waiters`);
@@ -74,12 +83,12 @@ function checkBounds(store: FaultyStore, { facts }: Seen): void {
     const isSmall = segment.count <= LIMITS.segmentRecordsMax && (segment.bytes <= LIMITS.segmentBytesMax || segment.count === 1);
     expectHolds(isSmall, `[RC4] the segment ${segment.firstOffset} has ${segment.count} records of ${segment.bytes} bytes`);
   }
-  const leaseRows = store.delivery.readLeases();
+  const leaseRows = store.readRows().leases;
   expectHolds(
     leaseRows.every(({ leases }) => leases.length > 0 && leases.length <= LIMITS.leasesPerRowMax),
     "[LS11] a row of leases that is empty or too long",
   );
-  for (const { bucket, messages } of store.delivery.readDeferred()) {
+  for (const { bucket, messages } of store.readRows().deferred) {
     const isInBucket = messages.every(({ offset }) => Math.floor(offset / LIMITS.deferredOffsetsPerRow) === bucket);
     expectHolds(isInBucket && messages.length > 0, `[KO5] the row ${bucket} of deferred messages is empty or mixed`);
     const isNeeded = messages.some(({ offset }) => offset >= facts.firstOffset) || bucket >= bucketOf(facts.firstOffset);
@@ -94,14 +103,14 @@ function bucketOf(offset: number): number {
 /** The stored leases of messages that are kept, by offset. Others ended before the head; nobody rewrites their rows (LS11). */
 function liveLeases(store: FaultyStore, kept: ReadonlyMap<number, Message>): Map<number, Lease> {
   const leases = new Map<number, Lease>();
-  for (const row of store.delivery.readLeases()) {
+  for (const row of store.readRows().leases) {
     for (const lease of row.leases) {
       if (!kept.has(lease.offset)) continue;
       expectHolds(!leases.has(lease.offset), `[G3] two stored leases of the message at ${lease.offset}`);
       leases.set(lease.offset, lease);
     }
   }
-  for (const { messages } of store.delivery.readDeferred()) {
+  for (const { messages } of store.readRows().deferred) {
     for (const { offset } of messages)
       expectHolds(!leases.has(offset), `[G3] the message at ${offset} is stored as leased and as given back`);
   }

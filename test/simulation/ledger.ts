@@ -26,6 +26,8 @@ export class Ledger {
   /** Bodies of messages that were put and whose end nobody was told of, by offset. */
   #standing = new Map<number, Uint8Array>();
   #leases: KnownLease[] = [];
+  /** Of every lease that was made. */
+  readonly #offsetOf = new Map<string, number>();
   #waiting: (Origin & { readonly kind: "get" | "put" })[] = [];
   #life = "";
   #lastPutOffset = 0;
@@ -117,7 +119,9 @@ export class Ledger {
         this.#lastOfKey.set(key, offset);
       }
       const leaseId = granted?.leaseIds[index];
-      if (leaseId !== undefined && isAnswered) this.#leases.push({ leaseId, offset, key });
+      if (leaseId === undefined) continue;
+      this.#offsetOf.set(leaseId, offset);
+      if (isAnswered) this.#leases.push({ leaseId, offset, key });
     }
     if (this.#leases.length > REMEMBERED_LEASES) this.#leases = this.#leases.slice(-REMEMBERED_LEASES);
   }
@@ -125,7 +129,7 @@ export class Ledger {
   #noteSettled({ entries }: Extract<Operation, { type: "settle" }>, { refused }: Extract<Outcome, { type: "settled" }>): void {
     const lost = new Set(refused.map(({ pointer }) => pointer));
     for (const { verb, leaseId, pointer } of entries) {
-      if (verb === "ack" && !lost.has(pointer)) this.#standing.delete(Number(leaseId.split("-", 1)[0]));
+      if (verb === "ack" && !lost.has(pointer)) this.#standing.delete(this.#offsetOf.get(leaseId) ?? 0);
     }
   }
 

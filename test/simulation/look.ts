@@ -80,5 +80,5 @@ function isSameMessage(actual: Message, { message, offset, putAtMs }: ModelMessa
 }
 
 function withoutLookAhead(facts: ChannelFacts | undefined): ChannelFacts | undefined {
-  return facts && { ...facts, delivery: { ...facts.delivery, isLookAheadExhausted: false } };
+  return facts && { ...facts, delivery: facts.delivery && { ...facts.delivery, isLookAheadExhausted: false } };
 }

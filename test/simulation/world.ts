@@ -333,7 +333,7 @@ export class World {
     const isUnchanged = this.model.version === this.#storedVersion;
     expectHolds(!isUnchanged || changes === undefined || isMarkMoved, "A refusal changes nothing");
     const problem = this.model.adopt({
-      deferred: this.#store.delivery.readDeferred().flatMap(({ messages }) => messages),
+      deferred: this.#store.readRows().deferred.flatMap(({ messages }) => messages),
       scanMark: this.#store.readPosition()?.scanMark ?? 0,
     });
     if (problem !== undefined) throw new Broken(problem);
@@ -388,7 +388,7 @@ export class World {
     this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
     this.#latestMs = this.nowMs;
     this.#channel = this.#build();
-    this.#lastConnection = Math.max(this.#channel.lastLeaseConnection, ...this.connections);
+    this.#lastConnection = Math.max(0, ...this.connections);
     this.model.wake(this.#stored);
     // Sockets that are gone took their requests with them, also when their number is given again.
     const { gets, puts, promises } = this.model.state;

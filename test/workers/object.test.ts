@@ -12,7 +12,6 @@ import { ask } from "../../src/worker/channel-client.ts";
 import { textMessage } from "../unit/channel-harness.ts";
 import {
   call,
-  connect,
   createChannel,
   describeChannel,
   freshChannel,
@@ -167,18 +166,6 @@ describe("src/object/channel-object: restart", () => {
     }
 
     expect(rowsRead[1]).toBe(rowsRead[0]);
-  });
-
-  test("[LS9] a connection that comes after a crash is not given the number of one that still holds leases", async () => {
-    const channel = await createChannel();
-    await putBatch(channel, ["a"]);
-    const held = await openSocket(channel);
-    expect((await held.ask({ type: "pull", id: 1, leaseMs: 60_000 })).messages).toHaveLength(1);
-
-    await restart(channel);
-    const later = await connect(channel);
-
-    expect(await later.ask({ type: "hello", versions: [1] })).toMatchObject({ type: "welcome", connection: 2 });
   });
 
   test("a message leaves the object without the segment that it is stored in", async () => {

@@ -92,7 +92,7 @@ export class ModelDelivery {
       if (lease === undefined) continue;
       const deadlineMs = Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs);
       if (isClean) this.giveBack(offset, { end: "disconnected", isCounted: false, nowMs });
-      else this.#book.update(offset, { lease: { ...lease, deadlineMs } });
+      else this.#book.update(offset, { lease: { ...lease, deadlineMs, connection: undefined } });
     }
   }
 
@@ -120,7 +120,8 @@ export class ModelDelivery {
     const message = this.#book.find(offset);
     if (message === undefined) return;
     this.#book.finish(offset, "deadLettered", nowMs);
-    const letter: DeadLetter = { message: messageOf(message), attempts, reason, diedAtMs: nowMs };
+    const place = { group: "default", offset, groupId: 0 };
+    const letter: DeadLetter = { ...place, message: messageOf(message), attempts, reason, diedAtMs: nowMs };
     let letters = [...this.#book.state.deadLetters, letter].sort((a, b) => a.message.offset - b.message.offset);
     // DL2: the least offsets are dropped.
     while (letters.length > LIMITS.deadLettersMax || bytesOf(letters) > LIMITS.deadLetterBytesMax) letters = letters.slice(1);

@@ -186,7 +186,8 @@ export class ModelLife {
         isLookAheadExhausted: passed >= LIMITS.lookAheadMax,
       },
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
-      counts: { put, acked, removed, deadLettered },
+      groups: 1,
+      counts: { put, acked, removed, deadLettered, dropped: 0 },
     };
   }
 

@@ -112,6 +112,7 @@ export class Model {
   apply(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
     this.#meetDeadlines(moment.nowMs);
     this.#traffic.serve(moment.nowMs);
+    this.#life.finishDrain(moment.nowMs);
     const outcome = this.#decide(operation, moment, origin);
     this.#traffic.serve(moment.nowMs);
     this.#life.finishDrain(moment.nowMs);
@@ -197,7 +198,7 @@ export class Model {
       case "drop-quarantine":
         return this.#decideOnLetters(operation, nowMs);
       default:
-        return this.#decideOnMessages(operation, nowMs);
+        return this.#decideOnMessages(operation as OperationOf<MessageOperation>, nowMs);
     }
   }
 
@@ -249,22 +250,22 @@ export class Model {
         return { type: "dead-letter-page", letters: page.letters, nextOffset: page.nextOffset ?? null };
       }
       case "drop-dead-letters": {
-        const { letters, nextOffset } = this.#delivery.page(1, operation.max, operation.filter, nowMs);
+        const { letters, nextOffset } = this.#delivery.page(operation.fromOffset, operation.max, operation.filter, nowMs);
         this.#delivery.dropLetters(letters);
-        return { type: "moved", moved: letters.length, isMore: nextOffset !== undefined };
+        return moved(letters.length, nextOffset);
       }
       case "redrive": {
         const byState = refusalOfPut(this.#book.existing);
         if (byState !== undefined) return refused(byState);
-        const { letters, nextOffset } = this.#delivery.page(1, operation.max, operation.filter, nowMs);
-        let moved = 0;
+        const { letters, nextOffset } = this.#delivery.page(operation.fromOffset, operation.max, operation.filter, nowMs);
+        let count = 0;
         for (const { message } of letters) {
           const { offset, putAtMs: _, ...put } = message;
           if (!this.#traffic.putAgain({ ...put, redrivenFrom: offset }, nowMs)) break;
-          moved += 1;
+          count += 1;
         }
-        this.#delivery.dropLetters(letters.slice(0, moved));
-        return { type: "moved", moved, isMore: moved < letters.length || nextOffset !== undefined };
+        this.#delivery.dropLetters(letters.slice(0, count));
+        return moved(count, letters[count]?.message.offset ?? nextOffset);
       }
       case "release-quarantine":
       case "drop-quarantine": {
@@ -301,6 +302,10 @@ export class Model {
     }
     return { type: "page", messages: messages.map(messageOf), controls: controls.flatMap(controlOf), nextOffset };
   }
+}
+
+function moved(count: number, nextOffset: number | undefined): Outcome {
+  return { type: "moved", moved: count, isMore: nextOffset !== undefined, ...(nextOffset !== undefined && { nextOffset }) };
 }
 
 function forgetParked(record: ModelRecord, scanMark: number): ModelRecord {

@@ -200,7 +200,7 @@ export class ModelTraffic {
     if (record.state === "draining" && this.#book.depth < min) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
-    const never = refuseNeverServed(record, { min, lease, depth: 0 });
+    const never = refuseNeverServed(record, { min, lease, depth: this.#book.depth });
     return never !== undefined && this.#end(waiter, never);
   }
 
@@ -247,10 +247,10 @@ function refuseNeverServed(
   record: ChannelRecord,
   { min, lease, depth }: { min: number; lease: LeaseTerms | undefined; depth: number },
 ): Outcome | undefined {
-  const ceiling = ceilingOf(record).messages;
-  if (min > ceiling && min > depth) return tooLarge("messages", min, ceiling);
   const { maxInFlight } = record.settings.delivery;
-  return lease !== undefined && min > maxInFlight ? tooLarge("messages", min, maxInFlight) : undefined;
+  if (lease !== undefined && min > maxInFlight) return tooLarge("messages", min, maxInFlight);
+  const ceiling = ceilingOf(record).messages;
+  return min > ceiling && min > depth ? tooLarge("messages", min, ceiling) : undefined;
 }
 
 function putWaiter(size: Size): Pick<ModelWaiter, "kind" | "min" | "max" | "bytes"> {

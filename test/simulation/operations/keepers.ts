@@ -145,7 +145,7 @@ const MESSAGES: readonly ActorOperation[] = [
     name: "redrive",
     weight: 10,
     run: (world, random) => {
-      world.perform({ type: "redrive", max: random.oneOf(1, 2, 10), filter: drawFilter(random) });
+      world.perform({ type: "redrive", fromOffset: 1, max: random.oneOf(1, 2, 10), filter: drawFilter(random) });
     },
   },
   {
@@ -154,7 +154,7 @@ const MESSAGES: readonly ActorOperation[] = [
     run: (world, random) => {
       const only = random.pick(world.model.state.deadLetters)?.message.offset;
       const filter = random.chance(50) ? { offset: only ?? 1 } : drawFilter(random);
-      world.perform({ type: "drop-dead-letters", max: random.oneOf(1, 10), filter });
+      world.perform({ type: "drop-dead-letters", fromOffset: 1, max: random.oneOf(1, 10), filter });
     },
   },
   {
