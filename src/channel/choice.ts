@@ -92,7 +92,12 @@ export class Choice {
   #isAvailable(offset: number): boolean {
     const { deferred, keys } = this.#open;
     const message = deferred.find(offset);
-    if (message === undefined || message.isQuarantined || message.dueAtMs > this.#request.nowMs) return false;
+    if (message === undefined || message.isQuarantined) return false;
+    if (message.dueAtMs > this.#request.nowMs) {
+      // It may have been due before, if the clock was set back.
+      deferred.awaitDue(message);
+      return false;
+    }
     const { key } = message;
     if (key === undefined) return !this.#chosen.has(offset);
     return keys.mayHold(key, this.#request.holder) && keys.deferredAt(key, this.#chosenOfKey.get(key) ?? 0) === offset;
@@ -137,7 +142,9 @@ export class Choice {
     if (this.#isFull) return false;
     const key = run.key(place);
     if (key !== undefined && !this.#isFree(key)) {
-      if (deferred.size + this.parked.length >= LIMITS.lookAheadMax) return false;
+      // Those that this reader gets wait no more.
+      const waiting = deferred.size - this.#poppedReady.length + this.parked.length;
+      if (waiting >= LIMITS.lookAheadMax) return false;
       this.parked.push({ offset, key });
       this.#parkedKeys.add(key);
       return true;

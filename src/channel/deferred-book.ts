@@ -75,6 +75,11 @@ export class DeferredBook {
     if (isKept(message, this.#scanMark)) this.#changedBuckets.add(bucketOf(offset));
   }
 
+  /** Notes that the delay of a message is not over, whatever was said before. */
+  awaitDue({ offset, dueAtMs }: Deferred): void {
+    this.#due.set(offset, dueAtMs);
+  }
+
   /** Takes those whose delay is over. */
   takeDue(nowMs: number): Deferred[] {
     return this.#due

@@ -153,6 +153,20 @@ describe("src/channel/key-lines", () => {
     expect(textsOf(channel.pull())).toEqual(["a2"]);
   });
 
+  test("[KO4] messages that a reader gets do not keep it from looking further", () => {
+    const { lookAheadMax } = LIMITS;
+    Object.assign(LIMITS, { lookAheadMax: 2 });
+    const channel = filled(["a1", "b1", "a2", "a3", "b2", "1"]);
+    const first = channel.pull({ max: 2 });
+    const blocked = channel.pull({ max: 9 });
+    channel.settle({ acks: lease(idsOf(first)("a1")) });
+
+    const again = channel.pull({ max: 9 });
+    Object.assign(LIMITS, { lookAheadMax });
+
+    expect([textsOf(blocked), textsOf(again)]).toEqual([[], ["a2", "a3", "1"]]);
+  });
+
   test("[KO5] with the head stuck, what was passed is stored, and found again without a scan", () => {
     const channel = new ChannelHarness({ settings: {} });
     put(channel, "a0");
@@ -297,6 +311,39 @@ describe("src/channel/dead-letters", () => {
     ]);
     expect(deadLettersOf(channel).map(({ text }) => text)).toEqual(["b1"]);
     expect(channel.describe()).toMatchObject({ deadLetters: { messages: 1, bytes: 3 }, counts: { put: 6, deadLettered: 3 } });
+  });
+
+  test("[DL2] beyond the most the least offsets are dropped, whatever the order in which messages die", () => {
+    const { deadLettersMax } = LIMITS;
+    Object.assign(LIMITS, { deadLettersMax: 2 });
+    const channel = filled(["1", "2", "3", "4"], { maxAttempts: 1 });
+    channel.pull({ max: 4, leaseMs: 1_000 });
+
+    channel.tick(1_000);
+    Object.assign(LIMITS, { deadLettersMax });
+
+    expect(deadLettersOf(channel).map(({ text }) => text)).toEqual(["3", "4"]);
+    expect(channel.describe()).toMatchObject({ deadLetters: { messages: 2, bytes: 2 }, counts: { deadLettered: 4 } });
+  });
+
+  test("[DL3] redriving keeps the room that is promised, and does not pass puts that wait", () => {
+    const channel = withDead();
+    channel.patch({ maxMessages: 3 });
+    const connection = channel.connect();
+    const promised = channel.reserve(1, 10, { connection, request: 1 });
+
+    const beside = channel.apply({ type: "redrive", fromOffset: 1, max: 10, filter: {} });
+    const waiting = channel.put(["x"], { waitMs: 1_000, origin: { connection: channel.connect(), request: 1 } });
+    channel.apply({ type: "remove", offset: 4 });
+    const behind = channel.apply({ type: "redrive", fromOffset: 1, max: 10, filter: {} });
+
+    expect([promised.type, waiting.type]).toEqual(["room", "waiting"]);
+    expect([beside, behind]).toMatchObject([
+      { type: "moved", moved: 1, isMore: true },
+      { type: "moved", moved: 0, isMore: true },
+    ]);
+    expect(channel.put(["y"], { isPromised: true, origin: { connection, request: 1 } }).type).toBe("put");
+    expect(channel.describe().depth).toBeLessThanOrEqual(3);
   });
 
   test("[DL3] no more are redriven than fit, and none into a channel that takes no puts", () => {

@@ -352,6 +352,57 @@ describe("src/channel/delivery", () => {
     expect(channel.settle({ acks: leases(idOf(held)) })).toMatchObject({ counts: { ack: 1 } });
   });
 
+  test("[LS6] a lease that was over before its connection closed has expired, and counts", () => {
+    const channel = filled("a");
+    const connection = channel.connect();
+    const pulled = channel.pull({ isDetached: false, leaseMs: 1_000 }, { connection, request: 1 });
+
+    channel.nowMs += 1_000;
+    channel.close(connection);
+
+    expect(refusedOf(channel.settle({ acks: leases(...idsOf(pulled)) }))).toEqual(["expired"]);
+    expect(attemptsOf(channel.pull())).toEqual([2]);
+  });
+
+  test("[LC2] a draining channel closes when a closing connection gives back the last message to one that waits", () => {
+    const channel = filled("a");
+    const connection = channel.connect();
+    channel.pull({ isDetached: false }, { connection, request: 1 });
+    channel.patch({ state: "draining" });
+    channel.get({ waitMs: 1_000 }, { connection: channel.connect(), request: 1 });
+
+    channel.close(connection);
+
+    expect(channel.takeAnswers().map(({ outcome }) => textsOf(outcome))).toEqual([["a"]]);
+    expect(channel.channel.record?.state).toBe("closed");
+  });
+
+  test("[LS7] a pull that waits is refused when maxInFlight sinks below its min, and blocks nobody", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    const connection = channel.connect();
+    channel.pull({ min: 3, max: 3, waitMs: 60_000 }, { connection, request: 1 });
+    channel.pull({ waitMs: 60_000 }, { connection, request: 2 });
+
+    channel.patch({ delivery: { maxInFlight: 2 } });
+    channel.put(["a"]);
+
+    const [first, second] = channel.takeAnswers();
+    expect(refusalOf(first?.outcome)).toMatchObject({ kind: "batch-too-large", size: 3, limit: 2 });
+    expect(second && textsOf(second.outcome)).toEqual(["a"]);
+  });
+
+  test("[LS5] a message that was due before the clock was set back is handed out when it is due again", () => {
+    const channel = filled("a");
+    channel.settle({ retries: [{ leaseId: idOf(channel.pull()), delayMs: 10_000 }] });
+    channel.tick(10_000);
+    channel.nowMs -= 5_000;
+
+    const early = channel.pull();
+    channel.tick(5_000);
+
+    expect([textsOf(early), textsOf(channel.pull())]).toEqual([[], ["a"]]);
+  });
+
   test("[LS10] a draining channel closes when what is leased was settled; what comes back is handed out", () => {
     const channel = filled("ab");
     const pulled = channel.pull({ max: 2 });

@@ -2,12 +2,14 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Operation } from "../../src/channel/operation.ts";
 import type { ChannelRecord } from "../../src/channel/store.ts";
 import type { ChannelObject } from "../../src/object/channel-object.ts";
 import { formatShardName, shardOfChannel } from "../../src/object/directory.ts";
 import type { ChannelEntry } from "../../src/protocol/description.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { ask } from "../../src/worker/channel-client.ts";
+import { textMessage } from "../unit/channel-harness.ts";
 import {
   call,
   createChannel,
@@ -49,6 +51,10 @@ function refuseRows(channel: string, table: string, when = "true"): Promise<void
 
 function acceptRows(channel: string, table: string): Promise<void> {
   return execute(channel, `DROP TRIGGER refuse_${table}`);
+}
+
+function putOf(text: string): Operation {
+  return { type: "put", messages: [textMessage(text)] };
 }
 
 function restart(channel: string): Promise<void> {
@@ -257,6 +263,18 @@ describe("src/object/committer: storage that fails", () => {
     const failed = frames.filter((frame) => frame.problem?.kind === "storage-failed");
     expect(failed).toHaveLength(30);
     expect((await describeChannel(channel)).counts).toEqual({ put: 30, acked: 30, removed: 0, deadLettered: 0, dropped: 0 });
+  });
+
+  test("[RC6] after a commit that failed the room that gets free is there for puts that came before them", async () => {
+    const channel = await createChannel({ maxMessages: 3 });
+    await putBatch(channel, ["a", "b", "c"]);
+    await refuseRows(channel, "segment", "NEW.message_bytes >= 7");
+    const operations: Operation[] = [{ type: "get" }, putOf("too big"), putOf("d"), putOf("e"), { type: "get" }];
+
+    const performed = await inObject(channel, (object) => Promise.all(operations.map((operation) => object.perform(operation))));
+
+    expect(performed.map(({ outcome }) => outcome.type)).toEqual(["got", "refused", "put", "put", "got"]);
+    expect(await pullTexts(channel, { max: 9 })).toEqual(["c", "d", "e"]);
   });
 
   test("[RC6] what waits goes on waiting when the put that would serve it fails", async () => {

@@ -358,6 +358,16 @@ describe("src/storage/sqlite-store", () => {
       expect(fixture.open().readLastSegment()?.firstOffset).toBe(1);
     }));
 
+  test("[RC3] a commit that fails midway leaves nothing of it, also where no transaction is around it", () =>
+    inObject((fixture) => {
+      fixture.commit({ channel: RECORD });
+      const same = segmentAt(1);
+
+      expect(() => fixture.open().commit({ ...NO_CHANGES, insertSegments: [same, same] })).toThrow("UNIQUE");
+
+      expect(fixture.open().readLastSegment()).toBeUndefined();
+    }));
+
   test("[RC3] a schema that is newer than the code is not opened", () =>
     inObject((fixture) => {
       fixture.commit({ channel: RECORD });

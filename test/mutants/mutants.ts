@@ -1,0 +1,256 @@
+// Breaks, each of one invariant, each a change of one place in the sources. What checks the sources has to find every one of them.
+
+export interface Mutant {
+  /** Which invariant breaks, and how. */
+  readonly name: string;
+  readonly file: string;
+  /** Text that occurs once in the file, and what stands there instead. */
+  readonly from: string;
+  readonly to: string;
+  /** Test file in the runtime that finds it, for code that neither the simulation nor the unit tests run. */
+  readonly workersTest?: string;
+}
+
+const CORE: readonly Mutant[] = [
+  {
+    name: "LS3: a settle does not check whose lease it is",
+    file: "src/channel/settlement.ts",
+    from: "return lease?.holder === holder && lease.attempt === attempt && lease.deadlineMs > nowMs ? lease : undefined;",
+    to: "return lease;",
+  },
+  {
+    name: "LS2: a lease that comes twice in a call is taken twice",
+    file: "src/channel/settlement.ts",
+    from: "if (seen.has(leaseId)) return",
+    to: "if (seen.has(pointer)) return",
+  },
+  {
+    name: "LS5: a release counts as an attempt",
+    file: "src/channel/settlement.ts",
+    from: '{ end: "released", isCounted: false',
+    to: '{ end: "released", isCounted: true',
+  },
+  {
+    name: "LS5: a message that waits is lost when the clock is set back",
+    file: "src/channel/choice.ts",
+    from: "deferred.awaitDue(message);",
+    to: "",
+  },
+  {
+    name: "LS6: an expiry does not count as an attempt",
+    file: "src/channel/delivery.ts",
+    from: '{ end: "expired", isCounted: true',
+    to: '{ end: "expired", isCounted: false',
+  },
+  {
+    name: "LS6: the alarm is not set for leases that end while a get waits",
+    file: "src/channel/channel.ts",
+    from: "return this.#groups.nextDueAtMs(this.#line.waitingGroups());",
+    to: "return undefined;",
+  },
+  {
+    name: "LS9: leases outlive a connection that closed cleanly",
+    file: "src/channel/settlement.ts",
+    from: "if (isClean) this.#delivery.giveBack",
+    to: "if (isClean && nowMs < 0) this.#delivery.giveBack",
+  },
+  {
+    name: "LS9: leases of connections that a crash cut off last to their end",
+    file: "src/channel/channel.ts",
+    from: "for (const lost of this.#lostConnections) this.#endLeasesOf",
+    to: "for (const lost of [] as number[]) this.#endLeasesOf",
+  },
+  {
+    name: "LS10: a purge leaves leases behind",
+    file: "src/channel/channel.ts",
+    from: "delivery.clear();\n      view?.notePurge();",
+    to: "view?.notePurge();",
+  },
+  {
+    name: "LS11: the row of a lease that ended ahead of the head is not written again",
+    file: "src/channel/lease-book.ts",
+    from: "if (isTold) continue;",
+    to: "if (isTold || slot.live.size === 0) continue;",
+  },
+  {
+    name: "KO1: messages of a key are handed to two readers",
+    file: "src/channel/choice.ts",
+    from: "if (key !== undefined && !this.#isFree(key)) {",
+    to: "if (key !== undefined && offset < 0) {",
+  },
+  {
+    name: "KO2: an ack overtakes an earlier message of its key",
+    file: "src/channel/settlement.ts",
+    from: "return lease === undefined || !ending.has(lease);",
+    to: "return false;",
+  },
+  {
+    name: "KO3: later leases of a key survive the loss of an earlier message",
+    file: "src/channel/delivery.ts",
+    from: "const later = key === undefined ? [] : this.#keys.leasedAfter(key, offset);",
+    to: "const later: number[] = [];",
+  },
+  {
+    name: "KO4: delivery looks ahead without bound",
+    file: "src/channel/choice.ts",
+    from: "if (waiting >= LIMITS.lookAheadMax) return false;",
+    to: "",
+  },
+  {
+    name: "KO4: what a reader gets keeps it from looking further",
+    file: "src/channel/choice.ts",
+    from: "deferred.size - this.#poppedReady.length + this.parked.length",
+    to: "deferred.size + this.parked.length",
+  },
+  {
+    name: "KO5: what was parked before the scan mark is not stored",
+    file: "src/channel/deferred-book.ts",
+    from: "return !isParked(message) || message.offset < scanMark;",
+    to: "return !isParked(message) || scanMark < 0;",
+  },
+  {
+    name: "RT1: a retry does not wait",
+    file: "src/channel/settlement.ts",
+    from: "const dueAtMs = delayMs === 0 ? 0 : moment.nowMs + delayMs;",
+    to: "const dueAtMs = 0;",
+  },
+  {
+    name: "RT2: a message gets one attempt more than allowed",
+    file: "src/channel/delivery.ts",
+    from: "attempts >= maxAttempts",
+    to: "attempts > maxAttempts",
+  },
+  {
+    name: "RT2: a message in quarantine is handed out",
+    file: "src/channel/choice.ts",
+    from: "if (message === undefined || message.isQuarantined) return false;",
+    to: "if (message === undefined) return false;",
+  },
+  {
+    name: "DL1: a message that died is lost",
+    file: "src/channel/settlement.ts",
+    from: "this.#deadLetters.add({ ...this.#group, offset, message, attempts, reason, diedAtMs: nowMs });",
+    to: "",
+  },
+  {
+    name: "DL2: dead letters are kept without bound",
+    file: "src/channel/dead-letters.ts",
+    from: "this.#totals.messages > deadLettersMax || this.#totals.bytes > deadLetterBytesMax",
+    to: "this.#totals.messages < 0",
+  },
+  {
+    name: "G8: a batch is stored without its last message",
+    file: "src/channel/backlog.ts",
+    from: "redrivenFrom } of messages) {",
+    to: "redrivenFrom } of messages.slice(0, Math.max(1, messages.length - 1))) {",
+  },
+  {
+    name: "RC2: where the head stands within a segment is not stored",
+    file: "src/channel/backlog.ts",
+    from: "isTailTold && isHeadTold && this.#isRestTold()",
+    to: "isTailTold && this.#isRestTold()",
+  },
+  {
+    name: "WT2: a get passes those that wait",
+    file: "src/channel/traffic.ts",
+    from: "if (this.#line.firstGet(group.id) === undefined) {",
+    to: "if (moment.nowMs > 0) {",
+  },
+  {
+    name: "WT4: promised room is given away again",
+    file: "src/channel/traffic.ts",
+    from: "const { reserved } = this.#line;\n    return",
+    to: "const reserved = { messages: 0, bytes: 0 };\n    return",
+  },
+  {
+    name: "WT6: a waiter whose connection closed is served",
+    file: "src/channel/channel.ts",
+    from: "for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);",
+    to: "",
+  },
+  {
+    name: "WT8: waiters are forgotten on eviction",
+    file: "src/channel/channel.ts",
+    from: "this.#line.restore(options.waiters ?? []);",
+    to: "this.#line.restore([]);",
+  },
+  {
+    name: "LC2: a channel that was drained stays open",
+    file: "src/channel/channel.ts",
+    from: 'if (record?.state !== "draining" || !this.#groups.isDrained) return;',
+    to: 'if (record?.state !== "draining" || record.createdAtMs > 0) return;',
+  },
+  {
+    name: "LC4: a new life keeps the dead letters of the old one",
+    file: "src/channel/channel.ts",
+    from: "this.#deadLetters.clear();\n    this.#backlog.restart();",
+    to: "this.#backlog.restart();",
+  },
+];
+
+const STORAGE: readonly Mutant[] = [
+  {
+    name: "RC3: the memory store forgets leases",
+    file: "src/storage/memory-store.ts",
+    from: "if (changes.delivery !== undefined) this.delivery.commit(changes.delivery);",
+    to: "",
+  },
+  {
+    name: "RC3: the memory store forgets what was removed",
+    file: "src/storage/memory-store.ts",
+    from: "for (const [firstOffset, places] of changes.writeGone) this.#gone.set(firstOffset, places);",
+    to: "",
+  },
+  {
+    name: "RC7: the SQLite store keeps segments that the head has passed",
+    file: "src/storage/sqlite-store.ts",
+    from: '"DELETE FROM segment WHERE first_offset < ?"',
+    to: '"DELETE FROM segment WHERE first_offset < ? - 1000000"',
+    workersTest: "test/workers/sqlite-store.test.ts",
+  },
+  {
+    name: "RC3: the SQLite store writes without a transaction",
+    file: "src/storage/sqlite-store.ts",
+    from: "this.#storage.transaction(() => {\n        for",
+    to: "[0].forEach(() => {\n        for",
+    workersTest: "test/workers/sqlite-store.test.ts",
+  },
+];
+
+const OBJECT: readonly Mutant[] = [
+  {
+    name: "PT7: requests are answered before the commit",
+    file: "src/object/committer.ts",
+    from: "this.#write(moment.nowMs);\n    return answers;",
+    to: "this.#perform(answers);\n    this.#write(moment.nowMs);\n    return [];",
+    workersTest: "test/workers/object.test.ts",
+  },
+  {
+    name: "RC6: after a failed commit what frees room does not go first",
+    file: "src/object/committer.ts",
+    from: "const ordered = [...entries.filter(freesRoom), ...entries.filter((entry) => !freesRoom(entry))];",
+    to: "const ordered = entries;",
+    workersTest: "test/workers/object.test.ts",
+  },
+  {
+    name: "LC9: the alarm is not set with the commit",
+    file: "src/object/committer.ts",
+    from: "this.#store.commit(changes);\n          this.#setAlarm(0);",
+    to: "this.#store.commit(changes);",
+    workersTest: "test/workers/object.test.ts",
+  },
+  {
+    name: "OR3: the commit loop turns the order of frames around",
+    file: "src/object/commit-loop.ts",
+    from: "this.#options.commit(entries);",
+    to: "this.#options.commit(entries.toReversed());",
+  },
+  {
+    name: "G6: the queue of the commit loop has no bound",
+    file: "src/object/commit-loop.ts",
+    from: 'return isFull ? "full" : "queued";',
+    to: 'return isFull && bytes < 0 ? "full" : "queued";',
+  },
+];
+
+export const MUTANTS: readonly Mutant[] = [...CORE, ...STORAGE, ...OBJECT];

@@ -1,0 +1,112 @@
+// The command line of the mutants: breaks a copy of the sources in one place after the other, and lets the simulation and the tests find it.
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { type Mutant, MUTANTS } from "./mutants.ts";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+const COPIED = ["src", "test", "package.json", "tsconfig.json", "wrangler.toml"];
+/** Enough for the simulation to meet nearly everything; the unit tests come after it. */
+const SEEDS = 60;
+const STEP_MS_MAX = 180_000;
+
+const HELP = `Usage: npm run mutants -- [options]
+
+Breaks ${MUTANTS.length} invariants on purpose, one at a time, in a copy of the sources: a small simulation, the unit tests and where it needs them the
+tests in the runtime have to find each.
+
+  --only TEXT   only the mutants whose name contains it
+  --help        this text
+
+Ends with 0 when all were found; 1 when one survived, or when its text is not in the sources any more; 2 for wrong options.
+`;
+
+type Verdict = "simulation" | "unit tests" | "runtime tests" | "SURVIVED" | "TEXT NOT FOUND";
+
+interface Judged {
+  readonly mutant: Mutant;
+  readonly verdict: Verdict;
+  readonly seconds: number;
+}
+
+/** Runs a command in the copy; whether it failed, which for a mutant is good. */
+function fails(copy: string, command: readonly string[]): boolean {
+  const [program = "", ...args] = command;
+  return spawnSync(program, args, { cwd: copy, stdio: "ignore", timeout: STEP_MS_MAX }).status !== 0;
+}
+
+function vitest(...args: readonly string[]): string[] {
+  return [process.execPath, "node_modules/vitest/vitest.mjs", "run", "--config", "test/vitest.config.ts", "--bail", "1", ...args];
+}
+
+/** Who finds the broken copy, the quickest first. */
+function findBreak(copy: string, { workersTest }: Mutant): Verdict {
+  if (fails(copy, [process.execPath, "test/simulation/run.ts", "--seeds", String(SEEDS)])) return "simulation";
+  if (fails(copy, vitest("--project", "unit"))) return "unit tests";
+  if (workersTest !== undefined && fails(copy, vitest("--project", "workers", workersTest))) return "runtime tests";
+  return "SURVIVED";
+}
+
+function judge(copy: string, mutant: Mutant): Judged {
+  const begunAtMs = performance.now();
+  const path = join(copy, mutant.file);
+  const source = readFileSync(path, "utf8");
+  const parts = source.split(mutant.from);
+  let verdict: Verdict = "TEXT NOT FOUND";
+  if (parts.length === 2) {
+    writeFileSync(path, parts.join(mutant.to));
+    verdict = findBreak(copy, mutant);
+    writeFileSync(path, source);
+  }
+  return { mutant, verdict, seconds: (performance.now() - begunAtMs) / 1000 };
+}
+
+function formatRow({ mutant, verdict, seconds }: Judged): string {
+  return `${verdict.padEnd(14)} ${seconds.toFixed(1).padStart(6)} s  ${mutant.name}`;
+}
+
+function runMutants(mutants: readonly Mutant[]): boolean {
+  const copy = mkdtempSync(join(tmpdir(), "mutants-"));
+  try {
+    for (const name of COPIED) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
+    symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
+    // What fails unbroken finds nothing.
+    const unbroken = findBreak(copy, { name: "", file: "", from: "", to: "" });
+    if (unbroken !== "SURVIVED") {
+      console.error(`The sources fail as they are: ${unbroken}`);
+      return false;
+    }
+    const judged = mutants.map((mutant) => {
+      const one = judge(copy, mutant);
+      // At once: all of them take minutes.
+      console.log(formatRow(one));
+      return one;
+    });
+    const survivors = judged.filter(({ verdict }) => verdict === "SURVIVED" || verdict === "TEXT NOT FOUND");
+    console.log(`${judged.length - survivors.length} of ${judged.length} found`);
+    return survivors.length === 0;
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+function parseOptions(args: readonly string[]): readonly Mutant[] | "help" {
+  const options = { only: { type: "string", default: "" }, help: { type: "boolean", default: false } } as const;
+  const { values } = parseArgs({ args: [...args], options });
+  if (values.help) return "help";
+  const mutants = MUTANTS.filter(({ name }) => name.includes(values.only));
+  if (mutants.length === 0) throw new Error(`No mutant is named so: ${values.only}`);
+  return mutants;
+}
+
+let chosen: ReturnType<typeof parseOptions> | undefined;
+try {
+  chosen = parseOptions(process.argv.slice(2));
+} catch (error) {
+  console.error(`${error instanceof Error ? error.message : String(error)}\nTry --help.`);
+  process.exitCode = 2;
+}
+if (chosen === "help") console.log(HELP);
+else if (chosen !== undefined && !runMutants(chosen)) process.exitCode = 1;

@@ -1,0 +1,79 @@
+// The memory store with switches: the next commit, or a read soon after, fails.
+import type { DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
+import type { Changes, ChannelRecord, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
+import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { StorageDown } from "./failure.ts";
+
+export class FaultyStore implements ChannelStore {
+  readonly #store = new MemoryStore();
+  readonly delivery = this.#store.delivery;
+  readonly deadLetters = this.#store.deadLetters;
+  readonly checkpoints = this.#store.checkpoints;
+  readonly groups = this.#store.groups;
+  readonly schedule = this.#store.schedule;
+  readonly producers = this.#store.producers;
+  readonly idempotency = this.#store.idempotency;
+  /** After so many more reads of the backlog one fails; undefined for never. */
+  readsUntilFailure: number | undefined;
+  isRefusingCommits = false;
+
+  readChannel(): ChannelRecord | undefined {
+    return this.#store.readChannel();
+  }
+
+  readPosition(): Position | undefined {
+    return this.#store.readPosition();
+  }
+
+  readLastSegment(): Segment | undefined {
+    return this.#store.readLastSegment();
+  }
+
+  readSegmentFrom(offset: number): StoredSegment | undefined {
+    this.#read();
+    return this.#store.readSegmentFrom(offset);
+  }
+
+  readSegmentUpTo(offset: number): StoredSegment | undefined {
+    this.#read();
+    return this.#store.readSegmentUpTo(offset);
+  }
+
+  readGoneFrom(...range: Parameters<ChannelStore["readGoneFrom"]>): ReturnType<ChannelStore["readGoneFrom"]> {
+    this.#read();
+    return this.#store.readGoneFrom(...range);
+  }
+
+  /** Rows of leases and of deferred messages, of all groups. */
+  readRows(): { readonly leases: LeaseRow[]; readonly deferred: DeferredRow[] } {
+    const groups = [...this.delivery.readDelivery().values()];
+    return { leases: groups.flatMap(({ leases }) => leases), deferred: groups.flatMap(({ deferred }) => deferred) };
+  }
+
+  findMessageId(messageId: string, fromOffset: number): number | undefined {
+    this.#read();
+    return this.#store.findMessageId(messageId, fromOffset);
+  }
+
+  commit(changes: Changes): void {
+    if (this.isRefusingCommits) throw new StorageDown("The commit was refused");
+    this.#store.commit(changes);
+  }
+
+  /** All segments, each with how many of its records are not removed. */
+  listSegments(): { readonly segment: StoredSegment; readonly live: number }[] {
+    const segments = [];
+    for (let segment = this.#store.readSegmentFrom(0); segment !== undefined;) {
+      segments.push({ segment, live: segment.count - decodeGonePlaces(segment.gone).size });
+      segment = this.#store.readSegmentFrom(segment.firstOffset + segment.count);
+    }
+    return segments;
+  }
+
+  #read(): void {
+    if (this.readsUntilFailure === undefined) return;
+    this.readsUntilFailure -= 1;
+    if (this.readsUntilFailure < 0) throw new StorageDown("A read failed");
+  }
+}

@@ -1,0 +1,84 @@
+// Looks at all that a channel shows, and compares it with the model.
+import type { Channel } from "../../src/channel/channel.ts";
+import type { ChannelFacts, Moment } from "../../src/channel/operation.ts";
+import type { Message } from "../../src/protocol/message.ts";
+import { Broken, expectHolds } from "./failure.ts";
+import type { Seen } from "./invariants.ts";
+import type { Model } from "./model/model.ts";
+import type { ModelMessage } from "./model/state.ts";
+import { expectSame } from "./same.ts";
+
+/** Who is looked at, for the message of a failure. */
+export interface Looked {
+  readonly channel: Channel;
+  readonly model: Model;
+  readonly moment: Moment;
+  readonly who: string;
+}
+
+/** What a channel that just woke says of itself. It has not looked ahead yet, so it does not know whether it may. */
+export function describeWoken({ channel, model, moment, who }: Looked): ChannelFacts | undefined {
+  const outcome = channel.apply({ type: "describe" }, moment);
+  const facts = outcome.type === "described" ? outcome.facts : undefined;
+  expectSame(withoutLookAhead(facts), withoutLookAhead(model.describe(moment.nowMs)), `${who} describes itself`);
+  return facts;
+}
+
+/** Everything that is kept. */
+export function look(looked: Looked, facts: ChannelFacts): Seen {
+  const { channel, model, who } = looked;
+  expectSame(channel.record, model.state.record, `${who} has its record`);
+  const { messages, controls } = browse(looked);
+  expectHolds(
+    messages.length === model.messages.length,
+    `${who} keeps ${messages.length} messages, not ${model.messages.length}`,
+  );
+  expectHolds(messages.length + controls === model.state.records.length, `${who} keeps ${controls} control records`);
+  for (const [place, kept] of model.messages.entries()) {
+    const message = messages[place];
+    // The whole comparison only where the quick one finds a difference.
+    if (message !== undefined && isSameMessage(message, kept)) continue;
+    expectSame(message, { ...kept.message, offset: kept.offset, putAtMs: kept.putAtMs }, `${who} keeps its messages`);
+    throw new Broken(`${who} keeps the message at ${kept.offset} in another form`);
+  }
+  lookAtLetters(looked);
+  return { facts, messages };
+}
+
+function browse({ channel, moment, who }: Looked): { messages: Message[]; controls: number } {
+  const messages: Message[] = [];
+  let controls = 0;
+  for (let from: number | null = 1; from !== null;) {
+    const page = channel.apply({ type: "browse", fromOffset: from, limit: 1000 }, moment);
+    if (page.type !== "page") throw new Broken(`${who} cannot be browsed: ${page.type}`);
+    messages.push(...page.messages);
+    controls += page.controls.length;
+    from = page.nextOffset;
+  }
+  return { messages, controls };
+}
+
+function lookAtLetters({ channel, model, moment, who }: Looked): void {
+  const { deadLetters } = model.state;
+  let found = 0;
+  for (let from: number | null = 1; from !== null;) {
+    const page = channel.apply({ type: "dead-letters", fromOffset: from, limit: 100, filter: {} }, moment);
+    if (page.type !== "dead-letter-page") throw new Broken(`${who} does not show its dead letters`);
+    for (const letter of page.letters) expectSame(letter, deadLetters[found++], `[DL1] ${who} keeps its dead letters`);
+    from = page.nextOffset;
+  }
+  expectSame(found, deadLetters.length, `[DL1] The number of dead letters: ${who}`);
+}
+
+function isSameMessage(actual: Message, { message, offset, putAtMs }: ModelMessage): boolean {
+  const isPlaced = actual.offset === offset && actual.putAtMs === putAtMs;
+  const isLabelled =
+    actual.key === message.key && actual.messageId === message.messageId && actual.redrivenFrom === message.redrivenFrom;
+  const isTyped = actual.contentType === message.contentType && actual.presentation === message.presentation;
+  const hasHeaders = actual.headers?.["trace"] === message.headers?.["trace"];
+  return isPlaced && isLabelled && isTyped && hasHeaders && Buffer.compare(actual.body, message.body) === 0;
+}
+
+function withoutLookAhead(facts: ChannelFacts | undefined): ChannelFacts | undefined {
+  return facts && { ...facts, delivery: facts.delivery && { ...facts.delivery, isLookAheadExhausted: false } };
+}

@@ -1,0 +1,230 @@
+// The life of a channel: SPEC section LC, word by word.
+import type { ChannelFacts, Moment, Outcome } from "../../../src/channel/operation.ts";
+import type { ChannelRecord } from "../../../src/channel/store.ts";
+import { LIMITS } from "../../../src/protocol/limits.ts";
+import { messageBytes } from "../../../src/protocol/message.ts";
+import { DEFAULT_SETTINGS, type ChannelPatch, type GivenSettings, type Settings } from "../../../src/protocol/settings.ts";
+import { type Book, deletedRefusal, faultOf, invalid, refusalOfPut, refused, sum } from "./state.ts";
+import type { ModelTraffic } from "./traffic.ts";
+
+export class ModelLife {
+  readonly #book: Book;
+  readonly #traffic: ModelTraffic;
+
+  constructor(book: Book, traffic: ModelTraffic) {
+    this.#book = book;
+    this.#traffic = traffic;
+  }
+
+  create(given: GivenSettings, moment: Moment): Outcome {
+    const { record } = this.#book.state;
+    if (record !== undefined && record.state !== "deleted") {
+      const { delivery, ...rest } = given;
+      const conflicts = [
+        ...findDifferent(rest, record.settings, ""),
+        ...findDifferent(delivery ?? {}, record.settings.delivery, "delivery."),
+      ];
+      if (conflicts.length > 0) return refused({ kind: "settings-conflict", conflicts, current: record.settings });
+      return this.described("confirmed", moment.nowMs);
+    }
+    const settings = layOver(DEFAULT_SETTINGS, given);
+    const fault = faultOf(settings);
+    if (fault !== undefined) return invalid(fault);
+    this.begin(settings, moment);
+    return this.described("created", moment.nowMs);
+  }
+
+  begin(settings: Settings, { nowMs, freshLife }: Moment): void {
+    const record: ChannelRecord = {
+      life: freshLife,
+      leaseSecret: "",
+      state: "open",
+      settings,
+      limits: { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes },
+      createdAtMs: nowMs,
+      drainUntilMs: null,
+      deletedAtMs: null,
+      droppedMessages: 0,
+      isExpired: false,
+      outbox: this.#nextOutbox(nowMs),
+    };
+    this.#clear({ record, changedAtMs: nowMs });
+  }
+
+  patch(record: ChannelRecord, { state, ...given }: ChannelPatch, nowMs: number): Outcome {
+    const settings = layOver(record.settings, given);
+    const fault = faultOf(settings);
+    if (fault !== undefined) return invalid(fault);
+    const isResized = given.maxMessages !== undefined || given.maxBytes !== undefined;
+    const limits = isResized ? { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes } : record.limits;
+    if (!isSame(limits, record.limits)) this.#book.appendControl({ type: "resize", ...limits }, nowMs);
+    const isGiven = Object.keys(given).length > 0;
+    const outbox = isGiven ? this.#nextOutbox(nowMs) : record.outbox;
+    const isMoved = state !== undefined && state !== record.state;
+    if (isMoved && state === "draining") this.#book.appendControl({ type: "close" }, nowMs);
+    const moved = isMoved ? { state, drainUntilMs: null } : {};
+    this.#book.change({ record: { ...record, settings, limits, outbox, ...moved } });
+    if (isGiven || isMoved) this.#book.change({ changedAtMs: nowMs });
+    this.#refuseByState();
+    this.finishDrain(nowMs);
+    return this.described("patched", nowMs);
+  }
+
+  delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
+    if (graceMs === 0 || this.#book.depth === 0) return { type: "deleted", droppedMessages: this.erase(nowMs, false) };
+    if (record.state !== "draining") this.#book.appendControl({ type: "close" }, nowMs);
+    const drainUntilMs = Math.min(record.drainUntilMs ?? Infinity, nowMs + graceMs);
+    this.#book.change({ record: { ...record, state: "draining", drainUntilMs } });
+    this.#refuseByState();
+    return this.described("deleting", nowMs);
+  }
+
+  finishDrain(nowMs: number): void {
+    const { record } = this.#book.state;
+    if (record?.state !== "draining" || this.#book.depth > 0) return;
+    if (record.drainUntilMs !== null) {
+      this.erase(nowMs, false);
+      return;
+    }
+    this.#book.change({ record: { ...record, state: "closed" } });
+    this.#refuseByState();
+  }
+
+  meetDeadline(nowMs: number): void {
+    const { record } = this.#book.state;
+    if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs) this.erase(nowMs, false);
+  }
+
+  expireIdle(nowMs: number): void {
+    const { record, changedAtMs } = this.#book.state;
+    if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
+    if (this.#book.depth > 0 || this.#book.waiters.length > 0) this.#book.note({ inUseAtMs: nowMs });
+    const idleSinceMs = Math.max(changedAtMs, this.#book.state.inUseAtMs, record.createdAtMs);
+    if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.erase(nowMs, true);
+  }
+
+  erase(nowMs: number, isExpired: boolean): number {
+    const droppedMessages = this.#book.depth;
+    const outbox = this.#nextOutbox(nowMs);
+    const ended = { droppedMessages, isExpired, outbox, state: "deleted", drainUntilMs: null, deletedAtMs: nowMs } as const;
+    const record: ChannelRecord = { ...this.#book.existing, ...ended };
+    this.#clear({ record, changedAtMs: nowMs });
+    this.#traffic.refuseWaiting("put", deletedRefusal(record));
+    this.#traffic.refuseWaiting("get", deletedRefusal(record));
+    return droppedMessages;
+  }
+
+  settleOutbox(version: number, isDone: boolean, nowMs: number): void {
+    const { record } = this.#book.state;
+    if (record?.outbox.version !== version) return;
+    const { attempts } = record.outbox;
+    const nextAttemptAtMs = nowMs + Math.min(3_600_000, 1000 * 2 ** attempts);
+    const outbox = isDone
+      ? { ...record.outbox, isPending: false, attempts: 0 }
+      : { ...record.outbox, attempts: attempts + 1, nextAttemptAtMs };
+    this.#book.change({ record: { ...record, outbox } });
+  }
+
+  /** When the alarm has to ring at the latest. */
+  nextAlarmAtMs(nowMs: number, isWithoutIdle: boolean): number | undefined {
+    const { record, gets, changedAtMs, inUseAtMs } = this.#book.state;
+    if (record === undefined) return undefined;
+    const { outbox, state, drainUntilMs, deletedAtMs, settings } = record;
+    const times: number[] = [];
+    if (outbox.isPending) times.push(outbox.nextAttemptAtMs);
+    if (state === "draining" && drainUntilMs !== null) times.push(drainUntilMs);
+    if (state === "deleted" && !outbox.isPending) times.push((deletedAtMs ?? 0) + LIMITS.tombstoneMs);
+    // A channel in use is not idle: when it is looked at again does not matter.
+    const isIdle = this.#book.depth === 0 && this.#book.waiters.length === 0;
+    if (isIdle && !isWithoutIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
+      times.push(Math.max(changedAtMs, inUseAtMs, record.createdAtMs) + settings.expireAfterIdleMs);
+    if (gets.length > 0) times.push(...this.#deliveryTimes().filter((atMs) => atMs > nowMs));
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  /** Whether nothing has to be remembered any more (LC5). */
+  isForgotten(nowMs: number): boolean {
+    const { record } = this.#book.state;
+    return record?.state === "deleted" && !record.outbox.isPending && nowMs >= (record.deletedAtMs ?? 0) + LIMITS.tombstoneMs;
+  }
+
+  described(type: "created" | "confirmed" | "described" | "patched" | "deleting", nowMs: number): Outcome {
+    return { type, facts: this.describe(nowMs) };
+  }
+
+  describe(nowMs: number): ChannelFacts {
+    const { existing: record, depth, bytes, headOffset, messages, leased, waiters } = this.#book;
+    const { gets, puts, promises, put, acked, removed, deadLettered, nextOffset, deadLetters } = this.#book.state;
+    const { limits } = record;
+    const quarantined = messages.filter((message) => message.isQuarantined).length;
+    const retrying = messages.filter(
+      ({ state, isQuarantined, dueAtMs }) => state === "back" && !isQuarantined && dueAtMs > nowMs,
+    ).length;
+    const passed = messages.filter(({ state }) => state === "parked" || state === "back").length;
+    return {
+      life: record.life,
+      state: record.state,
+      createdAtMs: record.createdAtMs,
+      drainUntilMs: record.drainUntilMs,
+      settings: record.settings,
+      limits,
+      depth,
+      bytes,
+      segments: 0,
+      utilization: Math.round(Math.max(depth / limits.maxMessages, bytes / limits.maxBytes) * 10_000) / 10_000,
+      isEmpty: depth === 0,
+      isFull: depth >= limits.maxMessages || bytes >= limits.maxBytes,
+      firstOffset: headOffset,
+      nextOffset,
+      waiters: waiters.length,
+      waiting: { gets: gets.length, puts: puts.length + promises.length },
+      delivery: {
+        ready: depth - leased.length - retrying - quarantined,
+        leased: leased.length,
+        retrying,
+        quarantined,
+        isLookAheadExhausted: passed >= LIMITS.lookAheadMax,
+      },
+      deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
+      groups: 1,
+      scheduled: { messages: 0, bytes: 0, nextAtMs: null },
+      counts: { put, acked, removed, deadLettered, dropped: 0 },
+    };
+  }
+
+  #deliveryTimes(): number[] {
+    return this.#book.messages.flatMap(({ lease, state, isQuarantined, dueAtMs }) => {
+      if (lease !== undefined) return [lease.deadlineMs];
+      return state === "back" && !isQuarantined ? [dueAtMs] : [];
+    });
+  }
+
+  #refuseByState(): void {
+    const record = this.#book.existing;
+    const put = refusalOfPut(record);
+    if (put !== undefined) this.#traffic.refuseWaiting("put", put);
+    if (record.state === "closed") this.#traffic.refuseWaiting("get", { kind: "channel-closed" });
+  }
+
+  #clear(change: Parameters<Book["clear"]>[0]): void {
+    this.#book.clear({ nextOffset: 1, put: 0, acked: 0, removed: 0, deadLettered: 0, deadLetters: [], ...change });
+  }
+
+  #nextOutbox(nowMs: number): ChannelRecord["outbox"] {
+    const version = Math.max(nowMs, (this.#book.state.record?.outbox.version ?? 0) + 1);
+    return { version, isPending: true, attempts: 0, nextAttemptAtMs: nowMs };
+  }
+}
+
+function layOver(base: Settings, given: GivenSettings): Settings {
+  return { ...base, ...given, delivery: { ...base.delivery, ...given.delivery } } as Settings;
+}
+
+function findDifferent(given: object, current: object, prefix: string): string[] {
+  const entries = Object.entries(given) as [keyof typeof current, unknown][];
+  return entries.filter(([name, value]) => !isSame(value, current[name])).map(([name]) => `${prefix}${name as string}`);
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

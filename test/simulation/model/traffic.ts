@@ -1,0 +1,273 @@
+// Puts, gets and who waits: SPEC sections PT, GT, WT, AD and GR, word by word.
+import type { LeaseTerms, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
+import type { ChannelRecord } from "../../../src/channel/store.ts";
+import { LIMITS } from "../../../src/protocol/limits.ts";
+import { messageBytes, type PutMessage } from "../../../src/protocol/message.ts";
+import type { Refusal } from "../../../src/protocol/problems.ts";
+import type { ModelDelivery } from "./delivery.ts";
+import { type Book, ceilingOf, invalid, type ModelWaiter, refusalOfPut, refused, sum, tooLarge } from "./state.ts";
+
+interface Size {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+const NOTHING: Outcome = { type: "got", messages: [], controls: [] };
+
+export class ModelTraffic {
+  readonly #book: Book;
+  readonly #delivery: ModelDelivery;
+  readonly #isConnected: (connection: number) => boolean;
+
+  constructor(book: Book, delivery: ModelDelivery, isConnected: (connection: number) => boolean) {
+    this.#book = book;
+    this.#delivery = delivery;
+    this.#isConnected = isConnected;
+  }
+
+  put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
+    const { messages, waitMs } = operation;
+    const sizes = messages.map(messageBytes);
+    const size: Size = { messages: messages.length, bytes: sum(sizes) };
+    const earlier = this.#find(origin);
+    const promise = operation.isPromised === true && earlier?.reservedUntilMs !== undefined ? earlier : undefined;
+    // WT4: the promise ends with the put that comes for it, whatever becomes of the put.
+    if (promise !== undefined) this.forget(promise);
+    const refusal = this.#refusePut(record, sizes, size);
+    if (refusal !== undefined) return refusal;
+    if (operation.isPromised === true) {
+      if (promise === undefined) return refused({ kind: "promise-lost", id: origin?.request ?? 0 });
+      const isTooLarge = size.messages > promise.max || size.bytes > promise.bytes;
+      return isTooLarge ? invalid("") : this.#book.append(messages, sizes, nowMs);
+    }
+    if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
+    const isAtOnce = messages.length === 0 || (this.#isFirstInLine(origin) && this.makeRoom(size, nowMs));
+    return isAtOnce ? this.#book.append(messages, sizes, nowMs) : this.#waitForRoom(size, waitMs, nowMs, origin);
+  }
+
+  reserve(record: ChannelRecord, operation: OperationOf<"reserve">, nowMs: number, origin: Origin | undefined): Outcome {
+    const size: Size = { messages: operation.messages, bytes: operation.bytes };
+    const byState = refusalOfPut(record);
+    if (byState !== undefined) return refused(byState);
+    const never = tooLargeBatch(size, ceilingOf(record));
+    if (never !== undefined) return never;
+    const earlier = this.#find(origin);
+    if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
+    if (origin === undefined || !this.#isFirstInLine(origin) || !this.makeRoom(size, nowMs)) {
+      return this.#waitForRoom(size, operation.waitMs, nowMs, origin);
+    }
+    const tooManyWaiters = this.#refuseWaiter(origin);
+    if (tooManyWaiters !== undefined) return tooManyWaiters;
+    const reservedUntilMs = nowMs + LIMITS.reservationMs;
+    const promise: ModelWaiter = { ...origin, ...putWaiter(size), deadlineMs: reservedUntilMs, reservedUntilMs };
+    this.#book.change({ promises: [...this.#book.state.promises, promise] });
+    return { type: "room", reservedMs: LIMITS.reservationMs };
+  }
+
+  /** DL3: puts one message again, if it fits and nobody waits before it. */
+  putAgain(message: PutMessage, nowMs: number): boolean {
+    const bytes = messageBytes(message);
+    if (this.#book.state.puts.length > 0 || !this.#isFitting({ messages: 1, bytes }, this.#book.existing.limits)) return false;
+    this.#book.append([message], [bytes], nowMs);
+    return true;
+  }
+
+  get(record: ChannelRecord, operation: OperationOf<"get">, nowMs: number, origin: Origin | undefined): Outcome {
+    if (record.state === "closed") return refused({ kind: "channel-closed" });
+    const { lease } = operation;
+    const max = operation.max ?? Math.max(1, operation.min ?? 1);
+    const min = operation.min ?? Math.min(1, max);
+    if (min > max) return invalid("/min");
+    if (max === 0) return NOTHING;
+    const earlier = this.#find(origin);
+    if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
+    const never = refuseNeverServed(record, { min, lease, depth: this.#book.depth });
+    if (never !== undefined) return never;
+    if (this.#book.state.gets.length === 0) {
+      const taken = this.#delivery.take({ min, max, nowMs, lease, connection: origin?.connection });
+      if (taken !== undefined) return taken;
+    }
+    const wait = Math.min(operation.waitMs ?? 0, LIMITS.waitMsMax);
+    if (origin === undefined || wait === 0 || min === 0) return NOTHING;
+    if (record.state === "draining" && this.#book.depth < min) {
+      return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
+    }
+    const tooManyWaiters = this.#refuseWaiter(origin);
+    if (tooManyWaiters !== undefined) return tooManyWaiters;
+    const waiter: ModelWaiter = { ...origin, kind: "get", min, max, bytes: 0, deadlineMs: nowMs + wait, lease };
+    this.#book.change({ gets: [...this.#book.state.gets, waiter] });
+    return { type: "waiting" };
+  }
+
+  serve(nowMs: number): void {
+    if (this.#book.state.record === undefined) return;
+    for (let promise = this.#book.state.promises[0]; promise !== undefined; promise = this.#book.state.promises[0]) {
+      const isOver = (promise.reservedUntilMs ?? 0) <= nowMs || !this.#isConnected(promise.connection);
+      if (!isOver) break;
+      this.#end(promise, refused({ kind: "promise-lost", id: promise.request }));
+    }
+    for (;;) {
+      const get = this.#book.state.gets[0];
+      if (get !== undefined && this.#serveGet(get, nowMs)) continue;
+      const put = this.#book.state.puts[0];
+      if (put !== undefined && this.#servePut(put, nowMs)) continue;
+      return;
+    }
+  }
+
+  cancel(origin: Origin): void {
+    const waiter = this.#find(origin);
+    if (waiter !== undefined) this.#end(waiter, waiter.kind === "get" ? NOTHING : refused(this.#fullRefusal()));
+  }
+
+  refuseWaiting(kind: "get" | "put", refusal: Refusal): void {
+    for (const waiter of this.#book.waiters) if (waiter.kind === kind) this.#end(waiter, refused(refusal));
+  }
+
+  forget(waiter: ModelWaiter): true {
+    const isOther = (other: ModelWaiter): boolean => other.connection !== waiter.connection || other.request !== waiter.request;
+    const { gets, puts, promises } = this.#book.state;
+    this.#book.change({ gets: gets.filter(isOther), puts: puts.filter(isOther), promises: promises.filter(isOther) });
+    return true;
+  }
+
+  /** Whether `size` fits beside what is there and what is promised; grows the channel where it may (GR1). */
+  makeRoom(size: Size, nowMs: number): boolean {
+    const record = this.#book.existing;
+    const { growth } = record.settings;
+    const needed = this.#held(size);
+    let { maxMessages, maxBytes } = record.limits;
+    if (growth !== null) {
+      maxMessages = grow(maxMessages, needed.messages, growth.factor, growth.maxMessages);
+      maxBytes = grow(maxBytes, needed.bytes, growth.factor, growth.maxBytes);
+    }
+    const isFitting = this.#isFitting(size, { maxMessages, maxBytes });
+    const isGrown = maxMessages !== record.limits.maxMessages || maxBytes !== record.limits.maxBytes;
+    if (isFitting && isGrown) {
+      this.#book.appendControl({ type: "resize", maxMessages, maxBytes }, nowMs);
+      this.#book.change({ record: { ...record, limits: { maxMessages, maxBytes } } });
+    }
+    return isFitting;
+  }
+
+  /** What refuses a put before it matters who waits and whether there is room (rule PT1). */
+  #refusePut(record: ChannelRecord, sizes: readonly number[], size: Size): Outcome | undefined {
+    const byState = refusalOfPut(record);
+    if (byState !== undefined) return refused(byState);
+    const { maxMessageBytes } = record.settings;
+    const largest = sizes.find((bytes) => bytes > maxMessageBytes);
+    if (largest !== undefined) return refused({ kind: "message-too-large", bytes: largest, limit: maxMessageBytes });
+    const tooMany = tooLargeBatch(size, { messages: LIMITS.batchMessagesMax, bytes: Infinity });
+    const bytesMax = size.messages > 1 ? LIMITS.batchBytesMax : Infinity;
+    return tooMany ?? tooLargeBatch(size, { messages: Infinity, bytes: bytesMax }) ?? tooLargeBatch(size, ceilingOf(record));
+  }
+
+  #isFirstInLine(origin: Origin | undefined): boolean {
+    const { puts, promises } = this.#book.state;
+    return puts.length === 0 && !promises.some((promise) => promise.connection === origin?.connection);
+  }
+
+  #waitForRoom(size: Size, waitMs: number | undefined, nowMs: number, origin: Origin | undefined): Outcome {
+    const wait = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
+    if (origin === undefined || wait === 0) return refused(this.#fullRefusal());
+    const tooManyWaiters = this.#refuseWaiter(origin);
+    if (tooManyWaiters !== undefined) return tooManyWaiters;
+    const waiter: ModelWaiter = { ...origin, ...putWaiter(size), deadlineMs: nowMs + wait };
+    this.#book.change({ puts: [...this.#book.state.puts, waiter] });
+    return { type: "waiting" };
+  }
+
+  #held(more: Size): Size {
+    const { promises } = this.#book.state;
+    return {
+      messages: this.#book.depth + sum(promises.map((promise) => promise.max)) + more.messages,
+      bytes: this.#book.bytes + sum(promises.map((promise) => promise.bytes)) + more.bytes,
+    };
+  }
+
+  #isFitting(size: Size, limits: ChannelRecord["limits"]): boolean {
+    const { messages, bytes } = this.#held(size);
+    return messages <= limits.maxMessages && bytes <= limits.maxBytes;
+  }
+
+  #serveGet(waiter: ModelWaiter, nowMs: number): boolean {
+    const record = this.#book.existing;
+    const { min, max, lease, connection } = waiter;
+    if (!this.#isConnected(connection)) return this.forget(waiter);
+    if (waiter.deadlineMs <= nowMs) return this.#end(waiter, NOTHING);
+    const taken = this.#delivery.take({ min, max, nowMs, lease, connection });
+    if (taken !== undefined) return this.#end(waiter, taken);
+    if (record.state === "draining" && this.#book.depth < min) {
+      return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
+    }
+    const never = refuseNeverServed(record, { min, lease, depth: this.#book.depth });
+    return never !== undefined && this.#end(waiter, never);
+  }
+
+  #servePut(waiter: ModelWaiter, nowMs: number): boolean {
+    const size: Size = { messages: waiter.max, bytes: waiter.bytes };
+    if (!this.#isConnected(waiter.connection)) return this.forget(waiter);
+    if (waiter.deadlineMs <= nowMs) return this.#end(waiter, refused(this.#fullRefusal()));
+    const never = tooLargeBatch(size, ceilingOf(this.#book.existing));
+    if (never !== undefined) return this.#end(waiter, never);
+    if (!this.makeRoom(size, nowMs)) return false;
+    this.forget(waiter);
+    const promise: ModelWaiter = { ...waiter, reservedUntilMs: nowMs + LIMITS.reservationMs };
+    this.#book.change({ promises: [...this.#book.state.promises, promise] });
+    this.#book.tell(waiter, { type: "room", reservedMs: LIMITS.reservationMs });
+    return true;
+  }
+
+  #refuseWaiter({ connection }: Origin): Outcome | undefined {
+    const { waiters } = this.#book;
+    const ofConnection = waiters.filter((waiter) => waiter.connection === connection).length;
+    const isTooMany = ofConnection >= LIMITS.waitersPerSocketMax;
+    if (!isTooMany && waiters.length < LIMITS.waitersMax) return undefined;
+    const limit = isTooMany ? LIMITS.waitersPerSocketMax : LIMITS.waitersMax;
+    return refused({ kind: "too-many-waiters", limit, retryAfterMs: 1000 });
+  }
+
+  #find(origin: Origin | undefined): ModelWaiter | undefined {
+    return this.#book.waiters.find((waiter) => waiter.connection === origin?.connection && waiter.request === origin.request);
+  }
+
+  #end(waiter: ModelWaiter, outcome: Outcome): true {
+    this.#book.tell(waiter, outcome);
+    return this.forget(waiter);
+  }
+
+  #fullRefusal(): Refusal {
+    const { depth, bytes, existing } = this.#book;
+    const { promises } = this.#book.state;
+    const promised = promises.length > 0 && {
+      promisedMessages: sum(promises.map(({ max }) => max)),
+      promisedBytes: sum(promises.map((promise) => promise.bytes)),
+    };
+    return { kind: "channel-full", retryAfterMs: 0, depth, bytes, ...existing.limits, ...promised };
+  }
+}
+
+/** The refusal of a get for more than the channel can ever have (GT3), or than may be leased at once (LS7). */
+function refuseNeverServed(
+  record: ChannelRecord,
+  { min, lease, depth }: { min: number; lease: LeaseTerms | undefined; depth: number },
+): Outcome | undefined {
+  const { maxInFlight } = record.settings.delivery;
+  if (lease !== undefined && min > maxInFlight) return tooLarge("messages", min, maxInFlight);
+  const ceiling = ceilingOf(record).messages;
+  return min > ceiling && min > depth ? tooLarge("messages", min, ceiling) : undefined;
+}
+
+function putWaiter(size: Size): Pick<ModelWaiter, "kind" | "min" | "max" | "bytes"> {
+  return { kind: "put", min: size.messages, max: size.messages, bytes: size.bytes };
+}
+
+function tooLargeBatch(size: Size, limit: Size): Outcome | undefined {
+  if (size.messages > limit.messages) return tooLarge("messages", size.messages, limit.messages);
+  return size.bytes > limit.bytes ? tooLarge("bytes", size.bytes, limit.bytes) : undefined;
+}
+
+function grow(limit: number, needed: number, factor: number, limitMax: number): number {
+  if (limit >= needed || limit >= limitMax) return limit;
+  return grow(Math.min(limitMax, Math.max(limit + 1, Math.ceil(limit * factor))), needed, factor, limitMax);
+}

@@ -1,0 +1,209 @@
+// Whoever keeps the channel: creates, resizes, drains, closes, deletes, purges, removes, and looks after what died or is quarantined.
+import type { DeadLetterFilter } from "../../../src/channel/dead-letters.ts";
+import type { GivenSettings } from "../../../src/protocol/settings.ts";
+import type { Random } from "../random.ts";
+import { type ActorOperation, drawOffset } from "./operation.ts";
+import { KEYS, MESSAGE_IDS } from "./producers.ts";
+
+function drawDelivery(random: Random): NonNullable<GivenSettings["delivery"]> {
+  return {
+    maxAttempts: random.oneOf(-1, 0, 1, 2, 2, 3, 3),
+    retryDelaysMs: random.oneOf<readonly number[] | null>(null, null, [0], [1_000, 0, 5_000]) as number[] | null,
+    onExhausted: random.oneOf("dead-letter", "dead-letter", "quarantine"),
+    maxInFlight: random.oneOf(2, 5, 20, 20),
+  };
+}
+
+function drawLimits(random: Random): GivenSettings {
+  return { maxMessages: random.oneOf(2, 6, 12, 18, 18), maxBytes: random.oneOf(200, 900, 3_000, 3_000) };
+}
+
+function drawSettings(random: Random): GivenSettings {
+  return {
+    ...drawLimits(random),
+    maxMessageBytes: random.oneOf(150, 300, 5_000),
+    growth: random.chance(25) ? { factor: random.oneOf(1.1, 2), maxMessages: random.between(15, 24), maxBytes: 4_000 } : null,
+    expireAfterIdleMs: random.chance(20) ? 60_000 : null,
+    delivery: drawDelivery(random),
+  };
+}
+
+function drawFilter(random: Random): DeadLetterFilter {
+  return random.oneOf<DeadLetterFilter>({}, {}, {}, { key: random.pick(KEYS) }, { reason: "expired" }, { olderThanMs: 5_000 });
+}
+
+const LIFE: readonly ActorOperation[] = [
+  {
+    name: "create",
+    weight: 16,
+    run: (world, random) => {
+      world.perform({ type: "create", settings: drawSettings(random) });
+    },
+  },
+  {
+    name: "recover",
+    weight: 60,
+    run: (world, random) => {
+      const { record } = world.model.state;
+      // Without a channel that works most of what follows would only be refused.
+      if (record === undefined || record.state === "deleted") {
+        world.perform({ type: "create", settings: drawSettings(random) });
+      } else if (record.state !== "open" && random.chance(60)) world.perform({ type: "patch", patch: { state: "open" } });
+    },
+  },
+  {
+    name: "confirm",
+    weight: 3,
+    run: (world) => {
+      const settings = structuredClone(world.model.state.record?.settings ?? {}) as GivenSettings;
+      world.perform({ type: "create", settings });
+    },
+  },
+  {
+    name: "resize",
+    weight: 10,
+    run: (world, random) => {
+      world.perform({ type: "patch", patch: drawLimits(random) });
+    },
+  },
+  {
+    name: "change settings",
+    weight: 8,
+    run: (world, random) => {
+      const patch = random.chance(50) ? { delivery: drawDelivery(random) } : drawSettings(random);
+      world.perform({ type: "patch", patch });
+    },
+  },
+  {
+    name: "drain",
+    weight: 5,
+    run: (world) => {
+      world.perform({ type: "patch", patch: { state: "draining" } });
+    },
+  },
+  {
+    name: "close",
+    weight: 3,
+    run: (world) => {
+      world.perform({ type: "patch", patch: { state: "closed" } });
+    },
+  },
+  {
+    name: "open",
+    weight: 18,
+    run: (world) => {
+      world.perform({ type: "patch", patch: { state: "open" } });
+    },
+  },
+  {
+    name: "delete",
+    weight: 2,
+    run: (world) => {
+      world.perform({ type: "delete", graceMs: 0 });
+    },
+  },
+  {
+    name: "delete with grace",
+    weight: 3,
+    run: (world, random) => {
+      world.perform({ type: "delete", graceMs: random.oneOf(1_000, 20_000) });
+    },
+  },
+  {
+    name: "forbid or allow creation by use",
+    weight: 3,
+    run: (world) => {
+      world.mayCreate = !world.mayCreate;
+      world.record(() => `  creation by use: ${world.mayCreate}`);
+    },
+  },
+];
+
+const MESSAGES: readonly ActorOperation[] = [
+  {
+    name: "purge",
+    weight: 3,
+    run: (world) => {
+      world.perform({ type: "purge" });
+    },
+  },
+  {
+    name: "remove",
+    weight: 18,
+    run: (world, random) => {
+      world.perform({ type: "remove", offset: drawOffset(world, random) });
+    },
+  },
+  {
+    name: "remove by id",
+    weight: 8,
+    run: (world, random) => {
+      world.perform({ type: "remove-by-id", messageId: random.pick(MESSAGE_IDS) ?? "x" });
+    },
+  },
+  {
+    name: "redrive",
+    weight: 10,
+    run: (world, random) => {
+      world.perform({ type: "redrive", fromOffset: 1, max: random.oneOf(1, 2, 10), filter: drawFilter(random) });
+    },
+  },
+  {
+    name: "drop dead letters",
+    weight: 4,
+    run: (world, random) => {
+      const only = random.pick(world.model.state.deadLetters)?.message.offset;
+      const filter = random.chance(50) ? { offset: only ?? 1 } : drawFilter(random);
+      world.perform({ type: "drop-dead-letters", fromOffset: 1, max: random.oneOf(1, 10), filter });
+    },
+  },
+  {
+    name: "release from quarantine",
+    weight: 8,
+    run: (world, random) => {
+      const one = random.oneOf<object>({}, { key: random.pick(KEYS) }, { offset: drawOffset(world, random) });
+      world.perform({ type: "release-quarantine", ...one });
+    },
+  },
+  {
+    name: "drop from quarantine",
+    weight: 6,
+    run: (world, random) => {
+      const one = random.oneOf<object>({}, { key: random.pick(KEYS) }, { offset: drawOffset(world, random) });
+      world.perform({ type: "drop-quarantine", ...one });
+    },
+  },
+];
+
+const LOOKS: readonly ActorOperation[] = [
+  {
+    name: "browse",
+    weight: 4,
+    run: (world, random) => {
+      world.perform({ type: "browse", fromOffset: drawOffset(world, random), limit: random.between(1, 6) });
+    },
+  },
+  {
+    name: "read",
+    weight: 4,
+    run: (world, random) => {
+      world.perform({ type: "read", offset: drawOffset(world, random) });
+    },
+  },
+  {
+    name: "list dead letters",
+    weight: 4,
+    run: (world, random) => {
+      world.perform({ type: "dead-letters", fromOffset: 1, limit: random.between(1, 4), filter: drawFilter(random) });
+    },
+  },
+  {
+    name: "list the quarantine",
+    weight: 3,
+    run: (world, random) => {
+      world.perform({ type: "quarantine", limit: random.between(1, 4) });
+    },
+  },
+];
+
+export const KEEPERS: readonly ActorOperation[] = [...LIFE, ...MESSAGES, ...LOOKS];

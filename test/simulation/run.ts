@@ -1,0 +1,99 @@
+// The command line of the simulation: plays seeds, shows progress on a terminal, and prints what failed as short as it can be made.
+import { parseArgs } from "node:util";
+import { SingleBar } from "cli-progress";
+import { shrink } from "./shrink.ts";
+import { createTally, type Failure, planSeed, playPlan, recordSeed, STEPS_PER_SEED } from "./simulate.ts";
+
+const HELP = `Usage: npm run simulate -- [options]
+
+Plays random histories on the core of the channel with the memory store: producers, readers, settles late and twice, connections, clock
+jumps, alarms that come late, twice or never, evictions and crashes at every boundary of storage, resizes and shutdowns. After every step
+the guarantees G1 to G8 and a naive model of SPEC.md are compared with it. The same seed gives the same history.
+
+  --seeds N     how many seeds (default 1000), of ${STEPS_PER_SEED} steps each
+  --seed S      the first seed (default 1)
+  --history     print the history of the first seed, and play no other
+  --help        this text
+
+Ends with 0 when all seeds pass and each operation, fault and refusal occurred in at least one of a thousand steps (judged from 100 seeds
+on); 1 when a seed fails, with its shortened history, or when something was too rare; 2 for wrong options.
+`;
+
+interface Options {
+  readonly seeds: number;
+  readonly firstSeed: number;
+  readonly isHistory: boolean;
+}
+
+class UsageError extends Error {}
+
+function parseOptions(args: readonly string[]): Options | "help" {
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean", default: false } as const;
+  let values;
+  try {
+    ({ values } = parseArgs({ args: [...args], options: { seeds: text, seed: text, history: flag, help: flag } }));
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+  if (values.help) return "help";
+  return {
+    seeds: parseWhole("seeds", values.seeds, 1000),
+    firstSeed: parseWhole("seed", values.seed, 1),
+    isHistory: values.history,
+  };
+}
+
+function parseWhole(name: string, given: string | undefined, otherwise: number): number {
+  const value = given === undefined ? otherwise : Number(given);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new UsageError(`Expected a whole number above 0 for --${name}, got "${given}"`);
+  return value;
+}
+
+/** The shortest plan that fails in the same way, and how it fails. */
+function explain({ seed, error }: Failure): Failure {
+  const kind = kindOf(error);
+  const fails = (plan: ReturnType<typeof planSeed>): Failure | undefined => playPlan(seed, plan, createTally());
+  const plan = shrink(planSeed(seed), (shorter) => kindOf(fails([...shorter])?.error) === kind);
+  return playPlan(seed, plan, createTally(), true) ?? { seed, step: 0, error, history: [] };
+}
+
+/** What failures of one kind share: the words before the first number or value. */
+function kindOf(error: unknown): string {
+  return error instanceof Error ? (error.message.split(/[\d\n{]/u, 1)[0] ?? "") : String(error);
+}
+
+function simulate({ seeds, firstSeed }: Options): boolean {
+  const tally = createTally();
+  const bar = new SingleBar({ format: "simulate {bar} {value}/{total} seeds, {duration} s", clearOnComplete: true });
+  bar.start(seeds, 0);
+  let failure: Failure | undefined;
+  for (let seed = firstSeed; seed < firstSeed + seeds && failure === undefined; seed++) {
+    failure = playPlan(seed, planSeed(seed), tally);
+    bar.increment();
+  }
+  bar.stop();
+  console.log(tally.format());
+  if (failure !== undefined) {
+    const short = explain(failure);
+    console.error(`Seed ${failure.seed} fails at step ${failure.step}. The shortest history that fails so:\n`);
+    console.error(short.history.join("\n"));
+    console.error(`\n${short.error instanceof Error ? (short.error.stack ?? short.error.message) : String(short.error)}`);
+    console.error(`\nPlay it again with: npm run simulate -- --seeds 1 --seed ${failure.seed}`);
+    return false;
+  }
+  const { tooRare } = tally;
+  if (tooRare.length > 0) console.error(`Too rare to be tested: ${tooRare.join(", ")}`);
+  return tooRare.length === 0;
+}
+
+try {
+  const options = parseOptions(process.argv.slice(2));
+  if (options === "help") console.log(HELP);
+  else if (options.isHistory) console.log(recordSeed(options.firstSeed));
+  else if (!simulate(options)) process.exitCode = 1;
+} catch (error) {
+  console.error(error instanceof UsageError ? `${error.message}\nTry --help.` : error);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}

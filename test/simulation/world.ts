@@ -1,0 +1,437 @@
+// The world around a channel: storage, sockets, an alarm and a clock, all of which can fail; beside it the model and the ledger.
+// Operations are decided by channel and model alike and compared at once; a commit makes them stand, a fault undoes them on both sides.
+import { Channel } from "../../src/channel/channel.ts";
+import type { Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Waiter } from "../../src/channel/wait-line.ts";
+import { Broken, expectHolds, StorageDown } from "./failure.ts";
+import { FaultyStore } from "./faulty-store.ts";
+import { checkInvariants } from "./invariants.ts";
+import { Ledger, type Said } from "./ledger.ts";
+import { describeWoken, look } from "./look.ts";
+import { Model } from "./model/model.ts";
+import { Random } from "./random.ts";
+import { expectSame } from "./same.ts";
+import type { Tally } from "./tally.ts";
+
+const START_MS = 1_800_000_000_000;
+/** The object lets so much time pass between two alarms. */
+const ALARM_INTERVAL_MS = 1000;
+/** An alarm that fails to make its reason go away rings once a second; a jump of a day does not play all of it. */
+const RINGS_MAX = 20;
+
+/** What goes wrong at the end of a step, at one of the boundaries of storage. */
+export type Fault =
+  | "none"
+  /** The next step is committed together with this one. */
+  | "hold"
+  /** Hibernation: memory is lost, sockets and their attachments stay. */
+  | "evict"
+  /** A read of storage fails while the operation is decided: what was not committed is dropped. */
+  | "read-fails"
+  | "commit-fails"
+  /** The process is killed: memory, sockets and attachments are lost. Nothing of the commit is on disk. */
+  | "crash-before-commit"
+  /** As above, but the commit is on disk, and nobody was answered. */
+  | "crash-after-commit";
+
+/** The step ends here: what it did was dropped. */
+export class StepDropped extends Error {}
+
+export class World {
+  readonly tally: Tally;
+  /** What happened, for people; only filled when it is asked for. */
+  readonly history: string[] = [];
+  readonly ledger = new Ledger((connection) => this.isOpen(connection));
+  readonly model: Model;
+  nowMs = START_MS;
+  mayCreate = true;
+  /** Of the current step: what is drawn does not depend on the steps before, so that a history can be shortened. */
+  random = new Random(0);
+  readonly #isRecording: boolean;
+  #store = new FaultyStore();
+  #channel: Channel;
+  /** What stands after the last commit. */
+  #stored: Model["state"];
+  #storedVersion = 0;
+  /** Open sockets, and those that closed without the channel having heard of it. */
+  readonly #sockets = new Map<number, { isOpen: boolean; attachment: readonly Waiter[] }>();
+  #lastConnection = 0;
+  #lives = 0;
+  #uncommitted: Said[] = [];
+  /** Whether storage changed since a second channel was last built from it. */
+  #isWritten = false;
+  /** When the platform rings, and when the object believes that it does. */
+  #alarmAtMs: number | undefined;
+  #knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
+  /** The latest time since the channel woke. */
+  #latestMs = START_MS;
+  /** Alarms that follow each other keep a distance. */
+  #mayRingAtMs = 0;
+  #isAlarmLost = false;
+
+  constructor(options: { readonly tally: Tally; readonly isRecording: boolean }) {
+    this.tally = options.tally;
+    this.#isRecording = options.isRecording;
+    this.model = new Model((connection) => this.isOpen(connection));
+    this.#stored = this.model.state;
+    this.#channel = this.#build();
+  }
+
+  get connections(): readonly number[] {
+    return [...this.#sockets.keys()];
+  }
+
+  get openConnections(): readonly number[] {
+    return this.connections.filter((connection) => this.isOpen(connection));
+  }
+
+  isOpen(connection: number): boolean {
+    return this.#sockets.get(connection)?.isOpen === true;
+  }
+
+  record(line: () => string): void {
+    if (this.#isRecording) this.history.push(line());
+  }
+
+  connect(): void {
+    // As the object does: a number that no socket and no lease has any more is given again.
+    this.#lastConnection += 1;
+    this.#sockets.set(this.#lastConnection, { isOpen: true, attachment: [] });
+    this.record(() => `  connection ${this.#lastConnection} opens`);
+  }
+
+  /** The socket closes; the channel has not heard of it yet. */
+  cut(connection: number): void {
+    const socket = this.#sockets.get(connection);
+    if (socket !== undefined) socket.isOpen = false;
+    this.ledger.forgetConnection(connection);
+    this.record(() => `  connection ${connection} is cut`);
+  }
+
+  /** The channel hears that a connection closed. */
+  disconnect(connection: number, isClean: boolean): void {
+    this.cut(connection);
+    this.#sockets.delete(connection);
+    this.record(() => `  connection ${connection} closed ${isClean ? "cleanly" : "uncleanly"}`);
+    this.#do(() => this.#channel.disconnect(connection, this.#moment(), isClean));
+    this.model.disconnect(connection, isClean, this.nowMs);
+    this.#compareEffects();
+  }
+
+  /** Asks the channel and the model, and compares. */
+  perform(operation: Operation, origin?: Origin): Outcome {
+    this.#lives += 1;
+    const moment = this.#moment();
+    const outcome = this.#do(() => this.#channel.apply(operation, moment, origin));
+    const expected = this.model.apply(operation, moment, origin);
+    this.record(() => formatOperation(operation, origin, outcome));
+    this.#countRefusals(outcome);
+    expectSame(sorted(outcome), sorted(expected), `The outcome of ${operation.type}`);
+    this.#say({ operation, origin, outcome });
+    this.#compareEffects();
+    return outcome;
+  }
+
+  failNextRead(afterReads: number): void {
+    this.#store.readsUntilFailure = afterReads;
+  }
+
+  /** Ends a step, with what goes wrong there. */
+  end(fault: Fault): void {
+    this.#store.readsUntilFailure = undefined;
+    switch (fault) {
+      case "hold":
+        return;
+      case "commit-fails":
+        this.#failToCommit();
+        return;
+      case "crash-before-commit":
+        this.#killSockets();
+        this.drop();
+        return;
+      case "crash-after-commit":
+        this.#write();
+        this.#stand(false);
+        this.#killSockets();
+        this.#wake();
+        return;
+      case "evict":
+        this.commit();
+        this.#wake();
+        return;
+      default:
+        this.commit();
+    }
+  }
+
+  /** Writes what was decided, answers, and writes the attachments. */
+  commit(): void {
+    this.#write();
+    this.#stand(true);
+    this.#writeAttachments();
+  }
+
+  #writeAttachments(): void {
+    for (const connection of this.#channel.takeChangedConnections()) {
+      const socket = this.#sockets.get(connection);
+      if (socket?.isOpen === true) socket.attachment = this.#channel.waitersOf(connection);
+    }
+  }
+
+  /** What was not committed is forgotten, as if it had never been asked for. */
+  drop(): void {
+    this.#uncommitted = [];
+    this.#wake();
+  }
+
+  /** Time passes; the alarm and the timers ring when they should. */
+  pass(ms: number): void {
+    this.commit();
+    const untilMs = this.nowMs + ms;
+    for (let ring = 0; ring < RINGS_MAX; ring++) {
+      const reservationMs = this.#channel.nextReservationEndMs;
+      const nextMs = Math.min(this.#alarmAtMs ?? Infinity, reservationMs ?? Infinity);
+      if (nextMs > untilMs) break;
+      this.nowMs = Math.max(this.nowMs, nextMs);
+      if (this.#alarmAtMs !== undefined && this.#alarmAtMs <= this.nowMs) this.ring();
+      else this.tick();
+    }
+    this.nowMs = untilMs;
+    this.#latestMs = Math.max(this.#latestMs, this.nowMs);
+    this.record(() => `  ${ms} ms pass`);
+  }
+
+  /** Time passes, and nothing rings. */
+  jump(ms: number): void {
+    // A commit has one time.
+    this.commit();
+    this.nowMs += ms;
+    this.#latestMs = Math.max(this.#latestMs, this.nowMs);
+    this.record(() => `  the clock jumps by ${ms} ms`);
+  }
+
+  loseAlarm(): void {
+    this.#alarmAtMs = undefined;
+    this.#isAlarmLost = true;
+    this.record(() => "  the alarm is lost");
+  }
+
+  get hasAlarm(): boolean {
+    return this.#alarmAtMs !== undefined;
+  }
+
+  /** The alarm rings, as the object hears it: does what is due, tells the directory, erases what is forgotten, sets the next alarm. */
+  ring(): void {
+    this.#alarmAtMs = undefined;
+    this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
+    // A read that fails ends the step here, as a handler that throws does.
+    this.#isAlarmLost = true;
+    this.tick();
+    this.#tellDirectory();
+    this.#isAlarmLost = false;
+    this.#mayRingAtMs = this.nowMs + ALARM_INTERVAL_MS;
+    expectSame(this.#channel.isForgotten(this.nowMs), this.model.isForgotten(this.nowMs), "[LC5] Whether all is forgotten");
+    if (this.#channel.isForgotten(this.nowMs)) this.#erase();
+    else this.#setAlarm(this.#mayRingAtMs);
+  }
+
+  tick(): void {
+    this.record(() => `  tick at ${this.nowMs - START_MS}`);
+    this.#do(() => this.#channel.tick(this.#moment()));
+    this.model.tick(this.nowMs);
+    this.#compareEffects();
+    this.commit();
+  }
+
+  /** Everything that can be seen is what the model says, for this channel and for one that wakes now, and the guarantees hold. */
+  check(): void {
+    this.perform({ type: "describe" });
+    this.commit();
+    // What was due may have been done only now: rows are counted when they are stored.
+    const described = this.#channel.apply({ type: "describe" }, this.#moment());
+    const facts = described.type === "described" ? described.facts : undefined;
+    const looked = { model: this.model, moment: this.#moment() };
+    const seen = facts && look({ ...looked, channel: this.#channel, who: "The channel" }, facts);
+    expectHolds(this.#channel.takeChanges(this.nowMs) === undefined, "Looking changes nothing");
+    // Requests of sockets that closed unheard are not found again on waking.
+    if (this.#isWritten && this.openConnections.length === this.connections.length) {
+      const woken = { ...looked, channel: this.#build(), who: "[G1] A channel that wakes" };
+      const wokenFacts = describeWoken(woken);
+      if (wokenFacts !== undefined) look(woken, wokenFacts);
+      this.#isWritten = false;
+    }
+    this.#checkTimes();
+    if (seen === undefined) return;
+    checkInvariants(this.#store, seen, this.nowMs);
+    const { deadLetters } = this.model.state;
+    this.ledger.check(seen.messages, deadLetters, seen.facts.counts.deadLettered);
+  }
+
+  /** The alarm is set in time for everything that is due. */
+  #checkTimes(): void {
+    // What was due before the clock was set back needs no alarm to be due again.
+    const expected = this.model.nextAlarmAtMs(this.#latestMs);
+    const actual = this.#channel.nextAlarmAtMs;
+    expectHolds(expected === undefined || (actual ?? Infinity) <= expected, `The next alarm is ${actual}, not ${expected}`);
+    // The idle time of a channel begins anew with each change, but only the alarm itself looks after it.
+    const neededAtMs = this.model.nextAlarmAtMs(this.#latestMs, true);
+    const isSet = neededAtMs === undefined || (this.#alarmAtMs ?? Infinity) <= Math.max(neededAtMs, this.#mayRingAtMs);
+    expectHolds(isSet || this.#isAlarmLost, `The alarm is set for ${this.#alarmAtMs}, not ${neededAtMs}`);
+    expectSame(this.#channel.nextReservationEndMs, this.model.state.promises[0]?.reservedUntilMs, "The end of the first promise");
+  }
+
+  #do<Value>(work: () => Value): Value {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof StorageDown)) throw error;
+      this.record(() => "  a read failed: what was not committed is dropped");
+      throw new StepDropped("A read failed", { cause: error });
+    }
+  }
+
+  /** Storage refuses the write; where there is nothing to write, nothing fails. */
+  #failToCommit(): void {
+    this.#store.isRefusingCommits = true;
+    try {
+      this.#write();
+      this.#stand(true);
+      this.#writeAttachments();
+    } catch (error) {
+      if (!(error instanceof StorageDown)) throw error;
+      this.drop();
+    }
+    this.#store.isRefusingCommits = false;
+  }
+
+  #say(said: Omit<Said, "life">): void {
+    const { outcome } = said;
+    if (outcome.type === "got" && outcome.granted !== undefined) {
+      const offsets = outcome.messages.map((message) => message.offset);
+      this.model.issue(offsets, outcome.granted.leaseIds);
+    }
+    this.#uncommitted.push({ ...said, life: this.model.state.record?.life ?? "" });
+  }
+
+  #compareEffects(): void {
+    const effects: readonly Effect[] = this.#channel.takeEffects();
+    expectSame(effects, this.model.takeEffects(), "The answers to those who wait");
+    for (const { connection, request, outcome } of effects) {
+      this.record(() => `  connection ${connection} request ${request} -> ${formatOutcome(outcome)}`);
+      this.#countRefusals(outcome);
+      this.#say({ operation: undefined, origin: { connection, request }, outcome });
+    }
+  }
+
+  #write(): void {
+    const changes = this.#channel.takeChanges(this.nowMs);
+    if (changes !== undefined) {
+      this.#store.commit(changes);
+      this.#isWritten = true;
+    }
+    const isMarkMoved = changes?.position !== undefined && changes.position.scanMark !== this.#stored.scanMark;
+    const isUnchanged = this.model.version === this.#storedVersion;
+    expectHolds(!isUnchanged || changes === undefined || isMarkMoved, "A refusal changes nothing");
+    const problem = this.model.adopt({
+      deferred: this.#store.readRows().deferred.flatMap(({ messages }) => messages),
+      scanMark: this.#store.readPosition()?.scanMark ?? 0,
+    });
+    if (problem !== undefined) throw new Broken(problem);
+    this.#stored = this.model.state;
+    this.#storedVersion = this.model.version;
+    const isDeliveryDue = (this.#channel.nextDeliveryAtMs ?? Infinity) < this.#knownAlarmAtMs;
+    if (changes?.channel !== undefined || isDeliveryDue) this.#setAlarm(0);
+  }
+
+  /** What was written stands; who asked is answered, or not. */
+  #stand(isAnswered: boolean): void {
+    for (const said of this.#uncommitted) this.ledger.note(said, isAnswered);
+    this.#uncommitted = [];
+  }
+
+  #setAlarm(earliestMs: number): void {
+    const dueAtMs = this.#channel.nextAlarmAtMs;
+    if (dueAtMs === undefined) return;
+    const atMs = Math.max(dueAtMs, earliestMs);
+    if (atMs >= this.#knownAlarmAtMs) return;
+    this.#isAlarmLost = false;
+    this.#alarmAtMs = atMs;
+    this.#knownAlarmAtMs = atMs;
+  }
+
+  #tellDirectory(): void {
+    const { record } = this.model.state;
+    if (record === undefined || !record.outbox.isPending || record.outbox.nextAttemptAtMs > this.nowMs) return;
+    const isDone = this.random.chance(80);
+    const { version } = record.outbox;
+    this.#channel.settleOutbox(version, isDone, this.nowMs);
+    this.model.settleOutbox(version, isDone, this.nowMs);
+    this.record(() => `  the directory ${isDone ? "was told" : "did not answer"}`);
+    this.commit();
+  }
+
+  #erase(): void {
+    this.record(() => "  storage is erased");
+    this.#store = new FaultyStore();
+    this.#stored = new Model(() => true).state;
+    this.#alarmAtMs = undefined;
+    this.#wake();
+  }
+
+  #killSockets(): void {
+    for (const connection of this.connections) this.ledger.forgetConnection(connection);
+    this.#sockets.clear();
+  }
+
+  #wake(): void {
+    this.#store.readsUntilFailure = undefined;
+    this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
+    this.#latestMs = this.nowMs;
+    this.#channel = this.#build();
+    this.#lastConnection = Math.max(0, ...this.connections);
+    this.model.wake(this.#stored);
+    // Sockets that are gone took their requests with them, also when their number is given again.
+    const { gets, puts, promises } = this.model.state;
+    this.#stored = { ...this.#stored, gets, puts, promises };
+    this.#storedVersion = this.model.version;
+  }
+
+  #build(): Channel {
+    const waiters = [...this.#sockets.values()].filter(({ isOpen }) => isOpen).flatMap(({ attachment }) => attachment);
+    return new Channel({ name: "orders", store: this.#store, waiters, isConnected: (connection) => this.isOpen(connection) });
+  }
+
+  #moment(): Moment {
+    const { nowMs, mayCreate } = this;
+    return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32() };
+  }
+
+  #countRefusals(outcome: Outcome): void {
+    if (outcome.type === "refused") this.tally.count("refusal", outcome.refusal.kind);
+    if (outcome.type !== "settled") return;
+    for (const { refusal } of outcome.refused) {
+      this.tally.count("refusal", refusal.kind === "lease-lost" ? `lease-lost: ${refusal.cause}` : refusal.kind);
+    }
+  }
+}
+
+/** Refused entries come in no order that matters. */
+function sorted(outcome: Outcome): Outcome {
+  if (outcome.type !== "settled") return outcome;
+  return { ...outcome, refused: [...outcome.refused].sort((a, b) => (a.pointer < b.pointer ? -1 : 1)) };
+}
+
+function formatOperation(operation: Operation, origin: Origin | undefined, outcome: Outcome): string {
+  const { type, ...rest } = operation;
+  const from = origin === undefined ? "" : ` from ${origin.connection}/${origin.request}`;
+  return `  ${type} ${JSON.stringify(rest, shorten)}${from} -> ${formatOutcome(outcome)}`;
+}
+
+function formatOutcome(outcome: Outcome): string {
+  const { type, ...rest } = outcome;
+  return `${type} ${"facts" in rest ? "" : JSON.stringify(rest, shorten)}`;
+}
+
+function shorten(name: string, value: unknown): unknown {
+  return name === "body" ? Buffer.from(value as Uint8Array).toString("latin1", 0, 12) : value;
+}
