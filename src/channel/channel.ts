@@ -99,6 +99,8 @@ export class Channel {
 
   /** Forgets the waiting requests of a connection that closed, and ends its leases (rule LS9); others may be served now. */
   disconnect(connection: number, moment: Moment, isClean: boolean): void {
+    // One whose close wakes the object is not lost: it tells how it ended.
+    this.#lostConnections = this.#lostConnections.filter((lost) => lost !== connection);
     this.#meetDeadlines(moment);
     for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);
     this.#endLeasesOf(connection, isClean, moment.nowMs);
