@@ -60,6 +60,7 @@ function letterAt(offset: number, bodyBytes = 10): DeadLetter {
       key: "k",
       messageId: "id",
       headers: { a: "b" },
+      ttlMs: 4,
       redrivenFrom: 3,
     },
     attempts: 5,
@@ -82,7 +83,7 @@ const GROUP: GroupRecord = {
     doneAheadMessages: 12,
     scanMark: 13,
     startMessages: 14,
-    fates: { deadLettered: 15, removed: 16, dropped: 17, skipped: 18 },
+    fates: { deadLettered: 15, removed: 16, dropped: 17, expired: 19, skipped: 18 },
   },
 };
 

@@ -58,9 +58,10 @@ export const POSITION: Position = {
   passed: { messages: 406, bytes: 307, segments: 208 },
   removedAhead: { messages: 109, bytes: 110, segments: 11 },
   lostAheadBytes: 118,
-  fates: { removed: 112, deadLettered: 115, dropped: 117 },
+  fates: { removed: 112, deadLettered: 115, dropped: 117, expired: 119 },
   lastControlOffset: 513,
   scanMark: 616,
+  lastTtlOffset: 617,
   writtenAtMs: 1_800_000_000_014,
 };
 

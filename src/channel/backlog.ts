@@ -5,6 +5,7 @@ import { encodeUtf8 } from "../protocol/bytes.ts";
 import { DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { compact, type Compaction } from "./compaction.ts";
+import { countFate, isSameFates, NO_FATES, type Fate, type FateCounts } from "./fates.ts";
 import { encodeGonePlaces } from "./gone-places.ts";
 import type { GroupLog } from "./group-log.ts";
 import { readMessage } from "./log-reading.ts";
@@ -14,13 +15,10 @@ import { cutSegments, type Cut } from "./segment-cut.ts";
 import {
   addTotals,
   isSameTotals,
-  NO_FATES,
   NO_TOTALS,
   subtractTotals,
   type BacklogChanges,
   type ChannelStore,
-  type Fate,
-  type FateCounts,
   type MessageIdEntry,
   type Position,
   type Totals,
@@ -37,6 +35,7 @@ const EMPTY_POSITION: Position = {
   fates: NO_FATES,
   lastControlOffset: 0,
   scanMark: 0,
+  lastTtlOffset: 0,
   writtenAtMs: 0,
 };
 
@@ -65,6 +64,8 @@ export class Backlog implements GroupLog {
   #compactedUpTo = 0;
   #fates: FateCounts;
   #lastControlOffset: number;
+  /** Offset of the newest message that names its time to live, or 0. */
+  #lastTtlOffset: number;
   /** Where delivery begins to look for messages after waking, unless the head is further on. */
   scanMark: number;
   /** The row as it is stored. Most commits leave it, because the segments say the same or more (rule RC2). */
@@ -98,6 +99,7 @@ export class Backlog implements GroupLog {
     this.#fates = position.fates;
     this.#lastControlOffset = position.lastControlOffset;
     this.scanMark = position.scanMark;
+    this.#lastTtlOffset = position.lastTtlOffset;
     const isTailNewer = last !== undefined && this.#storedEnd > position.nextOffset;
     const put = isTailNewer ? addTotals(last.before, { messages: last.messages, bytes: last.bytes, segments: 1 }) : position.put;
     this.#pending = new RecordRun(isTailNewer ? this.#storedEnd : position.nextOffset, put);
@@ -149,6 +151,11 @@ export class Backlog implements GroupLog {
     return this.#written.writtenAtMs;
   }
 
+  /** Whether a message at or after the head may name a time to live. */
+  get mayHoldTtl(): boolean {
+    return this.#lastTtlOffset >= this.#headOffset;
+  }
+
   /** Whether anything at or after the head was removed. */
   get hasRemoved(): boolean {
     return this.#removedAhead.messages > 0;
@@ -191,8 +198,9 @@ export class Backlog implements GroupLog {
   /** Appends messages and returns the offset of the first. */
   append(messages: readonly PutMessage[], nowMs: number): number {
     const offset = this.nextOffset;
-    for (const { body, presentation, contentType, key, messageId, headers, redrivenFrom } of messages) {
-      const record = { body, presentation, contentType, key, messageId, headers, redrivenFrom };
+    for (const { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom } of messages) {
+      const record = { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom };
+      if (ttlMs !== undefined) this.#lastTtlOffset = this.nextOffset;
       this.#pending.push({ ...record, isControl: false, putAtMs: nowMs });
     }
     return offset;
@@ -250,7 +258,7 @@ export class Backlog implements GroupLog {
     const place = offset - run.firstOffset;
     const { messageId } = run.message(place);
     if (messageId !== undefined && run !== this.#pending) this.#deletedIds.set(offset, messageId);
-    this.#countFate(fate);
+    this.#fates = countFate(this.#fates, fate);
     this.#markGone(run, place, { messages: 1, bytes: run.messageBytes(place), segments: 0 });
     return true;
   }
@@ -315,7 +323,7 @@ export class Backlog implements GroupLog {
   takeChanges(nowMs: number): BacklogChanges | undefined {
     const fromPlace = Math.max(0, this.#headOffset - this.#pending.firstOffset);
     const cuts = cutSegments(this.#pending, fromPlace);
-    this.#lostAheadBytes += bytesFrom(this.#pending, fromPlace) - cuts.reduce((bytes, { run }) => bytes + run.bytes, 0);
+    this.#lostAheadBytes += this.#pending.bytesFrom(fromPlace) - cuts.reduce((bytes, { run }) => bytes + run.bytes, 0);
     // Whoever only looks around causes no write.
     const compaction = this.hasChanges ? this.#compact() : undefined;
     const last = cuts.at(-1)?.segment;
@@ -398,6 +406,7 @@ export class Backlog implements GroupLog {
       fates: this.#fates,
       lastControlOffset: this.#lastControlOffset,
       scanMark: this.scanMark,
+      lastTtlOffset: this.#lastTtlOffset,
       writtenAtMs: nowMs,
     };
     return this.#written;
@@ -405,19 +414,12 @@ export class Backlog implements GroupLog {
 
   /** Whether the stored row is right about what no segment tells. */
   #isRestTold(): boolean {
-    const { removedAhead, fates, lastControlOffset, scanMark } = this.#written;
+    const { removedAhead, fates, lastControlOffset, scanMark, lastTtlOffset } = this.#written;
     const isAheadTold = isSameTotals(removedAhead, this.#removedAhead);
-    const isFateTold =
-      fates.removed === this.#fates.removed &&
-      fates.deadLettered === this.#fates.deadLettered &&
-      fates.dropped === this.#fates.dropped;
     const isMarkTold = scanMark === this.scanMark || this.scanMark <= this.#headOffset;
-    return isAheadTold && isFateTold && isMarkTold && lastControlOffset === this.#lastControlOffset;
-  }
-
-  #countFate(fate: Fate): void {
-    if (fate === "removed") this.#fates = { ...this.#fates, removed: this.#fates.removed + 1 };
-    if (fate === "dead-lettered") this.#fates = { ...this.#fates, deadLettered: this.#fates.deadLettered + 1 };
+    const isTtlTold = lastTtlOffset === this.#lastTtlOffset || this.#lastTtlOffset < this.#headOffset;
+    const isControlTold = lastControlOffset === this.#lastControlOffset;
+    return isAheadTold && isMarkTold && isTtlTold && isControlTold && isSameFates(fates, this.#fates);
   }
 
   #collectGone(cuts: readonly Cut[]): Map<number, Uint8Array<ArrayBuffer>> {
@@ -471,6 +473,7 @@ export class Backlog implements GroupLog {
     this.#isHeadAtSegment = false;
     this.#resetChanges();
     this.scanMark = 0;
+    this.#lastTtlOffset = 0;
     this.#isPurge = true;
     this.#isPositionChanged = true;
   }
@@ -483,10 +486,4 @@ export class Backlog implements GroupLog {
     this.#deletedIds = new Map();
     this.#isPositionChanged = false;
   }
-}
-
-function bytesFrom(run: RecordRun, fromPlace: number): number {
-  let bytes = 0;
-  for (let place = fromPlace; place < run.count; place++) bytes += run.messageBytes(place);
-  return bytes;
 }

@@ -135,9 +135,14 @@ export class Channel {
     return this.#computeNextAlarm(() => nowMs);
   }
 
-  /** When a get that waits may be served because a lease ends or a delay is over; nobody else has to be told of those. */
-  get nextDeliveryAtMs(): number | undefined {
-    return this.#groups.nextDueAtMs(this.#line.waitingGroups());
+  /**
+   * When a get that waits may be served because a lease ends or a delay is over, or a put because a message expires; nobody else has
+   * to be told of those.
+   */
+  get nextServiceAtMs(): number | undefined {
+    const deliveryAtMs = this.#groups.nextDueAtMs(this.#line.waitingGroups());
+    const roomAtMs = this.#line.firstPut() === undefined ? undefined : this.#groups.nextExpiryAtMs;
+    return deliveryAtMs === undefined ? roomAtMs : Math.min(deliveryAtMs, roomAtMs ?? deliveryAtMs);
   }
 
   /** Delayed messages whose time has come and that have not entered: a commit takes only so many (rule SD6). */
@@ -256,8 +261,8 @@ export class Channel {
   #retentionInForce(): ChannelRetention {
     const record = this.#cell.get();
     const settings = record?.settings ?? DEFAULT_SETTINGS;
-    const { retention, maxAgeMs, whenNoGroups, delivery } = settings;
-    return { retention, maxAgeMs, whenNoGroups, delivery, limits: record?.limits ?? settings };
+    const { retention, maxAgeMs, whenNoGroups, delivery, messageTtlMs, onExpired } = settings;
+    return { retention, maxAgeMs, whenNoGroups, delivery, messageTtlMs, onExpired, limits: record?.limits ?? settings };
   }
 
   #create(given: GivenSettings, moment: Moment): Outcome {
@@ -413,7 +418,7 @@ export class Channel {
   #computeNextAlarm(readLastUseMs: (() => number) | undefined): number | undefined {
     const record = this.#cell.get();
     if (record === undefined) return undefined;
-    const dueAtMs = Math.min(this.#schedule.nextAtMs ?? Infinity, this.nextDeliveryAtMs ?? Infinity);
+    const dueAtMs = Math.min(this.#schedule.nextAtMs ?? Infinity, this.nextServiceAtMs ?? Infinity);
     return lifeCycle.computeNextAlarm(record, { readLastUseMs, dueAtMs: dueAtMs === Infinity ? undefined : dueAtMs });
   }
 

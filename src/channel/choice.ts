@@ -14,6 +14,8 @@ export interface ChoiceRequest {
   readonly bytesMax: number;
   readonly holder: string;
   readonly nowMs: number;
+  /** Whether the time of a message is over; absent where none has one. */
+  readonly isExpired: ((run: Run, place: number) => boolean) | undefined;
 }
 
 /** What is known of the messages before the cursor. */
@@ -36,6 +38,8 @@ export class Choice {
   readonly controls: ControlRecord[] = [];
   /** Messages that the scan passed because an earlier one of their key is open. */
   readonly parked: ParkedPlace[] = [];
+  /** Messages that were met and whose time is over: nobody gets them. */
+  readonly expired: number[] = [];
   /** Whether more messages were there, but not within the bytes. */
   isCutByBytes = false;
   /** Where the scan ends. */
@@ -79,6 +83,13 @@ export class Choice {
       const run = log.runFrom(offset);
       if (run === undefined || run.firstOffset > offset) {
         ready.pop();
+        continue;
+      }
+      if (this.#request.isExpired?.(run, offset - run.firstOffset) === true) {
+        ready.pop();
+        this.expired.push(offset);
+        this.#chosen.add(offset);
+        this.#offerNextOfKey(offset);
         continue;
       }
       if (!this.#take(run, offset - run.firstOffset)) return;
@@ -140,6 +151,10 @@ export class Choice {
     // After waking the scan begins before messages that are known from stored rows.
     if (leases.find(offset) !== undefined || deferred.find(offset) !== undefined) return true;
     if (this.#isFull) return false;
+    if (this.#request.isExpired?.(run, place) === true) {
+      this.expired.push(offset);
+      return true;
+    }
     const key = run.key(place);
     if (key !== undefined && !this.#isFree(key)) {
       // Those that this reader gets wait no more.

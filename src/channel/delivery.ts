@@ -12,7 +12,14 @@ import { DeferredBook } from "./deferred-book.ts";
 import type { Deferred, GroupDeliveryChanges, Lease, LeaseEnd, StoredDelivery } from "./delivery-store.ts";
 import { KeyLines } from "./key-lines.ts";
 import { LeaseBook } from "./lease-book.ts";
-import type { Fate } from "./store.ts";
+import type { Run } from "./run.ts";
+import type { Fate } from "./fates.ts";
+
+/** How long messages live that say nothing themselves, and what becomes of them then. */
+export interface ExpirySettings {
+  readonly messageTtlMs: number | null;
+  readonly onExpired: "drop" | "dead-letter";
+}
 
 export interface LeaseRequest {
   /** A fresh token that nobody can guess. */
@@ -58,6 +65,7 @@ export class Delivery {
   /** The log itself, where this is its only group and may take whole stretches from it. */
   readonly #backlog: Backlog | undefined;
   readonly #settings: () => DeliverySettings;
+  readonly #expiry: () => ExpirySettings;
   readonly #leases = new LeaseBook();
   readonly #deferred: DeferredBook;
   readonly #keys = new KeyLines();
@@ -73,11 +81,13 @@ export class Delivery {
     readonly backlog?: Backlog;
     readonly stored: StoredDelivery;
     readonly settings: () => DeliverySettings;
+    readonly expiry: () => ExpirySettings;
   }) {
     const { log, stored } = options;
     this.#log = log;
     this.#backlog = options.backlog;
     this.#settings = options.settings;
+    this.#expiry = options.expiry;
     this.#deferred = new DeferredBook(log.scanMark);
     this.#scanned = Math.max(log.scanMark, log.headOffset);
     const isOpen = (offset: number): boolean => offset >= log.headOffset;
@@ -123,6 +133,23 @@ export class Delivery {
     for (const message of this.#deferred.takeDue(nowMs)) this.#offer(message);
   }
 
+  /** When the message at the head expires; undefined where it does not, is leased or quarantined. */
+  get headExpiresAtMs(): number | undefined {
+    const { headOffset } = this.#log;
+    const isHeld = this.#leases.find(headOffset) !== undefined || this.#deferred.find(headOffset)?.isQuarantined === true;
+    if (isHeld || !this.#mayExpire) return undefined;
+    const run = this.#log.runFrom(headOffset);
+    const place = run === undefined ? -1 : headOffset - run.firstOffset;
+    return run === undefined || place < 0 || run.isControl(place) ? undefined : this.#expiryOf(run, place);
+  }
+
+  /** Ends the message at the head if its time is over, also where nobody takes anything (rule TL3); false when it is not. */
+  expireHead(nowMs: number): boolean {
+    const isOver = (this.headExpiresAtMs ?? Infinity) <= nowMs;
+    if (isOver) this.#expire(this.#log.headOffset);
+    return isOver;
+  }
+
   /** Hands out `min` to `max` messages, or none. */
   take(request: TakeRequest): Taken {
     const { lease, nowMs } = request;
@@ -130,12 +157,21 @@ export class Delivery {
     const max = Math.min(request.max, room);
     if (max < request.min || this.#countAvailableAtMost() < request.min) return { type: "too-few" };
     const isNothingOpen = this.#leases.size === 0 && this.#deferred.size === 0 && this.#cursor === this.#log.headOffset;
-    if (lease === undefined && isNothingOpen && this.#backlog !== undefined) return takeFromHead(this.#backlog, request.min, max);
+    const isPlain = lease === undefined && isNothingOpen && !this.#mayExpire;
+    if (isPlain && this.#backlog !== undefined) return takeFromHead(this.#backlog, request.min, max);
     const holder = lease?.holder ?? NO_HOLDER;
-    const choice = new Choice(this.#open, this.#cursor, { max, bytesMax: LIMITS.replyBytesMax, holder, nowMs });
+    const isExpired = (run: Run, place: number): boolean => (this.#expiryOf(run, place) ?? Infinity) <= nowMs;
+    const choice = new Choice(this.#open, this.#cursor, {
+      max,
+      bytesMax: LIMITS.replyBytesMax,
+      holder,
+      nowMs,
+      isExpired: this.#mayExpire ? isExpired : undefined,
+    });
     const count = choice.messages.length;
     if (count < request.min) {
       this.#park(choice.abandon());
+      for (const offset of choice.expired) this.#expire(offset);
       return choice.isCutByBytes ? { type: "too-large", count } : { type: "too-few" };
     }
     this.#park(choice);
@@ -144,6 +180,7 @@ export class Delivery {
     if (lease === undefined) for (const { offset } of choice.messages) this.finish(offset, "acked");
     this.#leases.add(leases);
     for (const { offset } of choice.controls) this.#log.passControl(offset);
+    for (const offset of choice.expired) this.#expire(offset);
     return { type: "taken", messages: choice.messages, controls: choice.controls, leases, redelivered };
   }
 
@@ -280,6 +317,21 @@ export class Delivery {
     if (key === undefined) return;
     this.#keys.finish(key, offset);
     this.#offerFirstOf(key);
+  }
+
+  get #mayExpire(): boolean {
+    return this.#expiry().messageTtlMs !== null || this.#log.mayHoldTtl;
+  }
+
+  /** When the time of a message is over. */
+  #expiryOf(run: Run, place: number): number | undefined {
+    const { putAtMs, ttlMs = this.#expiry().messageTtlMs } = run.times(place);
+    return ttlMs === null ? undefined : putAtMs + ttlMs;
+  }
+
+  #expire(offset: number): void {
+    if (this.#expiry().onExpired === "drop") this.finish(offset, "expired");
+    else this.#exhausted.push({ offset, attempts: this.#deferred.find(offset)?.attempts ?? 0, reason: "ttl" });
   }
 
   get #cursor(): number {

@@ -2,6 +2,7 @@
 import { computeUtilization, type PressureState } from "../protocol/description.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
+import { countEnded } from "./fates.ts";
 import type { Groups } from "./groups.ts";
 import type { ChannelFacts } from "./operation.ts";
 import type { Schedule } from "./schedule.ts";
@@ -45,7 +46,7 @@ export function describeChannel(parts: DescribedParts, record: ChannelRecord, no
     groups: groups.size,
     deadLetters: deadLetters.totals,
     scheduled: { messages: schedule.messages, bytes: schedule.bytes, nextAtMs: schedule.nextAtMs ?? null },
-    counts: { put: putMessages, acked: putMessages - depth - fates.removed - fates.deadLettered - fates.dropped, ...fates },
+    counts: { put: putMessages, acked: putMessages - depth - countEnded(fates), ...fates },
   };
 }
 

@@ -2,7 +2,7 @@
 // a view of it with a position of its own (group-view.ts).
 import type { Message } from "../protocol/message.ts";
 import type { Run } from "./run.ts";
-import type { Fate } from "./store.ts";
+import type { Fate } from "./fates.ts";
 import type { RunSource } from "./stretch.ts";
 
 export interface GroupLog extends RunSource {
@@ -12,6 +12,8 @@ export interface GroupLog extends RunSource {
   readonly depth: number;
   /** Where delivery begins to look for messages after waking, unless the head is further on. */
   scanMark: number;
+  /** Whether a message that the group has not done with may name a time to live. */
+  readonly mayHoldTtl: boolean;
   /** Whether the record at `place` is not there for the group any more. */
   isGone(run: Run, place: number): boolean;
   /** Whether the message at `offset` is still there for the group. */

@@ -8,11 +8,12 @@ export interface GroupFates {
   readonly removed: number;
   /** Given up by the channel's retention before the group had done with them. */
   readonly dropped: number;
+  readonly expired: number;
   /** Passed by a seek. */
   readonly skipped: number;
 }
 
-export const NO_GROUP_FATES: GroupFates = { deadLettered: 0, removed: 0, dropped: 0, skipped: 0 };
+export const NO_GROUP_FATES: GroupFates = { deadLettered: 0, removed: 0, dropped: 0, expired: 0, skipped: 0 };
 
 export interface GroupPosition {
   readonly headOffset: number;

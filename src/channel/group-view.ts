@@ -14,7 +14,7 @@ import {
 } from "./group-store.ts";
 import { countMessagesBefore, countRemovedFrom } from "./log-reading.ts";
 import { endOffset, type Run } from "./run.ts";
-import type { Fate } from "./store.ts";
+import { countFate, type Fate } from "./fates.ts";
 
 /** What lies between the head and another place: its messages, and those of them that are done with or gone. */
 interface Stretch {
@@ -109,6 +109,10 @@ export class GroupView implements GroupLog {
     return this.#doneAheadMessages > 0 || this.#log.mayFollow(offset);
   }
 
+  get mayHoldTtl(): boolean {
+    return this.#log.mayHoldTtl;
+  }
+
   isGone(run: Run, place: number): boolean {
     return run.isGone(place) || this.#isDone(run.firstOffset + place);
   }
@@ -123,8 +127,7 @@ export class GroupView implements GroupLog {
 
   finish(offset: number, fate: Fate): boolean {
     if (!this.isKept(offset)) return false;
-    if (fate === "dead-lettered") this.#fates = { ...this.#fates, deadLettered: this.#fates.deadLettered + 1 };
-    if (fate === "removed") this.#fates = { ...this.#fates, removed: this.#fates.removed + 1 };
+    this.#fates = countFate(this.#fates, fate);
     this.#markDone(offset, 1);
     return true;
   }

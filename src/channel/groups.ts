@@ -6,8 +6,9 @@ import type { Refusal } from "../protocol/problems.ts";
 import { resolveDelivery, type DeliverySettings, type GivenDelivery, type Retention } from "../protocol/settings.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
-import { Delivery } from "./delivery.ts";
+import { Delivery, type ExpirySettings } from "./delivery.ts";
 import type { DeliveryChanges, DeliveryStore, GroupDeliveryChanges, StoredDelivery } from "./delivery-store.ts";
+import { countEnded } from "./fates.ts";
 import type { GroupChanges, GroupRecord, GroupStore } from "./group-store.ts";
 import { NO_GROUP_FATES } from "./group-store.ts";
 import { GroupView } from "./group-view.ts";
@@ -33,7 +34,7 @@ export interface Group {
   readonly settlement: Settlement;
 }
 
-export interface ChannelRetention {
+export interface ChannelRetention extends ExpirySettings {
   readonly retention: Retention;
   readonly maxAgeMs: number | null;
   readonly whenNoGroups: "refuse" | "drop";
@@ -203,6 +204,16 @@ export class Groups {
     return nearest;
   }
 
+  /** When the first message at the head of a group expires. */
+  get nextExpiryAtMs(): number | undefined {
+    let nearest: number | undefined;
+    for (const { delivery } of this.all()) {
+      const atMs = delivery.headExpiresAtMs;
+      if (atMs !== undefined) nearest = Math.min(nearest ?? atMs, atMs);
+    }
+    return nearest;
+  }
+
   /** The least offset that a group has not done with; undefined without groups. */
   get leastHeadOffset(): number | undefined {
     let least: number | undefined;
@@ -218,7 +229,7 @@ export class Groups {
     const put = view?.putMessages ?? backlog.putMessages;
     const retrying = delivery.countRetrying(nowMs);
     const { leased, quarantined, isLookAheadExhausted } = delivery;
-    const ended = fates.deadLettered + fates.removed + fates.dropped + fates.skipped;
+    const ended = countEnded(fates) + fates.skipped;
     return {
       group: group.name,
       createdAtMs: group.createdAtMs,
@@ -294,7 +305,7 @@ export class Groups {
   #buildQueueGroup(stored: StoredDelivery): Group {
     const { backlog } = this.#options;
     const settings = (): DeliverySettings => this.#options.channelSettings().delivery;
-    const delivery = new Delivery({ log: backlog, backlog, stored, settings });
+    const delivery = new Delivery({ log: backlog, backlog, stored, settings, expiry: () => this.#options.channelSettings() });
     const settlement = new Settlement({
       group: { groupId: QUEUE_GROUP_ID, group: DEFAULT_GROUP },
       log: backlog,
@@ -311,7 +322,7 @@ export class Groups {
     const { id, name, createdAtMs, isPaused, settings, position } = record;
     const view = new GroupView({ id, log: backlog, store, position });
     const current = (): DeliverySettings => this.settingsOf(this.#byId.get(id) ?? record);
-    const delivery = new Delivery({ log: view, stored, settings: current });
+    const delivery = new Delivery({ log: view, stored, settings: current, expiry: () => this.#options.channelSettings() });
     const settlement = new Settlement({
       group: { groupId: id, group: name },
       log: view,

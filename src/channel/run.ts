@@ -24,6 +24,8 @@ export interface Run {
   isControl(place: number): boolean;
   messageBytes(place: number): number;
   key(place: number): string | undefined;
+  /** When a record was put and how long it lives, if it says so. */
+  times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined };
   message(place: number): Message;
 }
 
@@ -71,6 +73,10 @@ export class StoredRun implements Run {
 
   key(place: number): string | undefined {
     return this.#block.key(this.#find(place));
+  }
+
+  times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
+    return this.#block.times(this.#find(place));
   }
 
   message(place: number): Message {
@@ -153,16 +159,25 @@ export class RecordRun implements Run {
     return this.#sizes[place] ?? 0;
   }
 
+  bytesFrom(place: number): number {
+    return this.#sizes.slice(place).reduce((bytes, size) => bytes + size, 0);
+  }
+
   key(place: number): string | undefined {
     return this.records[place]?.key;
+  }
+
+  times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
+    const { putAtMs = 0, ttlMs } = this.records[place] ?? {};
+    return { putAtMs, ttlMs };
   }
 
   message(place: number): Message {
     const record = this.records[place];
     if (record === undefined) throw new RangeError(`No record at place ${place}`);
-    const { body, presentation, contentType, key, messageId, headers, redrivenFrom, putAtMs } = record;
+    const { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom, putAtMs } = record;
     const offset = this.firstOffset + place;
-    return { offset, putAtMs, body, presentation, contentType, key, messageId, headers, redrivenFrom };
+    return { offset, putAtMs, body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom };
   }
 }
 

@@ -1,4 +1,5 @@
 // The port to storage: what the core reads and the changes it asks for. SQLite and the memory twin implement it (src/storage).
+import type { FateCounts } from "./fates.ts";
 import type { Lifecycle } from "../protocol/description.ts";
 import type { Settings } from "../protocol/settings.ts";
 import type { DeadLetterChanges, DeadLetterStore } from "./dead-letter-store.ts";
@@ -55,22 +56,11 @@ export interface Position {
   readonly lastControlOffset: number;
   /** Where delivery goes on to look for messages after waking; what it passed before is stored otherwise. 0 for the head. */
   readonly scanMark: number;
+  /** Offset of the newest message that names its time to live, or 0. */
+  readonly lastTtlOffset: number;
   /** When the last commit that wrote this row happened: an idle channel expires by it. */
   readonly writtenAtMs: number;
 }
-
-/** How a message can end. */
-export type Fate = "acked" | "removed" | "dead-lettered";
-
-/** What was acked is derived: put, less what waits, less these. */
-export interface FateCounts {
-  readonly removed: number;
-  readonly deadLettered: number;
-  /** Given up by retention. */
-  readonly dropped: number;
-}
-
-export const NO_FATES: FateCounts = { removed: 0, deadLettered: 0, dropped: 0 };
 
 export interface Totals {
   readonly messages: number;

@@ -326,6 +326,7 @@ export class Traffic {
     const connection = lease?.isDetached === false ? request.connection : undefined;
     const wanted = lease && { holder: drawHex(moment) + drawHex(moment), leaseMs: lease.leaseMs, connection };
     const taken = group.delivery.take({ min, max, nowMs: moment.nowMs, lease: wanted });
+    group.settlement.buryExhausted(moment.nowMs);
     if (taken.type === "too-few") return undefined;
     if (taken.type === "too-large") return refused({ kind: "batch-too-large", size: min, limit: taken.count, unit: "messages" });
     const { messages, controls, leases, redelivered } = taken;

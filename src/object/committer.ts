@@ -230,7 +230,7 @@ export class Committer {
   /** The nearest deadline that a commit can have brought (rule RC8). */
   #findDeadline(changes: Changes | undefined): number | undefined {
     // A get that begins to wait changes nothing that is stored, but somebody has to look when what it waits for comes back.
-    if (changes === undefined) return this.#channel.nextDeliveryAtMs;
+    if (changes === undefined) return this.#channel.nextServiceAtMs;
     // Only a change of the record brings a look at idleness that no alarm has arranged for.
     return changes.channel === undefined ? this.#channel.nextDueAtMs : this.#channel.nextAlarmAtMs;
   }

@@ -3,7 +3,7 @@
 //   header, 32 bytes, little endian:
 //     0 magic 0xEC · 1 version 1 · 2 reserved (2) · 4 count (4) · 8 index bytes (4) · 12 reserved (4) · 16 first offset (8) · 24 base time ms (8)
 //   index, one entry a record:
-//     flags (2) · where a flag says so, varint offsets left out before it · varint putAtMs - base · varint body bytes · then, where a flag says so, each as varint length and UTF-8:
+//     flags (2) · where a flag says so, varint offsets left out before it · varint putAtMs - base · where a flag says so, varint time to live · varint body bytes · then, where a flag says so, each as varint length and UTF-8:
 //     content type · key · message id · headers (varint how many, then name and value of each) · redriven from (a varint alone)
 //   bodies, one after the other
 //
@@ -33,6 +33,7 @@ const MESSAGE_ID = 1 << 5;
 const HEADERS = 1 << 6;
 const REDRIVEN = 1 << 7;
 const SKIP = 1 << 8;
+const TTL = 1 << 9;
 
 /** Writes numbers and text into memory that grows; one for the module, since blocks are built synchronously. */
 class IndexWriter {
@@ -100,6 +101,7 @@ function flagsOf(record: BlockRecord): number {
   if (record.messageId !== undefined) flags |= MESSAGE_ID;
   if (record.headers !== undefined) flags |= HEADERS;
   if (record.redrivenFrom !== undefined) flags |= REDRIVEN;
+  if (record.ttlMs !== undefined) flags |= TTL;
   return flags;
 }
 
@@ -121,6 +123,7 @@ export function encodeBlock(
     indexWriter.writeFlags(flags);
     if (skipped > 0) indexWriter.writeVarint(skipped);
     indexWriter.writeVarint(record.putAtMs - baseTimeMs);
+    if (record.ttlMs !== undefined) indexWriter.writeVarint(record.ttlMs);
     indexWriter.writeVarint(record.body.byteLength);
     if (flags & CONTENT_TYPE) indexWriter.writeText(record.contentType);
     if (record.key !== undefined) indexWriter.writeText(record.key);
@@ -194,6 +197,7 @@ export class Block {
       this.#noteOffset(place, flags & SKIP ? this.#readVarint() : 0);
       this.#entryStarts[place] = this.#cursor;
       this.#readVarint();
+      if (flags & TTL) this.#readVarint();
       this.#bodyStarts[place] = bodyStart;
       bodyStart += this.#readVarint();
       for (const flag of [CONTENT_TYPE, KEY, MESSAGE_ID]) {
@@ -247,12 +251,21 @@ export class Block {
     return bodyBytes + (this.#textBytes[place] ?? 0);
   }
 
+  /** When a record was put and how long it lives, without decoding the rest of it. */
+  times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
+    const flags = this.#flags[place] ?? 0;
+    this.#cursor = this.#entryStarts[place] ?? 0;
+    const putAtMs = this.#baseTimeMs + this.#readVarint();
+    return { putAtMs, ttlMs: flags & TTL ? this.#readVarint() : undefined };
+  }
+
   /** The key of the record, without decoding the rest of it. */
   key(place: number): string | undefined {
     const flags = this.#flags[place] ?? 0;
     if ((flags & KEY) === 0) return undefined;
     this.#cursor = this.#entryStarts[place] ?? 0;
     this.#readVarint();
+    if (flags & TTL) this.#readVarint();
     this.#readVarint();
     if (flags & CONTENT_TYPE) this.#readText();
     return this.#readText();
@@ -262,6 +275,7 @@ export class Block {
     const flags = this.#flags[place] ?? 0;
     this.#cursor = this.#entryStarts[place] ?? 0;
     const putAtMs = this.#baseTimeMs + this.#readVarint();
+    const ttlMs = flags & TTL ? this.#readVarint() : undefined;
     this.#readVarint();
     const presentation: Presentation = flags & JSON_VALUE ? "json" : flags & TEXT ? "text" : "bytes";
     const contentType = flags & CONTENT_TYPE ? this.#readText() : DEFAULT_CONTENT_TYPES[presentation];
@@ -273,6 +287,7 @@ export class Block {
       key: flags & KEY ? this.#readText() : undefined,
       messageId: flags & MESSAGE_ID ? this.#readText() : undefined,
       headers: flags & HEADERS ? this.#readHeaders() : undefined,
+      ttlMs,
       redrivenFrom: flags & REDRIVEN ? this.#readVarint() : undefined,
       body: this.bytes.subarray(this.#bodyStarts[place], this.#bodyStarts[place + 1]),
     };

@@ -23,7 +23,7 @@ export const pressureStateSchema = v.object({
   waiters: count,
 });
 
-/** A group of readers. `put` counts from its start: `put = depth + acked + deadLettered + removed + dropped + skipped` (G4). */
+/** A group of readers. `put` counts from its start: `put = depth + acked + deadLettered + removed + dropped + expired + skipped` (G4). */
 export interface GroupDescription {
   readonly group: string;
   readonly createdAtMs: number;
@@ -43,6 +43,7 @@ export interface GroupDescription {
     readonly deadLettered: number;
     readonly removed: number;
     readonly dropped: number;
+    readonly expired: number;
     readonly skipped: number;
   };
 }
@@ -82,13 +83,14 @@ export interface ChannelDescription extends PressureState {
   readonly deadLetters: { readonly messages: number; readonly bytes: number };
   /** Delayed messages: they have no offset yet and are not in `depth`, but count against the limits and in `utilization`. */
   readonly scheduled: { readonly messages: number; readonly bytes: number; readonly nextAtMs: number | null };
-  /** Conservation (G4): `put = depth + acked + removed + deadLettered + dropped`. */
+  /** Conservation (G4): `put = depth + acked + removed + deadLettered + dropped + expired`. */
   readonly counts: {
     readonly put: number;
     readonly acked: number;
     readonly removed: number;
     readonly deadLettered: number;
     readonly dropped: number;
+    readonly expired: number;
   };
   /** Rows written and read since the object woke. */
   readonly rows: { readonly written: number; readonly read: number; readonly sinceMs: number };
@@ -111,6 +113,8 @@ const settingsDescriptionSchema = v.object({
   retention: v.picklist(["queue", "interest", "log"]),
   maxAgeMs: v.nullable(count),
   whenNoGroups: v.picklist(["refuse", "drop"]),
+  messageTtlMs: v.nullable(count),
+  onExpired: v.picklist(["drop", "dead-letter"]),
   idempotencyWindowMs: count,
 });
 
@@ -136,7 +140,7 @@ export const channelDescriptionSchema = v.object({
   groups: count,
   deadLetters: v.object({ messages: count, bytes: count }),
   scheduled: v.object({ messages: count, bytes: count, nextAtMs: v.nullable(count) }),
-  counts: v.object({ put: count, acked: count, removed: count, deadLettered: count, dropped: count }),
+  counts: v.object({ put: count, acked: count, removed: count, deadLettered: count, dropped: count, expired: count }),
   rows: v.object({ written: count, read: count, sinceMs: count }),
 });
 
@@ -167,5 +171,13 @@ export const groupDescriptionSchema = v.object({
   retrying: count,
   quarantined: count,
   isLookAheadExhausted: v.boolean(),
-  counts: v.object({ put: count, acked: count, deadLettered: count, removed: count, dropped: count, skipped: count }),
+  counts: v.object({
+    put: count,
+    acked: count,
+    deadLettered: count,
+    removed: count,
+    dropped: count,
+    expired: count,
+    skipped: count,
+  }),
 });

@@ -114,6 +114,12 @@ export const LIMITS = {
   /** Records between the stored scan mark and the scan that waking may have to look at again. */
   scanMarkLagMax: 4096,
 
+  // Time to live
+  ttlMsMin: 1,
+  ttlMsMax: 3650 * DAY_MS,
+  /** Messages that one look at a head lets expire; the next operation goes on. */
+  expiredPerSweepMax: 1000,
+
   // Groups and retention
   groupsMax: 1000,
   groupsPageDefault: 100,

@@ -4,7 +4,7 @@ import { accept, refuse, type Result } from "../base/result.ts";
 import { decodeBase64, encodeBase64, decodeUtf8, encodeUtf8, utf8Length } from "./bytes.ts";
 import { invalidRequest, parseJson, type InvalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
-import { delayMsSchema, deliverAtMsSchema } from "./schedule.ts";
+import { delayMsSchema, deliverAtMsSchema, ttlMsSchema } from "./schedule.ts";
 
 /** Which JSON member carries the body: chosen when the message is put, and kept, so that a reader sees what the producer sent. */
 export type Presentation = "bytes" | "text" | "json";
@@ -23,6 +23,8 @@ export interface PutMessage {
   readonly key?: string | undefined;
   readonly messageId?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** How long after it was put the message is worth handing out; the channel's time to live where it says nothing. */
+  readonly ttlMs?: number | undefined;
   /** The offset that a dead letter had before it was put again. */
   readonly redrivenFrom?: number | undefined;
 }
@@ -109,6 +111,7 @@ export const putMessageSchema = v.strictObject({
   base64: v.optional(v.string()),
   delayMs: v.optional(delayMsSchema),
   deliverAtMs: v.optional(deliverAtMsSchema),
+  ttlMs: v.optional(ttlMsSchema),
 });
 
 export type PutMessageJson = v.InferOutput<typeof putMessageSchema>;
@@ -153,6 +156,7 @@ export function parsePutMessage(
     key,
     messageId,
     headers: hasHeaders ? headers : undefined,
+    ttlMs: form.ttlMs,
   });
 }
 
@@ -206,6 +210,7 @@ function formatMembers(message: Message | ScheduledMessage, more?: string): stri
   if (message.key !== undefined) text += `,"key":${JSON.stringify(message.key)}`;
   if (message.messageId !== undefined) text += `,"messageId":${JSON.stringify(message.messageId)}`;
   if (message.headers !== undefined) text += `,"headers":${JSON.stringify(message.headers)}`;
+  if (message.ttlMs !== undefined) text += `,"ttlMs":${message.ttlMs}`;
   if (message.redrivenFrom !== undefined) text += `,"redrivenFrom":${message.redrivenFrom}`;
   if (more !== undefined) text += `,${more}`;
   return `${text},${formatBody(message)}`;

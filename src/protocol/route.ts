@@ -53,6 +53,7 @@ export const messageEntries = {
   key: v.optional(v.string()),
   messageId: v.optional(v.string()),
   headers: v.optional(v.record(v.string(), v.string())),
+  ttlMs: v.optional(count),
   json: v.optional(v.unknown()),
   text: v.optional(v.string()),
   base64: v.optional(v.string()),

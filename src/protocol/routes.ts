@@ -13,9 +13,10 @@ import type { RefusalKind } from "./problems.ts";
 import { CHANNEL, GONE, messageEntries, numberText, takenEntries, type Route } from "./route.ts";
 import { channelPatchSchema, givenSettingsSchema } from "./settings.ts";
 
-/** The values of `Channel-Delay-Ms` and `Channel-Deliver-At-Ms`. */
+/** The values of `Channel-Delay-Ms`, `Channel-Deliver-At-Ms` and `Channel-Ttl-Ms`. */
 export const delayMsTextSchema = numberText(0, LIMITS.delayMsMax);
 export const deliverAtMsTextSchema = numberText(0, Number.MAX_SAFE_INTEGER);
+export const ttlMsTextSchema = numberText(LIMITS.ttlMsMin, LIMITS.ttlMsMax);
 
 const waitMsText = numberText(0, Number.MAX_SAFE_INTEGER);
 

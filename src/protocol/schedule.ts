@@ -5,6 +5,8 @@ import { invalidRequest, type InvalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
 import { wholeNumber } from "./settings.ts";
 
+/** For so many milliseconds after it entered a message is worth handing out. */
+export const ttlMsSchema = wholeNumber(LIMITS.ttlMsMin, LIMITS.ttlMsMax);
 /** After so many milliseconds, counted from the decision on the put. 0 is at once. */
 export const delayMsSchema = wholeNumber(0, LIMITS.delayMsMax);
 /** At a point in time, in milliseconds since 1970. One that is over is at once; how far off it may be only the channel's clock tells. */

@@ -59,6 +59,10 @@ const settingsEntries = {
   retention: v.optional(v.picklist(["queue", "interest", "log"], "Expected queue, interest or log")),
   /** In a log, gives up messages that are older; `null` for never. */
   maxAgeMs: v.optional(v.nullable(wholeNumber(LIMITS.maxAgeMsMin, LIMITS.maxAgeMsMax))),
+  /** How long a message is worth handing out that says nothing itself; `null` for ever. */
+  messageTtlMs: v.optional(v.nullable(wholeNumber(LIMITS.ttlMsMin, LIMITS.ttlMsMax))),
+  /** What becomes of a message whose time is over. */
+  onExpired: v.optional(v.picklist(["drop", "dead-letter"], "Expected drop or dead-letter")),
   /** With retention by interest and no group: refuse puts, or take and drop what is put. */
   whenNoGroups: v.optional(v.picklist(["refuse", "drop"], "Expected refuse or drop")),
   /** How long an idempotency key is kept. */
@@ -107,6 +111,8 @@ export interface Settings {
   readonly retention: Retention;
   readonly maxAgeMs: number | null;
   readonly whenNoGroups: "refuse" | "drop";
+  readonly messageTtlMs: number | null;
+  readonly onExpired: "drop" | "dead-letter";
   readonly idempotencyWindowMs: number;
 }
 
@@ -125,6 +131,8 @@ export const DEFAULT_SETTINGS: Settings = {
   retention: "queue",
   maxAgeMs: null,
   whenNoGroups: "refuse",
+  messageTtlMs: null,
+  onExpired: "drop",
   idempotencyWindowMs: LIMITS.idempotencyWindowMsDefault,
 };
 
@@ -140,6 +148,8 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     retention: given.retention ?? base.retention,
     maxAgeMs: given.maxAgeMs === undefined ? base.maxAgeMs : given.maxAgeMs,
     whenNoGroups: given.whenNoGroups ?? base.whenNoGroups,
+    messageTtlMs: given.messageTtlMs === undefined ? base.messageTtlMs : given.messageTtlMs,
+    onExpired: given.onExpired ?? base.onExpired,
     idempotencyWindowMs: given.idempotencyWindowMs ?? base.idempotencyWindowMs,
   };
   const { growth, maxMessages, maxBytes } = settings;

@@ -64,6 +64,8 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "ALTER TABLE position ADD COLUMN dropped_messages INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE position ADD COLUMN scan_mark INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE position ADD COLUMN lost_ahead_bytes INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE position ADD COLUMN last_ttl_offset INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE position ADD COLUMN expired_messages INTEGER NOT NULL DEFAULT 0",
     `CREATE TABLE reader_group (
        group_id INTEGER PRIMARY KEY,
        record_json TEXT NOT NULL

@@ -45,6 +45,8 @@ type PositionRow = {
   last_control_offset: number;
   scan_mark: number;
   lost_ahead_bytes: number;
+  last_ttl_offset: number;
+  expired_messages: number;
   written_at_ms: number;
 };
 
@@ -56,10 +58,11 @@ const SELECT_SEGMENT_UP_TO = `${SEGMENT_WITH_BODY} WHERE segment.first_offset <=
 const SELECT_LAST_SEGMENT = `SELECT ${SEGMENT_COLUMNS} FROM segment ORDER BY segment.first_offset DESC LIMIT 1`;
 const SELECT_PARTS = "SELECT body FROM segment_part WHERE part_id > ? AND part_id < ? ORDER BY part_id";
 const SELECT_POSITION = `SELECT next_offset, head_offset, put_messages, put_bytes, put_segments, passed_messages, passed_bytes, passed_segments,
-  ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages, dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes, written_at_ms FROM position`;
+  ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages, dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes,
+  last_ttl_offset, expired_messages, written_at_ms FROM position`;
 const UPSERT_POSITION = `INSERT OR REPLACE INTO position (id, next_offset, head_offset, put_messages, put_bytes, put_segments,
   passed_messages, passed_bytes, passed_segments, ahead_messages, ahead_bytes, ahead_segments, removed_messages, dead_lettered_messages,
-  dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes, written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+  dropped_messages, last_control_offset, scan_mark, lost_ahead_bytes, last_ttl_offset, expired_messages, written_at_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message_count, message_bytes, before_messages, before_bytes,
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
@@ -254,6 +257,8 @@ function bindPosition(position: Position): SqlValue[] {
     position.lastControlOffset,
     position.scanMark,
     position.lostAheadBytes,
+    position.lastTtlOffset,
+    position.fates.expired,
     position.writtenAtMs,
   ];
 }
@@ -276,10 +281,16 @@ function parsePosition(row: PositionRow): Position {
     put: { messages: row.put_messages, bytes: row.put_bytes, segments: row.put_segments },
     passed: { messages: row.passed_messages, bytes: row.passed_bytes, segments: row.passed_segments },
     removedAhead: { messages: row.ahead_messages, bytes: row.ahead_bytes, segments: row.ahead_segments },
-    fates: { removed: row.removed_messages, deadLettered: row.dead_lettered_messages, dropped: row.dropped_messages },
+    fates: {
+      removed: row.removed_messages,
+      deadLettered: row.dead_lettered_messages,
+      dropped: row.dropped_messages,
+      expired: row.expired_messages,
+    },
     lastControlOffset: row.last_control_offset,
     scanMark: row.scan_mark,
     lostAheadBytes: row.lost_ahead_bytes,
+    lastTtlOffset: row.last_ttl_offset,
     writtenAtMs: row.written_at_ms,
   };
 }

@@ -13,7 +13,7 @@ import {
   type PutMessage,
 } from "../protocol/message.ts";
 import type { MessageDelay } from "../protocol/schedule.ts";
-import { delayMsTextSchema, deliverAtMsTextSchema } from "../protocol/routes.ts";
+import { delayMsTextSchema, deliverAtMsTextSchema, ttlMsTextSchema } from "../protocol/routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { bytesOf, orThrow, type AppContext } from "./request-parts.ts";
 
@@ -21,7 +21,13 @@ const OWN_PREFIX = "channel-";
 const HEADER_PREFIX = "channel-header-";
 
 /** What a put takes besides `Channel-Header-…`. */
-const PUT_HEADERS: readonly string[] = ["Channel-Key", "Channel-Message-Id", "Channel-Delay-Ms", "Channel-Deliver-At-Ms"];
+const PUT_HEADERS: readonly string[] = [
+  "Channel-Key",
+  "Channel-Message-Id",
+  "Channel-Delay-Ms",
+  "Channel-Deliver-At-Ms",
+  "Channel-Ttl-Ms",
+];
 const PUT_HEADER_NAMES = new Set(PUT_HEADERS.map((name) => name.toLowerCase()));
 const DELAY_HEADERS: readonly {
   readonly name: string;
@@ -50,11 +56,13 @@ export async function parseMessageRequest(context: AppContext): Promise<PutMessa
   const userHeaders = Object.fromEntries(
     names.map((name) => [name.slice(HEADER_PREFIX.length), decodeHeader(headers, name) ?? ""]),
   );
+  const ttl = headers.get("Channel-Ttl-Ms");
   const body = await bytesOf(context, LIMITS.messageBytesMax);
   return {
     body,
     presentation: presentationOf(contentType, body),
     contentType,
+    ...(ttl !== null && { ttlMs: orThrow(parseWith(ttlMsTextSchema, ttl, "/header/Channel-Ttl-Ms")) }),
     ...(key !== undefined && { key: orThrow(parseWith(keySchema, key, "/header/Channel-Key")) }),
     ...(messageId !== undefined && { messageId: orThrow(parseWith(messageIdSchema, messageId, "/header/Channel-Message-Id")) }),
     ...(Object.keys(userHeaders).length > 0 && { headers: orThrow(parseHeaders(userHeaders)) }),
@@ -108,6 +116,7 @@ export function formatMessageReply(message: Message, state: PressureState): Resp
     "Channel-Put-At-Ms": String(message.putAtMs),
     ...formatStateHeaders(state),
   });
+  if (message.ttlMs !== undefined) headers.set("Channel-Ttl-Ms", String(message.ttlMs));
   if (message.key !== undefined) headers.set("Channel-Key", encodeHeader(message.key));
   if (message.redrivenFrom !== undefined) headers.set("Channel-Redriven-From", String(message.redrivenFrom));
   if (message.messageId !== undefined) headers.set("Channel-Message-Id", encodeHeader(message.messageId));

@@ -339,7 +339,7 @@ export class World {
     if (problem !== undefined) throw new Broken(problem);
     this.#stored = this.model.state;
     this.#storedVersion = this.model.version;
-    const isDeliveryDue = (this.#channel.nextDeliveryAtMs ?? Infinity) < this.#knownAlarmAtMs;
+    const isDeliveryDue = (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs;
     if (changes?.channel !== undefined || isDeliveryDue) this.#setAlarm(0);
   }
 

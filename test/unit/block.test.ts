@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { decodeGonePlaces, encodeGonePlaces } from "../../src/channel/gone-places.ts";
 import { Block, encodeBlock, type BlockRecord } from "../../src/protocol/block.ts";
 import { encodeUtf8 } from "../../src/protocol/bytes.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_CONTENT_TYPES, messageBytes, type Presentation } from "../../src/protocol/message.ts";
 import { OFFSET_MAX } from "../../src/protocol/names.ts";
 
@@ -18,6 +19,7 @@ const records: fc.Arbitrary<BlockRecord> = fc
       contentType: fc.constantFrom("", "text/html", "application/json"),
       isControl: fc.boolean(),
       putAtMs: fc.integer({ min: 0, max: 2 ** 45 }),
+      ttlMs: fc.integer({ min: LIMITS.ttlMsMin, max: LIMITS.ttlMsMax }),
       key: texts,
       messageId: texts,
       headers: fc.dictionary(fc.constantFrom("a", "trace-id", "z"), fc.string({ unit: "grapheme" }), { noNullPrototype: true }),

@@ -1,10 +1,9 @@
 // Groups and retention: log, interest, seek, pause (SPEC GP).
 import { describe, expect, test } from "vitest";
 import type { GroupStart, Outcome } from "../../src/channel/operation.ts";
-import type { GroupDescription } from "../../src/protocol/description.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { GivenSettings } from "../../src/protocol/settings.ts";
-import { ChannelHarness, expectType, kindOf, refusalOf, sizedMessage, textsOf } from "./channel-harness.ts";
+import { ChannelHarness, describeGroup, expectType, kindOf, refusalOf, sizedMessage, textsOf } from "./channel-harness.ts";
 
 /** A log that holds messages with these letters as texts, and these groups at its beginning. */
 function logOf(letters: string, groups: readonly string[] = [], settings: GivenSettings = {}): ChannelHarness {
@@ -16,10 +15,6 @@ function logOf(letters: string, groups: readonly string[] = [], settings: GivenS
 
 function createGroup(channel: ChannelHarness, group: string, start?: GroupStart): Outcome {
   return channel.apply({ type: "create-group", group, settings: {}, ...(start !== undefined && { start }) });
-}
-
-function describeGroup(channel: ChannelHarness, group: string): GroupDescription {
-  return expectType(channel.apply({ type: "describe-group", group }), "group").description;
 }
 
 function pull(channel: ChannelHarness, group: string, max = 10): { outcome: Outcome; texts: string[]; ids: readonly string[] } {
@@ -36,8 +31,8 @@ function ack(channel: ChannelHarness, ...ids: readonly string[]): void {
 /** Everything that the equation of a group says (G3, GP3). */
 function expectBalanced(channel: ChannelHarness, group: string): void {
   const { counts, depth, ready, leased, retrying, quarantined } = describeGroup(channel, group);
-  const { put, acked, deadLettered, removed, dropped, skipped } = counts;
-  expect(put).toBe(depth + acked + deadLettered + removed + dropped + skipped);
+  const { put, acked, deadLettered, removed, dropped, expired, skipped } = counts;
+  expect(put).toBe(depth + acked + deadLettered + removed + dropped + expired + skipped);
   expect(depth).toBe(ready + leased + retrying + quarantined);
   expect(Math.min(acked, depth, ready)).toBeGreaterThanOrEqual(0);
 }

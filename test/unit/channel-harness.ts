@@ -9,6 +9,7 @@ import { listSettleEntries, type SettleLists } from "../../src/channel/settle-en
 import type { PutConditions } from "../../src/protocol/dedup.ts";
 import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
+import type { GroupDescription } from "../../src/protocol/description.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
 import type { MessageDelay } from "../../src/protocol/schedule.ts";
 import type { ChannelPatch, GivenSettings } from "../../src/protocol/settings.ts";
@@ -323,6 +324,10 @@ export function sizedMessage(bytes: number, more: Partial<PutMessage> = {}): Put
 export function expectType<Type extends Outcome["type"]>(outcome: Outcome, type: Type): Extract<Outcome, { type: Type }> {
   if (outcome.type !== type) throw new Error(`Expected the outcome ${type} but got ${JSON.stringify(outcome)}`);
   return outcome as Extract<Outcome, { type: Type }>;
+}
+
+export function describeGroup(channel: ChannelHarness, group: string): GroupDescription {
+  return expectType(channel.apply({ type: "describe-group", group }), "group").description;
 }
 
 /** The texts of the messages that an outcome carries. */

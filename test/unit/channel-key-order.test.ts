@@ -226,7 +226,7 @@ describe("src/channel/settlement", () => {
 
     expect(deadLettersOf(channel)).toEqual([{ text: "a1", attempts: 2, reason: "expired" }]);
     expect(textsOf(channel.pull())).toEqual(["a2"]);
-    expect(channel.describe().counts).toEqual({ put: 2, acked: 0, removed: 0, deadLettered: 1, dropped: 0 });
+    expect(channel.describe().counts).toEqual({ put: 2, acked: 0, removed: 0, deadLettered: 1, dropped: 0, expired: 0 });
   });
 
   test("[RT2] the reason of the last retry is kept", () => {

@@ -110,11 +110,11 @@ describe("src/channel/delivery", () => {
   test("[LS6] a get that waits is served when a lease ends, and the alarm is set for it", () => {
     const channel = filled("a");
     channel.pull({ leaseMs: 5_000 });
-    expect(channel.channel.nextDeliveryAtMs).toBeUndefined();
+    expect(channel.channel.nextServiceAtMs).toBeUndefined();
     const connection = channel.connect();
 
     const waiting = channel.pull({ waitMs: 60_000 }, { connection, request: 1 });
-    const alarmAtMs = channel.channel.nextDeliveryAtMs;
+    const alarmAtMs = channel.channel.nextServiceAtMs;
     channel.tick(5_000);
 
     expect(waiting.type).toBe("waiting");
@@ -179,7 +179,7 @@ describe("src/channel/delivery", () => {
     expect(channel.describe()).toMatchObject({
       depth: 1,
       deadLetters: { messages: 1, bytes: 1 },
-      counts: { put: 2, acked: 0, removed: 0, deadLettered: 1, dropped: 0 },
+      counts: { put: 2, acked: 0, removed: 0, deadLettered: 1, dropped: 0, expired: 0 },
     });
   });
 

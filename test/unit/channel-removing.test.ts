@@ -174,7 +174,7 @@ describe("src/channel/backlog", () => {
 
     expect(channel.apply({ type: "purge" })).toEqual({ type: "purged", removedMessages: 2 });
     expect(channel.describe()).toMatchObject({ ...NO_METRICS, firstOffset: 5, nextOffset: 5 });
-    expect(channel.describe().counts).toEqual({ put: 3, acked: 1, removed: 2, deadLettered: 0, dropped: 0 });
+    expect(channel.describe().counts).toEqual({ put: 3, acked: 1, removed: 2, deadLettered: 0, dropped: 0, expired: 0 });
     expect(channel.browse()).toMatchObject({ messages: [], controls: [] });
     expect(channel.store.listSegments()).toEqual([]);
   });

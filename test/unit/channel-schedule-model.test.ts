@@ -316,7 +316,7 @@ class Run {
     const moment = { ...this.#channel.moment, nowMs: START_MS - 1_000_000 };
     for (const channel of [this.#channel.channel, this.#channel.reopen()]) {
       const { facts } = expectType(channel.apply({ type: "describe" }, moment), "described");
-      same(facts.counts, { put: model.put, acked: model.taken, removed: model.removed, deadLettered: 0, dropped: 0 });
+      same(facts.counts, { put: model.put, acked: model.taken, removed: model.removed, deadLettered: 0, dropped: 0, expired: 0 });
       same(facts.scheduled, {
         messages: model.scheduled.length,
         bytes: model.scheduled.reduce((bytes, entry) => bytes + entry.text.length, 0),

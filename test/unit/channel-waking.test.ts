@@ -261,7 +261,7 @@ describe("src/channel/backlog", () => {
     });
 
     for (const [put, sum] of sums) expect(put).toBe(sum);
-    expect(channel.describe().counts).toEqual({ put: 6, acked: 3, removed: 3, deadLettered: 0, dropped: 0 });
+    expect(channel.describe().counts).toEqual({ put: 6, acked: 3, removed: 3, deadLettered: 0, dropped: 0, expired: 0 });
   });
 
   test("[G6] the head window is bounded, and what is beyond it is read from storage", () => {

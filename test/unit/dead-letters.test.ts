@@ -14,6 +14,7 @@ function letterAt(offset: number): DeadLetter {
     key: undefined,
     messageId: undefined,
     headers: undefined,
+    ttlMs: undefined,
     redrivenFrom: undefined,
   } as const;
   return { offset, groupId: 0, group: "default", message, attempts: 1, reason: "bad", diedAtMs: 1 };

@@ -127,7 +127,14 @@ describe("worker/openapi: parts of an operation", () => {
     const names = put?.parameters?.filter((parameter) => parameter.in === "header").map(({ name }) => name);
 
     const ofRetries = ["Producer-Id", "Producer-Epoch", "Producer-Seq", "Idempotency-Key"];
-    expect(names).toEqual(["Channel-Key", "Channel-Message-Id", "Channel-Delay-Ms", "Channel-Deliver-At-Ms", ...ofRetries]);
+    expect(names).toEqual([
+      "Channel-Key",
+      "Channel-Message-Id",
+      "Channel-Delay-Ms",
+      "Channel-Deliver-At-Ms",
+      "Channel-Ttl-Ms",
+      ...ofRetries,
+    ]);
     expect(put?.["x-header-families"]?.map(({ name }) => name)).toEqual(["Channel-Header-{name}"]);
     expect(put?.requestBody?.description).toContain("Content-Type");
   });

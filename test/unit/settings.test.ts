@@ -27,6 +27,7 @@ describe("src/protocol/settings", () => {
     ["maxBytes", 1, LIMITS.channelBytesMax],
     ["maxMessageBytes", 1, LIMITS.messageBytesMax],
     ["expireAfterIdleMs", LIMITS.expireAfterIdleMsMin, LIMITS.expireAfterIdleMsMax],
+    ["messageTtlMs", LIMITS.ttlMsMin, LIMITS.ttlMsMax],
   ])("[AD1] [G6] %s is a whole number from %d to %d", (name, min, max) => {
     const isValid = [min - 1, min, min + 0.5, max, max + 1, `${min}`, NaN].map((value) =>
       v.is(givenSettingsSchema, { [name]: value }),

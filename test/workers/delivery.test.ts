@@ -297,7 +297,7 @@ describe("src/worker/delivery-routes: settle", () => {
     const { delivery, deadLetters, counts } = await describeChannel(channel);
     expect(delivery).toMatchObject({ ready: 1, leased: 1, retrying: 1 });
     expect(deadLetters).toMatchObject({ messages: 1 });
-    expect(counts).toEqual({ put: 5, acked: 1, removed: 0, deadLettered: 1, dropped: 0 });
+    expect(counts).toEqual({ put: 5, acked: 1, removed: 0, deadLettered: 1, dropped: 0, expired: 0 });
     expect((await lease(channel, { max: 9 })).messages).toMatchObject([{ text: "release", attempt: 1, redelivered: true }]);
     passTime(leaseUntilMs - Date.now());
     const back = await lease(channel, { max: 9 });
@@ -507,7 +507,14 @@ describe("src/worker/delivery-routes: dead letters", () => {
       { offset: 5, text: "b", redrivenFrom: 2 },
       { offset: 6, text: "c", redrivenFrom: 3 },
     ]);
-    expect((await describeChannel(channel)).counts).toEqual({ put: 6, acked: 0, removed: 0, deadLettered: 3, dropped: 0 });
+    expect((await describeChannel(channel)).counts).toEqual({
+      put: 6,
+      acked: 0,
+      removed: 0,
+      deadLettered: 3,
+      dropped: 0,
+      expired: 0,
+    });
   });
 
   test("[DL1] they are dropped by offset, key, reason and age", async () => {
@@ -603,7 +610,14 @@ describe("src/worker/delivery-routes: quarantine", () => {
     expect(await post(channel, "/quarantine/drop", { offset: 1 })).toEqual({ moved: 1, isMore: false });
 
     expect(textsOf((await lease(channel)).messages)).toEqual(["later"]);
-    expect((await describeChannel(channel)).counts).toEqual({ put: 2, acked: 0, removed: 1, deadLettered: 0, dropped: 0 });
+    expect((await describeChannel(channel)).counts).toEqual({
+      put: 2,
+      acked: 0,
+      removed: 1,
+      deadLettered: 0,
+      dropped: 0,
+      expired: 0,
+    });
   });
 
   test("[RT2] bad requests are refused and change nothing", async () => {

@@ -262,7 +262,14 @@ describe("ray.util.queue: what its tests assert", () => {
       const problem = await readProblem(tryBatch(channel, messages));
       expect(problem).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "/messages" }] });
     }
-    expect((await describeChannel(channel)).counts).toEqual({ put: 2, acked: 0, removed: 0, deadLettered: 0, dropped: 0 });
+    expect((await describeChannel(channel)).counts).toEqual({
+      put: 2,
+      acked: 0,
+      removed: 0,
+      deadLettered: 0,
+      dropped: 0,
+      expired: 0,
+    });
   });
 
   test("[ray:Q17] a forced shutdown is at once, and a second one finds it done", async () => {

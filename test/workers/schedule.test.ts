@@ -158,6 +158,28 @@ describe("delayed messages over HTTP", () => {
     expect(await describeChannel(channel)).toMatchObject({ depth: 0, scheduled: { messages: 0 } });
   });
 
+  test("[TL1] a message says how long it lives, and readers see it", async () => {
+    const channel = await createChannel({ messageTtlMs: HOUR_MS, onExpired: "dead-letter" });
+
+    await read(tryPut(channel, { "Channel-Ttl-Ms": "60000" }), 201);
+    await read(tryBatch(channel, [{ text: "b", ttlMs: 70_000 }, { text: "c" }]), 201);
+
+    expect(await describeChannel(channel)).toMatchObject({ settings: { messageTtlMs: HOUR_MS, onExpired: "dead-letter" } });
+    const first = await call("GET", pathOf(channel, "/messages/1"));
+    expect(first.headers.get("Channel-Ttl-Ms")).toBe("60000");
+    const { messages } = await read<{ messages: { ttlMs?: number }[] }>(call("GET", pathOf(channel, "/messages")));
+    expect(messages.map(({ ttlMs }) => ttlMs)).toEqual([60_000, 70_000, undefined]);
+  });
+
+  test.each(["0", "", "-1", "1.5", "soon", String(LIMITS.ttlMsMax + 1)])("[TL1] [G11] no time to live: %j", async (ttlMs) => {
+    const channel = await createChannel();
+
+    const problem = await readProblem(tryPut(channel, { "Channel-Ttl-Ms": ttlMs }));
+
+    expect(problem).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "/header/Channel-Ttl-Ms" }] });
+    expect(await describeChannel(channel)).toMatchObject({ depth: 0 });
+  });
+
   test("[SD2] a batch of both kinds says which messages enter when", async () => {
     const channel = await createChannel();
     const deliverAtMs = Date.now() + HOUR_MS;

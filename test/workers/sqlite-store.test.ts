@@ -490,7 +490,7 @@ const SCHEMA = [
   "CREATE TABLE idempotency_generation ( generation_id INTEGER PRIMARY KEY, until_ms INTEGER NOT NULL, keys_max INTEGER NOT NULL ) STRICT",
   "CREATE TABLE lease ( row_id INTEGER PRIMARY KEY, leases_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE message_id ( message_id TEXT NOT NULL, record_offset INTEGER NOT NULL, PRIMARY KEY (message_id, record_offset) ) STRICT, WITHOUT ROWID",
-  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, dropped_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0, lost_ahead_bytes INTEGER NOT NULL DEFAULT 0) STRICT",
+  "CREATE TABLE position ( id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, head_offset INTEGER NOT NULL, put_messages INTEGER NOT NULL, put_bytes INTEGER NOT NULL, put_segments INTEGER NOT NULL, passed_messages INTEGER NOT NULL, passed_bytes INTEGER NOT NULL, passed_segments INTEGER NOT NULL, ahead_messages INTEGER NOT NULL, ahead_bytes INTEGER NOT NULL, ahead_segments INTEGER NOT NULL, removed_messages INTEGER NOT NULL, last_control_offset INTEGER NOT NULL, written_at_ms INTEGER NOT NULL , dead_lettered_messages INTEGER NOT NULL DEFAULT 0, dropped_messages INTEGER NOT NULL DEFAULT 0, scan_mark INTEGER NOT NULL DEFAULT 0, lost_ahead_bytes INTEGER NOT NULL DEFAULT 0, last_ttl_offset INTEGER NOT NULL DEFAULT 0, expired_messages INTEGER NOT NULL DEFAULT 0) STRICT",
   "CREATE TABLE producer ( bucket INTEGER NOT NULL, producer_id TEXT NOT NULL, used_at_ms INTEGER NOT NULL, epoch INTEGER NOT NULL, last_seq INTEGER NOT NULL, outcomes BLOB NOT NULL, PRIMARY KEY (bucket, producer_id) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE reader_group ( group_id INTEGER PRIMARY KEY, record_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE schedule ( id INTEGER PRIMARY KEY CHECK (id = 1), message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, next_at_ms INTEGER, last_id INTEGER NOT NULL ) STRICT",
@@ -514,7 +514,7 @@ describe("src/storage/schema", () => {
       expect(store.readChannel()).toEqual(RECORD);
       expect(store.readPosition()).toMatchObject({
         nextOffset: 9,
-        fates: { removed: 3, deadLettered: 0, dropped: 0 },
+        fates: { removed: 3, deadLettered: 0, dropped: 0, expired: 0 },
         scanMark: 0,
       });
       expect(store.checkpoints.list({ after: "", prefix: "", limit: 9 })).toEqual([]);

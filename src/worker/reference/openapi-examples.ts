@@ -104,7 +104,7 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   delivery: { ready: 1, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
   deadLetters: { messages: 0, bytes: 0 },
   groups: 1,
-  counts: { put: 17, acked: 16, removed: 0, deadLettered: 0, dropped: 0 },
+  counts: { put: 17, acked: 16, removed: 0, deadLettered: 0, dropped: 0, expired: 0 },
   scheduled: { messages: 1, bytes: 33, nextAtMs: DELIVER_AT_MS_EXAMPLE },
   rows: { written: 9, read: 12, sinceMs: 1_767_225_000_000 },
 };
@@ -121,7 +121,7 @@ const GROUP_EXAMPLE: GroupDescription = {
   retrying: 0,
   quarantined: 0,
   isLookAheadExhausted: false,
-  counts: { put: 17, acked: 16, deadLettered: 0, removed: 0, dropped: 0, skipped: 0 },
+  counts: { put: 17, acked: 16, deadLettered: 0, removed: 0, dropped: 0, expired: 0, skipped: 0 },
 };
 
 const CHECKPOINT_EXAMPLE: CheckpointEntry = {

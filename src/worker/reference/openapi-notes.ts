@@ -92,6 +92,8 @@ const DELAY_DAYS = LIMITS.delayMsMax / DAY_MS;
 export const DELAY_HEADER_NOTES = {
   "Channel-Delay-Ms": `The message enters after so many milliseconds, at most ${DELAY_DAYS} days; at once if 0 or absent.`,
   "Channel-Deliver-At-Ms": `The message enters at this time, in milliseconds since 1970, at most ${DELAY_DAYS} days off; at once if it is over. Not together with \`Channel-Delay-Ms\`.`,
+  "Channel-Ttl-Ms":
+    "How long the message is worth handing out, in milliseconds, counted from when it enters; the channel's `messageTtlMs` if absent.",
 } as const;
 
 /** What makes a put safe to send again. */

@@ -53,6 +53,9 @@ const SETTINGS_NOTES = {
   retention:
     "`queue`: one group, a message goes when it is settled; `interest`: it goes when every group has done with it; `log`: messages stay up to `maxMessages`, `maxBytes` and `maxAgeMs`. For the whole life of the channel.",
   maxAgeMs: "A log gives up messages that are older; `null` for never.",
+  messageTtlMs: "How long a message is worth handing out that has no `ttlMs`, counted from when it entered; `null` for ever.",
+  onExpired:
+    "What becomes of a message whose time is over: `drop` counts and removes it, `dead-letter` keeps it as a dead letter.",
   whenNoGroups: "With retention by interest and no group: `refuse` puts, or take and `drop` what is put.",
 } as const;
 
@@ -67,6 +70,7 @@ const MESSAGE_NOTES = {
   key: "What the message belongs to, such as an order or a user; kept with it.",
   messageId: "The producer's own name for the message: it can be removed by it.",
   headers: `Names and values of the producer; ${LIMITS.headersBytesMax / KIB} KiB together.`,
+  ttlMs: "How long the message is worth handing out, counted from when it enters; the channel's `messageTtlMs` if absent.",
   json: "The body, any JSON value.",
   text: "The body as text.",
   base64: "The body as bytes, in padded base64 (RFC 4648).",
@@ -101,7 +105,7 @@ const MEMBER_NOTES: {
     delivery: "What the depth of a queue consists of; null elsewhere, where each group has its own.",
     groups: "How many groups there are.",
     deadLetters: "Dead letters that are kept.",
-    counts: "Of this life of the name: `put = depth + acked + removed + deadLettered + dropped`.",
+    counts: "Of this life of the name: `put = depth + acked + removed + deadLettered + dropped + expired`.",
     scheduled: "Messages with a delay, not in `depth`; `nextAtMs` is when the first of them enters.",
     rows: "Rows written and read since the channel's object woke.",
   },
@@ -165,7 +169,7 @@ const MEMBER_NOTES: {
   Group: {
     depth: "Messages that the group has not done with.",
     headOffset: "The first record that it has not done with.",
-    counts: "Since its start: `put = depth + acked + deadLettered + removed + dropped + skipped`.",
+    counts: "Since its start: `put = depth + acked + deadLettered + removed + dropped + expired + skipped`.",
   },
   MessagePage: {
     messages: "In the order of their offsets.",

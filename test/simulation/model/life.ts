@@ -188,7 +188,7 @@ export class ModelLife {
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
       groups: 1,
       scheduled: { messages: 0, bytes: 0, nextAtMs: null },
-      counts: { put, acked, removed, deadLettered, dropped: 0 },
+      counts: { put, acked, removed, deadLettered, dropped: 0, expired: 0 },
     };
   }
 
