@@ -70,15 +70,21 @@ function channelUrl(server: LocalRuntime, rest: string): string {
 
 /** One lane's share: requests and frames in turn, half of them hostile. */
 async function attack(lane: Lane, random: SeededRandom, failures: Set<string>): Promise<void> {
+  // Shuffled and not drawn one by one: nothing comes seldom by chance.
+  const routes = random.shuffle(bothWays(WEIGHTED_ROUTES));
+  const frames = random.shuffle(bothWays(WEIGHTED_FRAMES));
   for (let step = 0; step < STEPS_PER_LANE; step++) {
-    const isHostile = random.chance(0.5);
     if (random.chance(0.065)) await lane.scenario();
-    else if (random.chance(0.55)) await lane.request(random.pick(WEIGHTED_ROUTES), isHostile);
-    else await lane.frame(random.pick(WEIGHTED_FRAMES), isHostile);
+    else if (random.chance(0.55)) await lane.request(...routes.next().value);
+    else await lane.frame(...frames.next().value);
     // The runtime keeps its last words only.
     if (step % 10 === 0) collectFailures(failures);
   }
   collectFailures(failures);
+}
+
+function bothWays<Item>(items: readonly Item[]): (readonly [item: Item, isHostile: boolean])[] {
+  return items.flatMap((item) => [[item, false] as const, [item, true] as const]);
 }
 
 /** What the runtime and the worker complain about, each complaint once, whatever the channel. */
@@ -111,6 +117,20 @@ const DELIVERY_EVENTS: Readonly<Record<string, readonly string[]>> = {
   moved: ["redriveDeadLetters", "dropDeadLetters", "releaseQuarantine", "dropQuarantine"],
   answers: ["invalid-lease"],
   "problem frames": ["invalid-lease"],
+};
+/** What has to happen to puts that are numbered, named, conditional or delayed, and to what is refused with riders. */
+const PUT_EVENTS: Readonly<Record<string, readonly string[]>> = {
+  puts: ["numbered", "repeated numbers", "repeated keys", "at the expected offset", "scheduled messages", "cancelled messages"],
+  answers: [
+    "producer-sequence-gap",
+    "producer-sequence-reused",
+    "stale-producer-epoch",
+    "idempotency-key-reused",
+    "settle-refused",
+  ],
+  "problem frames": ["producer-sequence-gap", "offset-conflict", "settle-refused"],
+  riders: ["checkpoint", "puts"],
+  "refused riders": ["checkpoint-conflict", "lease-lost"],
 };
 const WEIGHTED_ROUTES = ROUTES.flatMap((route) => Array.from({ length: WEIGHTS[route.operationId] ?? 1 }, () => route));
 const FRAME_WEIGHTS: Readonly<Record<string, number>> = { put: 4, "put-batch": 5, get: 2, pull: 4, settle: 4, reserve: 2 };
@@ -146,6 +166,7 @@ describe("test/e2e/hostile", () => {
     expect(seldom("frames", FRAME_TYPES, TIMES_MIN)).toEqual([]);
     expect(seldom("hostile frames", FRAME_TYPES, TIMES_MIN / 2)).toEqual([]);
     for (const [group, names] of Object.entries(DELIVERY_EVENTS)) expect(seldom(group, names, TIMES_MIN)).toEqual([]);
+    for (const [group, names] of Object.entries(PUT_EVENTS)) expect(seldom(group, names, TIMES_MIN / 2)).toEqual([]);
     expect(tally.total("hostile routes") + tally.total("hostile frames")).toBeGreaterThanOrEqual(2000);
     expect((await fetch(`${runtime.url}/healthz`)).status).toBe(200);
   });
