@@ -1,7 +1,7 @@
 // Thousands of hostile requests and frames against the running worker: every answer is a success or a typed refusal, the service
 // stays up, and afterwards each channel holds exactly what the accepted operations made of it.
 import { randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -17,6 +17,9 @@ import { chooseSeed, SeededRandom } from "./hostile/seeded-random.ts";
 import { Tally } from "./hostile/tally.ts";
 
 const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.meta.url));
+/** A file system in memory, which a container may have made too small. */
+const MEMORY_DIR = "/dev/shm";
+const MEMORY_BYTES_MIN = 2 ** 30;
 const LANES = 8;
 const STEPS_PER_LANE = 650;
 const TIMES_MIN = 20;
@@ -31,8 +34,7 @@ let bundle: string;
 let runtime: LocalRuntime;
 
 beforeAll(async () => {
-  await mkdir(CACHE_DIR, { recursive: true });
-  dir = await mkdtemp(join(CACHE_DIR, "hostile-"));
+  dir = await mkdtemp(join(await chooseParent(), "hostile-"));
   ({ bundle } = await buildWorker({ outDir: join(dir, "bundle") }));
   runtime = await start("storage");
 });
@@ -41,6 +43,14 @@ afterAll(async () => {
   await runtime.stop();
   await rm(dir, { recursive: true, force: true });
 });
+
+/** Nothing here has to outlive a power cut, and waiting for a busy disk takes longer than everything else. */
+async function chooseParent(): Promise<string> {
+  const { bavail, bsize } = await statfs(MEMORY_DIR).catch(() => ({ bavail: 0, bsize: 0 }));
+  if (bavail * bsize >= MEMORY_BYTES_MIN) return MEMORY_DIR;
+  await mkdir(CACHE_DIR, { recursive: true });
+  return CACHE_DIR;
+}
 
 function start(storageName: string): Promise<LocalRuntime> {
   return startLocalRuntime({ bundle, storageDir: join(dir, storageName), vars: VARS });
