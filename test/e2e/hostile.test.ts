@@ -10,6 +10,7 @@ import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES } from "../../src/protocol/frames.ts"
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { ROUTES } from "../../src/protocol/routes.ts";
 import { BUILT_FRAMES } from "./hostile/frames.ts";
+import { GroupAttack } from "./hostile/group-attack.ts";
 import { HostileSocket, type ReceivedFrame } from "./hostile/hostile-socket.ts";
 import { BUILT_OPERATIONS } from "./hostile/http-requests.ts";
 import { Lane } from "./hostile/lane.ts";
@@ -22,6 +23,8 @@ const MEMORY_DIR = "/dev/shm";
 const MEMORY_BYTES_MIN = 2 ** 30;
 const LANES = 8;
 const STEPS_PER_LANE = 650;
+const STEPS_PER_GROUP_LANE = 400;
+const RETENTIONS = ["log", "interest"] as const;
 const TIMES_MIN = 20;
 const FRAME_TYPES = Object.keys(CLIENT_FRAME_SCHEMAS);
 /** A token beside the open door for this computer: requests for another host are unauthorized then, and not misconfigured. */
@@ -93,6 +96,11 @@ async function attack(lane: Lane, random: SeededRandom, failures: Set<string>): 
   collectFailures(failures);
 }
 
+async function attackGroups(attacked: GroupAttack): Promise<void> {
+  for (let step = 0; step < STEPS_PER_GROUP_LANE; step++) await attacked.step();
+  attacked.close();
+}
+
 function bothWays<Item>(items: readonly Item[]): (readonly [item: Item, isHostile: boolean])[] {
   return items.flatMap((item) => [[item, false] as const, [item, true] as const]);
 }
@@ -125,20 +133,21 @@ const DELIVERY_EVENTS: Readonly<Record<string, readonly string[]>> = {
   settled: ["acked", "retried", "extended", "rejected", "released"],
   "refused entries": ["settled", "expired", "retried", "released", "superseded", "predecessor", "disconnected", "out-of-order"],
   moved: ["redriveDeadLetters", "dropDeadLetters", "releaseQuarantine", "dropQuarantine"],
-  answers: ["invalid-lease"],
-  "problem frames": ["invalid-lease"],
 };
-/** What has to happen to puts that are numbered, named, conditional or delayed, and to what is refused with riders. */
+/** What has to be done to groups, a few times. */
+const GROUP_STEPS = ["createGroup", "changeGroup", "deleteGroup", "seekGroup", "pullMessages", "settleMessages"];
+/** What has to happen half as often, above all to puts that are numbered, named, conditional or delayed, and to riders. */
 const PUT_EVENTS: Readonly<Record<string, readonly string[]>> = {
   puts: ["numbered", "repeated numbers", "repeated keys", "at the expected offset", "scheduled messages", "cancelled messages"],
   answers: [
+    "invalid-lease",
     "producer-sequence-gap",
     "producer-sequence-reused",
     "stale-producer-epoch",
     "idempotency-key-reused",
     "settle-refused",
   ],
-  "problem frames": ["producer-sequence-gap", "offset-conflict", "settle-refused"],
+  "problem frames": ["invalid-lease", "producer-sequence-gap", "offset-conflict", "settle-refused"],
   riders: ["checkpoint", "puts"],
   "refused riders": ["checkpoint-conflict", "lease-lost"],
 };
@@ -161,7 +170,11 @@ describe("test/e2e/hostile", () => {
       return new Lane({ port: runtime.port, name: `lane${index}`, random: random.fork(), tally });
     });
 
-    await Promise.all(lanes.map((lane) => attack(lane, random.fork(), failures)));
+    const groups = RETENTIONS.map((retention) => {
+      return new GroupAttack({ port: runtime.port, name: retention, random: random.fork(), tally }, retention);
+    });
+
+    await Promise.all([...lanes.map((lane) => attack(lane, random.fork(), failures)), ...groups.map(attackGroups)]);
     for (const lane of lanes) await lane.compareAll();
     await Promise.all(lanes.map((lane) => lane.close()));
 
@@ -177,6 +190,7 @@ describe("test/e2e/hostile", () => {
     expect(seldom("hostile frames", FRAME_TYPES, TIMES_MIN / 2)).toEqual([]);
     for (const [group, names] of Object.entries(DELIVERY_EVENTS)) expect(seldom(group, names, TIMES_MIN)).toEqual([]);
     for (const [group, names] of Object.entries(PUT_EVENTS)) expect(seldom(group, names, TIMES_MIN / 2)).toEqual([]);
+    for (const retention of RETENTIONS) expect(seldom(`${retention} steps`, GROUP_STEPS, TIMES_MIN / 10)).toEqual([]);
     expect(tally.total("hostile routes") + tally.total("hostile frames")).toBeGreaterThanOrEqual(2000);
     expect((await fetch(`${runtime.url}/healthz`)).status).toBe(200);
   });
