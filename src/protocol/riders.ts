@@ -35,6 +35,10 @@ export function parseRiders(
     for (const [index, form] of puts.entries()) {
       const message = parsePutMessage(form, `/puts/${index}`, encode);
       if (!message.ok) return message;
+      if (form.delayMs !== undefined || form.deliverAtMs !== undefined) {
+        const member = form.delayMs === undefined ? "deliverAtMs" : "delayMs";
+        return refuse(invalidRequest(`/puts/${index}/${member}`, "What rides on a settle call enters at once"));
+      }
       riders.puts.push(message.value);
     }
   }

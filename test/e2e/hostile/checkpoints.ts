@@ -1,6 +1,7 @@
 // Checkpoints under attack: requests for them, and what they have to be after those that were accepted.
 import { randomBytes } from "node:crypto";
 import type { CheckpointEntry } from "../../../src/protocol/checkpoint.ts";
+import type { CheckpointRider, RefusedPartJson } from "./delivery-forms.ts";
 import { arrivingBody, type RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import { parseObject } from "./verdict.ts";
@@ -50,9 +51,37 @@ export class CheckpointModel {
     return `tells the version ${String(current)} instead of ${version ?? "none"}`;
   }
 
+  /** Applies a checkpoint that rode on a settle call, whose value is `body`; says where it should have been refused. */
+  ride(rider: CheckpointRider, body: Buffer, contentType: string, version: number | undefined): string | undefined {
+    const conflict = this.#findConflict(rider);
+    if (conflict !== undefined) return `wrote ${rider.name} beside version ${conflict ?? "none"}`;
+    const next = this.#nextVersion(rider.name);
+    this.#kept.set(rider.name, { version: next, body, contentType });
+    return version === next ? undefined : `wrote version ${version ?? "none"} of ${rider.name} instead of ${next}`;
+  }
+
+  /** Judges whether a checkpoint is at fault that rode on a refused settle call. */
+  checkRide(rider: CheckpointRider, part: RefusedPartJson | undefined): string | undefined {
+    const conflict = this.#findConflict(rider);
+    const isConflict = part?.problem.kind === "checkpoint-conflict";
+    if (isConflict !== (conflict !== undefined)) return `judged ${rider.name} with ${JSON.stringify(part)}`;
+    return !isConflict || part.problem.current === conflict ? undefined : `told ${part.problem.current} instead of ${conflict}`;
+  }
+
+  /** The version that does not match, null for none; undefined where there is no conflict. */
+  #findConflict({ name, ifMatch, ifNoneMatch }: CheckpointRider): number | null | undefined {
+    const version = this.versionOf(name);
+    const isMatch = ifMatch === undefined || (ifMatch === "*" ? version !== undefined : version === ifMatch);
+    return isMatch && (ifNoneMatch === undefined || version === undefined) ? undefined : (version ?? null);
+  }
+
+  #nextVersion(name: string): number {
+    return (this.versionOf(name) ?? this.#deletedVersionMax) + 1;
+  }
+
   #write(name: string, spec: RequestSpec, { status, headers, body }: WireReply): string | undefined {
     const before = this.#kept.get(name);
-    const version = (before?.version ?? this.#deletedVersionMax) + 1;
+    const version = this.#nextVersion(name);
     const arrived = arrivingBody(spec);
     const kept: Kept = { version, body: arrived, contentType: contentTypeOf(spec) };
     this.#kept.set(name, kept);

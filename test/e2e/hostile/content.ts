@@ -1,6 +1,9 @@
 // Valid messages, settings and numbers, as varied as the protocol allows.
+import { LIMITS } from "../../../src/protocol/limits.ts";
+import type { Conditions, DedupModel } from "./dedup-model.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
+const DELAY_MS_MIN = 60 * 60 * 1000;
 const TEXTS = [
   "",
   "a",
@@ -68,8 +71,15 @@ export function randomMessage(random: SeededRandom): Record<string, unknown> {
     ...(random.chance(0.5) && { messageId: randomMessageId(random) }),
     ...(random.chance(0.3) && { contentType: random.pick(CONTENT_TYPES) }),
     ...(random.chance(0.3) && { headers: randomHeaders(random) }),
+    ...(random.chance(0.1) && randomDelay(random)),
     [kind]: body,
   };
+}
+
+/** Enters at once, or long after the test. */
+export function randomDelay(random: SeededRandom): { delayMs: number } | { deliverAtMs: number } {
+  const delayMs = random.pick([0, DELAY_MS_MIN, DELAY_MS_MIN, LIMITS.delayMsMax - DELAY_MS_MIN]);
+  return random.chance(0.5) ? { delayMs } : { deliverAtMs: delayMs === 0 ? 0 : Date.now() + delayMs };
 }
 
 export function randomMessageId(random: SeededRandom): string {
@@ -98,6 +108,7 @@ export function randomSettings(random: SeededRandom): Record<string, unknown> {
     ...(random.chance(0.5) && { growth }),
     ...(random.chance(0.3) && { expireAfterIdleMs: random.pick([null, 60_000, 86_400_000]) }),
     ...(random.chance(0.9) && { delivery: randomDelivery(random) }),
+    ...(random.chance(0.2) && { idempotencyWindowMs: random.pick([3_600_000, 604_800_000]) }),
   };
 }
 
@@ -108,6 +119,30 @@ function randomDelivery(random: SeededRandom): Record<string, unknown> {
     onExhausted: random.pick(["dead-letter", "quarantine"]),
     ...(random.chance(0.4) && { maxInFlight: random.pick([3, 30, 10_000]) }),
   };
+}
+
+const PRODUCERS = ["p1", "p2", "a~b"];
+
+/** A way to put once, from so few numbers and keys that some repeat: as the members of a frame. */
+export function randomConditions(
+  random: SeededRandom,
+  { dedup, nextOffset }: { readonly dedup: DedupModel; readonly nextOffset: number },
+): Conditions {
+  const way = random.int(0, 9);
+  const epoch = random.pick([0, 0, 0, 1, 2 ** 31]);
+  const known = random.chance(0.7) ? dedup.suggest(random) : undefined;
+  return {
+    ...(way < 3 && { producer: known ?? { id: random.pick(PRODUCERS), epoch, seq: random.pick([1, 1, 1, 2, 2, 3, 4]) } }),
+    ...(way === 3 && { idempotencyKey: random.pick(["k1", "k2", '"', "é"]) }),
+    ...(random.chance(0.1) && { expectedOffset: random.chance(0.7) ? nextOffset : random.int(1, 2 ** 48) }),
+  };
+}
+
+/** The messages of a batch; with a number or a key most of the time those that every put with it has. */
+export function randomBatch(random: SeededRandom, { producer, idempotencyKey }: Conditions): Record<string, unknown>[] {
+  const way = producer === undefined ? idempotencyKey : `${producer.id} ${producer.epoch} ${producer.seq}`;
+  if (way === undefined || random.chance(0.3)) return randomMessages(random, 8);
+  return [{ text: way }, { json: way, key: "k1", ...(way === "k2" && { delayMs: DELAY_MS_MIN }) }];
 }
 
 export function randomTake(random: SeededRandom): Record<string, number> {

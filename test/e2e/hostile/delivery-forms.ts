@@ -9,6 +9,17 @@ export interface ExpectedMessage {
   readonly messageId?: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly redrivenFrom?: number;
+  /** Whether it enters later: then long after the test. */
+  readonly isDelayed: boolean;
+}
+
+/** What a put answers. */
+export interface PutReply {
+  readonly offset: number | null;
+  readonly count: number;
+  readonly duplicate?: boolean;
+  readonly scheduledId?: string;
+  readonly scheduled?: readonly { readonly index: number; readonly scheduledId: string; readonly deliverAtMs: number }[];
 }
 
 /** A message as replies show it. */
@@ -42,9 +53,36 @@ export interface SettleEntryJson {
   readonly reason?: string;
 }
 
-export type SettleJson = {
+export type SettleLists = {
   readonly [Verb in "acks" | "retries" | "extends" | "rejects" | "releases"]?: readonly SettleEntryJson[];
 };
+
+/** The JSON form in which a message is put. */
+export interface MessageForm extends Partial<Omit<ShownMessage, "offset" | "redrivenFrom">> {
+  readonly delayMs?: number;
+  readonly deliverAtMs?: number;
+}
+
+export interface CheckpointRider extends Pick<MessageForm, "contentType" | "json" | "text" | "base64"> {
+  readonly name: string;
+  readonly ifMatch?: number | "*";
+  readonly ifNoneMatch?: "*";
+}
+
+export interface SettleJson extends SettleLists {
+  readonly checkpoint?: CheckpointRider;
+  readonly puts?: readonly MessageForm[];
+}
+
+export interface RefusedPartJson {
+  readonly pointer: string;
+  readonly problem: {
+    readonly kind: string;
+    readonly cause?: string;
+    readonly openOffset?: number;
+    readonly current?: number | null;
+  };
+}
 
 export interface SettledJson {
   readonly acked: number;
@@ -52,10 +90,9 @@ export interface SettledJson {
   readonly extended: number;
   readonly rejected: number;
   readonly released: number;
-  readonly refused: readonly {
-    readonly pointer: string;
-    readonly problem: { readonly kind: string; readonly cause?: string; readonly openOffset?: number };
-  }[];
+  readonly refused: readonly RefusedPartJson[];
+  readonly checkpointVersion?: number;
+  readonly putOffset?: number;
 }
 
 export interface DeadJson extends ShownMessage {

@@ -4,7 +4,16 @@ import { isDeepStrictEqual } from "node:util";
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
 import type { LeaseLossCause } from "../../../src/protocol/problems.ts";
 import type { DeliverySettings } from "../../../src/protocol/settings.ts";
-import type { DeadJson, ExpectedMessage, SettleJson, SettledJson, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import type {
+  DeadJson,
+  ExpectedMessage,
+  RefusedPartJson,
+  SettleJson,
+  SettledJson,
+  ShownMessage,
+  Taking,
+  Which,
+} from "./delivery-forms.ts";
 
 /** The clocks of this process and of the service tell the same time, but not at the same moment. */
 const SLACK_MS = 5000;
@@ -16,6 +25,7 @@ export interface Totals {
   acked: number;
   removed: number;
   deadLettered: number;
+  dropped: number;
 }
 
 interface Lease {
@@ -138,9 +148,7 @@ export class DeliveryModel {
 
   /** Applies an accepted settle call; says where the reply is not what the rules make of it. */
   settle(call: SettleJson, reply: SettledJson): string | undefined {
-    const entries = VERBS.flatMap((verb) =>
-      (call[verb] ?? []).map((entry, index): Entry => ({ ...entry, verb, pointer: `/${verb}/${index}/leaseId` })),
-    );
+    const entries = entriesOf(call);
     const refusal = this.#findRefusal(entries);
     if (refusal !== undefined) return `settled what is ${refusal}`;
     const { accepted, refused } = this.#judge(entries);
@@ -149,12 +157,18 @@ export class DeliveryModel {
     const { acked, retried, extended, rejected, released } = reply;
     const given = { acked, retried, extended, rejected, released };
     if (!isDeepStrictEqual(given, expected)) return `settled ${JSON.stringify(given)} instead of ${JSON.stringify(expected)}`;
-    const shown = reply.refused.map(
-      ({ pointer, problem }) => `${pointer} ${problem.kind} ${problem.cause ?? problem.openOffset}`,
-    );
-    if (!isDeepStrictEqual(shown.sort(), [...refused].sort())) return `refused ${shown.join()} instead of ${refused.join()}`;
-    this.#carryOut(accepted);
-    return undefined;
+    const mistake = compareRefused(reply.refused, refused);
+    if (mistake === undefined) this.#carryOut(accepted);
+    return mistake;
+  }
+
+  /** Judges the leases that a refused settle call names as those at fault. */
+  checkSettleRefused(call: SettleJson, parts: readonly RefusedPartJson[]): string | undefined {
+    const entries = entriesOf(call);
+    const refusal = this.#findRefusal(entries);
+    return refusal === undefined
+      ? compareRefused(parts, this.#judge(entries).refused)
+      : `looked further than at what is ${refusal}`;
   }
 
   /** Leases that end with a connection that closed cleanly end: those of these ids, or of the lane's socket. */
@@ -318,8 +332,9 @@ export class DeliveryModel {
     for (const { leaseId } of entries) {
       if (seen.has(leaseId)) return "named twice";
       seen.add(leaseId);
-      // Offset and attempt are not sealed: what is not live of them is lost, or never was.
-      if (!/^[1-9]\d{0,14}-[1-9]\d{0,9}-/.test(leaseId) || !seals.has(sealOf(leaseId))) return "no lease of this life";
+      // Group, offset and attempt are not sealed: what is not live of them is lost, or never was.
+      if (!/^(?:0|[1-9]\d{0,3})-[1-9]\d{0,14}-[1-9]\d{0,9}-/.test(leaseId) || !seals.has(sealOf(leaseId)))
+        return "no lease of this life";
     }
     return undefined;
   }
@@ -328,10 +343,10 @@ export class DeliveryModel {
     const refused: string[] = [];
     const live: (Entry & { offset: number })[] = [];
     for (const entry of entries) {
-      const offset = Number(entry.leaseId.split("-", 1)[0]);
+      const [group, offset = 0] = entry.leaseId.split("-", 2).map(Number);
       const handling = this.#handled.get(offset);
       if (handling?.lease?.id === entry.leaseId) live.push({ ...entry, offset });
-      else refused.push(`${entry.pointer} lease-lost ${this.#explainLost(offset, handling)}`);
+      else refused.push(`${entry.pointer} lease-lost ${group === 0 ? this.#explainLost(offset, handling) : "settled"}`);
     }
     live.sort((a, b) => a.offset - b.offset);
     const ending = new Set(live.filter(({ verb }) => verb === "acks" || verb === "rejects").map(({ offset }) => offset));
@@ -408,7 +423,19 @@ export class DeliveryModel {
   }
 }
 
+function entriesOf(call: SettleJson): Entry[] {
+  return VERBS.flatMap((verb) =>
+    (call[verb] ?? []).map((entry, index): Entry => ({ ...entry, verb, pointer: `/${verb}/${index}/leaseId` })),
+  );
+}
+
+function compareRefused(parts: readonly RefusedPartJson[], expected: readonly string[]): string | undefined {
+  const shown = parts.map(({ pointer, problem }) => `${pointer} ${problem.kind} ${problem.cause ?? problem.openOffset}`);
+  const isSame = isDeepStrictEqual(shown.sort(), [...expected].sort());
+  return isSame ? undefined : `refused ${shown.join()} instead of ${expected.join()}`;
+}
+
 /** Holder and seal. */
 function sealOf(leaseId: string): string {
-  return leaseId.split("-").slice(2).join("-");
+  return leaseId.split("-").slice(3).join("-");
 }

@@ -1,5 +1,5 @@
 // A valid frame of each type, and frames with one thing wrong.
-import { randomMessage, randomMessages, randomTake } from "./content.ts";
+import { randomBatch, randomConditions, randomMessage, randomTake } from "./content.ts";
 import { mutateJson } from "./json-mutations.ts";
 import { mutatePull, mutateSettle, randomLeasedPull, randomSettle } from "./lease-requests.ts";
 import type { ChannelModel } from "./model.ts";
@@ -32,13 +32,18 @@ function maybeWait(random: SeededRandom, probability: number): object {
 
 const BUILDERS: Readonly<Record<string, Builder>> = {
   hello: ({ random }) => ({ type: "hello", versions: random.pick([[1], [1, 2], [65_535, 1], [1, 1]]) }),
-  put: ({ random, freshId }) => ({ type: "put", id: freshId, ...randomMessage(random), ...maybeWait(random, 0.2) }),
-  "put-batch": ({ random, freshId }) => ({
-    type: "put-batch",
+  put: ({ random, freshId, model }) => ({
+    type: "put",
     id: freshId,
-    messages: randomMessages(random, 8),
+    ...randomMessage(random),
+    ...randomConditions(random, model),
     ...maybeWait(random, 0.2),
   }),
+  "put-batch": ({ random, freshId, model }) => {
+    const conditions = randomConditions(random, model);
+    const messages = randomBatch(random, conditions);
+    return { type: "put-batch", id: freshId, messages, ...conditions, ...maybeWait(random, 0.2) };
+  },
   reserve: ({ random, freshId }) => ({
     type: "reserve",
     id: freshId,
@@ -54,7 +59,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     ...maybeWait(random, 0.2),
     ...(random.chance(0.5) && { detached: true }),
   }),
-  settle: ({ random, freshId, model }) => ({ type: "settle", id: freshId, ...randomSettle(random, model.delivery) }),
+  settle: ({ random, freshId, model }) => ({ type: "settle", id: freshId, ...randomSettle(random, model) }),
   cancel: ({ random, freshId, usedIds }) => ({
     type: "cancel",
     id: usedIds.length > 0 && random.chance(0.8) ? random.pick(usedIds) : freshId,
@@ -70,6 +75,21 @@ export function buildFrame(type: string, context: FrameContext): FrameDocument {
   if (build === undefined) throw new Error(`Cannot build a frame of type ${type}: add one to frames.ts`);
   return build(context);
 }
+
+const BAD_CONDITIONS: readonly object[] = [
+  { producer: { id: "p1", epoch: 0, seq: 1 }, idempotencyKey: "k1" },
+  { producer: { id: "p1", epoch: 0, seq: 0 } },
+  { producer: { id: "p1", epoch: 2 ** 31 + 1, seq: 1 } },
+  { producer: { id: "-p1", epoch: 0, seq: 1 } },
+  { producer: { id: "p".repeat(129), epoch: 0, seq: 1 } },
+  { producer: { id: "p1", epoch: 0 } },
+  { producer: "p1" },
+  { idempotencyKey: "" },
+  { idempotencyKey: "é".repeat(129) },
+  { idempotencyKey: "\ud800" },
+  { expectedOffset: 0 },
+  { expectedOffset: 2 ** 48 + 1 },
+];
 
 type Mutator = (frame: FrameDocument, context: FrameContext) => Omit<FrameMutation, "name"> | undefined;
 
@@ -119,7 +139,12 @@ const MUTATORS: Readonly<Record<string, Mutator>> = {
     const most = Math.max(description.limits.maxMessages, description.settings.growth?.maxMessages ?? 0);
     if (most >= 10_000) return undefined;
     const messages = Array.from({ length: most + 1 }, () => ({ text: "" }));
-    return { data: text({ ...frame, waitMs: 1000, messages }), mustRefuse: true, kind: "batch-too-large" };
+    // Without its conditions, which are looked at first.
+    return {
+      data: text({ type: frame.type, id: frame["id"], waitMs: 1000, messages }),
+      mustRefuse: true,
+      kind: "batch-too-large",
+    };
   },
   "too-large-message": (frame) => {
     if (frame.type !== "put") return undefined;
@@ -127,6 +152,11 @@ const MUTATORS: Readonly<Record<string, Mutator>> = {
   },
   "min-above-max": (frame) =>
     frame.type === "get" || frame.type === "pull" ? { data: text({ ...frame, min: 5, max: 4 }), mustRefuse: true } : undefined,
+  "bad-conditions": (frame, { random }) => {
+    if (frame.type !== "put" && frame.type !== "put-batch") return undefined;
+    const plain = { ...frame, producer: undefined, idempotencyKey: undefined };
+    return { data: text({ ...plain, ...random.pick(BAD_CONDITIONS) }), mustRefuse: true, kind: "invalid-request" };
+  },
   "server-frame": (_frame, { freshId, random }) => ({
     data: text(
       random.pick([

@@ -123,6 +123,15 @@ const PATH_MUTATORS: Readonly<Record<string, Mutator>> = {
       : undefined,
   "bad-checkpoint-name": (spec, route, random) =>
     route.path.endsWith("{checkpoint}") ? replacePath(spec, /^(.*\/checkpoints\/)[^/]+()$/, BAD_NAMES, random) : undefined,
+  "bad-scheduled-id": (spec, route, random) =>
+    route.path.endsWith("{scheduledId}")
+      ? replacePath(
+          spec,
+          /^(.*\/scheduled\/)[^/]+()$/,
+          ["1", "-", "1-", "a-b", "1-2-3", "-1-1", "%31-", "1.5-1", "9".repeat(400)],
+          random,
+        )
+      : undefined,
   "trailing-slash": (spec) => ({ spec: { ...spec, path: `${spec.path}/` }, mustRefuse: true }),
   "double-slash": (spec) => ({ spec: { ...spec, path: `/${spec.path}` }, mustRefuse: true }),
   "extra-segment": (spec, _route, random) => ({
@@ -295,6 +304,21 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
     spec: withHeaders(withoutHeader(spec, "channel-key"), ["Channel-Key", ""]),
     mustRefuse: true,
   })),
+  "bad-delay": onMessage((spec, random) => ({
+    spec: withHeaders(withoutHeader(withoutHeader(spec, "channel-delay-ms"), "channel-deliver-at-ms"), [
+      random.pick(["Channel-Delay-Ms", "Channel-Deliver-At-Ms"]),
+      random.pick(["-1", "1.5", "1e3", "NaN", "0x10", "1, 2", "tomorrow", "%31", "2592000001000000", "999999999999999"]),
+    ]),
+    mustRefuse: true,
+  })),
+  "two-delays": onMessage((spec) => ({
+    spec: withHeaders(
+      withoutHeader(withoutHeader(spec, "channel-delay-ms"), "channel-deliver-at-ms"),
+      ["Channel-Delay-Ms", "0"],
+      ["Channel-Deliver-At-Ms", "0"],
+    ),
+    mustRefuse: true,
+  })),
   "bad-header-name": onMessage((spec, random) => ({
     spec: withHeaders(spec, [`Channel-Header-${random.pick(["", "a%41", "a`b", "n".repeat(65)])}`, "x"]),
     mustRefuse: true,
@@ -333,6 +357,42 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
     spec: { ...spec, body: Buffer.alloc(1024 * 1024 + 1), framing: "length" },
     mustRefuse: true,
   })),
+};
+
+const BAD_CONDITIONS: readonly (readonly Header[])[] = [
+  [["Producer-Id", "p1"]],
+  [
+    ["Producer-Id", "p1"],
+    ["Producer-Epoch", "0"],
+  ],
+  ...["-1", "2147483649", "1e3", "0x1", "1.5", "a"].map((epoch) => numbered("p1", epoch, "1")),
+  ...["0", "9007199254740992", "1e3", "+1", "1 2", "9".repeat(400)].map((seq) => numbered("p1", "0", seq)),
+  ...["-p", "a b", "p".repeat(129), "\xff", "__proto__"].map((id) => numbered(id, "0", "1")),
+  [...numbered("p1", "0", "1"), ["Idempotency-Key", "k1"]],
+  ...['"open', "a b", '""', '"a"b', "k".repeat(257), "\xff", '"\\x"'].map((key): readonly Header[] => [["Idempotency-Key", key]]),
+];
+
+function numbered(id: string, epoch: string, seq: string): readonly Header[] {
+  return [
+    ["Producer-Id", id],
+    ["Producer-Epoch", epoch],
+    ["Producer-Seq", seq],
+  ];
+}
+
+const CONDITION_MUTATORS: Readonly<Record<string, Mutator>> = {
+  "bad-conditions": (spec, route, random) => {
+    if (route.hasConditionHeaders !== true) return undefined;
+    const names = ["producer-id", "producer-epoch", "producer-seq", "idempotency-key"];
+    const plain = names.reduce((without, name) => withoutHeader(without, name), spec);
+    return { spec: withHeaders(plain, ...random.pick(BAD_CONDITIONS)), mustRefuse: true, kind: "invalid-request" };
+  },
+  "bad-expected-offset": (spec, route, random) => {
+    if (route.hasConditionHeaders !== true) return undefined;
+    const query = spec.query.filter(([name]) => name !== "expectedOffset");
+    const bad = random.pick(["0", "-1", "1.5", "", "abc", "281474976710657", "9".repeat(400)]);
+    return { spec: { ...spec, query: [...query, ["expectedOffset", bad]] }, mustRefuse: true, kind: "invalid-request" };
+  },
 };
 
 const BAD_TAGS = ["7", '"a"', '"-1"', '"1", "2"', '""', '*, "1"', 'w/"1"', `"${"9".repeat(16)}"`, "\xff", '"1', "x".repeat(5000)];
@@ -453,6 +513,7 @@ const GROUPS: readonly Readonly<Record<string, Mutator>>[] = [
   HEADER_MUTATORS,
   MESSAGE_MUTATORS,
   CHECKPOINT_MUTATORS,
+  CONDITION_MUTATORS,
   FRAMING_MUTATORS,
   SOCKET_MUTATORS,
 ];

@@ -7,7 +7,18 @@ import {
   buildWriteCheckpoint,
   type CheckpointContext,
 } from "./checkpoints.ts";
-import { randomHeaders, randomKey, randomMessageId, randomMessages, randomSettings, randomTake, randomText } from "./content.ts";
+import {
+  randomBatch,
+  randomConditions,
+  randomDelay,
+  randomHeaders,
+  randomKey,
+  randomMessageId,
+  randomSettings,
+  randomTake,
+  randomText,
+} from "./content.ts";
+import type { Conditions } from "./dedup-model.ts";
 import { randomLeasedPull, randomQuarantined, randomSettle, randomWhich } from "./lease-requests.ts";
 import type { ChannelModel } from "./model.ts";
 import type { RequestSpec } from "./request.ts";
@@ -65,6 +76,17 @@ function someMessageId({ model, random }: RequestContext): string {
   return ids.length > 0 && random.chance(0.9) ? random.pick(ids) : randomMessageId(random);
 }
 
+function delayHeader(random: SeededRandom): readonly [string, string] {
+  const delay = randomDelay(random);
+  return "delayMs" in delay ? ["Channel-Delay-Ms", String(delay.delayMs)] : ["channel-deliver-at-ms", String(delay.deliverAtMs)];
+}
+
+/** The id of a message that is scheduled, or one that may never have been. */
+function someScheduledId({ model, random }: RequestContext): string {
+  const ids = [...model.scheduled.keys()];
+  return ids.length > 0 && random.chance(0.9) ? random.pick(ids) : `${random.int(1, 2 ** 41)}-${random.int(1, 2 ** 41)}`;
+}
+
 function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
   const { random } = context;
   const userHeaders = Object.entries(randomHeaders(random)).map(
@@ -81,6 +103,7 @@ function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
     ...(contentType === undefined ? [] : [["Content-Type", contentType] as const]),
     ...(random.chance(0.3) ? [["Channel-Key", encodeHeaderText(randomKey(random))] as const] : []),
     ...(random.chance(0.5) ? [["channel-message-id", encodeHeaderText(randomMessageId(random))] as const] : []),
+    ...(random.chance(0.2) ? [delayHeader(random)] : []),
     ...userHeaders,
   ];
   const query = maybeQuery(random, "waitMs", () => random.int(0, 20));
@@ -103,6 +126,21 @@ function endQuarantine(context: RequestContext, verb: string): Omit<RequestSpec,
 /** The lanes' channels are queues, whose only group can be looked at and nothing else. */
 function groupPath(context: RequestContext): string {
   return `${root(context)}/groups/${context.random.pick(["default", "billing"])}`;
+}
+
+/** The conditions of a put as headers and parameters. */
+function withConditions(
+  spec: Omit<RequestSpec, "operationId">,
+  { producer, idempotencyKey, expectedOffset }: Conditions,
+  random: SeededRandom,
+): Omit<RequestSpec, "operationId"> {
+  const numbers =
+    producer === undefined ? {} : { "Producer-Id": producer.id, "Producer-Epoch": producer.epoch, "producer-seq": producer.seq };
+  const texts = [idempotencyKey ?? "", `"${idempotencyKey}"`, '"a \\" b"', "%zz"].filter((text) => /^"?[%ak]/.test(text));
+  const key = idempotencyKey === undefined ? {} : { "Idempotency-Key": random.pick(texts) };
+  const headers = Object.entries({ ...numbers, ...key }).map(([name, value]) => [name, String(value)] as const);
+  const query = expectedOffset === undefined ? [] : [["expectedOffset", String(expectedOffset)] as const];
+  return { ...spec, headers: [...spec.headers, ...headers], query: [...spec.query, ...query] };
 }
 
 const UPGRADE_HEADERS: readonly (readonly [string, string])[] = [
@@ -146,11 +184,14 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     ]);
     return plain("DELETE", root(context), query);
   },
-  putMessage: buildPut,
+  putMessage: (context) => withConditions(buildPut(context), randomConditions(context.random, context.model), context.random),
   putBatch: (context) => {
     const { random } = context;
     const query = maybeQuery(random, "waitMs", () => random.int(0, 20));
-    return { ...withJson("POST", `${root(context)}/messages/batch`, { messages: randomMessages(random, 8) }, random), query };
+    const conditions = randomConditions(random, context.model);
+    const messages = randomBatch(random, conditions);
+    const spec = withJson("POST", `${root(context)}/messages/batch`, { messages }, random);
+    return withConditions({ ...spec, query }, conditions, random);
   },
   pullMessages: (context) => {
     const { random } = context;
@@ -160,7 +201,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   },
   settleMessages: (context) => {
     const { random, model } = context;
-    return withJson("POST", `${root(context)}/messages/settle`, randomSettle(random, model.delivery), random);
+    return withJson("POST", `${root(context)}/messages/settle`, randomSettle(random, model), random);
   },
   listDeadLetters: (context) => {
     const { random, model } = context;
@@ -222,6 +263,12 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   writeCheckpoint: onCheckpoints(buildWriteCheckpoint),
   readCheckpoint: onCheckpoints(buildReadCheckpoint),
   deleteCheckpoint: onCheckpoints(buildDeleteCheckpoint),
+  listScheduled: (context) => {
+    const { random } = context;
+    const after = maybeQuery(random, "after", () => someScheduledId(context));
+    return plain("GET", `${root(context)}/scheduled`, [...maybeQuery(random, "limit", () => random.int(1, 1000)), ...after]);
+  },
+  cancelScheduled: (context) => plain("DELETE", `${root(context)}/scheduled/${someScheduledId(context)}`),
   openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
 };
 

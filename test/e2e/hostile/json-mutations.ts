@@ -135,6 +135,14 @@ const TREE_MUTATORS: Readonly<Record<string, TreeMutator>> = {
     if (!isBody(value)) return undefined;
     return refuse("text" in value ? { ...value, json: null } : { ...value, text: "" });
   }),
+  "two-delays": onObject((value) => (isBody(value) ? refuse({ ...value, delayMs: 0, deliverAtMs: 0 }) : undefined)),
+  "far-delay": onObject((value, _place, random) => {
+    if (!isBody(value)) return undefined;
+    return refuse({
+      ...value,
+      ...random.pick([{ delayMs: 2_592_000_001 }, { delayMs: 0, deliverAtMs: 2 ** 52 }, { deliverAtMs: 2 ** 52 }]),
+    });
+  }),
   "no-body": onObject((value) => (isBody(value) ? refuse(withoutBody(value)) : undefined)),
   "text-is-number": (place) => (nameIs(place, "text") ? refuse(5) : undefined),
   "bad-header-name": (place, random) =>

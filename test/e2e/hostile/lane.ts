@@ -5,15 +5,26 @@ import type { ChannelDescription } from "../../../src/protocol/description.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { Route } from "../../../src/protocol/route.ts";
 import { randomSettings } from "./content.ts";
-import type { DeadJson, ExpectedMessage, SettledJson, SettleJson, ShownMessage, Taking } from "./delivery-forms.ts";
+import { conditionsOf, conditionsOfFrame, type Conditions } from "./dedup-model.ts";
+import type {
+  DeadJson,
+  ExpectedMessage,
+  MessageForm,
+  PutReply,
+  RefusedPartJson,
+  SettledJson,
+  SettleJson,
+  ShownMessage,
+  Taking,
+} from "./delivery-forms.ts";
 import type { DeliveryModel } from "./delivery-model.ts";
 import { buildFrame, mutateFrame, type FrameMutation } from "./frames.ts";
 import { HostileSocket, type Collected, type ReceivedFrame } from "./hostile-socket.ts";
 import { mutateRequest, type RequestMutation } from "./http-mutations.ts";
 import { buildRequest } from "./http-requests.ts";
-import { ChannelModel, expectJsonForm, expectRequest, jsonBytesOf, sizeOf, type MessageForm } from "./model.ts";
+import { ChannelModel, expectJsonForm, expectRequest, jsonBytesOf, sizeOf } from "./model.ts";
 import { applyReply } from "./reply-effects.ts";
-import { formatRequest, isCut, type RequestSpec } from "./request.ts";
+import { arrivingBody, formatRequest, isCut, type RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import type { Tally } from "./tally.ts";
 import { judgeProblem, judgeReply, parseObject } from "./verdict.ts";
@@ -31,10 +42,16 @@ const STATE_KINDS = new Set([
   "unknown-group",
   "wrong-retention",
   "checkpoint-conflict",
+  "unknown-scheduled",
   "settings-conflict",
   "message-too-large",
   "batch-too-large",
   "too-many-waiters",
+  "producer-sequence-gap",
+  "stale-producer-epoch",
+  "producer-sequence-reused",
+  "idempotency-key-reused",
+  "offset-conflict",
 ]);
 
 /** A lease that ends sooner is given back before the next step, so that time decides nothing. */
@@ -42,6 +59,19 @@ const LEASE_MARGIN_MS = 12_000;
 
 /** How a connection that holds leases ends, in turn. */
 const CONNECTION_ENDINGS = ["disconnected", "detached", "cut off"] as const;
+
+/** What comes twice as often as the one that takes more than a second. */
+const SCENARIOS = [
+  "before-hello",
+  "foreign-version",
+  "too-many-waiters",
+  "fragmented-frame",
+  "lease-connection",
+  "key-order",
+  "quarantine",
+  "repeated-put",
+] as const;
+type Scenario = (typeof SCENARIOS)[number] | "lease-expiry";
 
 export interface LaneOptions {
   readonly port: number;
@@ -61,6 +91,7 @@ export class Lane {
   #waiting = new Set<number>();
   /** Pulls whose leases end with the lane's socket. */
   readonly #bound = new Set<number>();
+  readonly #scenarios: Generator<Scenario, never>;
   #nextId = 1;
   #lastBodyBytes = 0;
   #endings = 0;
@@ -70,6 +101,7 @@ export class Lane {
   constructor(options: LaneOptions) {
     this.#options = options;
     this.#random = options.random;
+    this.#scenarios = this.#random.shuffle([...SCENARIOS, ...SCENARIOS, "lease-expiry"] as const);
     this.#tally = options.tally;
     this.#wire = new WireClient(options.port);
   }
@@ -117,7 +149,7 @@ export class Lane {
   /** Frames before hello, foreign versions, too many waiters, broken WebSocket: each on a connection of its own. */
   async scenario(): Promise<void> {
     await this.#prepare();
-    const scenarios = {
+    const scenarios: Readonly<Record<Scenario, () => Promise<void>>> = {
       "before-hello": () => this.#sendBeforeHello(),
       "foreign-version": () => this.#sendForeignVersion(),
       "too-many-waiters": () => this.#waitTooOften(),
@@ -126,10 +158,9 @@ export class Lane {
       "lease-connection": () => this.#endConnectionWithLeases(),
       "key-order": () => this.#breakKeyOrder(),
       quarantine: () => this.#quarantine(),
+      "repeated-put": () => this.#putAgain(),
     };
-    const names = Object.keys(scenarios) as (keyof typeof scenarios)[];
-    // One of them takes more than a second.
-    const name = this.#random.pick([...names, ...names.filter((one) => one !== "lease-expiry")]);
+    const name = this.#scenarios.next().value;
     this.#tally.count("scenarios", name);
     this.#sent = `scenario ${name}`;
     await scenarios[name]();
@@ -160,6 +191,7 @@ export class Lane {
     if (bytes !== description?.bytes) this.#violate(`describes ${description?.bytes} bytes instead of ${bytes}`);
     await this.#compareCheckpoints();
     await this.#compareDeadLetters();
+    await this.#compareScheduled();
     this.#tally.count("compared", "channels");
     for (const _ of shown) this.#tally.count("compared", "messages");
   }
@@ -176,6 +208,25 @@ export class Lane {
       if (difference !== undefined) this.#violate(`${spec.path} ${difference}`);
       this.#tally.count("compared", "checkpoints");
     }
+  }
+
+  async #compareScheduled(): Promise<void> {
+    const spec = { ...readSpec("/scheduled"), query: [["limit", String(LIMITS.scheduledPageMax)]] satisfies [string, string][] };
+    const reply = await this.#get(spec.path, spec.query);
+    if (reply === undefined) return this.#violate("the scheduled messages were not listed");
+    const mistake = applyReply(this.#model, { ...spec, operationId: "listScheduled" }, reply, {
+      takings: [],
+      expected: () => [],
+    });
+    if (mistake !== undefined) this.#violate(`scheduled messages: ${mistake}`);
+    const messages = parseObject(String(reply.body))?.["scheduled"] as (ShownMessage & { scheduledId: string })[];
+    let bytes = 0;
+    for (const message of messages) {
+      bytes += sizeOf(message, jsonBytesOf(this.#model.scheduled.get(message.scheduledId)));
+      this.#tally.count("compared", "scheduled messages");
+    }
+    const described = this.#model.description?.scheduled.bytes;
+    if (bytes !== described) this.#violate(`describes ${described} bytes of scheduled messages instead of ${bytes}`);
   }
 
   async #compareDeadLetters(): Promise<void> {
@@ -251,13 +302,13 @@ export class Lane {
   }
 
   /** A valid request of our own to what is below the channel. */
-  async #post(operationId: string, rest: string, document: object): Promise<void> {
+  async #post(operationId: string, rest: string, document: object, headers: RequestSpec["headers"] = []): Promise<void> {
     const spec: RequestSpec = {
       operationId,
       method: "POST",
       path: `/v1/channels/${this.channel}${rest}`,
       query: [],
-      headers: [["Content-Type", "application/json"]],
+      headers: [["Content-Type", "application/json"], ...headers],
       framing: "length",
       body: Buffer.from(JSON.stringify(document)),
     };
@@ -291,7 +342,7 @@ export class Lane {
     if (verdict.type === "refused" && isValid && !isRefusalFair(verdict)) {
       return this.#fail(`${spec.operationId}: refused a valid request: ${String(verdict.problem["detail"])}`);
     }
-    const misjudged = verdict.type === "refused" ? this.#model.checkpoints.checkRefusal(verdict.problem) : undefined;
+    const misjudged = verdict.type === "refused" ? this.#checkRefusal(verdict.problem, String(arrivingBody(spec))) : undefined;
     if (misjudged !== undefined) return this.#fail(`${spec.operationId}: ${misjudged}`);
     if (verdict.type === "refused" && kind !== undefined && verdict.kind !== kind && !STATE_KINDS.has(verdict.kind)) {
       return this.#fail(`${spec.operationId}: ${verdict.kind} instead of ${kind} for ${name}`);
@@ -301,6 +352,9 @@ export class Lane {
     const mistake = isServed ? applyReply(this.#model, spec, answer, { takings, expected: () => expectedOf(spec) }) : undefined;
     if (mistake !== undefined) return this.#fail(`${spec.operationId}: ${mistake}`);
     if (isServed) this.#countDelivery(spec.operationId, String(answer.body));
+    if (isServed && spec.operationId.startsWith("put")) {
+      this.#countPut(parseObject(String(answer.body)) as unknown as PutReply, conditionsOf(spec));
+    }
     await this.#settle(undefined, takings);
   }
 
@@ -353,14 +407,11 @@ export class Lane {
       case "settled":
         if (sent === undefined) return "settled without a settle";
         this.#countDelivery("settleMessages", JSON.stringify(frame));
-        return this.#model.delivery.settle(parseObject(String(sent.data)) as SettleJson, frame as unknown as SettledJson);
+        return this.#model.settle(parseObject(String(sent.data)) as SettleJson, frame as unknown as SettledJson);
       case "put-ok":
         this.#waiting.delete(Number(frame.id));
         if (sent === undefined) return "put-ok without a put";
-        return this.#model.append(expectedOfFrame(String(sent.data)), {
-          offset: Number(frame["offset"]),
-          count: Number(frame["count"]),
-        });
+        return this.#append(String(sent.data), frame as unknown as PutReply);
       case "problem":
         return this.#takeProblem(frame, sent);
       case "welcome":
@@ -369,6 +420,30 @@ export class Lane {
       default:
         return `unknown frame ${frame.type}`;
     }
+  }
+
+  #append(text: string, reply: PutReply): string | undefined {
+    const conditions = conditionsOfFrame(text);
+    this.#countPut(reply, conditions);
+    return this.#model.append(expectedOfFrame(text), reply, conditions);
+  }
+
+  #countPut({ duplicate, offset, scheduled = [] }: PutReply, { producer, expectedOffset }: Conditions): void {
+    if (duplicate === true) this.#tally.count("puts", producer === undefined ? "repeated keys" : "repeated numbers");
+    else if (producer !== undefined) this.#tally.count("puts", "numbered");
+    if (expectedOffset !== undefined && offset === expectedOffset) this.#tally.count("puts", "at the expected offset");
+    for (const _ of scheduled) this.#tally.count("puts", "scheduled messages");
+  }
+
+  /** A refusal tells what is there. `sent` is the document of the request. */
+  #checkRefusal(problem: Readonly<Record<string, unknown>>, sent: string): string | undefined {
+    const { checkpoints, dedup, nextOffset } = this.#model;
+    if (problem["kind"] !== "settle-refused") {
+      return checkpoints.checkRefusal(problem) ?? dedup.checkRefusal(problem, nextOffset);
+    }
+    const parts = problem["refused"] as RefusedPartJson[];
+    for (const part of parts) this.#tally.count("refused riders", part.problem.kind);
+    return this.#model.checkSettleRefused(parseObject(sent) as SettleJson, parts);
   }
 
   #takeProblem(frame: ReceivedFrame, sent: SentFrame | undefined): string | undefined {
@@ -383,6 +458,8 @@ export class Lane {
     if (isForEarlier) return undefined;
     if (sent.kind !== undefined && sent.kind !== verdict.kind)
       return `frame ${sent.type}: ${verdict.kind} instead of ${sent.kind} for ${sent.name}`;
+    const misjudged = this.#checkRefusal(verdict.problem, String(sent.data));
+    if (misjudged !== undefined) return `frame ${sent.type}: ${misjudged}`;
     const isFair = !sent.isValid || isRefusalFair(verdict);
     return isFair ? undefined : `frame ${sent.type}: refused a valid frame: ${String(verdict.problem["detail"])}`;
   }
@@ -514,6 +591,29 @@ export class Lane {
     }
   }
 
+  /** The same number and the same key again: with the same messages, with others, too far ahead, in an epoch that is over. */
+  async #putAgain(): Promise<void> {
+    const id = `again-${this.#nextId++}`;
+    const put = (text: string, headers: RequestSpec["headers"]): Promise<void> =>
+      this.#post("putBatch", "/messages/batch", { messages: [{ text }, { text, delayMs: LIMITS.delayMsMax }] }, headers);
+    const numbered = (text: string, epoch: number, seq: number): Promise<void> =>
+      put(text, [
+        ["Producer-Id", id],
+        ["Producer-Epoch", String(epoch)],
+        ["Producer-Seq", String(seq)],
+      ]);
+    await numbered("first", 1, 1);
+    await numbered("first", 1, 1);
+    await numbered("another", 1, 1);
+    await numbered("later", 1, 3);
+    await numbered("earlier", 0, 1);
+    await put("named", [["Idempotency-Key", id]]);
+    await put("named", [["Idempotency-Key", id]]);
+    await put("named otherwise", [["Idempotency-Key", id]]);
+    const socket = await this.#openSocket();
+    socket.send(JSON.stringify({ type: "put", id: this.#nextId++, text: "elsewhere", expectedOffset: 2 ** 47 }));
+  }
+
   /** Leases of a connection of their own: given back when it closes; after a cut somebody else settles them in the grace. */
   async #endConnectionWithLeases(): Promise<void> {
     if (this.#waiting.size > 0) await this.#cancelAll();
@@ -545,8 +645,11 @@ export class Lane {
       for (const verb of ["acked", "retried", "extended", "rejected", "released"] as const) {
         for (let count = 0; count < counts[verb]; count++) this.#tally.count("settled", verb);
       }
+      if (reply["checkpointVersion"] !== undefined) this.#tally.count("riders", "checkpoint");
+      if (reply["putOffset"] !== undefined) this.#tally.count("riders", "puts");
       for (const { problem } of refused) this.#tally.count("refused entries", problem.cause ?? problem.kind);
     }
+    if (operationId === "cancelScheduled") this.#tally.count("puts", "cancelled messages");
     const moved = Number(reply["moved"] ?? 0);
     for (let count = 0; count < moved; count++) this.#tally.count("moved", operationId);
   }
@@ -601,7 +704,7 @@ interface Refused {
 
 /** Whether a valid request can be refused like this. Settings can be valid for themselves and not beside those that are there. */
 function isRefusalFair({ kind, problem }: Refused): boolean {
-  if (STATE_KINDS.has(kind)) return true;
+  if (STATE_KINDS.has(kind) || kind === "settle-refused") return true;
   const errors = problem["errors"] as { pointer: string }[] | undefined;
   return kind === "invalid-request" && errors?.every(({ pointer }) => pointer.startsWith("/growth/")) === true;
 }

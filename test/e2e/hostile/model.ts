@@ -2,7 +2,19 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
 import { CheckpointModel } from "./checkpoints.ts";
-import type { ExpectedMessage, Moved, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import { DedupModel, type Conditions } from "./dedup-model.ts";
+import type {
+  ExpectedMessage,
+  MessageForm,
+  Moved,
+  PutReply,
+  RefusedPartJson,
+  SettledJson,
+  SettleJson,
+  ShownMessage,
+  Taking,
+  Which,
+} from "./delivery-forms.ts";
 import { DeliveryModel, type Totals } from "./delivery-model.ts";
 import type { RequestSpec } from "./request.ts";
 import { arrivingBody } from "./request.ts";
@@ -13,10 +25,10 @@ const DEFAULT_CONTENT_TYPES = {
   base64: "application/octet-stream",
 } as const;
 
+/** Why messages are not put along with a settle call. */
+const PUT_REFUSALS = new Set(["channel-full", "channel-draining", "channel-closed", "message-too-large", "batch-too-large"]);
 const DEAD_LETTERS_DEFAULT = 100;
-
-/** A message in the JSON form in which it is put. */
-export type MessageForm = Partial<Omit<ShownMessage, "offset" | "redrivenFrom">>;
+const NO_TOTALS: Totals = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0 };
 
 /** What a message in JSON form says. Assumes that the server accepted it. */
 export function expectJsonForm(form: MessageForm): ExpectedMessage {
@@ -30,6 +42,7 @@ export function expectJsonForm(form: MessageForm): ExpectedMessage {
     ...metadataOf(form),
     contentType: form.contentType ?? DEFAULT_CONTENT_TYPES[kind],
     headers: form.headers ?? {},
+    isDelayed: isDelayed(form.delayMs, form.deliverAtMs),
   };
 }
 
@@ -53,7 +66,12 @@ export function expectRequest(spec: RequestSpec): ExpectedMessage {
     ...metadataOf({ key: decoded("channel-key"), messageId: decoded("channel-message-id") }),
     // From entries, and not by assignment: a header may be called __proto__.
     headers: Object.fromEntries(names.map((name) => [name.slice(prefix.length), decoded(name) ?? ""])),
+    isDelayed: isDelayed(Number(headers.get("channel-delay-ms") ?? 0), Number(headers.get("channel-deliver-at-ms") ?? 0)),
   };
+}
+
+function isDelayed(delayMs = 0, deliverAtMs = 0): boolean {
+  return delayMs > 0 || deliverAtMs > Date.now();
 }
 
 function metadataOf({ key, messageId }: { key?: string | undefined; messageId?: string | undefined }): {
@@ -122,26 +140,36 @@ export function jsonBytesOf(expected: ExpectedMessage | undefined): number {
 export class ChannelModel {
   readonly messages = new Map<number, ExpectedMessage>();
   readonly checkpoints = new CheckpointModel();
+  readonly dedup = new DedupModel();
+  /** Delayed messages by their `scheduledId`. */
+  readonly scheduled = new Map<string, ExpectedMessage>();
   life: string | undefined;
   state: "absent" | "open" | "draining" | "closed" | "deleted" = "absent";
   description: ChannelDescription | undefined;
   nextOffset = 1;
-  readonly #totals: Totals = { put: 0, acked: 0, removed: 0, deadLettered: 0 };
+  readonly #totals: Totals = { ...NO_TOTALS };
   readonly delivery = new DeliveryModel(this.messages, this.#totals);
 
   get firstOffset(): number | undefined {
     return this.messages.keys().next().value;
   }
 
+  /** Messages that a deletion drops. */
+  get held(): number {
+    return this.messages.size + this.scheduled.size;
+  }
+
   /** A new life: everything of the one before is gone. */
   begin(): void {
     this.messages.clear();
     this.checkpoints.clear();
+    this.scheduled.clear();
+    this.dedup.clear();
     this.life = undefined;
     this.description = undefined;
     this.state = "open";
     this.nextOffset = 1;
-    Object.assign(this.#totals, { put: 0, acked: 0, removed: 0, deadLettered: 0 });
+    Object.assign(this.#totals, NO_TOTALS);
     this.delivery.reset();
   }
 
@@ -150,6 +178,7 @@ export class ChannelModel {
     this.messages.clear();
     this.checkpoints.clear();
     this.delivery.reset();
+    this.scheduled.clear();
     this.state = "deleted";
     this.description = undefined;
   }
@@ -162,23 +191,75 @@ export class ChannelModel {
     // The grace of a deletion may be over at any time.
     const isEnding = this.state === "draining" && this.description?.drainUntilMs !== null;
     if (!isEnding) return `is deleted instead of ${this.state}`;
-    if (problem["droppedMessages"] !== this.messages.size)
-      return `dropped ${String(problem["droppedMessages"])} of ${this.messages.size}`;
+    if (problem["droppedMessages"] !== this.held) return `dropped ${String(problem["droppedMessages"])} of ${this.held}`;
     this.end();
     return undefined;
   }
 
   /** Applies an accepted put; says what is wrong with its offset. */
-  append(messages: readonly ExpectedMessage[], reply: { offset: number; count: number }): string | undefined {
+  append(put: readonly ExpectedMessage[], reply: PutReply, conditions: Conditions): string | undefined {
+    const misjudged = this.dedup.judge(conditions, put, reply);
+    if (misjudged !== undefined || reply.duplicate === true) return misjudged;
+    const messages = put.filter((message) => !message.isDelayed);
+    const mistake = this.#schedule(put, reply);
+    if (mistake !== undefined) return mistake;
     if (reply.count !== messages.length) return `put of ${messages.length} messages answered count ${reply.count}`;
-    // A channel that grew for this put has a control record before it.
-    if (reply.offset < this.nextOffset || reply.offset > this.nextOffset + 1) {
+    if (reply.offset === null) return put.length > 0 && messages.length === 0 ? undefined : "put answered no offset";
+    // A channel that grew for this put has a control record before it, and may have one that followed the put before.
+    if (reply.offset < this.nextOffset || reply.offset > this.nextOffset + 2) {
       return `put answered offset ${reply.offset} where ${this.nextOffset} is next`;
     }
     if (messages.length === 0) return undefined;
     for (const [index, message] of messages.entries()) this.messages.set(reply.offset + index, message);
     this.nextOffset = reply.offset + messages.length;
     this.#totals.put += messages.length;
+    return undefined;
+  }
+
+  /** Applies an accepted settle call and what rode on it. */
+  settle(call: SettleJson, reply: SettledJson): string | undefined {
+    const { checkpoint, puts } = call;
+    const hasRiders = checkpoint !== undefined || puts !== undefined;
+    if (hasRiders && reply.refused.length > 0) return "settled in part, with riders";
+    const mistake = this.delivery.settle(call, reply) ?? this.#rideCheckpoint(call, reply);
+    if (mistake !== undefined) return mistake;
+    if (puts === undefined) return reply.putOffset === undefined ? undefined : "put what was not there";
+    return this.append(puts.map(expectJsonForm), { offset: reply.putOffset ?? null, count: puts.length }, {});
+  }
+
+  #rideCheckpoint({ checkpoint }: SettleJson, { checkpointVersion }: SettledJson): string | undefined {
+    if (checkpoint === undefined) return checkpointVersion === undefined ? undefined : "wrote a checkpoint that was not there";
+    const { body, value, contentType } = expectJsonForm(checkpoint);
+    const bytes = body ?? Buffer.from(JSON.stringify(value?.json));
+    return this.checkpoints.ride(checkpoint, bytes, contentType, checkpointVersion);
+  }
+
+  /** Judges the refusal of a settle call because of one of its parts. */
+  checkSettleRefused(call: SettleJson, parts: readonly RefusedPartJson[]): string | undefined {
+    const { checkpoint, puts } = call;
+    const [ofCheckpoint, ofPuts] = ["/checkpoint", "/puts"].map((wanted) => parts.find(({ pointer }) => pointer === wanted));
+    if (checkpoint === undefined && puts === undefined) return "refused a settle call without riders";
+    if (parts.length === 0) return "refused a settle call without a reason";
+    if (ofPuts !== undefined && (puts === undefined || !PUT_REFUSALS.has(ofPuts.problem.kind))) {
+      return `refused to put along: ${JSON.stringify(ofPuts)}`;
+    }
+    const leases = parts.filter((part) => part !== ofCheckpoint && part !== ofPuts);
+    const mistake = this.delivery.checkSettleRefused(call, leases);
+    if (mistake !== undefined || checkpoint === undefined) return mistake;
+    return this.checkpoints.checkRide(checkpoint, ofCheckpoint);
+  }
+
+  #schedule(put: readonly ExpectedMessage[], { count, scheduled = [], scheduledId }: PutReply): string | undefined {
+    const delayed = [...put.entries()].flatMap(([index, message]) => (message.isDelayed ? [index] : []));
+    const places = scheduled.map(({ index }) => index);
+    if (places.join() !== delayed.join()) return `put scheduled ${places.join()} instead of ${delayed.join()}`;
+    const single = count + scheduled.length === 1 ? scheduled[0]?.scheduledId : undefined;
+    if (scheduledId !== single) return `put answered scheduledId ${scheduledId ?? "none"} instead of ${single ?? "none"}`;
+    for (const receipt of scheduled) {
+      const message = put[receipt.index];
+      if (message === undefined || this.scheduled.has(receipt.scheduledId)) return `put answered ${receipt.scheduledId} again`;
+      this.scheduled.set(receipt.scheduledId, message);
+    }
     return undefined;
   }
 
@@ -260,12 +341,14 @@ export class ChannelModel {
 
   /** Compares and adopts a description: totals are the model's, the rest is the channel's own business. */
   checkDescription(description: ChannelDescription): string | undefined {
-    const { counts, depth, life, state, nextOffset, firstOffset } = description;
+    const { counts, depth, life, state, nextOffset, firstOffset, scheduled } = description;
+    if (scheduled.messages !== this.scheduled.size)
+      return `describes ${scheduled.messages} scheduled instead of ${this.scheduled.size}`;
     const totals = { depth, ...counts, nextOffset: Math.max(nextOffset, this.nextOffset) };
     const expected = { depth: this.messages.size, ...this.#totals, nextOffset };
     if (!isDeepStrictEqual(totals, expected)) return `describes ${JSON.stringify(totals)} instead of ${JSON.stringify(expected)}`;
-    if (counts.put !== depth + counts.acked + counts.removed + counts.deadLettered) {
-      return "put is not depth + acked + removed + deadLettered";
+    if (counts.put !== depth + counts.acked + counts.removed + counts.deadLettered + counts.dropped) {
+      return "put is not depth + acked + removed + deadLettered + dropped";
     }
     const mistake = this.delivery.checkDescription(description);
     if (mistake !== undefined) return mistake;

@@ -1,6 +1,7 @@
 // What an accepted HTTP request did to its channel, by its reply: applied to the model, or a word about what is wrong with it.
 import { isDeepStrictEqual } from "node:util";
-import type { DeadJson, ExpectedMessage, Moved, SettledJson, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import type { DeadJson, ExpectedMessage, Moved, PutReply, SettledJson, ShownMessage, Taking, Which } from "./delivery-forms.ts";
+import { conditionsOf } from "./dedup-model.ts";
 import type { ChannelModel } from "./model.ts";
 import { findDifference } from "./model.ts";
 import { arrivingBody, type RequestSpec } from "./request.ts";
@@ -32,12 +33,12 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
       return applyDelete(model, reply, document);
     case "putMessage":
     case "putBatch":
-      return model.append(effects.expected(), { offset: Number(document["offset"]), count: Number(document["count"]) });
+      return model.append(effects.expected(), document as unknown as PutReply, conditionsOf(spec));
     case "pullMessages":
       effects.takings.push({ ...(document as unknown as Taking), isBound: false });
       return undefined;
     case "settleMessages":
-      return model.delivery.settle(bodyOf(spec), document as unknown as SettledJson);
+      return model.settle(bodyOf(spec), document as unknown as SettledJson);
     case "listDeadLetters":
       return checkDeadLetters(model, spec, document as unknown as DeadPage);
     case "redriveDeadLetters":
@@ -59,6 +60,10 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
       return model.purge() === document["removedMessages"] ? undefined : `answered ${JSON.stringify(document)}`;
     case "removeMessage":
       return applyRemove(model, lastSegment(spec), document);
+    case "listScheduled":
+      return checkScheduled(model, spec, document);
+    case "cancelScheduled":
+      return model.scheduled.delete(String(document["scheduledId"])) ? undefined : "cancelled what is not scheduled";
     case "removeMessageById":
       return applyRemove(model, firstWithId(model, decodeURIComponent(lastSegment(spec))), document);
     default:
@@ -117,8 +122,7 @@ function applyDelete(
   document: Readonly<Record<string, unknown>>,
 ): string | undefined {
   if (status === 202) return undefined;
-  if (document["droppedMessages"] !== model.messages.size)
-    return `dropped ${String(document["droppedMessages"])} of ${model.messages.size}`;
+  if (document["droppedMessages"] !== model.held) return `dropped ${String(document["droppedMessages"])} of ${model.held}`;
   model.end();
   return undefined;
 }
@@ -152,6 +156,31 @@ function checkPage(model: ChannelModel, spec: RequestSpec, document: Readonly<Re
   for (const message of messages) {
     const mistake = model.compare(message);
     if (mistake !== undefined) return mistake;
+  }
+  return undefined;
+}
+
+/** By the time in them, then by the rest. */
+function compareScheduledIds(a: string, b: string): number {
+  const [timeOfA = 0, restOfA = 0] = a.split("-").map(Number);
+  const [timeOfB = 0, restOfB = 0] = b.split("-").map(Number);
+  return timeOfA - timeOfB || restOfA - restOfB;
+}
+
+function checkScheduled(model: ChannelModel, spec: RequestSpec, document: Readonly<Record<string, unknown>>): string | undefined {
+  const query = new Map(spec.query);
+  const after = query.get("after");
+  const rest = [...model.scheduled.keys()]
+    .filter((id) => after === undefined || compareScheduledIds(id, after) > 0)
+    .sort(compareScheduledIds);
+  const expected = rest.slice(0, Number(query.get("limit") ?? BROWSE_LIMIT_DEFAULT));
+  const messages = document["scheduled"] as (ShownMessage & { scheduledId: string })[];
+  const shown = messages.map(({ scheduledId }) => scheduledId);
+  if (!isDeepStrictEqual(shown, expected)) return `lists ${shown.join()} instead of ${expected.join()}`;
+  for (const message of messages) {
+    const known = model.scheduled.get(message.scheduledId);
+    const difference = known === undefined ? "nothing is scheduled" : findDifference(known, message);
+    if (difference !== undefined) return `as ${message.scheduledId}: ${difference}`;
   }
   return undefined;
 }

@@ -31,6 +31,15 @@ export class SeededRandom {
     return items[this.int(0, items.length - 1)] as Item;
   }
 
+  /** Yields the items in random order, over and over: all of them come equally often. */
+  *shuffle<Item>(items: readonly Item[]): Generator<Item, never> {
+    if (items.length === 0) throw new Error("Cannot shuffle an empty list");
+    for (;;) {
+      const rest = [...items];
+      while (rest.length > 0) yield* rest.splice(this.int(0, rest.length - 1), 1);
+    }
+  }
+
   /** A generator of its own, so that what one part draws does not shift what another draws. */
   fork(): SeededRandom {
     return new SeededRandom(this.int(0, 2 ** 32 - 1));
