@@ -72,8 +72,14 @@ export function randomMessage(random: SeededRandom): Record<string, unknown> {
     ...(random.chance(0.3) && { contentType: random.pick(CONTENT_TYPES) }),
     ...(random.chance(0.3) && { headers: randomHeaders(random) }),
     ...(random.chance(0.1) && randomDelay(random)),
+    ...(random.chance(0.1) && { ttlMs: randomTtlMs(random) }),
     [kind]: body,
   };
+}
+
+/** Ends long after the test. */
+export function randomTtlMs(random: SeededRandom): number {
+  return random.int(DELAY_MS_MIN, LIMITS.ttlMsMax);
 }
 
 /** Enters at once, or long after the test. */

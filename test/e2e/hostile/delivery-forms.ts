@@ -8,6 +8,7 @@ export interface ExpectedMessage {
   readonly key?: string;
   readonly messageId?: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly ttlMs?: number;
   readonly redrivenFrom?: number;
   /** Whether it enters later: then long after the test. */
   readonly isDelayed: boolean;
@@ -29,6 +30,7 @@ export interface ShownMessage {
   readonly key?: string;
   readonly messageId?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly ttlMs?: number;
   readonly redrivenFrom?: number;
   readonly json?: unknown;
   readonly text?: string;
@@ -61,6 +63,7 @@ export type SettleLists = {
 export interface MessageForm extends Partial<Omit<ShownMessage, "offset" | "redrivenFrom">> {
   readonly delayMs?: number;
   readonly deliverAtMs?: number;
+  readonly ttlMs?: number;
 }
 
 export interface CheckpointRider extends Pick<MessageForm, "contentType" | "json" | "text" | "base64"> {

@@ -26,6 +26,7 @@ export interface Totals {
   removed: number;
   deadLettered: number;
   dropped: number;
+  expired: number;
 }
 
 interface Lease {

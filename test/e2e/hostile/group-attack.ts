@@ -237,13 +237,13 @@ export class GroupAttack {
 }
 
 function findWrongSum({ counts, depth }: ChannelDescription): string | undefined {
-  const sum = depth + counts.acked + counts.removed + counts.deadLettered + counts.dropped;
+  const sum = depth + counts.acked + counts.removed + counts.deadLettered + counts.dropped + counts.expired;
   return counts.put === sum ? undefined : `put ${counts.put} of depth ${depth} and ${JSON.stringify(counts)}`;
 }
 
 function findWrongGroupSum(group: GroupDescription, { nextOffset }: ChannelDescription): string | undefined {
   const { counts, depth, ready, leased, retrying, quarantined, headOffset } = group;
-  const sum = depth + counts.acked + counts.deadLettered + counts.removed + counts.dropped + counts.skipped;
+  const sum = depth + counts.acked + counts.deadLettered + counts.removed + counts.dropped + counts.expired + counts.skipped;
   const isBalanced = counts.put === sum && depth === ready + leased + retrying + quarantined && headOffset <= nextOffset;
   const isNegative = [depth, ready, leased, retrying, quarantined, ...Object.values(counts)].some((count) => count < 0);
   return isBalanced && !isNegative ? undefined : `the account of a group is ${JSON.stringify(group)}`;

@@ -311,6 +311,13 @@ const MESSAGE_MUTATORS: Readonly<Record<string, Mutator>> = {
     ]),
     mustRefuse: true,
   })),
+  "bad-ttl": onMessage((spec, random) => ({
+    spec: withHeaders(withoutHeader(spec, "channel-ttl-ms"), [
+      "Channel-Ttl-Ms",
+      random.pick(["0", "-1", "1.5", "1e3", "", "NaN", "1, 2", "%31", "315360000001"]),
+    ]),
+    mustRefuse: true,
+  })),
   "two-delays": onMessage((spec) => ({
     spec: withHeaders(
       withoutHeader(withoutHeader(spec, "channel-delay-ms"), "channel-deliver-at-ms"),

@@ -11,6 +11,7 @@ import {
   randomBatch,
   randomConditions,
   randomDelay,
+  randomTtlMs,
   randomHeaders,
   randomKey,
   randomMessageId,
@@ -104,6 +105,7 @@ function buildPut(context: RequestContext): Omit<RequestSpec, "operationId"> {
     ...(random.chance(0.3) ? [["Channel-Key", encodeHeaderText(randomKey(random))] as const] : []),
     ...(random.chance(0.5) ? [["channel-message-id", encodeHeaderText(randomMessageId(random))] as const] : []),
     ...(random.chance(0.2) ? [delayHeader(random)] : []),
+    ...(random.chance(0.2) ? [["channel-ttl-ms", String(randomTtlMs(random))] as const] : []),
     ...userHeaders,
   ];
   const query = maybeQuery(random, "waitMs", () => random.int(0, 20));

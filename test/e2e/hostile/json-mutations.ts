@@ -143,6 +143,9 @@ const TREE_MUTATORS: Readonly<Record<string, TreeMutator>> = {
       ...random.pick([{ delayMs: 2_592_000_001 }, { delayMs: 0, deliverAtMs: 2 ** 52 }, { deliverAtMs: 2 ** 52 }]),
     });
   }),
+  "bad-ttl": onObject((value, _place, random) =>
+    isBody(value) ? refuse({ ...value, ttlMs: random.pick([0, -1, 1.5, "1", null, 315_360_000_001]) }) : undefined,
+  ),
   "no-body": onObject((value) => (isBody(value) ? refuse(withoutBody(value)) : undefined)),
   "text-is-number": (place) => (nameIs(place, "text") ? refuse(5) : undefined),
   "bad-header-name": (place, random) =>

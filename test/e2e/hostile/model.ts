@@ -28,7 +28,7 @@ const DEFAULT_CONTENT_TYPES = {
 /** Why messages are not put along with a settle call. */
 const PUT_REFUSALS = new Set(["channel-full", "channel-draining", "channel-closed", "message-too-large", "batch-too-large"]);
 const DEAD_LETTERS_DEFAULT = 100;
-const NO_TOTALS: Totals = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0 };
+const NO_TOTALS: Totals = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0, expired: 0 };
 
 /** What a message in JSON form says. Assumes that the server accepted it. */
 export function expectJsonForm(form: MessageForm): ExpectedMessage {
@@ -42,6 +42,7 @@ export function expectJsonForm(form: MessageForm): ExpectedMessage {
     ...metadataOf(form),
     contentType: form.contentType ?? DEFAULT_CONTENT_TYPES[kind],
     headers: form.headers ?? {},
+    ...(form.ttlMs !== undefined && { ttlMs: form.ttlMs }),
     isDelayed: isDelayed(form.delayMs, form.deliverAtMs),
   };
 }
@@ -66,6 +67,7 @@ export function expectRequest(spec: RequestSpec): ExpectedMessage {
     ...metadataOf({ key: decoded("channel-key"), messageId: decoded("channel-message-id") }),
     // From entries, and not by assignment: a header may be called __proto__.
     headers: Object.fromEntries(names.map((name) => [name.slice(prefix.length), decoded(name) ?? ""])),
+    ...(headers.has("channel-ttl-ms") && { ttlMs: Number(headers.get("channel-ttl-ms")) }),
     isDelayed: isDelayed(Number(headers.get("channel-delay-ms") ?? 0), Number(headers.get("channel-deliver-at-ms") ?? 0)),
   };
 }
@@ -88,7 +90,7 @@ function roundTrip(value: unknown): unknown {
 
 /** What differs, or undefined when the message is as it was given. */
 export function findDifference(expected: ExpectedMessage, shown: ShownMessage): string | undefined {
-  for (const member of ["contentType", "key", "messageId", "redrivenFrom"] as const) {
+  for (const member of ["contentType", "key", "messageId", "ttlMs", "redrivenFrom"] as const) {
     if (expected[member] !== shown[member]) return `${member} ${quote(shown[member])} instead of ${quote(expected[member])}`;
   }
   // As lists: an object that was made from JSON may have members that an assignment can not make.
@@ -347,8 +349,8 @@ export class ChannelModel {
     const totals = { depth, ...counts, nextOffset: Math.max(nextOffset, this.nextOffset) };
     const expected = { depth: this.messages.size, ...this.#totals, nextOffset };
     if (!isDeepStrictEqual(totals, expected)) return `describes ${JSON.stringify(totals)} instead of ${JSON.stringify(expected)}`;
-    if (counts.put !== depth + counts.acked + counts.removed + counts.deadLettered + counts.dropped) {
-      return "put is not depth + acked + removed + deadLettered + dropped";
+    if (counts.put !== depth + counts.acked + counts.removed + counts.deadLettered + counts.dropped + counts.expired) {
+      return "put is not depth + acked + removed + deadLettered + dropped + expired";
     }
     const mistake = this.delivery.checkDescription(description);
     if (mistake !== undefined) return mistake;

@@ -203,6 +203,7 @@ export function checkRead(model: ChannelModel, spec: RequestSpec, { headers, bod
     contentType: headers.get("content-type") ?? "",
     ...(key !== undefined && { key }),
     ...(messageId !== undefined && { messageId }),
+    ...(headers.has("channel-ttl-ms") && { ttlMs: Number(headers.get("channel-ttl-ms")) }),
     ...(headers.has("channel-redriven-from") && { redrivenFrom: Number(headers.get("channel-redriven-from")) }),
     headers: Object.fromEntries(names.map((name) => [name.slice(prefix.length), decoded(name) ?? ""])),
     ...(expected.value === undefined ? { base64: body.toString("base64") } : { json: JSON.parse(String(body)) as unknown }),
