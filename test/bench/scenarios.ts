@@ -47,6 +47,8 @@ const PULLED_BATCHES = 1_000;
 const BACKLOG_OPERATIONS = 2_000;
 const BACKLOG_WINDOW = 16;
 
+/** Of every load over HTTP; a batch put over a socket keeps its own window of 8. */
+const HTTP_CONNECTIONS = 16;
 const PRODUCER = { "producer-id": "bench", "producer-epoch": "0" };
 
 const atLeast = (limit: number): Goal => ({ of: "ratio", bound: "at-least", limit });
@@ -228,7 +230,7 @@ function getBatchRounds(bench: Bench): Sides<number> {
 }
 
 function httpRounds(bench: Bench): Sides<number> {
-  const times = { connections: 16, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
+  const times = { connections: HTTP_CONNECTIONS, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
   const [headers, body] = [{ "content-type": "text/plain" }, Buffer.from(TEXT_1_KB)];
   const load = (url: string): Promise<number> => runHttpLoad(times, (agent) => post(agent, { url, headers, body }));
   return {
@@ -238,7 +240,7 @@ function httpRounds(bench: Bench): Sides<number> {
 }
 
 function cycleRounds(bench: Bench): Sides<number> {
-  const times = { connections: PUT_BATCH.window, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
+  const times = { connections: HTTP_CONNECTIONS, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
   const count = PUT_BATCH.messagesPerFrame;
   return {
     ours: () =>
