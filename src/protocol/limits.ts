@@ -110,7 +110,8 @@ export const LIMITS = {
   deadLettersMax: 100_000,
   deadLetterBytesMax: 1024 * MIB,
   leasesPerRowMax: 1000,
-  deferredOffsetsPerRow: 1024,
+  /** A million offsets take fewer than 1,000 rows, and the longest keys in a row fit it. */
+  deferredOffsetsPerRow: 1200,
   /** Records between the stored scan mark and the scan that waking may have to look at again. */
   scanMarkLagMax: 4096,
 
