@@ -4,7 +4,7 @@ import { assert } from "../base/assert.ts";
 import { encodeUtf8 } from "../protocol/bytes.ts";
 import { DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { compact, type Compaction } from "./compaction.ts";
+import { Compactor, type Compaction } from "./compaction.ts";
 import { countFate, isSameFates, NO_FATES, type Fate, type FateCounts } from "./fates.ts";
 import { encodeGonePlaces } from "./gone-places.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -53,6 +53,7 @@ export const NO_BACKLOG_CHANGES: BacklogChanges = {
 export class Backlog implements GroupLog {
   readonly #store: ChannelStore;
   readonly #window: HeadWindow;
+  readonly #compactor: Compactor;
   /** Records that this commit puts; its first offset is where the stored ones end. */
   #pending: RecordRun;
   #headOffset: number;
@@ -60,8 +61,6 @@ export class Backlog implements GroupLog {
   #passed: Totals;
   #removedAhead: Totals;
   #lostAheadBytes: number;
-  /** Where the next commit goes on looking for segments to compact. */
-  #compactedUpTo = 0;
   #fates: FateCounts;
   #lastControlOffset: number;
   /** Offset of the newest message that names its time to live, or 0. */
@@ -88,6 +87,7 @@ export class Backlog implements GroupLog {
   constructor(store: ChannelStore) {
     this.#store = store;
     this.#window = new HeadWindow(store);
+    this.#compactor = new Compactor(store);
     const position = store.readPosition() ?? EMPTY_POSITION;
     const last = store.readLastSegment();
     this.#written = position;
@@ -358,17 +358,20 @@ export class Backlog implements GroupLog {
   #compact(): Compaction | undefined {
     const deadBytes = this.#removedAhead.bytes - this.#lostAheadBytes;
     if (this.#isPurge || deadBytes <= this.bytes + LIMITS.compactionSlackBytes) return undefined;
-    const changed = new Set([...this.#changedGone].map((run) => run.firstOffset).concat(this.#deletedSegments));
-    const isBusy = (firstOffset: number): boolean => firstOffset <= this.#headOffset || changed.has(firstOffset);
-    const fromOffset = Math.max(this.#compactedUpTo, this.#headOffset + 1);
-    const compaction = compact(this.#store, { fromOffset, isBusy });
-    const { deleteSegments, insertSegments, lostBytes, nextOffset } = compaction;
-    // At the end it begins at the head again.
-    this.#compactedUpTo = nextOffset > 1 ? nextOffset : 0;
-    if (deleteSegments.length === 0) return undefined;
-    this.#deletedSegments.push(...deleteSegments);
+    const compaction = this.#compactor.compact({
+      headOffset: this.#headOffset,
+      changed: this.#changedGone,
+      deleted: this.#deletedSegments,
+    });
+    const { runs, insertSegments, lostBytes } = compaction;
+    if (runs.length === 0) return undefined;
+    for (const run of runs) {
+      this.#deletedSegments.push(run.firstOffset);
+      // Its removed places are not stored any more.
+      this.#changedGone.delete(run);
+    }
     this.#lostAheadBytes += lostBytes;
-    const merged = deleteSegments.length - insertSegments.length;
+    const merged = runs.length - insertSegments.length;
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + merged };
     this.#isPositionChanged = true;
     return compaction;

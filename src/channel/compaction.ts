@@ -1,66 +1,104 @@
 // Compaction: segments of which less than half is still there are written anew, together, without what was removed.
 import { encodeBlock, type BlockRecord } from "../protocol/block.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { endOffset, StoredRun } from "./run.ts";
+import { endOffset, StoredRun, type Run } from "./run.ts";
+import { RECORD_OVERHEAD_BYTES } from "./segment-cut.ts";
 import type { ChannelStore, NewSegment } from "./store.ts";
 
 export interface Compaction {
-  readonly deleteSegments: readonly number[];
+  /** The runs that are rewritten, whose segments have to be deleted. */
+  readonly runs: readonly Run[];
   readonly insertSegments: readonly NewSegment[];
   /** Bytes of the removed messages that are not stored any more. */
   readonly lostBytes: number;
-  /** Where to go on looking. */
-  readonly nextOffset: number;
 }
 
 interface Sparse {
-  readonly run: StoredRun;
+  readonly run: Run;
   readonly liveBytes: number;
   readonly deadBytes: number;
 }
 
-/**
- * Looks at the next segments from `fromOffset` on in which places were removed, and rewrites those of which at most half is left.
- * Neighbours are merged, up to the size of a segment. What `isBusy` says is left alone: the commit changes it otherwise.
- */
-export function compact(
-  store: ChannelStore,
-  { fromOffset, isBusy }: { readonly fromOffset: number; readonly isBusy: (firstOffset: number) => boolean },
-): Compaction {
-  const offsets = store.readGoneFrom(fromOffset, LIMITS.compactedSegmentsMax);
-  const deleteSegments: number[] = [];
-  const insertSegments: NewSegment[] = [];
-  let lostBytes = 0;
-  let group: Sparse[] = [];
-  const flush = (): void => {
-    if (group.length > 0) {
-      insertSegments.push(merge(group));
-      for (const { run, deadBytes } of group) {
-        deleteSegments.push(run.firstOffset);
-        lostBytes += deadBytes;
-      }
-    }
-    group = [];
-  };
-  for (const offset of offsets) {
-    const sparse = isBusy(offset) ? undefined : measure(store, offset);
-    if (sparse === undefined || sparse.deadBytes < sparse.liveBytes) flush();
-    else {
-      if (!mayJoin(store, group, sparse)) flush();
-      group.push(sparse);
-    }
-  }
-  flush();
-  return { deleteSegments, insertSegments, lostBytes, nextOffset: (offsets.at(-1) ?? 0) + 1 };
+interface CompactionRequest {
+  readonly headOffset: number;
+  /** Runs in which this commit removes more places: the store does not show these yet. */
+  readonly changed: Iterable<Run>;
+  /** First offsets of segments that this commit deletes. */
+  readonly deleted: Iterable<number>;
 }
 
-function measure(store: ChannelStore, offset: number): Sparse | undefined {
-  const segment = store.readSegmentFrom(offset);
-  if (segment?.firstOffset !== offset) return undefined;
-  const run = new StoredRun(segment);
+export class Compactor {
+  readonly #store: ChannelStore;
+  /** Where the next look begins, unless the head is further on. */
+  #fromOffset = 0;
+
+  constructor(store: ChannelStore) {
+    this.#store = store;
+  }
+
+  /**
+   * Looks at segments behind the head in which places were removed, from where the last look ended and then from the head on, and
+   * rewrites those of which at most half is left. Neighbours are merged, up to the size of a segment.
+   */
+  compact(request: CompactionRequest): Compaction {
+    const changed = new Map(Array.from(request.changed, (run) => [run.firstOffset, run]));
+    const runs: Run[] = [];
+    const insertSegments: NewSegment[] = [];
+    let lostBytes = 0;
+    let group: Sparse[] = [];
+    const flush = (): void => {
+      if (group.length > 0) insertSegments.push(merge(group));
+      for (const { run, deadBytes } of group) {
+        runs.push(run);
+        lostBytes += deadBytes;
+      }
+      group = [];
+    };
+    let readBytes = 0;
+    for (const offset of this.#findCandidates(request, [...changed.keys()])) {
+      if (readBytes > LIMITS.compactedBytesMax) break;
+      this.#fromOffset = offset + 1;
+      const sparse = measure(this.#store, offset, changed);
+      readBytes += (sparse?.liveBytes ?? 0) + (sparse?.deadBytes ?? 0);
+      if (sparse === undefined || sparse.deadBytes < sparse.liveBytes) flush();
+      else {
+        if (!mayJoin(this.#store, group, sparse)) flush();
+        group.push(sparse);
+      }
+    }
+    flush();
+    return { runs, insertSegments, lostBytes };
+  }
+
+  /** First offsets of segments with removed places; the segment that the head stands in is left alone. */
+  #findCandidates({ headOffset, deleted }: CompactionRequest, changed: readonly number[]): number[] {
+    const gone = new Set(deleted);
+    const limit = LIMITS.compactedSegmentsMax;
+    const findFrom = (from: number): number[] => {
+      const found = new Set([
+        ...this.#store.readGoneFrom(from, limit + gone.size),
+        ...changed.filter((offset) => offset >= from),
+      ]);
+      return [...found].filter((offset) => !gone.has(offset)).sort((a, b) => a - b);
+    };
+    const first = headOffset + 1;
+    const from = Math.max(first, this.#fromOffset);
+    const again = from === first ? [] : findFrom(first).filter((offset) => offset < from);
+    return [...findFrom(from), ...again].slice(0, limit);
+  }
+}
+
+function measure(store: ChannelStore, offset: number, changed: ReadonlyMap<number, Run>): Sparse | undefined {
+  const run = changed.get(offset) ?? readRun(store, offset);
+  if (run === undefined) return undefined;
   let deadBytes = 0;
   for (const place of run.gone) deadBytes += run.messageBytes(place);
   return { run, deadBytes, liveBytes: run.bytes - run.vanished.bytes - deadBytes };
+}
+
+function readRun(store: ChannelStore, offset: number): Run | undefined {
+  const segment = store.readSegmentFrom(offset);
+  return segment?.firstOffset === offset ? new StoredRun(segment) : undefined;
 }
 
 /** Whether a segment directly follows the others, and all of them are not too large together. */
@@ -68,9 +106,13 @@ function mayJoin(store: ChannelStore, group: readonly Sparse[], { run, liveBytes
   const last = group.at(-1);
   if (last === undefined) return true;
   const bytes = group.reduce((sum, one) => sum + one.liveBytes, liveBytes);
-  const records = group.reduce((sum, one) => sum + one.run.present, run.present);
-  if (bytes > LIMITS.segmentBytesMax || records > LIMITS.segmentRecordsMax) return false;
+  const records = group.reduce((sum, one) => sum + countLive(one.run), countLive(run));
+  if (bytes + records * RECORD_OVERHEAD_BYTES > LIMITS.segmentBytesMax || records > LIMITS.segmentRecordsMax) return false;
   return store.readSegmentFrom(endOffset(last.run))?.firstOffset === run.firstOffset;
+}
+
+function countLive(run: Run): number {
+  return run.present - run.gone.size;
 }
 
 function merge(group: readonly Sparse[]): NewSegment {

@@ -159,6 +159,7 @@ export class RecordRun implements Run {
     return this.#sizes[place] ?? 0;
   }
 
+  /** Bytes of the messages from `place` on. */
   bytesFrom(place: number): number {
     return this.#sizes.slice(place).reduce((bytes, size) => bytes + size, 0);
   }

@@ -31,7 +31,7 @@ export function cutSegments(run: RecordRun, fromPlace: number): Cut[] {
 }
 
 /** About what a record adds to a block besides its counted bytes: flags and lengths. Storage splits what comes out larger. */
-const RECORD_OVERHEAD_BYTES = 32;
+export const RECORD_OVERHEAD_BYTES = 32;
 
 function findEnd(run: RecordRun, start: number): number {
   let bytes = 0;

@@ -10,6 +10,7 @@ import { Connections } from "./connections.ts";
 import { registerChannel, unregisterChannel } from "./directory.ts";
 import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
+import { unpackOperation, type PackedOperation } from "./packing.ts";
 import { formatProblemFrame } from "./reply-frames.ts";
 import { readFrame, type FrameAction } from "./socket-frames.ts";
 import { acceptUpgrade } from "./upgrade.ts";
@@ -17,7 +18,7 @@ import { acceptUpgrade } from "./upgrade.ts";
 /** What a worker can ask of the object of a channel. */
 export interface ChannelStub {
   /** `origin` names the connection and request whose promised room a put uses. */
-  perform(operation: Operation, origin?: Origin): Promise<Performed>;
+  perform(operation: PackedOperation, origin?: Origin): Promise<Performed>;
   fetch(request: Request): Promise<Response>;
 }
 
@@ -55,7 +56,8 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     this.#armTimer();
   }
 
-  perform(operation: Operation, origin?: Origin): Promise<Performed> {
+  perform(packed: PackedOperation, origin?: Origin): Promise<Performed> {
+    const operation = unpackOperation(packed);
     return new Promise((answer) =>
       this.#loop.pushCall({ request: { type: "operate", operation, origin }, answer }, sizeOf(operation)),
     );

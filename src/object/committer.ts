@@ -11,11 +11,12 @@ import type { MeteredStorage } from "../storage/metered-storage.ts";
 import { SqliteStore } from "../storage/sqlite-store.ts";
 import type { Connections } from "./connections.ts";
 import { logWarning } from "./log.ts";
+import { packOutcome, type PackedOutcome } from "./packing.ts";
 import { formatReply } from "./reply-frames.ts";
 
 /** The answer to a worker. Refusals are values: classes thrown over RPC lose their type. */
 export interface Performed {
-  readonly outcome: Outcome;
+  readonly outcome: PackedOutcome;
   /** The state at the commit; null where there is no channel. */
   readonly state: PressureState | null;
   /** For operations that describe the channel. */
@@ -242,7 +243,7 @@ export class Committer {
 
   #answer({ request, answer }: Entry, outcome: Outcome, state: () => string): void {
     if (answer !== undefined) {
-      const performed: Performed = { outcome: withOwnBodies(outcome), state: this.#channel.pressure ?? null };
+      const performed: Performed = { outcome: packOutcome(withOwnBodies(outcome)), state: this.#channel.pressure ?? null };
       answer("facts" in outcome ? { ...performed, description: this.#describe(outcome.facts) } : performed);
       return;
     }
@@ -286,7 +287,7 @@ function withOwnBodies(outcome: Outcome): Outcome {
   if (outcome.type === "dead-letter-page") {
     return { ...outcome, letters: outcome.letters.map((letter) => ({ ...letter, message: withOwnBody(letter.message) })) };
   }
-  if (outcome.type === "got" || outcome.type === "page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
+  if (outcome.type === "page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
   if (outcome.type === "scheduled-page") return { ...outcome, messages: outcome.messages.map(withOwnBody) };
   return outcome;
 }

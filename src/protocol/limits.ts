@@ -110,7 +110,8 @@ export const LIMITS = {
   deadLettersMax: 100_000,
   deadLetterBytesMax: 1024 * MIB,
   leasesPerRowMax: 1000,
-  deferredOffsetsPerRow: 1024,
+  /** A million offsets take fewer than 1,000 rows, and the longest keys in a row fit it. */
+  deferredOffsetsPerRow: 1200,
   /** Records between the stored scan mark and the scan that waking may have to look at again. */
   scanMarkLagMax: 4096,
 
@@ -147,10 +148,12 @@ export const LIMITS = {
   segmentBytesMax: 1_000_000,
   segmentRecordsMax: 16_384,
   headWindowBytesMax: 4 * MIB,
-  /** Removed messages may take so many bytes more than kept ones before segments are compacted. */
-  compactionSlackBytes: 4_000_000,
-  /** Segments that one commit looks at for compaction. */
-  compactedSegmentsMax: 16,
+  /** Removed messages may take so many bytes more than kept ones before segments are compacted. With the segment of the head, and with
+   * what records take beside their bytes, that is less than 4 MB. */
+  compactionSlackBytes: 2_500_000,
+  /** Segments, and bytes of their messages, that one commit looks at for compaction. */
+  compactedSegmentsMax: 256,
+  compactedBytesMax: 16_000_000,
 
   // The commit loop
   commitQueueBytesMax: 8 * MIB,

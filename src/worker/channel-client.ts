@@ -1,17 +1,18 @@
 // Asks the object of a channel. What goes wrong on the way becomes a refusal.
-import type { Operation, Origin, Outcome } from "../channel/operation.ts";
+import type { Operation, Origin } from "../channel/operation.ts";
 import type { ChannelStub } from "../object/channel-object.ts";
 import type { Performed } from "../object/committer.ts";
 import type { Env } from "../object/env.ts";
 import { logWarning } from "../object/log.ts";
+import { packOperation, type PackedOutcome } from "../object/packing.ts";
 import type { PressureState } from "../protocol/description.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 const UNAVAILABLE_RETRY_AFTER_MS = 1000;
 const NO_STATE: PressureState = { depth: 0, bytes: 0, utilization: 0, waiters: 0 };
 
-type Refused = Extract<Outcome, { type: "refused" }>;
-type Accepted = Exclude<Outcome, Refused>;
+type Refused = Extract<PackedOutcome, { type: "refused" }>;
+type Accepted = Exclude<PackedOutcome, Refused>;
 
 export interface Answer<Type extends Accepted["type"]> {
   readonly outcome: Extract<Accepted, { type: Type }>;
@@ -58,7 +59,8 @@ export async function fetchFrom(env: Env, channel: string, request: Request): Pr
 async function perform(env: Env, channel: string, operation: Operation, origin: Origin | undefined): Promise<Performed> {
   try {
     const stub = stubOf(env, channel);
-    return await (origin === undefined ? stub.perform(operation) : stub.perform(operation, origin));
+    const packed = packOperation(operation);
+    return await (origin === undefined ? stub.perform(packed) : stub.perform(packed, origin));
   } catch (error) {
     throw refuseUnavailable(channel, operation.type, error);
   }

@@ -3,7 +3,7 @@ import type { Hono } from "hono";
 import type { LeaseTerms } from "../channel/operation.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
 import type { Env } from "../object/env.ts";
-import { formatSettled, formatTaken } from "../object/reply-frames.ts";
+import { formatSettled } from "../object/reply-frames.ts";
 import {
   deadLetterBodySchema,
   deadLetterQuerySchema,
@@ -51,8 +51,8 @@ async function handlePull(context: AppContext): Promise<Response> {
   const { outcome, state } = await ask(context.env, channel, { type: "get", ...wanted }, ["got"]);
   const cappedMs = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
   const least = min ?? Math.min(1, max ?? 1);
-  if (outcome.messages.length > 0 || cappedMs === 0 || least === 0) {
-    return replyJson(`{${formatTaken(outcome)},"state":${JSON.stringify(state)}}`, state);
+  if (outcome.count > 0 || cappedMs === 0 || least === 0) {
+    return replyJson(`{${outcome.takenJson},"state":${JSON.stringify(state)}}`, state);
   }
   const amounts = { ...inGroup, min: least, max: max ?? Math.max(1, least), waitMs: cappedMs };
   const request =

@@ -2,6 +2,7 @@
 import type { Hono } from "hono";
 import type { Env } from "../object/env.ts";
 import { formatStored, formatTaken } from "../object/reply-frames.ts";
+import { Utf8Arena } from "../protocol/bytes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
 import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";
@@ -51,7 +52,10 @@ async function handlePutBatch(context: AppContext): Promise<Response> {
   const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
   const conditions = conditionsOf(context, expectedOffset);
   const { messages } = await jsonBodyOf(context, batchBodySchema, { bytesMax: LIMITS.requestBodyBytesMax });
-  const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`)));
+  // Packed for the object, the bodies lie together anyway.
+  const arena = new Utf8Arena();
+  const encode = (text: string): Uint8Array => arena.encode(text);
+  const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`, encode)));
   const parsedDelays = messages.map((form, index) => orThrow(parseDelay(form, index, `/messages/${index}`)));
   const delays = parsedDelays.filter((delay) => delay !== undefined);
   return replyPut(context, channel, { messages: parsed, ...(delays.length > 0 && { delays }), ...conditions }, waitMs);

@@ -1,5 +1,7 @@
 // What is measured, against which floor, and what it must reach. A scenario measures one or several ids in the same rounds.
 import type { LocalRuntime } from "../../src/cli/local-runtime.ts";
+import { post } from "./http-client.ts";
+import { type CycleOptions, HttpCycle } from "./http-cycle.ts";
 import { runHttpLoad } from "./http-load.ts";
 import { measurePutToWaitingGet } from "./latency.ts";
 import { median, type Pair, quantile, runPairedRounds, type Sides } from "./paired-rounds.ts";
@@ -40,11 +42,18 @@ const WAKE_MESSAGES = 200_000;
 const WAKE_BATCH = 1_000;
 /** What is filled before a get round: more than 100 KB frames can be taken in the time on this kind of machine. */
 const GET_FRAMES_PER_S = 1_500;
+/** Over so many batches rows are counted. */
+const PULLED_BATCHES = 1_000;
 const BACKLOG_OPERATIONS = 2_000;
 const BACKLOG_WINDOW = 16;
 
+/** Of every load over HTTP; a batch put over a socket keeps its own window of 8. */
+const HTTP_CONNECTIONS = 16;
+const PRODUCER = { "producer-id": "bench", "producer-epoch": "0" };
+
 const atLeast = (limit: number): Goal => ({ of: "ratio", bound: "at-least", limit });
 const atMost = (limit: number): Goal => ({ of: "ratio", bound: "at-most", limit });
+const atMostRows = (limit: number): Goal => ({ of: "value", bound: "at-most", limit });
 
 /** A load that either side runs; the floors see the same frames, windows and sockets. */
 interface Shape {
@@ -84,9 +93,17 @@ export const SCENARIOS: readonly Scenario[] = [
     run: runLatency,
   },
   {
-    measures: [{ id: "rows-put-64", unit: "rows/message", baseline: null, goal: { of: "value", bound: "at-most", limit: 0.1 } }],
+    measures: [{ id: "pull-ack-100", unit: "messages/s", baseline: "packed", goal: atLeast(0.3), floorReference: 37_000 }],
+    run: async (bench) => [measuredOfPairs(await runPairs(bench, cycleRounds(bench)))],
+  },
+  {
+    measures: [{ id: "rows-put-64", unit: "rows/message", baseline: null, goal: atMostRows(0.1) }],
     run: async (bench) => [measuredOfValues(await runRounds(bench, () => countRowsOfPuts(bench)))],
   },
+  pulledRowsScenario("rows-pulled-100", 4, {}),
+  pulledRowsScenario("rows-pulled-100-idempotent", 5, {
+    putHeaders: (index) => ({ ...PRODUCER, "producer-seq": String(index + 1) }),
+  }),
   {
     measures: [
       { id: "wake-200k", unit: "ms", baseline: "wake with 100 waiting", goal: null },
@@ -213,11 +230,25 @@ function getBatchRounds(bench: Bench): Sides<number> {
 }
 
 function httpRounds(bench: Bench): Sides<number> {
-  const times = { body: TEXT_1_KB, connections: 16, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
+  const times = { connections: HTTP_CONNECTIONS, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
+  const [headers, body] = [{ "content-type": "text/plain" }, Buffer.from(TEXT_1_KB)];
+  const load = (url: string): Promise<number> => runHttpLoad(times, (agent) => post(agent, { url, headers, body }));
+  return {
+    ours: () => withChannel(bench, (product, channel) => load(product.messagesUrl(channel))),
+    floor: () => withFloor(bench, "row", load),
+  };
+}
+
+function cycleRounds(bench: Bench): Sides<number> {
+  const times = { connections: HTTP_CONNECTIONS, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
+  const count = PUT_BATCH.messagesPerFrame;
   return {
     ours: () =>
-      withChannel(bench, async (product, channel) => await runHttpLoad({ url: product.messagesUrl(channel), ...times })),
-    floor: () => withFloor(bench, "row", async (url) => await runHttpLoad({ url, ...times })),
+      withChannel(bench, async (product, channel) => {
+        const cycle = new HttpCycle({ messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count });
+        return count * (await runHttpLoad(times, (agent) => cycle.run(agent)));
+      }),
+    floor: () => withFloor(bench, "row", async (url) => rate(PUT_BATCH, await loadFloor(bench, url, PUT_BATCH))),
   };
 }
 
@@ -267,6 +298,24 @@ async function countRowsOfPuts(bench: Bench): Promise<number> {
     await closeSockets(sockets);
     return (after.rows.written - before.rows.written) / answersInAll;
   });
+}
+
+function pulledRowsScenario(id: string, limit: number, puts: Pick<CycleOptions, "putHeaders">): Scenario {
+  const countRows = (bench: Bench): Promise<number> =>
+    withChannel(bench, async (product, channel) => {
+      const cycle = new HttpCycle({ messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count: 100, ...puts });
+      // The first batch creates what the others use again.
+      await cycle.runTimes(1);
+      const before = await product.stats(channel);
+      await cycle.runTimes(PULLED_BATCHES);
+      const after = await product.stats(channel);
+      if (after.depth > 0) throw new Error(`Expected nothing to be left over, found ${after.depth} messages`);
+      return (after.rows.written - before.rows.written) / PULLED_BATCHES;
+    });
+  return {
+    measures: [{ id, unit: "rows/batch", baseline: null, goal: atMostRows(limit) }],
+    run: async (bench) => [measuredOfValues(await runRounds(bench, () => countRows(bench)))],
+  };
 }
 
 async function fill(product: Product, channel: string, messages: number): Promise<void> {

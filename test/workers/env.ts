@@ -4,7 +4,10 @@ import type * as worker from "../../src/worker/index.ts";
 
 declare global {
   namespace Cloudflare {
-    interface Env extends WorkerEnv {}
+    interface Env extends WorkerEnv {
+      /** Set for the tests alone, in vitest.config.ts. */
+      readonly STUCK_MESSAGES: string;
+    }
     interface GlobalProps {
       mainModule: typeof worker;
       durableNamespaces: "ChannelObject" | "DirectoryShard";

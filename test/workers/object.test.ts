@@ -3,6 +3,7 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Operation } from "../../src/channel/operation.ts";
+import { packOperation } from "../../src/object/packing.ts";
 import type { ChannelRecord } from "../../src/channel/store.ts";
 import type { ChannelObject } from "../../src/object/channel-object.ts";
 import { formatShardName, shardOfChannel } from "../../src/object/directory.ts";
@@ -299,7 +300,9 @@ describe("src/object/committer: storage that fails", () => {
     await refuseRows(channel, "segment", "NEW.message_bytes >= 7");
     const operations: Operation[] = [{ type: "get" }, putOf("too big"), putOf("d"), putOf("e"), { type: "get" }];
 
-    const performed = await inObject(channel, (object) => Promise.all(operations.map((operation) => object.perform(operation))));
+    const performed = await inObject(channel, (object) =>
+      Promise.all(operations.map((operation) => object.perform(packOperation(operation)))),
+    );
 
     expect(performed.map(({ outcome }) => outcome.type)).toEqual(["got", "refused", "put", "put", "got"]);
     expect(await pullTexts(channel, { max: 9 })).toEqual(["c", "d", "e"]);
