@@ -188,11 +188,11 @@ export class Backlog implements GroupLog {
     this.#isPositionChanged = true;
   }
 
-  /** Appends messages and returns the offset of the first. */
-  append(messages: readonly PutMessage[], nowMs: number): number {
+  /** Appends messages and returns the offset of the first. `source` is that of all of them; each has its own if absent. */
+  append(messages: readonly PutMessage[], nowMs: number, source?: string): number {
     const offset = this.nextOffset;
-    for (const { body, presentation, contentType, key, messageId, headers, redrivenFrom } of messages) {
-      const record = { body, presentation, contentType, key, messageId, headers, redrivenFrom };
+    for (const { body, presentation, contentType, key, messageId, headers, redrivenFrom, source: own } of messages) {
+      const record = { body, presentation, contentType, key, messageId, headers, redrivenFrom, source: source ?? own };
       this.#pending.push({ ...record, isControl: false, putAtMs: nowMs });
     }
     return offset;

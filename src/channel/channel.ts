@@ -76,7 +76,7 @@ export class Channel {
     });
     const parts = { backlog: this.#backlog, groups: this.#groups, deadLetters: this.#deadLetters };
     this.#groupDesk = new GroupDesk({ ...parts, line: this.#line, traffic: this.#traffic, checkpoints: this.#checkpoints });
-    this.#messageDesk = new MessageDesk({ backlog: this.#backlog, groups: this.#groups, schedule: this.#schedule });
+    this.#messageDesk = new MessageDesk({ ...parts, schedule: this.#schedule });
     this.#described = { ...parts, schedule: this.#schedule, line: this.#line };
   }
 
@@ -233,12 +233,13 @@ export class Channel {
         return this.#checkpoints.decide(operation, moment.nowMs);
       case "browse":
       case "read":
+      case "history":
       case "remove":
       case "remove-by-id":
       case "purge":
       case "list-scheduled":
       case "cancel-scheduled":
-        return this.#messageDesk.decide(operation);
+        return this.#messageDesk.decide(operation, moment.nowMs);
       default:
         return this.#decideAtGroupDesk(record, operation, moment);
     }

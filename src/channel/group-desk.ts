@@ -152,7 +152,7 @@ export class GroupDesk {
 
   /** Carries out what is not refused; with riders, all or nothing (rule LS12). */
   #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {
-    const { entries, checkpoint, puts } = operation;
+    const { entries, checkpoint, puts, source } = operation;
     const sealer = new LeaseSealer(record.leaseSecret);
     const plan = planSettlement(entries, { sealer, groups: this.#groups, moment });
     if ("kind" in plan) return { type: "refused", refusal: plan };
@@ -166,7 +166,7 @@ export class GroupDesk {
     if (refused.length > 0) return { type: "refused", refusal: { kind: "settle-refused", refused } };
     const settled = plan.carryOut();
     const [written] = checkpoint === undefined ? [] : this.#checkpoints.apply([checkpoint], moment.nowMs);
-    const put = puts && { offset: this.#backlog.append(puts, moment.nowMs), count: puts.length };
+    const put = puts && { offset: this.#backlog.append(puts, moment.nowMs, source), count: puts.length };
     return { ...settled, ...(written !== undefined && { checkpoint: written }), ...(put !== undefined && { put }) };
   }
 

@@ -4,6 +4,7 @@ import type { ChannelDescription, GroupDescription } from "../protocol/descripti
 import type { PutConditions } from "../protocol/dedup.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
+import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
@@ -33,6 +34,8 @@ export type Operation =
       /** With riders the call is carried out as a whole or not at all. */
       readonly checkpoint?: CheckpointWrite;
       readonly puts?: readonly PutMessage[];
+      /** Where it came from, for `puts`. */
+      readonly source?: string;
     }
   | { readonly type: "dead-letters"; readonly fromOffset: number; readonly limit: number; readonly filter: DeadLetterFilter }
   | { readonly type: "quarantine"; readonly group?: string; readonly limit: number }
@@ -46,6 +49,7 @@ export type Operation =
   | { readonly type: "drop-dead-letters"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
   | { readonly type: "read"; readonly offset: number }
+  | { readonly type: "history"; readonly offset: number }
   | { readonly type: "remove"; readonly offset: number }
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
@@ -68,6 +72,8 @@ export type GroupStart = { readonly offset: number } | { readonly timeMs: number
 export interface LeaseTerms {
   readonly leaseMs: number;
   readonly isDetached: boolean;
+  /** What the reader calls itself, for the history of what it is given. */
+  readonly reader?: string;
 }
 
 interface SettleEntryBase {
@@ -112,6 +118,8 @@ export type CheckpointCondition = number | "present" | "absent";
 interface PutOperation extends PutConditions {
   readonly type: "put";
   readonly messages: readonly PutMessage[];
+  /** Where it came from (protocol/source.ts), without the producer. */
+  readonly source?: string;
   /** Those of its messages that enter later. */
   readonly delays?: readonly MessageDelay[];
   readonly waitMs?: number;
@@ -177,6 +185,7 @@ export type Outcome =
       readonly nextOffset: number | null;
     }
   | { readonly type: "message"; readonly message: Message }
+  | { readonly type: "history"; readonly history: MessageHistory }
   | { readonly type: "removed"; readonly offset: number }
   | { readonly type: "purged"; readonly removedMessages: number }
   | { readonly type: "checkpoints"; readonly checkpoints: readonly CheckpointEntry[]; readonly next: string | null }

@@ -160,9 +160,9 @@ export class RecordRun implements Run {
   message(place: number): Message {
     const record = this.records[place];
     if (record === undefined) throw new RangeError(`No record at place ${place}`);
-    const { body, presentation, contentType, key, messageId, headers, redrivenFrom, putAtMs } = record;
+    const { body, presentation, contentType, key, messageId, headers, redrivenFrom, source, putAtMs } = record;
     const offset = this.firstOffset + place;
-    return { offset, putAtMs, body, presentation, contentType, key, messageId, headers, redrivenFrom };
+    return { offset, putAtMs, body, presentation, contentType, key, messageId, headers, redrivenFrom, source };
   }
 }
 

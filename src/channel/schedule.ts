@@ -218,8 +218,8 @@ export class Schedule {
 
   #read(entry: ScheduledEntry): ScheduledMessage {
     const block = new Block(this.#added.get(entry.id)?.block ?? this.#store.readBlock(entry));
-    const { body, presentation, contentType, key, messageId, headers, putAtMs } = block.message(0);
-    const content = { body, presentation, contentType, key, messageId, headers };
+    const { body, presentation, contentType, key, messageId, headers, source, putAtMs } = block.message(0);
+    const content = { body, presentation, contentType, key, messageId, headers, source };
     return { scheduledId: formatScheduledId(entry), deliverAtMs: entry.dueAtMs, putAtMs, ...content };
   }
 

@@ -11,7 +11,7 @@ import { registerChannel, unregisterChannel } from "./directory.ts";
 import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
 import { formatProblemFrame } from "./reply-frames.ts";
-import { readFrame, type FrameAction } from "./socket-frames.ts";
+import { readFrame, type FrameAction, type FrameSender } from "./socket-frames.ts";
 import { acceptUpgrade } from "./upgrade.ts";
 
 /** What a worker can ask of the object of a channel. */
@@ -69,7 +69,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     const found = this.#connections.find(socket);
     if (found === undefined) return;
     const { connection } = found;
-    const action = this.#readFrame(data, found.hasGreeted);
+    const action = this.#readFrame(data, found);
     switch (action.type) {
       case "operate": {
         const { operation, request } = action;
@@ -152,9 +152,9 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   }
 
   /** No frame stays unanswered, not even one that shows a fault of ours. */
-  #readFrame(data: string | ArrayBuffer, hasGreeted: boolean): FrameAction {
+  #readFrame(data: string | ArrayBuffer, sender: FrameSender): FrameAction {
     try {
-      return readFrame(data, hasGreeted);
+      return readFrame(data, sender);
     } catch (error) {
       logWarning("frame-failed", { channel: this.#name }, error);
       return { type: "refuse", refused: { refusal: { kind: "internal", outcome: "not-applied" } } };

@@ -4,7 +4,7 @@ import { count, pressureStateSchema } from "./description.ts";
 import { leaseMsSchema, reasonSchema, riderEntries, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
-import { groupNameSchema, OFFSET_MAX } from "./names.ts";
+import { groupNameSchema, OFFSET_MAX, readerNameSchema } from "./names.ts";
 import { CHANNEL, GONE, messageSchema, numberText, takenEntries, type Route } from "./route.ts";
 import { wholeNumber } from "./settings.ts";
 
@@ -14,11 +14,16 @@ export const pullBodySchema = v.pipe(
     ack: v.optional(v.literal("auto", 'Expected "auto"')),
     ...takeEntries,
     leaseMs: v.optional(leaseMsSchema),
+    reader: v.optional(readerNameSchema),
     group: v.optional(groupNameSchema),
   }),
   v.forward(
     v.check(({ ack, leaseMs }) => ack === undefined || leaseMs === undefined, 'Expected no leaseMs beside "ack": "auto"'),
     ["leaseMs"],
+  ),
+  v.forward(
+    v.check(({ ack, reader }) => ack === undefined || reader === undefined, 'Expected no reader beside "ack": "auto"'),
+    ["reader"],
   ),
 );
 

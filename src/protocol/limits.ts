@@ -107,6 +107,12 @@ export const LIMITS = {
   maxAttemptsMax: 1000,
   settleEntriesMax: 10_000,
   reasonBytesMax: 1024,
+  readerNameCharsMax: 128,
+  /** Ended attempts that a message's history keeps, and the bytes they may take. */
+  historyEventsMax: 16,
+  historyBytesMax: 64 * KIB,
+  /** The same of all messages of a stored row: what else is in it leaves so much below `rowBytesMax`, whatever the keys. */
+  historyRowBytesMax: 256 * KIB,
   deadLettersMax: 100_000,
   deadLetterBytesMax: 1024 * MIB,
   leasesPerRowMax: 1000,

@@ -25,6 +25,8 @@ export interface PutMessage {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** The offset that a dead letter had before it was put again. */
   readonly redrivenFrom?: number | undefined;
+  /** Where it was put from (source.ts): counts no bytes, and is shown in the message's history alone. */
+  readonly source?: string | undefined;
 }
 
 /** What a reader gets. */

@@ -19,7 +19,7 @@ import { noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { formatStateHeaders, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, orThrow, queryOf, sourceOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
@@ -39,8 +39,9 @@ async function handlePull(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, pullBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
-  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, group } = body;
-  const lease: LeaseTerms | undefined = ack === "auto" ? undefined : { leaseMs, isDetached: true };
+  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, reader, group } = body;
+  const named = reader === undefined ? {} : { reader };
+  const lease: LeaseTerms | undefined = ack === "auto" ? undefined : { leaseMs, isDetached: true, ...named };
   const inGroup = group === undefined ? {} : { group };
   const wanted = {
     ...inGroup,
@@ -58,7 +59,7 @@ async function handlePull(context: AppContext): Promise<Response> {
   const request =
     lease === undefined
       ? ({ type: "get", ...amounts } as const)
-      : ({ type: "pull", ...amounts, leaseMs, detached: true } as const);
+      : ({ type: "pull", ...amounts, leaseMs, detached: true, ...named } as const);
   return waitOverSocket(context.env, channel, request, {
     signal: context.req.raw.signal,
     use: ({ frame, text }) => {
@@ -76,7 +77,9 @@ async function handleSettle(context: AppContext): Promise<Response> {
   const lists = await jsonBodyOf(context, settleBodySchema, { bytesMax: LIMITS.settleBodyBytesMax });
   const entries = listSettleEntries(lists);
   const riders = orThrow(parseRiders(lists));
-  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries, ...riders }, ["settled"]);
+  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries, ...riders, source: sourceOf(context) }, [
+    "settled",
+  ]);
   return replyJson(`{${formatSettled(outcome)},"state":${JSON.stringify(state)}}`, state);
 }
 

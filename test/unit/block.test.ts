@@ -20,6 +20,7 @@ const records: fc.Arbitrary<BlockRecord> = fc
       putAtMs: fc.integer({ min: 0, max: 2 ** 45 }),
       key: texts,
       messageId: texts,
+      source: fc.constantFrom("h", "hSIN", "sSIN:žluť:1"),
       headers: fc.dictionary(fc.constantFrom("a", "trace-id", "z"), fc.string({ unit: "grapheme" }), { noNullPrototype: true }),
     },
     { requiredKeys: ["body", "presentation", "contentType", "isControl", "putAtMs"], noNullPrototype: true },

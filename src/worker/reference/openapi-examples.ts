@@ -144,6 +144,29 @@ export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.
     state: PRESSURE_EXAMPLE,
   },
   page: { messages: [MESSAGE_EXAMPLE], next: null },
+  history: {
+    offset: 17,
+    put: { atMs: 1_767_225_600_000, via: "http", colo: "SIN", producer: "shop-1" },
+    groups: [
+      {
+        group: "default",
+        state: "leased",
+        attempts: 2,
+        events: [
+          {
+            attempt: 1,
+            reader: "billing-1",
+            leasedAtMs: 1_767_225_600_100,
+            endedAtMs: 1_767_225_601_000,
+            verdict: "retried",
+            reason: "the bank does not answer",
+          },
+          { attempt: 2, reader: "billing-2", leasedAtMs: 1_767_225_603_000 },
+        ],
+        omitted: 0,
+      },
+    ],
+  },
   removed: { offset: 17 },
   settled: SETTLED_EXAMPLE,
   deadLetters: {

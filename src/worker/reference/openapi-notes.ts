@@ -206,6 +206,9 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
     replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Redriven-From", "Channel-Key", "Channel-Message-Id"],
     isMessageReply: true,
   },
+  getMessageHistory: {
+    description: `Kept while the message or its dead letter is, of each message the last ${LIMITS.historyEventsMax} attempts that did not end with an ack; \`omitted\` counts those before. An attempt without an end goes on.`,
+  },
   writeCheckpoint: {
     description: `Each write gives the checkpoint its next version. A channel keeps at most ${LIMITS.checkpointsMax} checkpoints, and ${LIMITS.checkpointsBytesMax / MIB} MiB of values. It has to exist: a checkpoint does not create it.`,
     replyHeaders: ["ETag"],

@@ -137,6 +137,7 @@ const MEMBER_NOTES: {
   },
   PullRequest: {
     ack: "`auto`: the messages are removed as they are taken, at-most-once delivery. Absent: they are leased.",
+    reader: "What the reader calls itself, for the history of the messages. Only with leases.",
     group: "The group that the reader belongs to; the only one of a queue if absent.",
     leaseMs: `How long they are leased; ${LIMITS.leaseMsDefault / 1000} s if absent.`,
     max: "`min` if absent, or 1.",

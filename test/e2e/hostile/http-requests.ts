@@ -189,6 +189,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   },
   purgeMessages: (context) => plain("DELETE", `${root(context)}/messages`),
   readMessage: (context) => plain("GET", `${root(context)}/messages/${someOffset(context)}`),
+  getMessageHistory: (context) => plain("GET", `${root(context)}/messages/${someOffset(context)}/history`),
   removeMessage: (context) => plain("DELETE", `${root(context)}/messages/${someOffset(context)}`),
   removeMessageById: (context) =>
     plain("DELETE", `${root(context)}/messages/by-id/${encodeURIComponent(someMessageId(context))}`),
