@@ -51,6 +51,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
         this.#armTimer();
       },
       sync: () => this.#storage.sync(),
+      delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
     });
     this.#armTimer();
   }

@@ -112,6 +112,7 @@ const settingsDescriptionSchema = v.object({
   maxAgeMs: v.nullable(count),
   whenNoGroups: v.picklist(["refuse", "drop"]),
   idempotencyWindowMs: count,
+  commitDelayMs: count,
 });
 
 export const channelDescriptionSchema = v.object({

@@ -155,6 +155,7 @@ export const LIMITS = {
   // The commit loop
   commitQueueBytesMax: 8 * MIB,
   commitQueueOperationsMax: 4096,
+  commitDelayMsMax: 100,
 
   // The directory
   directoryShards: 16,

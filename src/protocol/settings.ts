@@ -63,6 +63,8 @@ const settingsEntries = {
   whenNoGroups: v.optional(v.picklist(["refuse", "drop"], "Expected refuse or drop")),
   /** How long an idempotency key is kept. */
   idempotencyWindowMs: v.optional(wholeNumber(LIMITS.idempotencyWindowMsMin, LIMITS.idempotencyWindowMsMax)),
+  /** How long a commit waits for more operations: fewer rows at low rates, for so much more latency. */
+  commitDelayMs: v.optional(wholeNumber(0, LIMITS.commitDelayMsMax)),
 };
 
 /** The body of `PUT /v1/channels/{channel}`: every member is optional. */
@@ -108,6 +110,7 @@ export interface Settings {
   readonly maxAgeMs: number | null;
   readonly whenNoGroups: "refuse" | "drop";
   readonly idempotencyWindowMs: number;
+  readonly commitDelayMs: number;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -126,6 +129,7 @@ export const DEFAULT_SETTINGS: Settings = {
   maxAgeMs: null,
   whenNoGroups: "refuse",
   idempotencyWindowMs: LIMITS.idempotencyWindowMsDefault,
+  commitDelayMs: 0,
 };
 
 /** Lays what is given over `base` and checks what only the whole can show. */
@@ -141,6 +145,7 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     maxAgeMs: given.maxAgeMs === undefined ? base.maxAgeMs : given.maxAgeMs,
     whenNoGroups: given.whenNoGroups ?? base.whenNoGroups,
     idempotencyWindowMs: given.idempotencyWindowMs ?? base.idempotencyWindowMs,
+    commitDelayMs: given.commitDelayMs ?? base.commitDelayMs,
   };
   const { growth, maxMessages, maxBytes } = settings;
   if (growth !== null && growth.maxMessages < maxMessages) {

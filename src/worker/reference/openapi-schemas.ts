@@ -48,6 +48,8 @@ const SETTINGS_NOTES = {
   maxMessageBytes: "The largest message it takes.",
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
   idempotencyWindowMs: "How long the channel remembers an idempotency key.",
+  commitDelayMs:
+    "How long a commit waits for more operations: fewer rows written at low rates, for so much more latency of every reply.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
   delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`).`,
   retention:
