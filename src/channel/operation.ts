@@ -1,6 +1,6 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
-import type { ChannelDescription, GroupDescription } from "../protocol/description.ts";
+import type { ChannelDescription, GroupDescription, RedriveDescription } from "../protocol/description.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
@@ -45,7 +45,15 @@ export type Operation =
       readonly offset?: number;
       readonly key?: string;
     }
-  | { readonly type: "redrive"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
+  | {
+      readonly type: "redrive";
+      readonly fromOffset: number;
+      readonly max: number;
+      readonly filter: DeadLetterFilter;
+      /** Begins a job that moves all, so many a second; `max` says nothing then. */
+      readonly ratePerSecond?: number;
+    }
+  | { readonly type: "stop-redrive" }
   | { readonly type: "drop-dead-letters"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
   | { readonly type: "read"; readonly offset: number }
@@ -176,6 +184,8 @@ export type Outcome =
   | { readonly type: "dead-letter-page"; readonly letters: readonly DeadLetter[]; readonly nextOffset: number | null }
   /** `nextOffset`: where the search for more goes on. */
   | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean; readonly nextOffset?: number }
+  /** A job that began or was stopped. */
+  | { readonly type: "redrive-job"; readonly job: RedriveDescription }
   | { readonly type: "waiting" }
   | { readonly type: "room"; readonly reservedMs: number }
   | {

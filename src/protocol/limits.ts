@@ -115,6 +115,9 @@ export const LIMITS = {
   historyRowBytesMax: 256 * KIB,
   deadLettersMax: 100_000,
   deadLetterBytesMax: 1024 * MIB,
+  redrivePerSecondMax: 10_000,
+  /** Looks of a redrive with a rate, each at `browseMessagesMax` dead letters at most, in a second. */
+  redrivePagesPerStep: 10,
   leasesPerRowMax: 1000,
   deferredOffsetsPerRow: 1024,
   /** Records between the stored scan mark and the scan that waking may have to look at again. */

@@ -196,7 +196,8 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
       "Forwards, what is passed counts as skipped, and leases on it end. Back, all leases of the group end, and its counts begin anew at the new position.",
   },
   redriveDeadLetters: {
-    description: "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`.",
+    description:
+      "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`. With `ratePerSecond` a job of the channel moves those that have died so far, at most so many a second, until none is left; it waits while there is no room.",
   },
   browseMessages: { description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages.` },
   listScheduled: {

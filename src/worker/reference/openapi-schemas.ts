@@ -103,6 +103,7 @@ const MEMBER_NOTES: {
     delivery: "What the depth of a queue consists of; null elsewhere, where each group has its own.",
     groups: "How many groups there are.",
     deadLetters: "Dead letters that are kept.",
+    redrive: "The redrive with a rate that runs; `null` without one.",
     counts: "Of this life of the name: `put = depth + acked + removed + deadLettered + dropped`.",
     scheduled: "Messages with a delay, not in `depth`; `nextAtMs` is when the first of them enters.",
     rows: "Rows written and read since the channel's object woke.",

@@ -174,6 +174,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   },
   redriveDeadLetters: (context) => moveDeadLetters(context, "redrive"),
   dropDeadLetters: (context) => moveDeadLetters(context, "drop"),
+  stopRedrive: (context) => plain("DELETE", `${root(context)}/dead-letters/redrive`),
   listQuarantine: (context) =>
     plain(
       "GET",

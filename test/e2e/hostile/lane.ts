@@ -29,6 +29,7 @@ const STATE_KINDS = new Set([
   "unknown-message",
   "unknown-checkpoint",
   "unknown-group",
+  "unknown-redrive",
   "wrong-retention",
   "checkpoint-conflict",
   "settings-conflict",
