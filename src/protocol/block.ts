@@ -34,8 +34,9 @@ const MESSAGE_ID = 1 << 5;
 const HEADERS = 1 << 6;
 const REDRIVEN = 1 << 7;
 const SKIP = 1 << 8;
-const SOURCE = 1 << 9;
-const SAME_SOURCE = 1 << 10;
+// 1 << 9 is that of times to live.
+const SOURCE = 1 << 10;
+const SAME_SOURCE = 1 << 11;
 
 /** Writes numbers and text into memory that grows; one for the module, since blocks are built synchronously. */
 class IndexWriter {
