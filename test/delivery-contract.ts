@@ -1,7 +1,7 @@
 // What every ChannelStore does with leases, deferred messages and dead letters, as tests that run over the memory store and over SQLite.
 import { expect, test } from "vitest";
 import type { DeadLetter, DeadLetterChanges, DeadLetterKey } from "../src/channel/dead-letter-store.ts";
-import type { Deferred, GroupDeliveryChanges, Lease, StoredDelivery } from "../src/channel/delivery-store.ts";
+import type { AttemptHistory, Deferred, GroupDeliveryChanges, Lease, StoredDelivery } from "../src/channel/delivery-store.ts";
 import { encodeGonePlaces } from "../src/channel/gone-places.ts";
 import type { GroupChanges, GroupRecord } from "../src/channel/group-store.ts";
 import type { ChannelStore } from "../src/channel/store.ts";
@@ -16,6 +16,14 @@ const NO_DELIVERY: GroupDeliveryChanges = {
 };
 const NO_LETTERS: DeadLetterChanges = { isCleared: false, insert: [], delete: [], totals: { messages: 0, bytes: 0 } };
 
+const HISTORY: AttemptHistory = {
+  events: [
+    { attempt: 3, reader: "a", leasedAtMs: 1, endedAtMs: 2, verdict: "retried", reason: 'not "now"' },
+    { attempt: 4, reader: undefined, leasedAtMs: 3, endedAtMs: 4, verdict: "expired", reason: undefined },
+  ],
+  omitted: 2,
+};
+
 const LEASE: Lease = {
   offset: 2 ** 40,
   holder: "0123456789abcdef",
@@ -23,6 +31,9 @@ const LEASE: Lease = {
   deadlineMs: 1_800_000_000_001,
   key: "ключ\u0000",
   connection: 7,
+  leasedAtMs: 1_800_000_000_000,
+  reader: "reader-1",
+  history: HISTORY,
 };
 const DEFERRED: Deferred = {
   offset: 2 ** 40 + 1,
@@ -31,8 +42,17 @@ const DEFERRED: Deferred = {
   dueAtMs: 1_800_000_000_002,
   end: "predecessor",
   isQuarantined: true,
+  history: HISTORY,
 };
-const PARKED: Deferred = { offset: 9, key: undefined, attempts: 0, dueAtMs: 0, end: undefined, isQuarantined: false };
+const PARKED: Deferred = {
+  offset: 9,
+  key: undefined,
+  attempts: 0,
+  dueAtMs: 0,
+  end: undefined,
+  isQuarantined: false,
+  history: undefined,
+};
 
 function storedOf(store: ChannelStore): StoredDelivery {
   return store.delivery.readDelivery().get(3) ?? { leases: [], deferred: [] };
@@ -66,6 +86,7 @@ function letterAt(offset: number, bodyBytes = 10): DeadLetter {
     attempts: 5,
     reason: "not today",
     diedAtMs: 1_800_000_000_003,
+    history: HISTORY,
   };
 }
 
@@ -92,7 +113,12 @@ export function testDeliveryContract(inStore: InStore): void {
   test("[LS8] leases and deferred messages come back as they were written", () =>
     inStore(({ open, commit }) => {
       const lease: Lease = { ...LEASE, key: undefined, connection: undefined };
-      const leaseRow = { slot: 4, leases: [LEASE, lease] };
+      const others = [
+        { ...LEASE, leasedAtMs: 5, history: undefined },
+        { ...LEASE, leasedAtMs: 5, reader: undefined, history: undefined },
+        { ...LEASE, leasedAtMs: 5, reader: undefined },
+      ];
+      const leaseRow = { slot: 4, leases: [LEASE, lease, ...others] };
       const deferredRow = { bucket: 2 ** 30, messages: [DEFERRED, PARKED] };
 
       commit({ delivery: new Map([[3, { ...NO_DELIVERY, writeLeases: [leaseRow], writeDeferred: [deferredRow] }]]) });
@@ -146,6 +172,8 @@ export function testDeliveryContract(inStore: InStore): void {
 
       expect(store.readTotals()).toEqual(totals);
       expect(store.readFrom(at(5))).toEqual(letterAt(5));
+      const { message: _, ...fate } = letterAt(5);
+      expect([store.readFates(5), store.readFates(6)]).toEqual([[fate], []]);
       expect([1, 6, 21, 2 ** 40 + 1].map((offset) => store.readFrom(at(offset))?.message.offset)).toEqual([
         5,
         20,

@@ -2,7 +2,7 @@
 // Knows offsets, totals and segments; knows nothing of limits, waiting or the life cycle (channel.ts).
 import { assert } from "../base/assert.ts";
 import { encodeUtf8 } from "../protocol/bytes.ts";
-import { DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
+import { contentOf, DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { Compactor, type Compaction } from "./compaction.ts";
 import { countFate, isSameFates, NO_FATES, type Fate, type FateCounts } from "./fates.ts";
@@ -195,13 +195,13 @@ export class Backlog implements GroupLog {
     this.#isPositionChanged = true;
   }
 
-  /** Appends messages and returns the offset of the first. */
-  append(messages: readonly PutMessage[], nowMs: number): number {
+  /** Appends messages and returns the offset of the first. `source` is that of all of them; each has its own if absent. */
+  append(messages: readonly PutMessage[], nowMs: number, source?: string): number {
     const offset = this.nextOffset;
-    for (const { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom } of messages) {
-      const record = { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom };
-      if (ttlMs !== undefined) this.#lastTtlOffset = this.nextOffset;
-      this.#pending.push({ ...record, isControl: false, putAtMs: nowMs });
+    for (const message of messages) {
+      const content = contentOf(message);
+      if (content.ttlMs !== undefined) this.#lastTtlOffset = this.nextOffset;
+      this.#pending.push({ ...content, source: source ?? content.source, isControl: false, putAtMs: nowMs });
     }
     return offset;
   }

@@ -13,6 +13,7 @@ import { GroupDesk, type DeskOperation } from "./group-desk.ts";
 import { Groups, type ChannelRetention } from "./groups.ts";
 import { MessageDesk } from "./message-desk.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "./operation.ts";
+import { RedriveJob } from "./redrive-job.ts";
 import { RecordCell } from "./record-cell.ts";
 import { Schedule } from "./schedule.ts";
 import type { ChannelRecord, Changes, ChannelStore } from "./store.ts";
@@ -35,6 +36,7 @@ export class Channel {
   readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
   readonly #groupDesk: GroupDesk;
+  readonly #redriveJob: RedriveJob;
   readonly #messageDesk: MessageDesk;
   readonly #checkpoints: Checkpoints;
   readonly #schedule: Schedule;
@@ -75,8 +77,11 @@ export class Channel {
       isConnected: options.isConnected,
     });
     const parts = { backlog: this.#backlog, groups: this.#groups, deadLetters: this.#deadLetters };
-    this.#groupDesk = new GroupDesk({ ...parts, line: this.#line, traffic: this.#traffic, checkpoints: this.#checkpoints });
-    this.#messageDesk = new MessageDesk({ backlog: this.#backlog, groups: this.#groups, schedule: this.#schedule });
+    const redriveParts = { ...parts, line: this.#line, held: () => this.#traffic.held };
+    this.#redriveJob = new RedriveJob(this.#cell, redriveParts);
+    const desk = { traffic: this.#traffic, checkpoints: this.#checkpoints, redriveParts, job: this.#redriveJob };
+    this.#groupDesk = new GroupDesk({ ...parts, ...desk });
+    this.#messageDesk = new MessageDesk({ ...parts, schedule: this.#schedule });
     this.#described = { ...parts, schedule: this.#schedule, line: this.#line };
   }
 
@@ -93,6 +98,7 @@ export class Channel {
 
   /** Does what is due though nobody asks: ends leases and delays, lets messages enter, takes back room, ends a drain or an idle life. */
   tick(moment: Moment): void {
+    this.#redriveJob.step(moment);
     this.#advance(moment);
     this.#expireIdle(moment.nowMs);
   }
@@ -241,12 +247,13 @@ export class Channel {
         return this.#checkpoints.decide(operation, moment.nowMs);
       case "browse":
       case "read":
+      case "history":
       case "remove":
       case "remove-by-id":
       case "purge":
       case "list-scheduled":
       case "cancel-scheduled":
-        return this.#messageDesk.decide(operation);
+        return this.#messageDesk.decide(operation, moment.nowMs);
       default:
         return this.#decideAtGroupDesk(record, operation, moment);
     }
@@ -418,7 +425,8 @@ export class Channel {
   #computeNextAlarm(readLastUseMs: (() => number) | undefined): number | undefined {
     const record = this.#cell.get();
     if (record === undefined) return undefined;
-    const dueAtMs = Math.min(this.#schedule.nextAtMs ?? Infinity, this.nextServiceAtMs ?? Infinity);
+    const times = [this.#schedule.nextAtMs, this.nextServiceAtMs, this.#redriveJob.nextAtMs];
+    const dueAtMs = Math.min(...times.map((atMs) => atMs ?? Infinity));
     return lifeCycle.computeNextAlarm(record, { readLastUseMs, dueAtMs: dueAtMs === Infinity ? undefined : dueAtMs });
   }
 

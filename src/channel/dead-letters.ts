@@ -1,7 +1,14 @@
 // The dead letters of a channel, by the offset that each had: bounded in number and bytes, those with the least offsets dropped.
 import { LIMITS } from "../protocol/limits.ts";
-import { messageBytes } from "../protocol/message.ts";
-import type { DeadLetter, DeadLetterChanges, DeadLetterKey, DeadLetterStore, DeadLetterTotals } from "./dead-letter-store.ts";
+import { messageBytes, type Message } from "../protocol/message.ts";
+import type {
+  DeadLetter,
+  DeadLetterChanges,
+  DeadLetterFate,
+  DeadLetterKey,
+  DeadLetterStore,
+  DeadLetterTotals,
+} from "./dead-letter-store.ts";
 
 /** Which dead letters are meant; an absent member means any. */
 export interface DeadLetterFilter {
@@ -104,6 +111,20 @@ export class DeadLetters {
       key = nextAfter(letter);
     }
     return { letters, nextOffset: undefined };
+  }
+
+  /** What became of the message that had this offset, for each group that gave it up. */
+  findFates(offset: number): DeadLetterFate[] {
+    const stored = this.#isCleared ? [] : this.#store.readFates(offset);
+    const kept = stored.filter((fate) => !this.#deleted.has(textKeyOf(fate)) && !this.#added.has(textKeyOf(fate)));
+    const added = [...this.#added.values()].filter((letter) => letter.offset === offset);
+    return [...kept, ...added].sort(compare);
+  }
+
+  /** The message of a dead letter with this offset. */
+  read(offset: number): Message | undefined {
+    const letter = this.#from({ offset, groupId: 0 });
+    return letter?.offset === offset ? letter.message : undefined;
   }
 
   clear(): void {

@@ -1,4 +1,5 @@
 // Messages that the scan has passed and that are neither leased nor ended, with the rows that store them (one for each range of offsets).
+import { shortenTogether } from "./attempt-history.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Deferred, DeferredRow } from "./delivery-store.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -112,6 +113,7 @@ export class DeferredBook {
     const write: DeferredRow[] = [];
     const deleteBuckets: number[] = [];
     for (const bucket of this.#changedBuckets) {
+      this.#shortenHistories(bucket);
       const messages = [...(this.#buckets.get(bucket)?.values() ?? [])].filter((message) => isKept(message, this.#scanMark));
       if (messages.length > 0) write.push({ bucket, messages: messages.sort((a, b) => a.offset - b.offset) });
       else if (this.#storedBuckets.has(bucket)) deleteBuckets.push(bucket);
@@ -125,6 +127,13 @@ export class DeferredBook {
     for (const bucket of deleteBuckets) this.#storedBuckets.delete(bucket);
     this.#changedBuckets.clear();
     return { write, deleteBuckets };
+  }
+
+  /** Keeps the histories of a row within what it may hold (rule HS4). */
+  #shortenHistories(bucket: number): void {
+    const messages = this.#buckets.get(bucket);
+    if (messages === undefined) return;
+    for (const message of shortenTogether(messages.values())) messages.set(message.offset, message);
   }
 
   #insert(message: Deferred): void {

@@ -2,6 +2,24 @@
 
 import type { LeaseLossCause } from "../protocol/problems.ts";
 
+/** An attempt to deliver a message that did not end with an ack. */
+export interface AttemptEvent {
+  readonly attempt: number;
+  /** What the reader called itself. */
+  readonly reader: string | undefined;
+  readonly leasedAtMs: number;
+  readonly endedAtMs: number;
+  readonly verdict: AttemptVerdict;
+  /** What the reader said. */
+  readonly reason: string | undefined;
+}
+
+/** The last events, in their order, and how many earlier ones were left out. */
+export interface AttemptHistory {
+  readonly events: readonly AttemptEvent[];
+  readonly omitted: number;
+}
+
 /** A reader's exclusive right to settle a message, until `deadlineMs`. */
 export interface Lease {
   readonly offset: number;
@@ -13,10 +31,17 @@ export interface Lease {
   readonly key: string | undefined;
   /** The connection whose end ends the lease too; undefined for one that outlives connections. */
   readonly connection: number | undefined;
+  readonly leasedAtMs: number;
+  /** What the reader called itself. */
+  readonly reader: string | undefined;
+  /** Of the attempts before this one; undefined without any. */
+  readonly history: AttemptHistory | undefined;
 }
 
 /** Why a message that is still kept has no lease any more. */
 export type LeaseEnd = Exclude<LeaseLossCause, "settled" | "superseded">;
+
+export type AttemptVerdict = LeaseEnd | "rejected";
 
 /**
  * A message that the scan has passed and that is neither leased nor ended: parked behind an earlier one of its key, given back, retrying
@@ -32,6 +57,8 @@ export interface Deferred {
   /** How its last lease ended; undefined for one that was only parked. */
   readonly end: LeaseEnd | undefined;
   readonly isQuarantined: boolean;
+  /** Of its attempts; undefined without any. */
+  readonly history: AttemptHistory | undefined;
 }
 
 /** A row of leases that were made by one pull. */

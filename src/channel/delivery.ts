@@ -7,6 +7,7 @@ import type { LeaseLossCause } from "../protocol/problems.ts";
 import type { DeliverySettings } from "../protocol/settings.ts";
 import type { Backlog } from "./backlog.ts";
 import type { GroupLog } from "./group-log.ts";
+import { endAttempt } from "./attempt-history.ts";
 import { Choice, type ParkedPlace } from "./choice.ts";
 import { DeferredBook } from "./deferred-book.ts";
 import type { Deferred, GroupDeliveryChanges, Lease, LeaseEnd, StoredDelivery } from "./delivery-store.ts";
@@ -27,6 +28,17 @@ export interface LeaseRequest {
   readonly leaseMs: number;
   /** The connection whose end ends the leases too; undefined for leases that outlive it. */
   readonly connection: number | undefined;
+  /** What the reader calls itself. */
+  readonly reader?: string | undefined;
+}
+
+/** How a lease ends without ending its message. */
+interface GivenBack {
+  readonly end: LeaseEnd;
+  readonly endedAtMs: number;
+  readonly isCounted: boolean;
+  readonly dueAtMs: number;
+  readonly reason?: string | undefined;
 }
 
 export interface TakeRequest {
@@ -128,7 +140,8 @@ export class Delivery {
   advance(nowMs: number): void {
     for (const lease of this.#leases.takeExpired(nowMs)) {
       // An earlier message of its key may have ended it just now.
-      if (this.#leases.find(lease.offset) === lease) this.giveBack(lease, { end: "expired", isCounted: true, dueAtMs: 0 });
+      if (this.#leases.find(lease.offset) !== lease) continue;
+      this.giveBack(lease, { end: "expired", endedAtMs: lease.deadlineMs, isCounted: true, dueAtMs: 0 });
     }
     for (const message of this.#deferred.takeDue(nowMs)) this.#offer(message);
   }
@@ -188,6 +201,11 @@ export class Delivery {
     return this.#leases.find(offset);
   }
 
+  /** A message that the scan has passed and that is neither leased nor ended. */
+  findDeferred(offset: number): Deferred | undefined {
+    return this.#deferred.find(offset);
+  }
+
   /** Leased messages of a key before `offset`, in their order. */
   leasedBefore(key: string, offset: number): readonly number[] {
     return this.#keys.leasedOf(key).filter((leased) => leased < offset);
@@ -221,25 +239,19 @@ export class Delivery {
    * Ends a lease without ending its message. Later leases of its key end too, and are not counted (G5). With its last attempt counted,
    * the message is quarantined or left to `takeExhausted`, as the settings say.
    */
-  giveBack(
-    lease: Lease,
-    how: { readonly end: LeaseEnd; readonly isCounted: boolean; readonly dueAtMs: number; readonly reason?: string },
-  ): void {
+  giveBack(lease: Lease, how: GivenBack): void {
     const { key, offset } = lease;
+    const { endedAtMs } = how;
     const later = key === undefined ? [] : this.#keys.leasedAfter(key, offset);
     for (const laterOffset of later.reverse()) {
       const laterLease = this.#leases.find(laterOffset);
-      if (laterLease !== undefined) this.#defer(laterLease, { end: "predecessor", attempts: laterLease.attempt - 1, dueAtMs: 0 });
+      if (laterLease === undefined) continue;
+      this.#defer(laterLease, { end: "predecessor", endedAtMs, attempts: laterLease.attempt - 1, dueAtMs: 0 });
     }
     const attempts = how.isCounted ? lease.attempt : lease.attempt - 1;
     const { maxAttempts, onExhausted } = this.#settings();
     const isExhausted = how.isCounted && maxAttempts >= 0 && attempts >= maxAttempts;
-    this.#defer(lease, {
-      end: how.end,
-      attempts,
-      dueAtMs: how.dueAtMs,
-      isQuarantined: isExhausted && onExhausted === "quarantine",
-    });
+    this.#defer(lease, { ...how, attempts, isQuarantined: isExhausted && onExhausted === "quarantine" });
     if (isExhausted && onExhausted === "dead-letter") {
       this.#exhausted.push({ offset, attempts, reason: how.reason ?? how.end });
       return;
@@ -350,14 +362,15 @@ export class Delivery {
   #park({ cursor, parked }: { readonly cursor: number; readonly parked: readonly ParkedPlace[] }): void {
     this.#scanned = cursor;
     for (const { offset, key } of parked) {
-      this.#deferred.set({ offset, key, attempts: 0, dueAtMs: 0, end: undefined, isQuarantined: false });
+      this.#deferred.set({ offset, key, attempts: 0, dueAtMs: 0, end: undefined, isQuarantined: false, history: undefined });
       this.#keys.defer(key, offset);
     }
   }
 
-  #handOut({ offset, key }: Message, nowMs: number, { holder, leaseMs, connection }: LeaseRequest): Lease {
-    const attempt = (this.#deferred.find(offset)?.attempts ?? 0) + 1;
-    const lease: Lease = { offset, holder, attempt, deadlineMs: nowMs + leaseMs, key, connection };
+  #handOut({ offset, key }: Message, nowMs: number, { holder, leaseMs, connection, reader }: LeaseRequest): Lease {
+    const { attempts = 0, history } = this.#deferred.find(offset) ?? {};
+    const times = { leasedAtMs: nowMs, deadlineMs: nowMs + leaseMs };
+    const lease: Lease = { offset, holder, attempt: attempts + 1, ...times, key, connection, reader, history };
     this.#deferred.remove(offset);
     this.#holdKey(lease);
     return lease;
@@ -367,10 +380,15 @@ export class Delivery {
     if (key !== undefined) this.#keys.lease(key, offset, holder);
   }
 
-  #defer({ offset, key }: Lease, how: { end: LeaseEnd; attempts: number; dueAtMs: number; isQuarantined?: boolean }): void {
-    const { end, attempts, dueAtMs, isQuarantined = false } = how;
+  #defer(
+    lease: Lease,
+    how: Omit<GivenBack, "isCounted"> & { readonly attempts: number; readonly isQuarantined?: boolean },
+  ): void {
+    const { offset, key } = lease;
+    const { end, endedAtMs, attempts, dueAtMs, reason, isQuarantined = false } = how;
     this.#leases.remove(offset);
-    const message: Deferred = { offset, key, attempts, dueAtMs, end, isQuarantined };
+    const history = endAttempt(lease, { verdict: end, endedAtMs, reason });
+    const message: Deferred = { offset, key, attempts, dueAtMs, end, isQuarantined, history };
     this.#deferred.set(message);
     if (key === undefined) this.#offer(message);
     else this.#keys.defer(key, offset);

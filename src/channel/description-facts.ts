@@ -5,6 +5,7 @@ import type { DeadLetters } from "./dead-letters.ts";
 import { countEnded } from "./fates.ts";
 import type { Groups } from "./groups.ts";
 import type { ChannelFacts } from "./operation.ts";
+import { describeRedrive } from "./redrive-job.ts";
 import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine } from "./wait-line.ts";
@@ -45,6 +46,7 @@ export function describeChannel(parts: DescribedParts, record: ChannelRecord, no
     delivery: describeDelivery(groups, record, nowMs),
     groups: groups.size,
     deadLetters: deadLetters.totals,
+    redrive: record.redrive ? describeRedrive(record.redrive) : null,
     scheduled: { messages: schedule.messages, bytes: schedule.bytes, nextAtMs: schedule.nextAtMs ?? null },
     counts: { put: putMessages, acked: putMessages - depth - countEnded(fates), ...fates },
   };

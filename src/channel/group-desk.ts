@@ -4,42 +4,51 @@ import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
 import type { RefusedPart } from "../protocol/problems.ts";
-import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { findPutAt } from "./log-reading.ts";
 import type { Group, Groups } from "./groups.ts";
 import type { GroupOperation, GroupStart, Moment, OperationOf, Outcome, QuarantinedMessage } from "./operation.ts";
-import { dropDeadLetters, redrive } from "./redrive.ts";
+import { dropDeadLetters, redrive, type RedriveParts } from "./redrive.ts";
+import type { RedriveJob } from "./redrive-job.ts";
 import { planSettlement } from "./settlement.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { Traffic } from "./traffic.ts";
-import type { WaitLine } from "./wait-line.ts";
 
 export type DeskOperation =
   | GroupOperation
   | OperationOf<
-      "settle" | "dead-letters" | "redrive" | "drop-dead-letters" | "quarantine" | "release-quarantine" | "drop-quarantine"
+      | "settle"
+      | "dead-letters"
+      | "redrive"
+      | "stop-redrive"
+      | "drop-dead-letters"
+      | "quarantine"
+      | "release-quarantine"
+      | "drop-quarantine"
     >;
 
 export class GroupDesk {
   readonly #backlog: Backlog;
   readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
-  readonly #line: WaitLine;
   readonly #traffic: Traffic;
   readonly #checkpoints: Checkpoints;
+  readonly #redriveParts: RedriveParts;
+  readonly #job: RedriveJob;
 
   constructor(parts: {
+    readonly redriveParts: RedriveParts;
+    readonly job: RedriveJob;
     readonly traffic: Traffic;
     readonly checkpoints: Checkpoints;
     readonly backlog: Backlog;
     readonly groups: Groups;
     readonly deadLetters: DeadLetters;
-    readonly line: WaitLine;
   }) {
-    this.#line = parts.line;
+    this.#redriveParts = parts.redriveParts;
+    this.#job = parts.job;
     this.#traffic = parts.traffic;
     this.#checkpoints = parts.checkpoints;
     this.#backlog = parts.backlog;
@@ -64,10 +73,13 @@ export class GroupDesk {
       case "drop-dead-letters":
         return dropDeadLetters(this.#deadLetters, operation, moment.nowMs);
       case "redrive": {
-        const held = (): Size => this.#traffic.held;
-        const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, line: this.#line, held };
-        return redrive(parts, { record, operation, nowMs: moment.nowMs });
+        const { nowMs } = moment;
+        const { ratePerSecond } = operation;
+        if (ratePerSecond !== undefined) return this.#job.begin(record, operation, { ratePerSecond, nowMs });
+        return redrive(this.#redriveParts, { record, operation, nowMs });
       }
+      case "stop-redrive":
+        return this.#job.stop(record);
       default:
         return this.#decideOnGroup(operation, moment.nowMs);
     }
@@ -76,7 +88,7 @@ export class GroupDesk {
   #decideOnGroup(
     operation: Exclude<
       DeskOperation,
-      OperationOf<"settle" | "list-groups" | "create-group" | "dead-letters" | "redrive" | "drop-dead-letters">
+      OperationOf<"settle" | "list-groups" | "create-group" | "dead-letters" | "redrive" | "stop-redrive" | "drop-dead-letters">
     >,
     nowMs: number,
   ): Outcome {
@@ -152,7 +164,7 @@ export class GroupDesk {
 
   /** Carries out what is not refused; with riders, all or nothing (rule LS12). */
   #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {
-    const { entries, checkpoint, puts } = operation;
+    const { entries, checkpoint, puts, source } = operation;
     const sealer = new LeaseSealer(record.leaseSecret);
     const plan = planSettlement(entries, { sealer, groups: this.#groups, moment });
     if ("kind" in plan) return { type: "refused", refusal: plan };
@@ -166,7 +178,7 @@ export class GroupDesk {
     if (refused.length > 0) return { type: "refused", refusal: { kind: "settle-refused", refused } };
     const settled = plan.carryOut();
     const [written] = checkpoint === undefined ? [] : this.#checkpoints.apply([checkpoint], moment.nowMs);
-    const put = puts && { offset: this.#backlog.append(puts, moment.nowMs), count: puts.length };
+    const put = puts && { offset: this.#backlog.append(puts, moment.nowMs, source), count: puts.length };
     return { ...settled, ...(written !== undefined && { checkpoint: written }), ...(put !== undefined && { put }) };
   }
 

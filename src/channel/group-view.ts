@@ -77,6 +77,11 @@ export class GroupView implements GroupLog {
     return this.#log.putMessages - this.#startMessages;
   }
 
+  /** Messages of the life before the group's start. */
+  get startMessages(): number {
+    return this.#startMessages;
+  }
+
   get fates(): GroupFates {
     return this.#fates;
   }

@@ -1,4 +1,5 @@
 // The live leases, by offset, by deadline and by the stored row that holds them (SPEC LS: one row a pull).
+import { shortenTogether } from "./attempt-history.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Lease, LeaseRow } from "./delivery-store.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -127,6 +128,7 @@ export class LeaseBook {
       const open = [...slot.stored.values()].filter(({ offset }) => offset >= headOffset);
       const isTold = open.length === slot.live.size && open.every((lease) => slot.live.get(lease.offset) === lease);
       if (isTold) continue;
+      for (const lease of shortenTogether(slot.live.values())) slot.live.set(lease.offset, lease);
       if (slot.live.size > 0) write.push({ slot: slot.number, leases: [...slot.live.values()] });
       else deleteSlots.push(slot.number);
       slot.stored = new Map(slot.live);

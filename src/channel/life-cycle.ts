@@ -36,8 +36,17 @@ export function endLife(
   end: { nowMs: number; droppedMessages: number; isExpired: boolean },
 ): ChannelRecord {
   const { nowMs, droppedMessages, isExpired } = end;
+  const { redrive: _, ...kept } = record;
   const outbox = postOutbox(record.outbox, nowMs);
-  return { ...record, state: "deleted", drainUntilMs: null, deletedAtMs: nowMs, droppedMessages, isExpired, outbox };
+  return {
+    ...kept,
+    state: "deleted",
+    drainUntilMs: null,
+    deletedAtMs: nowMs,
+    droppedMessages,
+    isExpired,
+    outbox,
+  };
 }
 
 /**

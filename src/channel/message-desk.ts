@@ -3,27 +3,31 @@ import { assertNever } from "../base/assert.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { Backlog } from "./backlog.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 import type { Groups } from "./groups.ts";
 import { browse } from "./log-reading.ts";
+import { findHistory, type HistoryParts } from "./message-history.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import type { Schedule } from "./schedule.ts";
 
 export type MessageOperation = OperationOf<
-  "browse" | "read" | "remove" | "remove-by-id" | "purge" | "list-scheduled" | "cancel-scheduled"
+  "browse" | "read" | "history" | "remove" | "remove-by-id" | "purge" | "list-scheduled" | "cancel-scheduled"
 >;
 
 export class MessageDesk {
   readonly #backlog: Backlog;
   readonly #groups: Groups;
   readonly #schedule: Schedule;
+  readonly #deadLetters: DeadLetters;
 
-  constructor(parts: { readonly backlog: Backlog; readonly groups: Groups; readonly schedule: Schedule }) {
+  constructor(parts: HistoryParts & { readonly schedule: Schedule }) {
     this.#backlog = parts.backlog;
     this.#groups = parts.groups;
     this.#schedule = parts.schedule;
+    this.#deadLetters = parts.deadLetters;
   }
 
-  decide(operation: MessageOperation): Outcome {
+  decide(operation: MessageOperation, nowMs: number): Outcome {
     switch (operation.type) {
       case "browse": {
         const { fromOffset, limit } = operation;
@@ -35,6 +39,12 @@ export class MessageDesk {
         return message === undefined
           ? refused({ kind: "unknown-message", offset: operation.offset })
           : { type: "message", message };
+      }
+      case "history": {
+        const { offset } = operation;
+        const parts = { backlog: this.#backlog, groups: this.#groups, deadLetters: this.#deadLetters };
+        const history = findHistory(parts, offset, nowMs);
+        return history === undefined ? refused({ kind: "unknown-message", offset }) : { type: "history", history };
       }
       case "remove": {
         const { offset } = operation;

@@ -1,9 +1,10 @@
 // What can be asked of a channel and what it answers, whoever asks: an HTTP request, a socket or another worker.
 import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
-import type { ChannelDescription, GroupDescription } from "../protocol/description.ts";
+import type { ChannelDescription, GroupDescription, RedriveDescription } from "../protocol/description.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
+import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
@@ -33,6 +34,8 @@ export type Operation =
       /** With riders the call is carried out as a whole or not at all. */
       readonly checkpoint?: CheckpointWrite;
       readonly puts?: readonly PutMessage[];
+      /** Where it came from, for `puts`. */
+      readonly source?: string;
     }
   | { readonly type: "dead-letters"; readonly fromOffset: number; readonly limit: number; readonly filter: DeadLetterFilter }
   | { readonly type: "quarantine"; readonly group?: string; readonly limit: number }
@@ -42,10 +45,19 @@ export type Operation =
       readonly offset?: number;
       readonly key?: string;
     }
-  | { readonly type: "redrive"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
+  | {
+      readonly type: "redrive";
+      readonly fromOffset: number;
+      readonly max: number;
+      readonly filter: DeadLetterFilter;
+      /** Begins a job that moves all, so many a second; `max` says nothing then. */
+      readonly ratePerSecond?: number;
+    }
+  | { readonly type: "stop-redrive" }
   | { readonly type: "drop-dead-letters"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
   | { readonly type: "read"; readonly offset: number }
+  | { readonly type: "history"; readonly offset: number }
   | { readonly type: "remove"; readonly offset: number }
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
@@ -68,6 +80,8 @@ export type GroupStart = { readonly offset: number } | { readonly timeMs: number
 export interface LeaseTerms {
   readonly leaseMs: number;
   readonly isDetached: boolean;
+  /** What the reader calls itself, for the history of what it is given. */
+  readonly reader?: string;
 }
 
 interface SettleEntryBase {
@@ -112,6 +126,8 @@ export type CheckpointCondition = number | "present" | "absent";
 interface PutOperation extends PutConditions {
   readonly type: "put";
   readonly messages: readonly PutMessage[];
+  /** Where it came from (protocol/source.ts), without the producer. */
+  readonly source?: string;
   /** Those of its messages that enter later. */
   readonly delays?: readonly MessageDelay[];
   readonly waitMs?: number;
@@ -168,6 +184,8 @@ export type Outcome =
   | { readonly type: "dead-letter-page"; readonly letters: readonly DeadLetter[]; readonly nextOffset: number | null }
   /** `nextOffset`: where the search for more goes on. */
   | { readonly type: "moved"; readonly moved: number; readonly isMore: boolean; readonly nextOffset?: number }
+  /** A job that began or was stopped. */
+  | { readonly type: "redrive-job"; readonly job: RedriveDescription }
   | { readonly type: "waiting" }
   | { readonly type: "room"; readonly reservedMs: number }
   | {
@@ -177,6 +195,7 @@ export type Outcome =
       readonly nextOffset: number | null;
     }
   | { readonly type: "message"; readonly message: Message }
+  | { readonly type: "history"; readonly history: MessageHistory }
   | { readonly type: "removed"; readonly offset: number }
   | { readonly type: "purged"; readonly removedMessages: number }
   | { readonly type: "checkpoints"; readonly checkpoints: readonly CheckpointEntry[]; readonly next: string | null }

@@ -1,6 +1,7 @@
 // Dead letters that are put again or dropped. A redriven one is a new message that names its old offset.
 import { fits, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
+import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { refusePut } from "./life-cycle.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
@@ -8,23 +9,34 @@ import type { ChannelRecord } from "./store.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { messageBytes } from "../protocol/message.ts";
 
+export interface RedriveParts {
+  readonly backlog: Backlog;
+  readonly deadLetters: DeadLetters;
+  readonly line: WaitLine;
+  /** What takes up room in the channel (rule PT3). */
+  readonly held: () => Size;
+}
+
 /** Puts dead letters again, in the order of their old offsets, as many as fit beside what is promised; none while puts wait (rule DL3). */
 export function redrive(
-  parts: {
-    readonly backlog: Backlog;
-    readonly deadLetters: DeadLetters;
-    readonly line: WaitLine;
-    /** What takes up room in the channel (rule PT3). */
-    readonly held: () => Size;
-  },
+  parts: RedriveParts,
   request: { readonly record: ChannelRecord; readonly operation: OperationOf<"redrive">; readonly nowMs: number },
 ): Outcome {
-  const { backlog, deadLetters, line, held } = parts;
   const { record, operation, nowMs } = request;
   const refusal = refusePut(record);
   if (refusal !== undefined) return { type: "refused", refusal };
   const { fromOffset, max, filter } = operation;
-  const { letters, nextOffset } = deadLetters.find({ fromOffset, limit: max, filter, nowMs });
+  const { letters, nextOffset } = parts.deadLetters.find({ fromOffset, limit: max, filter, nowMs });
+  const moved = putAgain(parts, letters, { record, nowMs });
+  return formatMoved(moved, letters[moved]?.message.offset ?? nextOffset);
+}
+
+/** Puts the first of the letters again, as many as fit, and returns how many these were. */
+export function putAgain(
+  { backlog, deadLetters, line, held }: RedriveParts,
+  letters: readonly DeadLetter[],
+  { record, nowMs }: { readonly record: ChannelRecord; readonly nowMs: number },
+): number {
   let moved = 0;
   for (const letter of letters) {
     const { message } = letter;
@@ -36,7 +48,7 @@ export function redrive(
     deadLetters.remove(letter);
     moved += 1;
   }
-  return formatMoved(moved, letters[moved]?.message.offset ?? nextOffset);
+  return moved;
 }
 
 export function dropDeadLetters(deadLetters: DeadLetters, operation: OperationOf<"drop-dead-letters">, nowMs: number): Outcome {

@@ -1,6 +1,6 @@
 // A run: consecutive records that are in memory, either read from a segment or just put and not yet stored.
 import { Block, type BlockRecord } from "../protocol/block.ts";
-import { messageBytes, type Message } from "../protocol/message.ts";
+import { contentOf, messageBytes, type Message } from "../protocol/message.ts";
 import { decodeGonePlaces } from "./gone-places.ts";
 import { NO_TOTALS, type Segment, type StoredSegment, type Totals } from "./store.ts";
 
@@ -176,9 +176,7 @@ export class RecordRun implements Run {
   message(place: number): Message {
     const record = this.records[place];
     if (record === undefined) throw new RangeError(`No record at place ${place}`);
-    const { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom, putAtMs } = record;
-    const offset = this.firstOffset + place;
-    return { offset, putAtMs, body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom };
+    return { offset: this.firstOffset + place, putAtMs: record.putAtMs, ...contentOf(record) };
   }
 }
 

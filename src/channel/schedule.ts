@@ -3,7 +3,7 @@
 import { assert } from "../base/assert.ts";
 import { Block, encodeBlock } from "../protocol/block.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { messageBytes, type PutMessage, type ScheduledMessage } from "../protocol/message.ts";
+import { contentOf, messageBytes, type PutMessage, type ScheduledMessage } from "../protocol/message.ts";
 import type {
   NewScheduled,
   ScheduleChanges,
@@ -218,9 +218,8 @@ export class Schedule {
 
   #read(entry: ScheduledEntry): ScheduledMessage {
     const block = new Block(this.#added.get(entry.id)?.block ?? this.#store.readBlock(entry));
-    const { body, presentation, contentType, key, messageId, headers, ttlMs, putAtMs } = block.message(0);
-    const content = { body, presentation, contentType, key, messageId, headers, ttlMs };
-    return { scheduledId: formatScheduledId(entry), deliverAtMs: entry.dueAtMs, putAtMs, ...content };
+    const message = block.message(0);
+    return { scheduledId: formatScheduledId(entry), deliverAtMs: entry.dueAtMs, putAtMs: message.putAtMs, ...contentOf(message) };
   }
 
   #leave(entries: readonly ScheduledEntry[]): void {

@@ -6,9 +6,10 @@ import { messageBytes } from "../protocol/message.ts";
 import type { LeaseRef, LeaseSealer } from "../protocol/lease-id.ts";
 import type { LeaseLossCause, Refusal } from "../protocol/problems.ts";
 import type { Size } from "./admission.ts";
+import { endAttempt } from "./attempt-history.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Delivery, Exhausted } from "./delivery.ts";
-import type { Lease } from "./delivery-store.ts";
+import type { AttemptHistory, Lease } from "./delivery-store.ts";
 import type { GroupLog } from "./group-log.ts";
 import type { Moment, Outcome, RefusedEntry, SettleEntry, SettleVerb } from "./operation.ts";
 import { computeRetryDelay } from "./retry-delay.ts";
@@ -144,7 +145,7 @@ export class Settlement {
   endLeasesOf(connection: number, { isClean, nowMs }: { readonly isClean: boolean; readonly nowMs: number }): void {
     const leases = this.#delivery.leasesOf(connection).sort((a, b) => b.offset - a.offset);
     for (const lease of leases) {
-      if (isClean) this.#delivery.giveBack(lease, { end: "disconnected", isCounted: false, dueAtMs: 0 });
+      if (isClean) this.#delivery.giveBack(lease, { end: "disconnected", endedAtMs: nowMs, isCounted: false, dueAtMs: 0 });
       else this.#delivery.detach(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
     }
   }
@@ -177,29 +178,32 @@ export class Settlement {
     if (entry.verb === "ack") this.#delivery.finish(lease.offset, "acked");
     if (entry.verb === "extend") this.#delivery.extend(lease.offset, nowMs + entry.leaseMs);
     if (entry.verb === "reject") {
-      this.#bury({ offset: lease.offset, attempts: lease.attempt, reason: entry.reason ?? "rejected" }, nowMs);
+      const history = endAttempt(lease, { verdict: "rejected", endedAtMs: nowMs, reason: entry.reason });
+      this.#bury({ offset: lease.offset, attempts: lease.attempt, reason: entry.reason ?? "rejected" }, history, nowMs);
     }
   }
 
   giveBack(entry: SettleEntry, lease: Lease, moment: Moment): void {
-    if (entry.verb === "release") this.#delivery.giveBack(lease, { end: "released", isCounted: false, dueAtMs: 0 });
+    const endedAtMs = moment.nowMs;
+    if (entry.verb === "release") this.#delivery.giveBack(lease, { end: "released", endedAtMs, isCounted: false, dueAtMs: 0 });
     if (entry.verb !== "retry") return;
     const random = moment.draw32() / 2 ** 32;
     const delayMs = entry.delayMs ?? computeRetryDelay(lease.attempt, this.#settings().retryDelaysMs, random);
     const dueAtMs = delayMs === 0 ? 0 : moment.nowMs + delayMs;
-    const { reason } = entry;
-    this.#delivery.giveBack(lease, { end: "retried", isCounted: true, dueAtMs, ...(reason !== undefined && { reason }) });
+    this.#delivery.giveBack(lease, { end: "retried", endedAtMs, isCounted: true, dueAtMs, reason: entry.reason });
   }
 
   /** Moves messages that were handed out too often to the dead letters. */
   buryExhausted(nowMs: number): void {
-    for (const exhausted of this.#delivery.takeExhausted()) this.#bury(exhausted, nowMs);
+    for (const exhausted of this.#delivery.takeExhausted()) {
+      this.#bury(exhausted, this.#delivery.findDeferred(exhausted.offset)?.history, nowMs);
+    }
   }
 
-  #bury({ offset, attempts, reason }: Exhausted, nowMs: number): void {
+  #bury({ offset, attempts, reason }: Exhausted, history: AttemptHistory | undefined, nowMs: number): void {
     const message = this.#log.read(offset);
     if (message === undefined) return;
     this.#delivery.finish(offset, "dead-lettered");
-    this.#deadLetters.add({ ...this.#group, offset, message, attempts, reason, diedAtMs: nowMs });
+    this.#deadLetters.add({ ...this.#group, offset, message, attempts, reason, diedAtMs: nowMs, history });
   }
 }

@@ -8,6 +8,7 @@ import type { DeliveryChanges, DeliveryStore } from "./delivery-store.ts";
 import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
 import type { ScheduleChanges, ScheduleStore } from "./schedule-store.ts";
 import type { IdempotencyChanges, IdempotencyStore } from "./idempotency-store.ts";
+import type { StoredRedrive } from "./redrive-store.ts";
 import type { ProducersChanges, ProducersStore } from "./producers-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
@@ -29,6 +30,8 @@ export interface ChannelRecord {
   /** Deleted because it was idle: no tombstone answers for it. */
   readonly isExpired: boolean;
   readonly outbox: Outbox;
+  /** The redrive that runs; null, or absent in a record of an earlier release, for none. */
+  readonly redrive?: StoredRedrive | null;
 }
 
 /** The registration with the directory that is still to be done. `version` rises with each change over all lives of the name. */

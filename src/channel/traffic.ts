@@ -5,6 +5,7 @@ import { LeaseSealer } from "../protocol/lease-id.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
+import { withProducer } from "../protocol/source.ts";
 import { ceilingOf, decideGrowth, fits, measureBatch, refuseNeverFitting, type Capacity, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import { isEarly, type Dedup } from "./dedup.ts";
@@ -220,15 +221,16 @@ export class Traffic {
 
   #append(record: ChannelRecord, { operation, due, size }: Batch, nowMs: number): Outcome {
     const { messages } = operation;
+    const source = withProducer(operation.source, operation.producer?.id);
     const immediate = due.size === 0 ? messages : messages.filter((_, index) => !due.has(index));
-    const outcome = { offset: this.#backlog.append(immediate, nowMs), entered: immediate.length, count: size.messages };
+    const outcome = { offset: this.#backlog.append(immediate, nowMs, source), entered: immediate.length, count: size.messages };
     this.#dedup.note(operation, { ...outcome, bytes: size.bytes }, { nowMs, settings: record.settings });
     const put = { type: "put", offset: offsetOf(outcome), count: immediate.length } as const;
     if (due.size === 0) return put;
     const scheduled = messages.flatMap((message, index): ScheduledReceipt[] => {
       const deliverAtMs = due.get(index);
       if (deliverAtMs === undefined) return [];
-      return [{ index, scheduledId: this.#schedule.add(message, deliverAtMs, nowMs), deliverAtMs }];
+      return [{ index, scheduledId: this.#schedule.add({ ...message, source }, deliverAtMs, nowMs), deliverAtMs }];
     });
     return { ...put, scheduled };
   }
@@ -324,7 +326,12 @@ export class Traffic {
     if (group.isPaused) return request.min === 0 ? NOTHING_GOT : undefined;
     const { min, max, lease } = request;
     const connection = lease?.isDetached === false ? request.connection : undefined;
-    const wanted = lease && { holder: drawHex(moment) + drawHex(moment), leaseMs: lease.leaseMs, connection };
+    const wanted = lease && {
+      holder: drawHex(moment) + drawHex(moment),
+      leaseMs: lease.leaseMs,
+      connection,
+      reader: lease.reader,
+    };
     const taken = group.delivery.take({ min, max, nowMs: moment.nowMs, lease: wanted });
     group.settlement.buryExhausted(moment.nowMs);
     if (taken.type === "too-few") return undefined;

@@ -12,7 +12,7 @@ import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
 import { unpackOperation, type PackedOperation } from "./packing.ts";
 import { formatProblemFrame } from "./reply-frames.ts";
-import { readFrame, type FrameAction } from "./socket-frames.ts";
+import { readFrame, type FrameAction, type FrameSender } from "./socket-frames.ts";
 import { acceptUpgrade } from "./upgrade.ts";
 
 /** What a worker can ask of the object of a channel. */
@@ -52,6 +52,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
         this.#armTimer();
       },
       sync: () => this.#storage.sync(),
+      delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
     });
     this.#armTimer();
   }
@@ -71,7 +72,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     const found = this.#connections.find(socket);
     if (found === undefined) return;
     const { connection } = found;
-    const action = this.#readFrame(data, found.hasGreeted);
+    const action = this.#readFrame(data, found);
     switch (action.type) {
       case "operate": {
         const { operation, request } = action;
@@ -154,9 +155,9 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   }
 
   /** No frame stays unanswered, not even one that shows a fault of ours. */
-  #readFrame(data: string | ArrayBuffer, hasGreeted: boolean): FrameAction {
+  #readFrame(data: string | ArrayBuffer, sender: FrameSender): FrameAction {
     try {
-      return readFrame(data, hasGreeted);
+      return readFrame(data, sender);
     } catch (error) {
       logWarning("frame-failed", { channel: this.#name }, error);
       return { type: "refuse", refused: { refusal: { kind: "internal", outcome: "not-applied" } } };

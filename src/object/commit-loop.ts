@@ -11,6 +11,8 @@ export interface CommitLoopOptions<Entry> {
   readonly commit: (entries: readonly Entry[]) => void;
   /** Resolves when what was written is on disk. */
   readonly sync: () => Promise<void>;
+  /** How long a queue that is not full waits for more; 0 if absent. Asked for each entry. */
+  readonly delayMs?: () => number;
   readonly timers?: Timers;
 }
 
@@ -38,6 +40,9 @@ const PROBE_INTERVAL_MAX = 256;
  * stop reading. (5) The calls of workers come each in a turn of the event loop of its own, so that a group of them is never seen whole:
  * the handler leaves them to the timer, which waits for one more turn when calls have come since it was set.
  *
+ * With a delay (a setting of the channel, 0 unless given) none of that is needed: the first entry sets the timer, and what comes until it
+ * fires is one commit. An entry that came while the last commit was written has waited as long when that is on disk later.
+ *
  * How many requests are in flight shows when the timer drains all of them: now and then the handler leaves a group to it, as a probe.
  */
 export class CommitLoop<Entry> {
@@ -60,10 +65,19 @@ export class CommitLoop<Entry> {
     this.#timers = options.timers ?? { setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs) };
   }
 
+  #delayMs(): number {
+    return this.#options.delayMs?.() ?? 0;
+  }
+
   /** Queues the entry of a socket's frame of about `bytes`; it is committed soon, in the order of the calls. */
   push(entry: Entry, bytes: number): void {
     if (this.#enqueue(entry, bytes) === "full") {
       this.#drain();
+      return;
+    }
+    const delayMs = this.#delayMs();
+    if (delayMs > 0) {
+      this.#armDelay(delayMs);
       return;
     }
     if (this.#isSyncing) return;
@@ -76,7 +90,12 @@ export class CommitLoop<Entry> {
 
   /** Queues the entry of a worker's call of about `bytes`; like `push`, but the timer alone commits it, as calls come one by one. */
   pushCall(entry: Entry, bytes: number): void {
-    if (this.#enqueue(entry, bytes) === "full") this.#drain();
+    if (this.#enqueue(entry, bytes) === "full") {
+      this.#drain();
+      return;
+    }
+    const delayMs = this.#delayMs();
+    if (delayMs > 0) this.#armDelay(delayMs);
     else if (!this.#isSyncing && !this.#isArmed) this.#arm({ isForCalls: true });
   }
 
@@ -101,6 +120,17 @@ export class CommitLoop<Entry> {
       if (!this.#isRemainder || this.#untilProbe === 0) this.#measureGroup(this.#queue.length);
       this.#drainAndPace();
     }, 0);
+  }
+
+  /** Lets what comes within the delay join what came first. */
+  #armDelay(delayMs: number): void {
+    if (this.#isArmed) return;
+    this.#isArmed = true;
+    this.#timers.setTimeout(() => {
+      this.#isArmed = false;
+      // What is queued while a commit is written follows when that is on disk.
+      if (this.#queue.length > 0 && !this.#isSyncing) this.#drainAndPace();
+    }, delayMs);
   }
 
   #measureGroup(inFlight: number): void {

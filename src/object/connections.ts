@@ -3,11 +3,13 @@ import type { Waiter } from "../channel/wait-line.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { logWarning } from "./log.ts";
 
-/** What a socket carries through hibernation. Arrays keep it small: 64 waiters take about 5 KB of the 16 that are allowed. */
+/** What a socket carries through hibernation. Arrays keep it small: 64 waiters take about 5 KB of the 16 that are allowed, 13 with long readers. */
 interface Attachment {
   readonly connection: number;
   readonly hasGreeted: boolean;
   readonly waiters: readonly PackedWaiter[];
+  /** Where its puts come from; absent for a socket that an earlier release accepted. */
+  readonly source?: string;
 }
 
 type PackedWaiter = readonly [
@@ -22,6 +24,7 @@ type PackedWaiter = readonly [
   leaseMs: number | null,
   isDetached: boolean,
   group: number,
+  reader?: string,
 ];
 
 export class Connections {
@@ -54,15 +57,16 @@ export class Connections {
     }
   }
 
-  accept(socket: WebSocket): void {
+  /** `source`: where the puts of the socket come from. */
+  accept(socket: WebSocket, source: string): void {
     this.#context.acceptWebSocket(socket);
-    const attachment: Attachment = { connection: this.#lastConnection + 1, hasGreeted: false, waiters: [] };
+    const attachment: Attachment = { connection: this.#lastConnection + 1, hasGreeted: false, waiters: [], source };
     this.#keep(socket, attachment);
     socket.serializeAttachment(attachment);
   }
 
-  /** The number of a socket; undefined for one that was closed. */
-  find(socket: WebSocket): { readonly connection: number; readonly hasGreeted: boolean } | undefined {
+  /** The number of a socket and where it comes from; undefined for one that was closed. */
+  find(socket: WebSocket): Pick<Attachment, "connection" | "hasGreeted" | "source"> | undefined {
     return this.#attachments.get(socket);
   }
 
@@ -118,11 +122,12 @@ export class Connections {
 function packWaiter(waiter: Waiter): PackedWaiter {
   const { request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, lease, group } = waiter;
   const packedLease = [lease?.leaseMs ?? null, lease?.isDetached ?? false, group] as const;
-  return [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs ?? null, ...packedLease];
+  const packed = [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs ?? null, ...packedLease] as const;
+  return lease?.reader === undefined ? packed : [...packed, lease.reader];
 }
 
 function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
-  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, leaseMs, isDetached, group] = packed;
+  const [request, ticket, kind, min, max, bytes, deadlineMs, reservedUntilMs, leaseMs, isDetached, group, reader] = packed;
   return {
     connection,
     request,
@@ -134,6 +139,6 @@ function unpackWaiter(connection: number, packed: PackedWaiter): Waiter {
     deadlineMs,
     group,
     ...(reservedUntilMs !== null && { reservedUntilMs }),
-    ...(leaseMs !== null && { lease: { leaseMs, isDetached } }),
+    ...(leaseMs !== null && { lease: { leaseMs, isDetached, ...(reader !== undefined && { reader }) } }),
   };
 }

@@ -2,6 +2,7 @@
 // buffers costs more than all other work on the batch (measured).
 import type { Operation, OperationOf, Outcome, SettleEntry } from "../channel/operation.ts";
 import { Block, encodeBlock } from "../protocol/block.ts";
+import { contentOf } from "../protocol/message.ts";
 import { formatTaken } from "./reply-frames.ts";
 
 type PackedPut = Omit<OperationOf<"put">, "type" | "messages"> & { readonly type: "packed-put"; readonly block: Uint8Array };
@@ -38,10 +39,7 @@ export function unpackOperation(operation: PackedOperation): Operation {
   if (operation.type === "packed-put") {
     const { block, ...rest } = operation;
     const read = new Block(block);
-    const messages = Array.from({ length: read.count }, (_, place) => {
-      const { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom } = read.message(place);
-      return { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom };
-    });
+    const messages = Array.from({ length: read.count }, (_, place) => contentOf(read.message(place)));
     return { ...rest, type: "put", messages };
   }
   if (operation.type === "packed-settle") {

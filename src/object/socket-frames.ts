@@ -22,8 +22,15 @@ export type FrameAction =
   | { readonly type: "refuse"; readonly refused: FrameRefusal }
   | { readonly type: "close"; readonly code: number; readonly reason: string; readonly refused: FrameRefusal };
 
-/** `hasGreeted`: whether the connection's first frame, which names its versions, came already. */
-export function readFrame(data: string | ArrayBuffer, hasGreeted: boolean): FrameAction {
+/** The connection that sent a frame. */
+export interface FrameSender {
+  /** Whether its first frame, which names its versions, came already. */
+  readonly hasGreeted: boolean;
+  /** Where its puts come from, if that is known. */
+  readonly source?: string;
+}
+
+export function readFrame(data: string | ArrayBuffer, { hasGreeted, source }: FrameSender): FrameAction {
   const isTooLarge = typeof data === "string" ? isLongerThan(data, LIMITS.frameBytesMax) : data.byteLength > LIMITS.frameBytesMax;
   if (isTooLarge) {
     const refused: FrameRefusal = { refusal: { kind: "request-too-large", limit: LIMITS.frameBytesMax } };
@@ -45,7 +52,7 @@ export function readFrame(data: string | ArrayBuffer, hasGreeted: boolean): Fram
     const refusal = invalidRequest("/type", 'Expected {"type":"hello","versions":[1]} as the first frame');
     return { type: "refuse", refused: { refusal, inReplyTo: id } };
   }
-  const operation = readOperation(frame.value);
+  const operation = readOperation(frame.value, source);
   if (!operation.ok) return { type: "refuse", refused: { refusal: operation.refusal.refusal, inReplyTo: id } };
   return { type: "operate", operation: operation.value, request: id };
 }
@@ -57,12 +64,15 @@ function readHello(versions: readonly number[]): FrameAction {
   return { type: "close", code: CLOSE_CODES.unsupportedVersion, reason: "No common protocol version", refused };
 }
 
-function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<Operation, FrameRefusal> {
+function readOperation(
+  frame: Exclude<ClientFrame, { type: "hello" }>,
+  source: string | undefined,
+): Result<Operation, FrameRefusal> {
   switch (frame.type) {
     case "put":
-      return readPut([frame], () => "", frame);
+      return readPut([frame], () => "", frame, source);
     case "put-batch":
-      return readPut(frame.messages, (index) => `/messages/${index}`, frame);
+      return readPut(frame.messages, (index) => `/messages/${index}`, frame, source);
     case "reserve": {
       const { messages, bytes, waitMs } = frame;
       return accept({ type: "reserve", messages, bytes, ...(waitMs !== undefined && { waitMs }) });
@@ -78,20 +88,25 @@ function readOperation(frame: Exclude<ClientFrame, { type: "hello" }>): Result<O
       });
     }
     case "pull": {
-      const { max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, detached, group } = frame;
+      const { max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, detached, reader, group } = frame;
       return accept({
         type: "get",
         ...(group !== undefined && { group }),
         ...(max !== undefined && { max }),
         ...(min !== undefined && { min }),
         ...(waitMs !== undefined && { waitMs }),
-        lease: { leaseMs, isDetached: detached === true },
+        lease: { leaseMs, isDetached: detached === true, ...(reader !== undefined && { reader }) },
       });
     }
     case "settle": {
       const riders = parseRiders(frame, encode);
       if (!riders.ok) return refuse({ refusal: riders.refusal });
-      return accept({ type: "settle", entries: listSettleEntries(frame), ...riders.value });
+      return accept({
+        type: "settle",
+        entries: listSettleEntries(frame),
+        ...riders.value,
+        ...(source !== undefined && { source }),
+      });
     }
     case "cancel":
       return accept({ type: "cancel", request: frame.id });
@@ -114,6 +129,7 @@ function readPut(
   forms: readonly PutMessageJson[],
   pointerOf: (index: number) => string,
   { waitMs, promised, producer, idempotencyKey, expectedOffset }: PutMembers,
+  source: string | undefined,
 ): Result<Operation, FrameRefusal> {
   if (producer !== undefined && idempotencyKey !== undefined)
     return refuse({ refusal: invalidRequest("/idempotencyKey", EITHER_WAY) });
@@ -130,6 +146,7 @@ function readPut(
   return accept({
     type: "put",
     messages,
+    ...(source !== undefined && { source }),
     ...(delays.length > 0 && { delays }),
     ...(waitMs !== undefined && { waitMs }),
     ...(promised === true && { isPromised: true }),

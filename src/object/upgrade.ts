@@ -2,6 +2,7 @@
 import { SUBPROTOCOL_JSON } from "../protocol/frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import { formatSource } from "../protocol/source.ts";
 import type { Connections } from "./connections.ts";
 import { replyWithProblem } from "./problem-reply.ts";
 
@@ -10,7 +11,7 @@ export function acceptUpgrade(request: Request, connections: Connections): Respo
   const refusal = refuseUpgrade(request, connections);
   if (refusal !== undefined) return replyWithProblem(refusal);
   const { 0: client, 1: server } = new WebSocketPair();
-  connections.accept(server);
+  connections.accept(server, formatSource("socket", request.cf?.["colo"]));
   const isNamed = offeredProtocols(request).length > 0;
   return new Response(null, {
     status: 101,

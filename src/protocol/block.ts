@@ -4,9 +4,10 @@
 //     0 magic 0xEC · 1 version 1 · 2 reserved (2) · 4 count (4) · 8 index bytes (4) · 12 reserved (4) · 16 first offset (8) · 24 base time ms (8)
 //   index, one entry a record:
 //     flags (2) · where a flag says so, varint offsets left out before it · varint putAtMs - base · where a flag says so, varint time to live · varint body bytes · then, where a flag says so, each as varint length and UTF-8:
-//     content type · key · message id · headers (varint how many, then name and value of each) · redriven from (a varint alone)
+//     content type · key · message id · headers (varint how many, then name and value of each) · redriven from (a varint alone) · source
 //   bodies, one after the other
 //
+// A source that is that of the last record that had one is a flag and no text.
 // The index is all that has to be read to know what is in a block. Bodies come last, so that a slice of them is a slice of the block.
 import { assert } from "../base/assert.ts";
 import { decodeUtf8, encodeUtf8 } from "./bytes.ts";
@@ -34,6 +35,8 @@ const HEADERS = 1 << 6;
 const REDRIVEN = 1 << 7;
 const SKIP = 1 << 8;
 const TTL = 1 << 9;
+const SOURCE = 1 << 10;
+const SAME_SOURCE = 1 << 11;
 
 /** Writes numbers and text into memory that grows; one for the module, since blocks are built synchronously. */
 class IndexWriter {
@@ -117,9 +120,12 @@ export function encodeBlock(
   const baseTimeMs = records.reduce((least, record) => Math.min(least, record.putAtMs), Number.MAX_SAFE_INTEGER);
   let bodyBytes = 0;
   indexWriter.reset();
+  let lastSource: string | undefined;
   for (const [index, record] of records.entries()) {
     const skipped = offsets === undefined || index === 0 ? 0 : (offsets[index] ?? 0) - (offsets[index - 1] ?? 0) - 1;
-    const flags = flagsOf(record) | (skipped > 0 ? SKIP : 0);
+    const { source } = record;
+    const sourceFlag = source === undefined ? 0 : source === lastSource ? SAME_SOURCE : SOURCE;
+    const flags = flagsOf(record) | (skipped > 0 ? SKIP : 0) | sourceFlag;
     indexWriter.writeFlags(flags);
     if (skipped > 0) indexWriter.writeVarint(skipped);
     indexWriter.writeVarint(record.putAtMs - baseTimeMs);
@@ -130,6 +136,10 @@ export function encodeBlock(
     if (record.messageId !== undefined) indexWriter.writeText(record.messageId);
     if (record.headers !== undefined) indexWriter.writeHeaders(record.headers);
     if (record.redrivenFrom !== undefined) indexWriter.writeVarint(record.redrivenFrom);
+    if (sourceFlag === SOURCE && source !== undefined) {
+      indexWriter.writeText(source);
+      lastSource = source;
+    }
     bodyBytes += record.body.byteLength;
   }
   const index = indexWriter.written;
@@ -162,6 +172,8 @@ export class Block {
   readonly #bodyStarts: Uint32Array;
   /** The offset of each record; undefined while none was left out between them. */
   #offsets: Float64Array | undefined;
+  /** The source of each record; undefined while none has one. */
+  #sources: (string | undefined)[] | undefined;
   /** Bytes of the texts of an entry, without their lengths. */
   readonly #textBytes: Uint32Array;
   #cursor = 0;
@@ -190,6 +202,7 @@ export class Block {
   #readIndex(bodiesStart: number): void {
     this.#cursor = HEADER_BYTES;
     let bodyStart = bodiesStart;
+    let source: string | undefined;
     for (let place = 0; place < this.count; place++) {
       const flags = (this.bytes[this.#cursor] ?? 0) | ((this.bytes[this.#cursor + 1] ?? 0) << 8);
       this.#cursor += 2;
@@ -206,6 +219,8 @@ export class Block {
       const headerTexts = flags & HEADERS ? this.#readVarint() * 2 : 0;
       for (let text = 0; text < headerTexts; text++) this.#skipText(place);
       if (flags & REDRIVEN) this.#readVarint();
+      if (flags & SOURCE) source = this.#readText();
+      if (flags & (SOURCE | SAME_SOURCE)) (this.#sources ??= [])[place] = source;
     }
     this.#bodyStarts[this.count] = bodyStart;
     assert(this.#cursor === bodiesStart && bodyStart === this.bytes.byteLength, "the index of a block accounts for its bytes");
@@ -289,6 +304,7 @@ export class Block {
       headers: flags & HEADERS ? this.#readHeaders() : undefined,
       ttlMs,
       redrivenFrom: flags & REDRIVEN ? this.#readVarint() : undefined,
+      source: this.#sources?.[place],
       body: this.bytes.subarray(this.#bodyStarts[place], this.#bodyStarts[place + 1]),
     };
   }

@@ -1,10 +1,10 @@
 // The HTTP routes of delivery: pull, settle, dead letters and quarantine.
 import * as v from "valibot";
-import { count, pressureStateSchema } from "./description.ts";
+import { count, pressureStateSchema, redriveDescriptionSchema } from "./description.ts";
 import { leaseMsSchema, reasonSchema, riderEntries, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
-import { groupNameSchema, OFFSET_MAX } from "./names.ts";
+import { groupNameSchema, OFFSET_MAX, readerNameSchema } from "./names.ts";
 import { CHANNEL, GONE, messageSchema, numberText, takenEntries, type Route } from "./route.ts";
 import { wholeNumber } from "./settings.ts";
 
@@ -14,11 +14,16 @@ export const pullBodySchema = v.pipe(
     ack: v.optional(v.literal("auto", 'Expected "auto"')),
     ...takeEntries,
     leaseMs: v.optional(leaseMsSchema),
+    reader: v.optional(readerNameSchema),
     group: v.optional(groupNameSchema),
   }),
   v.forward(
     v.check(({ ack, leaseMs }) => ack === undefined || leaseMs === undefined, 'Expected no leaseMs beside "ack": "auto"'),
     ["leaseMs"],
+  ),
+  v.forward(
+    v.check(({ ack, reader }) => ack === undefined || reader === undefined, 'Expected no reader beside "ack": "auto"'),
+    ["reader"],
   ),
 );
 
@@ -42,6 +47,15 @@ export const deadLetterBodySchema = v.strictObject({
   from: v.optional(wholeNumber(1, OFFSET_MAX)),
   max: v.optional(wholeNumber(1, LIMITS.browseMessagesMax)),
 });
+
+/** With `ratePerSecond` a job begins, which moves all that died before. */
+export const redriveBodySchema = v.pipe(
+  v.strictObject({ ...deadLetterBodySchema.entries, ratePerSecond: v.optional(wholeNumber(1, LIMITS.redrivePerSecondMax)) }),
+  v.forward(
+    v.check(({ max, ratePerSecond }) => max === undefined || ratePerSecond === undefined, "Expected no max beside ratePerSecond"),
+    ["max"],
+  ),
+);
 
 export const quarantineQuerySchema = v.strictObject({
   group: v.optional(groupNameSchema),
@@ -92,6 +106,7 @@ export const DELIVERY_REPLY_SCHEMAS = {
   }),
   deadLetters: v.object({ deadLetters: v.array(deadLetterSchema), next: v.nullable(count) }),
   moved: v.object({ moved: count, isMore: v.boolean(), next: v.optional(count) }),
+  redriveJob: v.object({ redrive: redriveDescriptionSchema }),
   quarantined: v.object({ messages: v.array(v.object({ ...messageSchema.entries, attempts: count })) }),
 } as const;
 
@@ -139,8 +154,8 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     method: "post",
     path: `${CHANNEL}/dead-letters/redrive`,
     operationId: "redriveDeadLetters",
-    summary: "Put dead letters again, as new messages, as many as fit",
-    body: deadLetterBodySchema,
+    summary: "Put dead letters again, as new messages, as many as fit; with `ratePerSecond`, all of them, so many a second",
+    body: redriveBodySchema,
     isBodyOptional: true,
     hasStateHeaders: true,
     replies: {
@@ -148,8 +163,18 @@ export const DELIVERY_ROUTES: readonly Route[] = [
         description: "How many, and whether more may be left; pass `next` as `from` to go on",
         schema: DELIVERY_REPLY_SCHEMAS.moved,
       },
+      202: { description: "A job began; the description of the channel shows it", schema: DELIVERY_REPLY_SCHEMAS.redriveJob },
     },
-    refusals: [...GONE, "channel-draining", "channel-closed"],
+    refusals: [...GONE, "channel-draining", "channel-closed", "redrive-running"],
+  },
+  {
+    method: "delete",
+    path: `${CHANNEL}/dead-letters/redrive`,
+    operationId: "stopRedrive",
+    summary: "Stop the redrive that runs; what it has put again stays",
+    hasStateHeaders: true,
+    replies: { 200: { description: "It is stopped; how far it came", schema: DELIVERY_REPLY_SCHEMAS.redriveJob } },
+    refusals: [...GONE, "unknown-redrive"],
   },
   {
     method: "post",

@@ -50,6 +50,18 @@ export interface GroupDescription {
 
 export type Lifecycle = "open" | "draining" | "closed" | "deleted";
 
+/** A redrive that moves so many dead letters a second. */
+export interface RedriveDescription {
+  readonly ratePerSecond: number;
+  readonly startedAtMs: number;
+  /** Dead letters that were put again so far. */
+  readonly moved: number;
+  /** Where it goes on. */
+  readonly nextOffset: number;
+}
+
+export const redriveDescriptionSchema = v.object({ ratePerSecond: count, startedAtMs: count, moved: count, nextOffset: count });
+
 /** The reply of `GET /v1/channels/{channel}`. Counts are those of this life of the name. */
 export interface ChannelDescription extends PressureState {
   readonly channel: string;
@@ -81,6 +93,8 @@ export interface ChannelDescription extends PressureState {
   /** How many groups there are. */
   readonly groups: number;
   readonly deadLetters: { readonly messages: number; readonly bytes: number };
+  /** The redrive with a rate that runs; null without one. */
+  readonly redrive: RedriveDescription | null;
   /** Delayed messages: they have no offset yet and are not in `depth`, but count against the limits and in `utilization`. */
   readonly scheduled: { readonly messages: number; readonly bytes: number; readonly nextAtMs: number | null };
   /** Conservation (G4): `put = depth + acked + removed + deadLettered + dropped + expired`. */
@@ -116,6 +130,7 @@ const settingsDescriptionSchema = v.object({
   messageTtlMs: v.nullable(count),
   onExpired: v.picklist(["drop", "dead-letter"]),
   idempotencyWindowMs: count,
+  commitDelayMs: count,
 });
 
 export const channelDescriptionSchema = v.object({
@@ -139,6 +154,7 @@ export const channelDescriptionSchema = v.object({
   ),
   groups: count,
   deadLetters: v.object({ messages: count, bytes: count }),
+  redrive: v.nullable(redriveDescriptionSchema),
   scheduled: v.object({ messages: count, bytes: count, nextAtMs: v.nullable(count) }),
   counts: v.object({ put: count, acked: count, removed: count, deadLettered: count, dropped: count, expired: count }),
   rows: v.object({ written: count, read: count, sinceMs: count }),

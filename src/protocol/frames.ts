@@ -6,7 +6,7 @@ import type { PressureState } from "./description.ts";
 import { parseJson, parseWith, invalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
 import { contentTypeSchema, putMessageSchema } from "./message.ts";
-import { checkpointNameSchema, groupNameSchema } from "./names.ts";
+import { checkpointNameSchema, groupNameSchema, readerNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
 import type { ScheduledReceipt } from "./schedule.ts";
 import { wholeNumber } from "./settings.ts";
@@ -86,6 +86,7 @@ const pullSchema = v.strictObject({
   ...takeEntries,
   leaseMs: v.optional(leaseMsSchema),
   detached: v.optional(v.literal(true)),
+  reader: v.optional(readerNameSchema),
   group: v.optional(groupNameSchema),
 });
 

@@ -107,8 +107,17 @@ export const LIMITS = {
   maxAttemptsMax: 1000,
   settleEntriesMax: 10_000,
   reasonBytesMax: 1024,
+  readerNameCharsMax: 128,
+  /** Ended attempts that a message's history keeps, and the bytes they may take. */
+  historyEventsMax: 16,
+  historyBytesMax: 64 * KIB,
+  /** The same of all messages of a stored row: what else is in it leaves so much below `rowBytesMax`, whatever the keys. */
+  historyRowBytesMax: 256 * KIB,
   deadLettersMax: 100_000,
   deadLetterBytesMax: 1024 * MIB,
+  redrivePerSecondMax: 10_000,
+  /** Looks of a redrive with a rate, each at `browseMessagesMax` dead letters at most, in a second. */
+  redrivePagesPerStep: 10,
   leasesPerRowMax: 1000,
   /** A million offsets take fewer than 1,000 rows, and the longest keys in a row fit it. */
   deferredOffsetsPerRow: 1200,
@@ -158,6 +167,7 @@ export const LIMITS = {
   // The commit loop
   commitQueueBytesMax: 8 * MIB,
   commitQueueOperationsMax: 4096,
+  commitDelayMsMax: 100,
 
   // The directory
   directoryShards: 16,

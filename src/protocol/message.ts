@@ -27,6 +27,14 @@ export interface PutMessage {
   readonly ttlMs?: number | undefined;
   /** The offset that a dead letter had before it was put again. */
   readonly redrivenFrom?: number | undefined;
+  /** Where it was put from (source.ts): counts no bytes, and is shown in the message's history alone. */
+  readonly source?: string | undefined;
+}
+
+/** What belongs to a message wherever it lies: all but its place and its time. */
+export function contentOf(message: PutMessage): PutMessage {
+  const { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom, source } = message;
+  return { body, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom, source };
 }
 
 /** What a reader gets. */

@@ -24,5 +24,8 @@ export const groupNameSchema = v.pipe(
   v.maxLength(LIMITS.groupNameCharsMax, `A group name has at most ${LIMITS.groupNameCharsMax} characters`),
 );
 
+/** What a reader calls itself: as that of a channel. */
+export const readerNameSchema = nameSchema("reader", LIMITS.readerNameCharsMax);
+
 /** Offsets are whole numbers from 1; they stay below 2^48 so that part keys stay exact (storage layout). */
 export const OFFSET_MAX = 2 ** 48;

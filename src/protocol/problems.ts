@@ -25,6 +25,8 @@ export type Refusal =
   | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
   | { readonly kind: "unknown-checkpoint"; readonly checkpoint: string }
   | { readonly kind: "unknown-scheduled"; readonly scheduledId: string }
+  | { readonly kind: "unknown-redrive" }
+  | { readonly kind: "redrive-running"; readonly ratePerSecond: number; readonly moved: number }
   | { readonly kind: "unknown-route"; readonly path: string }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
   | { readonly kind: "invalid-lease"; readonly pointer: string }
@@ -123,6 +125,8 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "unknown-message": { status: 404, title: "No such message", retry: "never" },
   "unknown-checkpoint": { status: 404, title: "No such checkpoint", retry: "never" },
   "unknown-scheduled": { status: 404, title: "No such scheduled message", retry: "never" },
+  "unknown-redrive": { status: 404, title: "No redrive runs", retry: "never" },
+  "redrive-running": { status: 409, title: "A redrive runs already", retry: "refetch" },
   "unknown-route": { status: 404, title: "No such route", retry: "never" },
   "method-not-allowed": { status: 405, title: "The method is not allowed here", retry: "never" },
   "invalid-lease": { status: 400, title: "Not a lease of this channel", retry: "never" },
@@ -213,6 +217,10 @@ function formatDetail(refusal: Refusal): string {
     case "too-many-producers":
     case "too-many-idempotency-keys":
       return formatDedupDetail(refusal);
+    case "unknown-redrive":
+      return "No redrive with a rate runs: it has come to its end, was stopped, or never was";
+    case "redrive-running":
+      return `A redrive of ${refusal.ratePerSecond} a second runs and has moved ${refusal.moved}: stop it first, or let it end`;
     default:
       return formatChannelDetail(refusal);
   }

@@ -7,6 +7,7 @@ import { messagesSchema } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { channelNameSchema, checkpointNameSchema, groupNameSchema, OFFSET_MAX } from "./names.ts";
 import { GROUP_REPLY_SCHEMAS, GROUP_ROUTES } from "./group-routes.ts";
+import { HISTORY_ROUTE, messageHistorySchema } from "./history.ts";
 import { messageIdSchema } from "./message.ts";
 import { scheduledIdSchema } from "./schedule.ts";
 import type { RefusalKind } from "./problems.ts";
@@ -66,6 +67,7 @@ export const REPLY_SCHEMAS = {
   description: channelDescriptionSchema,
   deleted: v.object({ state: v.literal("deleted"), droppedMessages: count }),
   page: v.object({ ...takenEntries, next: v.nullable(count) }),
+  history: messageHistorySchema,
   removed: v.object({ offset: count }),
   purged: v.object({ removedMessages: count }),
   ...DELIVERY_REPLY_SCHEMAS,
@@ -240,6 +242,7 @@ export const ROUTES: readonly Route[] = [
     replies: { 200: { description: "The message" } },
     refusals: [...GONE, "unknown-message"],
   },
+  HISTORY_ROUTE,
   {
     method: "delete",
     path: `${CHANNEL}/messages/{offset}`,

@@ -67,6 +67,8 @@ const settingsEntries = {
   whenNoGroups: v.optional(v.picklist(["refuse", "drop"], "Expected refuse or drop")),
   /** How long an idempotency key is kept. */
   idempotencyWindowMs: v.optional(wholeNumber(LIMITS.idempotencyWindowMsMin, LIMITS.idempotencyWindowMsMax)),
+  /** How long a commit waits for more operations: fewer rows at low rates, for so much more latency. */
+  commitDelayMs: v.optional(wholeNumber(0, LIMITS.commitDelayMsMax)),
 };
 
 /** The body of `PUT /v1/channels/{channel}`: every member is optional. */
@@ -114,6 +116,7 @@ export interface Settings {
   readonly messageTtlMs: number | null;
   readonly onExpired: "drop" | "dead-letter";
   readonly idempotencyWindowMs: number;
+  readonly commitDelayMs: number;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -134,6 +137,7 @@ export const DEFAULT_SETTINGS: Settings = {
   messageTtlMs: null,
   onExpired: "drop",
   idempotencyWindowMs: LIMITS.idempotencyWindowMsDefault,
+  commitDelayMs: 0,
 };
 
 /** Lays what is given over `base` and checks what only the whole can show. */
@@ -151,6 +155,7 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     messageTtlMs: given.messageTtlMs === undefined ? base.messageTtlMs : given.messageTtlMs,
     onExpired: given.onExpired ?? base.onExpired,
     idempotencyWindowMs: given.idempotencyWindowMs ?? base.idempotencyWindowMs,
+    commitDelayMs: given.commitDelayMs ?? base.commitDelayMs,
   };
   const { growth, maxMessages, maxBytes } = settings;
   if (growth !== null && growth.maxMessages < maxMessages) {

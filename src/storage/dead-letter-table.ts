@@ -3,11 +3,13 @@ import { assert } from "../base/assert.ts";
 import type {
   DeadLetter,
   DeadLetterChanges,
+  DeadLetterFate,
   DeadLetterKey,
   DeadLetterStore,
   DeadLetterTotals,
 } from "../channel/dead-letter-store.ts";
 import { Block, encodeBlock } from "../protocol/block.ts";
+import { packHistory, unpackHistory, type PackedHistory } from "./packed-history.ts";
 import { joinParts, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
 
@@ -20,13 +22,19 @@ type DeadLetterRow = {
   died_at_ms: number;
   part_count: number;
   body: ArrayBuffer;
+  history_json: string | null;
 };
 
-const SELECT_FROM = `SELECT record_offset, group_id, group_name, attempts, reason, died_at_ms, part_count, body FROM dead_letter
+type FateRow = Omit<DeadLetterRow, "body" | "part_count">;
+
+const SELECT_FROM = `SELECT record_offset, group_id, group_name, attempts, reason, died_at_ms, part_count, body, history_json
+  FROM dead_letter
   WHERE (record_offset, group_id) >= (?, ?) ORDER BY record_offset, group_id LIMIT 1`;
+const SELECT_FATES = `SELECT record_offset, group_id, group_name, attempts, reason, died_at_ms, history_json FROM dead_letter
+  WHERE record_offset = ? ORDER BY group_id`;
 const SELECT_PARTS = "SELECT body FROM dead_letter_part WHERE record_offset = ? AND group_id = ? ORDER BY part";
-const INSERT = `INSERT OR REPLACE INTO dead_letter (record_offset, group_id, group_name, attempts, reason, died_at_ms, part_count, body)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+const INSERT = `INSERT OR REPLACE INTO dead_letter (record_offset, group_id, group_name, attempts, reason, died_at_ms, part_count, body, history_json)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const INSERT_PART = "INSERT INTO dead_letter_part (record_offset, group_id, part, body) VALUES (?, ?, ?, ?)";
 
 export class DeadLetterTables implements DeadLetterStore {
@@ -47,10 +55,14 @@ export class DeadLetterTables implements DeadLetterStore {
   readFrom(key: DeadLetterKey): DeadLetter | undefined {
     const row = this.#select<DeadLetterRow>(SELECT_FROM, key.offset, key.groupId)[0];
     if (row === undefined) return undefined;
-    const { record_offset: offset, group_id: groupId, group_name: group, attempts, reason, died_at_ms: diedAtMs } = row;
+    const { offset, groupId, ...fate } = parseFate(row);
     const rest = row.part_count === 1 ? [] : this.#select<{ body: ArrayBuffer }>(SELECT_PARTS, offset, groupId);
     const block = new Block(joinParts([row.body, ...rest.map((part) => part.body)]));
-    return { offset, groupId, group, message: block.message(0), attempts, reason, diedAtMs };
+    return { offset, groupId, ...fate, message: block.message(0) };
+  }
+
+  readFates(offset: number): readonly DeadLetterFate[] {
+    return this.#select<FateRow>(SELECT_FATES, offset).map(parseFate);
   }
 
   *statementsOf(changes: DeadLetterChanges): Iterable<Statement> {
@@ -71,13 +83,21 @@ export class DeadLetterTables implements DeadLetterStore {
     };
   }
 
-  *#insert({ offset, groupId, group, message, attempts, reason, diedAtMs }: DeadLetter): Iterable<Statement> {
+  *#insert({ offset, groupId, group, message, attempts, reason, diedAtMs, history }: DeadLetter): Iterable<Statement> {
     const [first, ...rest] = splitParts(encodeBlock([{ ...message, isControl: false }], offset));
     assert(first !== undefined, "a block has bytes");
-    yield { text: INSERT, bindings: [offset, groupId, group, attempts, reason, diedAtMs, rest.length + 1, first] };
+    const historyJson = history === undefined ? null : JSON.stringify(packHistory(history));
+    const bindings = [offset, groupId, group, attempts, reason, diedAtMs, rest.length + 1, first, historyJson];
+    yield { text: INSERT, bindings };
     for (const [index, body] of rest.entries()) {
       this.#hasParts = true;
       yield { text: INSERT_PART, bindings: [offset, groupId, index + 1, body] };
     }
   }
+}
+
+function parseFate(row: FateRow): DeadLetterFate {
+  const { record_offset: offset, group_id: groupId, group_name: group, attempts, reason, died_at_ms: diedAtMs } = row;
+  const history = row.history_json === null ? undefined : unpackHistory(JSON.parse(row.history_json) as PackedHistory);
+  return { offset, groupId, group, attempts, reason, diedAtMs, history };
 }

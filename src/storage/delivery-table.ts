@@ -10,12 +10,16 @@ import type {
   LeaseRow,
   StoredDelivery,
 } from "../channel/delivery-store.ts";
+import { packHistory, unpackHistory, type PackedHistory } from "./packed-history.ts";
 import type { Select, Statement } from "./statement.ts";
 
 /** A row's id is its group's number times this, plus its slot or bucket, which is lower (offsets end at 2^48). */
 const ROWS_PER_GROUP = 2 ** 39;
 
-/** A lease without the names of its members; `null` for what is absent. */
+/**
+ * A lease without the names of its members; `null` for what is absent. Most leases of a row are of one pull and have no history, so time
+ * and reader are left out where they are those of the lease before it, and what nothing follows is left out at the end.
+ */
 type PackedLease = readonly [
   offset: number,
   holder: string,
@@ -23,6 +27,8 @@ type PackedLease = readonly [
   deadlineMs: number,
   key: string | null,
   connection: number | null,
+  pull?: readonly [leasedAtMs: number, reader: string | null] | null,
+  history?: PackedHistory,
 ];
 type PackedDeferred = readonly [
   offset: number,
@@ -31,6 +37,7 @@ type PackedDeferred = readonly [
   dueAtMs: number,
   end: LeaseEnd | null,
   isQuarantined: 0 | 1,
+  history?: PackedHistory,
 ];
 
 export class DeliveryTables implements DeliveryStore {
@@ -48,7 +55,7 @@ export class DeliveryTables implements DeliveryStore {
       return group;
     };
     for (const row of this.#select<{ row_id: number; leases_json: string }>("SELECT row_id, leases_json FROM lease")) {
-      const leases = (JSON.parse(row.leases_json) as PackedLease[]).map(unpackLease);
+      const leases = unpackLeases(JSON.parse(row.leases_json) as PackedLease[]);
       groupOf(groupOfRow(row.row_id)).leases.push({ slot: row.row_id % ROWS_PER_GROUP, leases });
     }
     for (const row of this.#select<{ row_id: number; messages_json: string }>("SELECT row_id, messages_json FROM deferred")) {
@@ -79,7 +86,7 @@ function* statementsOfGroup(base: number, changes: GroupDeliveryChanges): Iterab
     yield { text: "DELETE FROM deferred WHERE row_id = ?", bindings: [base + bucket] };
   }
   for (const { slot, leases } of changes.writeLeases) {
-    const bindings = [base + slot, JSON.stringify(leases.map(packLease))];
+    const bindings = [base + slot, JSON.stringify(packLeases(leases))];
     yield { text: "INSERT OR REPLACE INTO lease (row_id, leases_json) VALUES (?, ?)", bindings };
   }
   for (const { bucket, messages } of changes.writeDeferred) {
@@ -88,18 +95,50 @@ function* statementsOfGroup(base: number, changes: GroupDeliveryChanges): Iterab
   }
 }
 
-function packLease({ offset, holder, attempt, deadlineMs, key, connection }: Lease): PackedLease {
-  return [offset, holder, attempt, deadlineMs, key ?? null, connection ?? null];
+function packLeases(leases: readonly Lease[]): PackedLease[] {
+  return leases.map(({ offset, holder, attempt, deadlineMs, key, connection, leasedAtMs, reader, history }, index) => {
+    const before = leases[index - 1];
+    const isSamePull = before?.leasedAtMs === leasedAtMs && before.reader === reader;
+    const pull = isSamePull ? null : ([leasedAtMs, reader ?? null] as const);
+    const packed = [offset, holder, attempt, deadlineMs, key ?? null, connection ?? null] as const;
+    if (history !== undefined) return [...packed, pull, packHistory(history)];
+    return pull === null ? packed : [...packed, pull];
+  });
 }
 
-function unpackLease([offset, holder, attempt, deadlineMs, key, connection]: PackedLease): Lease {
-  return { offset, holder, attempt, deadlineMs, key: key ?? undefined, connection: connection ?? undefined };
+function unpackLeases(packed: readonly PackedLease[]): Lease[] {
+  // Leases of an earlier release have no time of their beginning.
+  let pull: readonly [leasedAtMs: number, reader: string | null] = [0, null];
+  return packed.map(([offset, holder, attempt, deadlineMs, key, connection, ownPull, history]) => {
+    pull = ownPull ?? pull;
+    const [leasedAtMs, reader] = pull;
+    return {
+      offset,
+      holder,
+      attempt,
+      deadlineMs,
+      key: key ?? undefined,
+      connection: connection ?? undefined,
+      leasedAtMs,
+      reader: reader ?? undefined,
+      history: history && unpackHistory(history),
+    };
+  });
 }
 
-function packDeferred({ offset, key, attempts, dueAtMs, end, isQuarantined }: Deferred): PackedDeferred {
-  return [offset, key ?? null, attempts, dueAtMs, end ?? null, isQuarantined ? 1 : 0];
+function packDeferred({ offset, key, attempts, dueAtMs, end, isQuarantined, history }: Deferred): PackedDeferred {
+  const packed = [offset, key ?? null, attempts, dueAtMs, end ?? null, isQuarantined ? 1 : 0] as const;
+  return history === undefined ? packed : [...packed, packHistory(history)];
 }
 
-function unpackDeferred([offset, key, attempts, dueAtMs, end, isQuarantined]: PackedDeferred): Deferred {
-  return { offset, key: key ?? undefined, attempts, dueAtMs, end: end ?? undefined, isQuarantined: isQuarantined === 1 };
+function unpackDeferred([offset, key, attempts, dueAtMs, end, isQuarantined, history]: PackedDeferred): Deferred {
+  return {
+    offset,
+    key: key ?? undefined,
+    attempts,
+    dueAtMs,
+    end: end ?? undefined,
+    isQuarantined: isQuarantined === 1,
+    history: history && unpackHistory(history),
+  };
 }

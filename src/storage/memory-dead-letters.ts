@@ -2,6 +2,7 @@
 import type {
   DeadLetter,
   DeadLetterChanges,
+  DeadLetterFate,
   DeadLetterKey,
   DeadLetterStore,
   DeadLetterTotals,
@@ -18,6 +19,11 @@ export class MemoryDeadLetters implements DeadLetterStore {
 
   readFrom(key: DeadLetterKey): DeadLetter | undefined {
     return this.#letters.find((letter) => compare(letter, key) >= 0);
+  }
+
+  readFates(offset: number): readonly DeadLetterFate[] {
+    const letters = this.#letters.filter((letter) => letter.offset === offset);
+    return letters.map(({ message: _, ...fate }) => fate);
   }
 
   commit(changes: DeadLetterChanges): void {

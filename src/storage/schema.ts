@@ -156,6 +156,8 @@ const MIGRATIONS: readonly (readonly string[])[] = [
      ) STRICT`,
   ],
   [...PRODUCER_TABLES, ...IDEMPOTENCY_TABLES],
+  // What came of the attempts of a dead letter (packed-history.ts).
+  ["ALTER TABLE dead_letter ADD COLUMN history_json TEXT"],
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -1,6 +1,6 @@
 // Delivery: pull, settle, dead letters and quarantine.
 import type { Hono } from "hono";
-import type { LeaseTerms } from "../channel/operation.ts";
+import type { LeaseTerms, Outcome } from "../channel/operation.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
 import type { Env } from "../object/env.ts";
 import { formatSettled } from "../object/reply-frames.ts";
@@ -10,8 +10,10 @@ import {
   pullBodySchema,
   quarantineBodySchema,
   quarantineQuerySchema,
+  redriveBodySchema,
   settleBodySchema,
 } from "../protocol/delivery-routes.ts";
+import type { PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { formatMessage } from "../protocol/message.ts";
 import { parseRiders } from "../protocol/riders.ts";
@@ -19,7 +21,7 @@ import { noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { formatStateHeaders, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, orThrow, queryOf, sourceOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
@@ -28,8 +30,9 @@ export function addDeliveryRoutes(app: Hono<{ Bindings: Env }>): void {
   app.post(`${CHANNEL}/messages/pull`, handlePull);
   app.post(`${CHANNEL}/messages/settle`, handleSettle);
   app.get(`${CHANNEL}/dead-letters`, handleListDeadLetters);
-  app.post(`${CHANNEL}/dead-letters/redrive`, (context) => handleMoveDeadLetters(context, "redrive"));
-  app.post(`${CHANNEL}/dead-letters/drop`, (context) => handleMoveDeadLetters(context, "drop-dead-letters"));
+  app.post(`${CHANNEL}/dead-letters/redrive`, handleRedrive);
+  app.delete(`${CHANNEL}/dead-letters/redrive`, handleStopRedrive);
+  app.post(`${CHANNEL}/dead-letters/drop`, handleDropDeadLetters);
   app.get(`${CHANNEL}/quarantine`, handleListQuarantine);
   app.post(`${CHANNEL}/quarantine/release`, (context) => handleEndQuarantine(context, "release-quarantine"));
   app.post(`${CHANNEL}/quarantine/drop`, (context) => handleEndQuarantine(context, "drop-quarantine"));
@@ -39,8 +42,9 @@ async function handlePull(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, pullBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
-  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, group } = body;
-  const lease: LeaseTerms | undefined = ack === "auto" ? undefined : { leaseMs, isDetached: true };
+  const { ack, max, min, waitMs, leaseMs = LIMITS.leaseMsDefault, reader, group } = body;
+  const named = reader === undefined ? {} : { reader };
+  const lease: LeaseTerms | undefined = ack === "auto" ? undefined : { leaseMs, isDetached: true, ...named };
   const inGroup = group === undefined ? {} : { group };
   const wanted = {
     ...inGroup,
@@ -58,7 +62,7 @@ async function handlePull(context: AppContext): Promise<Response> {
   const request =
     lease === undefined
       ? ({ type: "get", ...amounts } as const)
-      : ({ type: "pull", ...amounts, leaseMs, detached: true } as const);
+      : ({ type: "pull", ...amounts, leaseMs, detached: true, ...named } as const);
   return waitOverSocket(context.env, channel, request, {
     signal: context.req.raw.signal,
     use: ({ frame, text }) => {
@@ -76,7 +80,9 @@ async function handleSettle(context: AppContext): Promise<Response> {
   const lists = await jsonBodyOf(context, settleBodySchema, { bytesMax: LIMITS.settleBodyBytesMax });
   const entries = listSettleEntries(lists);
   const riders = orThrow(parseRiders(lists));
-  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries, ...riders }, ["settled"]);
+  const { outcome, state } = await ask(context.env, channel, { type: "settle", entries, ...riders, source: sourceOf(context) }, [
+    "settled",
+  ]);
   return replyJson(`{${formatSettled(outcome)},"state":${JSON.stringify(state)}}`, state);
 }
 
@@ -99,12 +105,36 @@ async function handleListDeadLetters(context: AppContext): Promise<Response> {
   return replyJson(`{"deadLetters":[${letters.join(",")}],"next":${outcome.nextOffset}}`, state);
 }
 
-async function handleMoveDeadLetters(context: AppContext, type: "redrive" | "drop-dead-letters"): Promise<Response> {
+async function handleRedrive(context: AppContext): Promise<Response> {
+  const channel = channelOf(context);
+  queryOf(context, noQuerySchema);
+  const body = await jsonBodyOf(context, redriveBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
+  const { from = 1, max = LIMITS.browseMessagesDefault, ratePerSecond, ...filter } = body;
+  const paced = ratePerSecond === undefined ? {} : { ratePerSecond };
+  const operation = { type: "redrive", fromOffset: from, max, filter, ...paced } as const;
+  const { outcome, state } = await ask(context.env, channel, operation, ["moved", "redrive-job"]);
+  if (outcome.type === "redrive-job") return context.json({ redrive: outcome.job }, 202, formatStateHeaders(state));
+  return replyMoved(context, outcome, state);
+}
+
+async function handleStopRedrive(context: AppContext): Promise<Response> {
+  const channel = channelOf(context);
+  queryOf(context, noQuerySchema);
+  const { outcome, state } = await ask(context.env, channel, { type: "stop-redrive" }, ["redrive-job"]);
+  return context.json({ redrive: outcome.job }, 200, formatStateHeaders(state));
+}
+
+async function handleDropDeadLetters(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, deadLetterBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
   const { from = 1, max = LIMITS.browseMessagesDefault, ...filter } = body;
-  const { outcome, state } = await ask(context.env, channel, { type, fromOffset: from, max, filter }, ["moved"]);
+  const operation = { type: "drop-dead-letters", fromOffset: from, max, filter } as const;
+  const { outcome, state } = await ask(context.env, channel, operation, ["moved"]);
+  return replyMoved(context, outcome, state);
+}
+
+function replyMoved(context: AppContext, outcome: Extract<Outcome, { type: "moved" }>, state: PressureState): Response {
   const { moved, isMore, nextOffset } = outcome;
   return context.json({ moved, isMore, ...(nextOffset !== undefined && { next: nextOffset }) }, 200, formatStateHeaders(state));
 }

@@ -12,7 +12,7 @@ import { ask, type Answer } from "./channel-client.ts";
 import { formatMessageReply, formatStateHeaders, parseDelayHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
 import { conditionsOf } from "./put-conditions.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, sourceOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const MESSAGES = "/v1/channels/:channel/messages";
@@ -20,6 +20,7 @@ const MESSAGES = "/v1/channels/:channel/messages";
 /** What one put stores, which of it enters later, and on which conditions. */
 interface Put extends PutConditions {
   readonly messages: readonly PutMessage[];
+  readonly source: string;
   readonly delays?: readonly MessageDelay[];
 }
 
@@ -42,7 +43,7 @@ async function handlePut(context: AppContext): Promise<Response> {
   return replyPut(
     context,
     channel,
-    { messages: [message], ...(delay !== undefined && { delays: [delay] }), ...conditions },
+    { messages: [message], source: sourceOf(context), ...(delay !== undefined && { delays: [delay] }), ...conditions },
     waitMs,
   );
 }
@@ -58,7 +59,12 @@ async function handlePutBatch(context: AppContext): Promise<Response> {
   const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`, encode)));
   const parsedDelays = messages.map((form, index) => orThrow(parseDelay(form, index, `/messages/${index}`)));
   const delays = parsedDelays.filter((delay) => delay !== undefined);
-  return replyPut(context, channel, { messages: parsed, ...(delays.length > 0 && { delays }), ...conditions }, waitMs);
+  return replyPut(
+    context,
+    channel,
+    { messages: parsed, source: sourceOf(context), ...(delays.length > 0 && { delays }), ...conditions },
+    waitMs,
+  );
 }
 
 async function replyPut(context: AppContext, channel: string, put: Put, waitMs: number | undefined): Promise<Response> {

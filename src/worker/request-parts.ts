@@ -5,6 +5,7 @@ import type { Result } from "../base/result.ts";
 import type { Env } from "../object/env.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
 import { invalidRequest, parseJson, parseWith, type InvalidRequest } from "../protocol/fault.ts";
+import { formatSource } from "../protocol/source.ts";
 import { findMethods, pathSchemas } from "../protocol/routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
@@ -35,6 +36,11 @@ function decodeSegment(segment: string, pointer: string): string {
   } catch {
     throw new RefusalError(invalidRequest(pointer, "Expected percent-encoded UTF-8"));
   }
+}
+
+/** Where a request comes from, for the history of what it puts. */
+export function sourceOf(context: AppContext): string {
+  return formatSource("http", context.req.raw.cf?.["colo"]);
 }
 
 export function checkpointOf(context: AppContext): string {

@@ -18,7 +18,7 @@ interface WaitForMessages {
 
 export type WaitFrame =
   | ({ readonly type: "get" } & WaitForMessages)
-  | ({ readonly type: "pull"; readonly leaseMs: number; readonly detached: true } & WaitForMessages)
+  | ({ readonly type: "pull"; readonly leaseMs: number; readonly detached: true; readonly reader?: string } & WaitForMessages)
   | { readonly type: "reserve"; readonly messages: number; readonly bytes: number; readonly waitMs: number };
 
 /** The refusal when the object is lost. A put that only asked for room was not applied; a get may have been. */

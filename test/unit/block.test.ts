@@ -22,6 +22,7 @@ const records: fc.Arbitrary<BlockRecord> = fc
       ttlMs: fc.integer({ min: LIMITS.ttlMsMin, max: LIMITS.ttlMsMax }),
       key: texts,
       messageId: texts,
+      source: fc.constantFrom("h", "hSIN", "sSIN:žluť:1"),
       headers: fc.dictionary(fc.constantFrom("a", "trace-id", "z"), fc.string({ unit: "grapheme" }), { noNullPrototype: true }),
     },
     { requiredKeys: ["body", "presentation", "contentType", "isControl", "putAtMs"], noNullPrototype: true },

@@ -197,6 +197,7 @@ export class ChannelModel {
       delivery: { ready: depth, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
       groups: 1,
       deadLetters: { messages: 0, bytes: 0 },
+      redrive: null,
       counts: { put, acked, removed, deadLettered: 0, dropped: 0, expired: 0 },
       // Delayed messages have a model of their own.
       scheduled: { messages: 0, bytes: 0, nextAtMs: null },

@@ -8,6 +8,9 @@ class LoopHarness {
   /** The entries of each commit so far. */
   readonly commits: (readonly number[])[] = [];
   readonly loop: CommitLoop<number>;
+  /** How long each timer was set for. */
+  readonly delays: number[] = [];
+  delayMs = 0;
   #timers: (() => void)[] = [];
   #syncs: PromiseWithResolvers<void>[] = [];
   #pushed = 0;
@@ -20,7 +23,13 @@ class LoopHarness {
         this.#syncs.push(sync);
         return sync.promise;
       },
-      timers: { setTimeout: (callback) => void this.#timers.push(callback) },
+      delayMs: () => this.delayMs,
+      timers: {
+        setTimeout: (callback, delayMs) => {
+          this.#timers.push(callback);
+          this.delays.push(delayMs);
+        },
+      },
     });
   }
 
@@ -297,5 +306,72 @@ describe("src/object/commit-loop", () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+function delayed(): LoopHarness {
+  const harness = new LoopHarness();
+  harness.delayMs = 20;
+  return harness;
+}
+
+describe("src/object/commit-loop: with a delay", () => {
+  test("[RC10] what comes within the delay of the first is one commit, frames and calls alike", async () => {
+    const harness = delayed();
+    harness.push(2);
+    harness.pushCall(2);
+    harness.push();
+    expect([harness.commits, harness.delays]).toEqual([[], [20]]);
+
+    harness.fireTimer();
+    await harness.settle();
+    harness.push();
+
+    expect([harness.commits, harness.delays]).toEqual([[[1, 2, 3, 4, 5]], [20, 20]]);
+  });
+
+  test("[RC10] a full queue does not wait, and leaves the timer nothing to commit", () => {
+    const harness = delayed();
+    harness.push(LIMITS.commitQueueOperationsMax);
+    expect(harness.commits.map((entries) => entries.length)).toEqual([LIMITS.commitQueueOperationsMax]);
+
+    harness.fireTimer();
+
+    expect([harness.commits.length, harness.hasTimer]).toEqual([1, false]);
+  });
+
+  test("[RC10] what comes while a commit is written has its delay from then on, and at least until that is on disk", async () => {
+    const harness = delayed();
+    await harness.turn(1);
+    harness.push();
+    harness.fireTimer();
+    harness.push();
+    harness.fireTimer();
+    expect(harness.commits).toEqual([[1], [2]]);
+
+    await harness.settle();
+
+    expect(harness.delays.at(-1)).toBe(0);
+    harness.fireTimer();
+    expect(harness.commits).toEqual([[1], [2], [3]]);
+  });
+
+  test("[RC10] a disk that fails stops nothing, and a delay that is taken back leaves nothing behind", async () => {
+    const harness = delayed();
+    harness.push();
+    harness.fireTimer();
+    harness.push();
+    await harness.settle("reject");
+    harness.delayMs = 0;
+    harness.push();
+
+    while (harness.hasTimer) harness.fireTimer();
+
+    expect(harness.committed).toEqual(harness.pushed);
+    const whole = await harness.sizesOf(async () => {
+      await harness.settle();
+      harness.push();
+    });
+    expect(whole).toEqual([1]);
   });
 });

@@ -1,6 +1,6 @@
 // The bounds of the dead letters, over a store that is full already (SPEC DL2).
 import { describe, expect, test } from "vitest";
-import type { DeadLetter, DeadLetterKey, DeadLetterStore } from "../../src/channel/dead-letter-store.ts";
+import type { DeadLetter, DeadLetterFate, DeadLetterKey, DeadLetterStore } from "../../src/channel/dead-letter-store.ts";
 import { DeadLetters } from "../../src/channel/dead-letters.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 
@@ -17,7 +17,7 @@ function letterAt(offset: number): DeadLetter {
     ttlMs: undefined,
     redrivenFrom: undefined,
   } as const;
-  return { offset, groupId: 0, group: "default", message, attempts: 1, reason: "bad", diedAtMs: 1 };
+  return { offset, groupId: 0, group: "default", message, attempts: 1, reason: "bad", diedAtMs: 1, history: undefined };
 }
 
 /** Holds as many as may be, at offsets from `firstOffset`, and counts what is read. */
@@ -37,6 +37,10 @@ class FullStore implements DeadLetterStore {
     this.reads += 1;
     const found = Math.max(groupId === 0 ? offset : offset + 1, this.#firstOffset);
     return found < this.#firstOffset + LIMITS.deadLettersMax ? letterAt(found) : undefined;
+  }
+
+  readFates(): readonly DeadLetterFate[] {
+    return [];
   }
 }
 

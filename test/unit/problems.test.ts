@@ -29,6 +29,8 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
     kind: "settle-refused",
     refused: [{ pointer: "/acks/0/leaseId", problem: { kind: "lease-lost", offset: 5, cause: "expired" } }],
   },
+  "unknown-redrive": { kind: "unknown-redrive" },
+  "redrive-running": { kind: "redrive-running", ratePerSecond: 5, moved: 7 },
   "unknown-group": { kind: "unknown-group", group: "billing" },
   "wrong-retention": { kind: "wrong-retention", retention: "queue", needed: ["log"] },
   "too-many-groups": { kind: "too-many-groups", limit: 1000 },

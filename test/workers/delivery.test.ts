@@ -469,6 +469,39 @@ describe("src/worker/delivery-routes: settle", () => {
 });
 
 describe("src/worker/delivery-routes: dead letters", () => {
+  test("[DL5] a redrive with a rate runs by the alarm, is seen in the description, and can be stopped", async () => {
+    const channel = await createWithDead(["a", "b", "c"].map((text) => ({ text })));
+    const redrive = (json: object): Promise<Response> => tryPost(channel, "/dead-letters/redrive", json);
+
+    const begun = await read<{ redrive: object }>(redrive({ ratePerSecond: 1 }), 202);
+
+    v.parse(DELIVERY_REPLY_SCHEMAS.redriveJob, begun);
+    expect(begun.redrive).toMatchObject({ ratePerSecond: 1, moved: 0 });
+    const { redrive: running, depth } = await untilChannel(channel, (description) => description.depth > 0);
+    expect([running?.moved, depth]).toEqual([1, 1]);
+    expect(await readProblem(redrive({ ratePerSecond: 5 }))).toMatchObject({ kind: "redrive-running", status: 409, moved: 1 });
+    await evictDurableObject(stubOf(channel));
+    await untilChannel(channel, (description) => description.depth > 1);
+    const stopped = await read<{ redrive: object }>(call("DELETE", pathOf(channel, "/dead-letters/redrive")));
+    expect(stopped.redrive).toMatchObject({ moved: 2 });
+    expect(await describeChannel(channel)).toMatchObject({ redrive: null, deadLetters: { messages: 1 } });
+    const problem = await readProblem(call("DELETE", pathOf(channel, "/dead-letters/redrive")));
+    expect(problem).toMatchObject({ kind: "unknown-redrive", status: 404 });
+    await read(redrive({ ratePerSecond: 10_000 }), 202);
+    await untilChannel(channel, (description) => description.redrive === null);
+    expect(await pullTexts(channel, { max: 9 })).toEqual(["a", "b", "c"]);
+  });
+
+  test("[DL5] a rate that is none, or beside max, is refused", async () => {
+    const channel = await createChannel();
+    for (const ratePerSecond of [0, 1.5, LIMITS.redrivePerSecondMax + 1, null, "1"]) {
+      const problem = await readProblem(tryPost(channel, "/dead-letters/redrive", { ratePerSecond }));
+      expect(problem["errors"]).toMatchObject([{ pointer: "/ratePerSecond" }]);
+    }
+    const problem = await readProblem(tryPost(channel, "/dead-letters/redrive", { ratePerSecond: 1, max: 5 }));
+    expect(problem["errors"]).toMatchObject([{ pointer: "/max" }]);
+  });
+
   test("[DL1] they are listed in order, page by page, with what became of them", async () => {
     const channel = await createWithDead([{ text: "a", key: "k" }, { text: "b" }, { text: "c", key: "k" }]);
 

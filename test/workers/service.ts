@@ -77,6 +77,8 @@ export interface CallOptions {
   readonly body?: BodyInit | null;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** The colo that the runtime says the request reached. */
+  readonly colo?: string;
 }
 
 export function freshChannel(): string {
@@ -93,13 +95,14 @@ export function pathOf(channel: string, rest = ""): string {
 }
 
 export function call(method: string, path: string, options: CallOptions = {}): Promise<Response> {
-  const { json, body, headers, signal } = options;
+  const { json, body, headers, signal, colo } = options;
   const contentType = json === undefined ? undefined : { "Content-Type": "application/json" };
   return exports.default.fetch(ORIGIN + path, {
     method,
     headers: { ...contentType, ...headers },
     body: json === undefined ? (body ?? null) : JSON.stringify(json),
     ...(signal !== undefined && { signal }),
+    ...(colo !== undefined && { cf: { colo } }),
   });
 }
 
@@ -287,13 +290,17 @@ export class TestSocket {
   }
 }
 
-export function upgrade(channel: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
-  return call("GET", pathOf(channel, "/socket"), { headers: { Upgrade: "websocket", ...headers } });
+export function upgrade(
+  channel: string,
+  headers: Readonly<Record<string, string>> = {},
+  more: CallOptions = {},
+): Promise<Response> {
+  return call("GET", pathOf(channel, "/socket"), { ...more, headers: { Upgrade: "websocket", ...headers } });
 }
 
 /** Opens a socket that did not greet yet. */
-export async function connect(channel: string): Promise<TestSocket> {
-  const reply = await upgrade(channel, { "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON });
+export async function connect(channel: string, more: CallOptions = {}): Promise<TestSocket> {
+  const reply = await upgrade(channel, { "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON }, more);
   const { webSocket } = reply;
   if (webSocket === null) throw new Error(`No socket: ${reply.status} ${await reply.text()}`);
   const socket = new TestSocket(webSocket);
@@ -302,8 +309,8 @@ export async function connect(channel: string): Promise<TestSocket> {
 }
 
 /** Opens a socket and greets. */
-export async function openSocket(channel: string): Promise<TestSocket> {
-  const socket = await connect(channel);
+export async function openSocket(channel: string, more: CallOptions = {}): Promise<TestSocket> {
+  const socket = await connect(channel, more);
   const { type } = await socket.ask({ type: "hello", versions: [1] });
   expect(type).toBe("welcome");
   return socket;

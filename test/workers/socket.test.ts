@@ -16,6 +16,7 @@ import {
   pull,
   pullTexts,
   put,
+  readProblem,
   stubOf,
   type TestSocket,
   textsOf,
@@ -351,6 +352,21 @@ describe("src/object/channel-object: requests", () => {
   });
 });
 
+/** The rows of twelve puts of four clients, each of which has one in flight, 5 ms one after the other. */
+async function rowsOfTwelvePuts(commitDelayMs: number): Promise<number> {
+  const channel = await createChannel({ commitDelayMs });
+  const sockets = await Promise.all(Array.from({ length: 4 }, () => openSocket(channel)));
+  const before = (await describeChannel(channel)).rows.written;
+  for (let id = 0; id < 3; id++) {
+    for (const socket of sockets) {
+      socket.send({ type: "put", id, text: "a" });
+      await scheduler.wait(5);
+    }
+    for (const socket of sockets) expect(await socket.next()).toMatchObject({ type: "put-ok", id });
+  }
+  return (await describeChannel(channel)).rows.written - before;
+}
+
 describe("src/object/commit-loop: order", () => {
   test("[OR3] puts that one connection pipelines keep their order", async () => {
     const channel = await createChannel();
@@ -424,6 +440,25 @@ describe("src/object/commit-loop: order", () => {
     await socket.take(500);
 
     expect((await written()) - before).toBeLessThan(100);
+  });
+
+  test("[RC10] with commitDelayMs puts that come one after the other share a row, and without it each has its own", async () => {
+    const [shared, own] = [await rowsOfTwelvePuts(LIMITS.commitDelayMsMax), await rowsOfTwelvePuts(0)];
+
+    expect(own).toBeGreaterThanOrEqual(12);
+    expect(shared).toBeLessThanOrEqual(6);
+  });
+
+  test("[RC10] commitDelayMs is changed in use, and more than 100 is refused", async () => {
+    const channel = await createChannel();
+    expect((await describeChannel(channel)).settings.commitDelayMs).toBe(0);
+
+    expect((await patchChannel(channel, { commitDelayMs: 7 })).settings.commitDelayMs).toBe(7);
+
+    for (const commitDelayMs of [-1, 1.5, LIMITS.commitDelayMsMax + 1, null, "1"]) {
+      const problem = await readProblem(call("PATCH", pathOf(channel), { json: { commitDelayMs } }));
+      expect(problem["errors"]).toMatchObject([{ pointer: "/commitDelayMs" }]);
+    }
   });
 
   test("[protocol:closing] a close is answered with a close", async () => {

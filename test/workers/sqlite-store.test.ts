@@ -269,15 +269,22 @@ describe("src/storage/sqlite-store", () => {
     inObject((fixture) => {
       const { maxMessages, maxBytes, maxMessageBytes, growth, expireAfterIdleMs } = RECORD.settings;
       const earlier = { maxMessages, maxBytes, maxMessageBytes, growth, expireAfterIdleMs };
-      fixture.commit({ channel: RECORD });
-      fixture.storage.exec("UPDATE channel SET record_json = ?", JSON.stringify({ ...RECORD, settings: earlier }));
-      for (const table of ["producer", "idempotency_generation"]) fixture.storage.exec(`DROP TABLE ${table}`);
-      fixture.storage.exec("UPDATE schema_version SET version = ?", SCHEMA_VERSION - 1);
+      fixture.storage.transaction(() => migrate(fixture.storage, 0, 4));
+      const json = JSON.stringify({ ...RECORD, settings: earlier });
+      fixture.storage.exec("INSERT INTO channel (id, record_json) VALUES (1, ?)", json);
+      fixture.storage.exec(`INSERT INTO lease (row_id, leases_json) VALUES (1, '[[1,"h",2,9,null,null],[2,"h",1,9,"k",7]]')`);
+      fixture.storage.exec(`INSERT INTO deferred (row_id, messages_json) VALUES (0, '[[3,null,1,0,"retried",0]]')`);
 
       const store = fixture.open();
 
       expect(store.readChannel()).toEqual(RECORD);
       expect([store.producers.read(1, "a"), store.idempotency.readGenerations()]).toEqual([undefined, []]);
+      const { leases = [], deferred = [] } = store.delivery.readDelivery().get(0) ?? {};
+      expect(leases[0]?.leases.map(({ attempt, connection, leasedAtMs }) => [attempt, connection, leasedAtMs])).toEqual([
+        [2, undefined, 0],
+        [1, 7, 0],
+      ]);
+      expect(deferred[0]?.messages).toMatchObject([{ offset: 3, end: "retried", history: undefined }]);
     }));
 
   test("[RC5] a block is split so that no row exceeds rowBytesMax, and each part is a row", () =>
@@ -481,7 +488,7 @@ const SCHEMA = [
   "CREATE TABLE channel ( id INTEGER PRIMARY KEY CHECK (id = 1), record_json TEXT NOT NULL ) STRICT",
   "CREATE TABLE checkpoint ( name TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, updated_at_ms INTEGER NOT NULL, value_bytes INTEGER NOT NULL, content_type TEXT NOT NULL, value BLOB NOT NULL ) STRICT, WITHOUT ROWID",
   "CREATE TABLE checkpoint_deletions ( id INTEGER PRIMARY KEY CHECK (id = 1), version_max INTEGER NOT NULL, deleted_at_ms INTEGER NOT NULL ) STRICT",
-  "CREATE TABLE dead_letter ( record_offset INTEGER NOT NULL, group_id INTEGER NOT NULL, group_name TEXT NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL, died_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (record_offset, group_id) ) STRICT, WITHOUT ROWID",
+  "CREATE TABLE dead_letter ( record_offset INTEGER NOT NULL, group_id INTEGER NOT NULL, group_name TEXT NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL, died_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL, history_json TEXT, PRIMARY KEY (record_offset, group_id) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE dead_letter_part ( record_offset INTEGER NOT NULL, group_id INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (record_offset, group_id, part) ) STRICT, WITHOUT ROWID",
   "CREATE TABLE dead_letter_totals ( id INTEGER PRIMARY KEY CHECK (id = 1), messages INTEGER NOT NULL, bytes INTEGER NOT NULL ) STRICT",
   "CREATE TABLE deferred ( row_id INTEGER PRIMARY KEY, messages_json TEXT NOT NULL ) STRICT",

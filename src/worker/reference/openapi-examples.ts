@@ -103,6 +103,7 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   connections: 2,
   delivery: { ready: 1, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
   deadLetters: { messages: 0, bytes: 0 },
+  redrive: null,
   groups: 1,
   counts: { put: 17, acked: 16, removed: 0, deadLettered: 0, dropped: 0, expired: 0 },
   scheduled: { messages: 1, bytes: 33, nextAtMs: DELIVER_AT_MS_EXAMPLE },
@@ -144,6 +145,29 @@ export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.
     state: PRESSURE_EXAMPLE,
   },
   page: { messages: [MESSAGE_EXAMPLE], next: null },
+  history: {
+    offset: 17,
+    put: { atMs: 1_767_225_600_000, via: "http", colo: "SIN", producer: "shop-1" },
+    groups: [
+      {
+        group: "default",
+        state: "leased",
+        attempts: 2,
+        events: [
+          {
+            attempt: 1,
+            reader: "billing-1",
+            leasedAtMs: 1_767_225_600_100,
+            endedAtMs: 1_767_225_601_000,
+            verdict: "retried",
+            reason: "the bank does not answer",
+          },
+          { attempt: 2, reader: "billing-2", leasedAtMs: 1_767_225_603_000 },
+        ],
+        omitted: 0,
+      },
+    ],
+  },
   removed: { offset: 17 },
   settled: SETTLED_EXAMPLE,
   deadLetters: {
@@ -151,6 +175,7 @@ export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.
     next: null,
   },
   moved: { moved: 1, isMore: false },
+  redriveJob: { redrive: { ratePerSecond: 50, startedAtMs: 1_767_225_600_000, moved: 150, nextOffset: 12 } },
   group: GROUP_EXAMPLE,
   groups: { groups: [GROUP_EXAMPLE], next: null },
   groupDeleted: { group: "billing" },

@@ -198,7 +198,8 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
       "Forwards, what is passed counts as skipped, and leases on it end. Back, all leases of the group end, and its counts begin anew at the new position.",
   },
   redriveDeadLetters: {
-    description: "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`.",
+    description:
+      "In the order of their offsets, at most `max` in a call. Each names its old offset as `redrivenFrom`. With `ratePerSecond` a job of the channel moves those that have died so far, at most so many a second, until none is left; it waits while there is no room.",
   },
   browseMessages: { description: `A page ends early at ${LIMITS.replyBytesMax / MIB} MiB of messages.` },
   listScheduled: {
@@ -207,6 +208,9 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
   readMessage: {
     replyHeaders: ["Channel-Offset", "Channel-Put-At-Ms", "Channel-Redriven-From", "Channel-Key", "Channel-Message-Id"],
     isMessageReply: true,
+  },
+  getMessageHistory: {
+    description: `Kept while the message or its dead letter is, of each message the last ${LIMITS.historyEventsMax} attempts that did not end with an ack; \`omitted\` counts those before. An attempt without an end goes on.`,
   },
   writeCheckpoint: {
     description: `Each write gives the checkpoint its next version. A channel keeps at most ${LIMITS.checkpointsMax} checkpoints, and ${LIMITS.checkpointsBytesMax / MIB} MiB of values. It has to exist: a checkpoint does not create it.`,

@@ -59,6 +59,8 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-message": { offset: whole, messageId: text },
   "unknown-checkpoint": { checkpoint: text },
   "unknown-scheduled": { scheduledId: text },
+  "unknown-redrive": {},
+  "redrive-running": { ratePerSecond: whole, moved: whole },
   "unknown-route": { path: text },
   "method-not-allowed": { allow: texts },
   "invalid-lease": { pointer: text },

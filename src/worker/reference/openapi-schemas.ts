@@ -48,6 +48,8 @@ const SETTINGS_NOTES = {
   maxMessageBytes: "The largest message it takes.",
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
   idempotencyWindowMs: "How long the channel remembers an idempotency key.",
+  commitDelayMs:
+    "How long a commit waits for more operations: fewer rows written at low rates, for so much more latency of every reply.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
   delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`).`,
   retention:
@@ -105,6 +107,7 @@ const MEMBER_NOTES: {
     delivery: "What the depth of a queue consists of; null elsewhere, where each group has its own.",
     groups: "How many groups there are.",
     deadLetters: "Dead letters that are kept.",
+    redrive: "The redrive with a rate that runs; `null` without one.",
     counts: "Of this life of the name: `put = depth + acked + removed + deadLettered + dropped + expired`.",
     scheduled: "Messages with a delay, not in `depth`; `nextAtMs` is when the first of them enters.",
     rows: "Rows written and read since the channel's object woke.",
@@ -141,6 +144,7 @@ const MEMBER_NOTES: {
   },
   PullRequest: {
     ack: "`auto`: the messages are removed as they are taken, at-most-once delivery. Absent: they are leased.",
+    reader: "What the reader calls itself, for the history of the messages. Only with leases.",
     group: "The group that the reader belongs to; the only one of a queue if absent.",
     leaseMs: `How long they are leased; ${LIMITS.leaseMsDefault / 1000} s if absent.`,
     max: "`min` if absent, or 1.",

@@ -217,6 +217,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   },
   redriveDeadLetters: (context) => moveDeadLetters(context, "redrive"),
   dropDeadLetters: (context) => moveDeadLetters(context, "drop"),
+  stopRedrive: (context) => plain("DELETE", `${root(context)}/dead-letters/redrive`),
   listQuarantine: (context) =>
     plain(
       "GET",
@@ -232,6 +233,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   },
   purgeMessages: (context) => plain("DELETE", `${root(context)}/messages`),
   readMessage: (context) => plain("GET", `${root(context)}/messages/${someOffset(context)}`),
+  getMessageHistory: (context) => plain("GET", `${root(context)}/messages/${someOffset(context)}/history`),
   removeMessage: (context) => plain("DELETE", `${root(context)}/messages/${someOffset(context)}`),
   removeMessageById: (context) =>
     plain("DELETE", `${root(context)}/messages/by-id/${encodeURIComponent(someMessageId(context))}`),

@@ -40,6 +40,7 @@ const STATE_KINDS = new Set([
   "unknown-message",
   "unknown-checkpoint",
   "unknown-group",
+  "unknown-redrive",
   "wrong-retention",
   "checkpoint-conflict",
   "unknown-scheduled",

@@ -26,8 +26,9 @@ const VERB_CHOICES = [
 ] as const;
 
 /** The members of a pull by lease; over HTTP it may take at once instead. */
-export function randomLeasedPull(random: SeededRandom): Record<string, number> {
-  return { ...randomTake(random), leaseMs: random.pick(LEASE_MS_CHOICES) };
+export function randomLeasedPull(random: SeededRandom): Record<string, number | string> {
+  const reader = random.chance(0.3) ? { reader: random.pick(["r", "worker-1.a", "R".repeat(LIMITS.readerNameCharsMax)]) } : {};
+  return { ...randomTake(random), ...reader, leaseMs: random.pick(LEASE_MS_CHOICES) };
 }
 
 /** A settle call about leases that are live, and some that are over; now and then something rides on it. */

@@ -58,6 +58,8 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
       return checkPage(model, spec, document);
     case "purgeMessages":
       return model.purge() === document["removedMessages"] ? undefined : `answered ${JSON.stringify(document)}`;
+    case "getMessageHistory":
+      return checkHistory(model, spec, document);
     case "removeMessage":
       return applyRemove(model, lastSegment(spec), document);
     case "listScheduled":
@@ -69,6 +71,13 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
     default:
       return undefined;
   }
+}
+
+/** Only what is there or died has a history. */
+function checkHistory(model: ChannelModel, { path }: RequestSpec, document: Record<string, unknown>): string | undefined {
+  const offset = Number(path.split("/").at(-2));
+  const isKnown = model.messages.has(offset) || model.delivery.deadLetters.has(offset);
+  return isKnown && document["offset"] === offset ? undefined : `answered the history ${JSON.stringify(document)} of ${offset}`;
 }
 
 interface DeadPage {

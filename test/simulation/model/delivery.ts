@@ -121,7 +121,7 @@ export class ModelDelivery {
     if (message === undefined) return;
     this.#book.finish(offset, "deadLettered", nowMs);
     const place = { group: "default", offset, groupId: 0 };
-    const letter: DeadLetter = { ...place, message: messageOf(message), attempts, reason, diedAtMs: nowMs };
+    const letter: DeadLetter = { ...place, message: messageOf(message), attempts, reason, diedAtMs: nowMs, history: undefined };
     let letters = [...this.#book.state.deadLetters, letter].sort((a, b) => a.message.offset - b.message.offset);
     // DL2: the least offsets are dropped.
     while (letters.length > LIMITS.deadLettersMax || bytesOf(letters) > LIMITS.deadLetterBytesMax) letters = letters.slice(1);

@@ -186,6 +186,7 @@ export class ModelLife {
         isLookAheadExhausted: passed >= LIMITS.lookAheadMax,
       },
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
+      redrive: null,
       groups: 1,
       scheduled: { messages: 0, bytes: 0, nextAtMs: null },
       counts: { put, acked, removed, deadLettered, dropped: 0, expired: 0 },
