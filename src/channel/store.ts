@@ -8,6 +8,7 @@ import type { CheckpointChanges, CheckpointStore } from "./checkpoint-store.ts";
 import type { ScheduleChanges, ScheduleStore } from "./schedule-store.ts";
 import type { IdempotencyChanges, IdempotencyStore } from "./idempotency-store.ts";
 import type { ProducersChanges, ProducersStore } from "./producers-store.ts";
+import type { SnapshotChanges, SnapshotStore } from "./snapshot-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -28,6 +29,8 @@ export interface ChannelRecord {
   /** Deleted because it was idle: no tombstone answers for it. */
   readonly isExpired: boolean;
   readonly outbox: Outbox;
+  /** The leases that are stored are those of the life that a snapshot was taken of: they end when the channel wakes (rule SN8). */
+  readonly endsLeases?: boolean;
 }
 
 /** The registration with the directory that is still to be done. `version` rises with each change over all lives of the name. */
@@ -138,6 +141,7 @@ export interface Changes extends BacklogChanges {
   readonly schedule: ScheduleChanges | undefined;
   readonly producers: ProducersChanges | undefined;
   readonly idempotency: IdempotencyChanges | undefined;
+  readonly snapshots: SnapshotChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -151,6 +155,7 @@ export interface ChannelStore {
   readonly schedule: ScheduleStore;
   readonly producers: ProducersStore;
   readonly idempotency: IdempotencyStore;
+  readonly snapshots: SnapshotStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

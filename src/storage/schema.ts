@@ -2,6 +2,7 @@
 import { IDEMPOTENCY_TABLES } from "./idempotency-table.ts";
 import type { MeteredStorage } from "./metered-storage.ts";
 import { PRODUCER_TABLES } from "./producers-table.ts";
+import { SNAPSHOT_TABLES } from "./snapshot-tables.ts";
 
 /** Each entry brings the schema from its place in the list to the next version. */
 const MIGRATIONS: readonly (readonly string[])[] = [
@@ -154,6 +155,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
      ) STRICT`,
   ],
   [...PRODUCER_TABLES, ...IDEMPOTENCY_TABLES],
+  SNAPSHOT_TABLES,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

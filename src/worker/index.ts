@@ -15,6 +15,7 @@ import { addGroupRoutes } from "./group-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
 import { addScheduleRoutes } from "./schedule-routes.ts";
+import { addSnapshotRoutes } from "./snapshot-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 const HEALTH_PATH = "/healthz";
@@ -28,6 +29,7 @@ addDeliveryRoutes(app);
 addGroupRoutes(app);
 addCheckpointRoutes(app);
 addScheduleRoutes(app);
+addSnapshotRoutes(app);
 addReferenceRoutes(app);
 
 app.notFound((context) => {
