@@ -68,6 +68,8 @@ export class SnapshotTables implements SnapshotStore {
   readonly version: number;
   readonly #select: Select;
   #isOpen: boolean;
+  /** The columns of tables that rows were staged for. */
+  readonly #staged = new Map<string, readonly ColumnRow[]>();
 
   constructor(select: Select, version: number) {
     this.#select = select;
@@ -113,8 +115,9 @@ export class SnapshotTables implements SnapshotStore {
   accepts({ table, values }: SnapshotRow): boolean {
     const isKnown = TABLES.some((name) => name === table) || KEY_TABLE.test(table);
     // Every table of keys is like the one that a staging begins with.
-    const { columns } = this.#describe(isKnown && KEY_TABLE.test(table) ? STAGED + KEY_TABLE_PREFIX + 0 : table);
-    if (!isKnown || columns.length !== values.length) return false;
+    if (!isKnown) return false;
+    const columns = this.#columnsOf(KEY_TABLE.test(table) ? STAGED + KEY_TABLE_PREFIX + 0 : table);
+    if (columns.length !== values.length) return false;
     return columns.every(({ type, notnull, pk }, place) => {
       const value = values[place];
       if (value === null) return notnull === 0 && pk === 0;
@@ -128,7 +131,10 @@ export class SnapshotTables implements SnapshotStore {
     if (changes.isEnded) yield* this.#end();
     if (changes.isUnstaged) for (const name of this.#names("table", STAGED)) yield plain(`DROP TABLE ${name}`);
     if (changes.isStaging) yield* this.#beginStaging();
-    for (const row of changes.stage) yield* stage(row);
+    for (const table of new Set(changes.stage.map((row) => row.table))) {
+      if (KEY_TABLE.test(table)) yield plain(createKeyTable(STAGED + table));
+    }
+    for (const row of changes.stage) yield stage(row);
     if (changes.isInstalled) yield* this.#install();
     const text = "INSERT OR REPLACE INTO snapshot_state (id, state_json) VALUES (1, ?)";
     yield { text, bindings: [JSON.stringify(changes.state)] };
@@ -168,6 +174,13 @@ export class SnapshotTables implements SnapshotStore {
   #names(type: "table" | "trigger", prefix: string): string[] {
     const select = "SELECT name FROM sqlite_master WHERE type = ? AND name GLOB ? ORDER BY name";
     return this.#select<{ name: string }>(select, type, `${prefix}*`).map((row) => row.name);
+  }
+
+  /** Read once: a page has many rows. */
+  #columnsOf(name: string): readonly ColumnRow[] {
+    const columns = this.#staged.get(name) ?? this.#describe(name).columns;
+    if (columns.length > 0) this.#staged.set(name, columns);
+    return columns;
   }
 
   #describe(name: string): Table {
@@ -218,10 +231,9 @@ function* keep(table: Table): Iterable<Statement> {
 }
 
 /** The first of two rows with one key counts, and one that a table does not take is left out. */
-function* stage({ table, values }: SnapshotRow): Iterable<Statement> {
-  if (KEY_TABLE.test(table)) yield plain(createKeyTable(STAGED + table));
+function stage({ table, values }: SnapshotRow): Statement {
   const places = values.map(() => "?").join(", ");
-  yield { text: `INSERT OR IGNORE INTO ${STAGED}${table} VALUES (${places})`, bindings: values.map(bind) };
+  return { text: `INSERT OR IGNORE INTO ${STAGED}${table} VALUES (${places})`, bindings: values.map(bind) };
 }
 
 /** Large numbers as text, since a number that is bound is a double, which SQLite takes for a whole number only below 2^51. */

@@ -298,6 +298,25 @@ describe("src/storage/sqlite-store", () => {
       expect(fixture.storage.exec("SELECT name FROM sqlite_master WHERE type = 'trigger'")).toEqual([]);
     }));
 
+  test("[SN2] keys that are forgotten while a snapshot is open stay in it, and their table goes when it ends", () =>
+    inObject((fixture) => {
+      const generation = { id: 1, untilMs: 9, keysMax: 1024 };
+      const insertKeys = [storedKey("a", 1), storedKey("b", 1)];
+      fixture.commit({ idempotency: { dropGenerations: [], writeGenerations: [generation], insertKeys } });
+      const readRows = (): unknown[] => [...fixture.open().snapshots.readRows(null)].map(({ row }) => row);
+      beginAt(fixture);
+      const rows = readRows();
+      fixture.open();
+      fixture.commit({ idempotency: { dropGenerations: [], writeGenerations: [], insertKeys: [storedKey("a", 1, 77)] } });
+      fixture.commit({ idempotency: { dropGenerations: [1], writeGenerations: [], insertKeys: [] } });
+
+      expect(fixture.open().idempotency.readGenerations()).toEqual([]);
+      expect(rows).toHaveLength(3);
+      expect(readRows()).toEqual(rows);
+      endAt(fixture);
+      expect(fixture.tables()).not.toContain("idempotency_key_1");
+    }));
+
   test("[RC3] a store of an earlier release gets the new tables on waking, and its channel the new settings", () =>
     inObject((fixture) => {
       const { maxMessages, maxBytes, maxMessageBytes, growth, expireAfterIdleMs } = RECORD.settings;
