@@ -34,6 +34,7 @@ export const NO_CHANGES: Changes = {
   schedule: undefined,
   producers: undefined,
   idempotency: undefined,
+  snapshots: undefined,
 };
 
 export const RECORD: ChannelRecord = {

@@ -12,13 +12,19 @@ import { describeChannel, describePressure, type DescribedParts } from "./descri
 import { GroupDesk, type DeskOperation } from "./group-desk.ts";
 import { Groups, type ChannelRetention } from "./groups.ts";
 import { MessageDesk } from "./message-desk.ts";
-import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "./operation.ts";
+import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome, RestoreOperation } from "./operation.ts";
 import { RedriveJob } from "./redrive-job.ts";
 import { RecordCell } from "./record-cell.ts";
 import { Schedule } from "./schedule.ts";
+import { Snapshots } from "./snapshots.ts";
 import type { ChannelRecord, Changes, ChannelStore } from "./store.ts";
 import { refused, Traffic } from "./traffic.ts";
 import { WaitLine, type Waiter } from "./wait-line.ts";
+
+/** When what is left of a restore could have been erased. */
+const LONG_AGO_MS = 1;
+
+type LifeOperation = Exclude<Operation, { type: "create" } | RestoreOperation>;
 
 export interface ChannelOptions {
   readonly name: string;
@@ -40,6 +46,7 @@ export class Channel {
   readonly #messageDesk: MessageDesk;
   readonly #checkpoints: Checkpoints;
   readonly #schedule: Schedule;
+  readonly #snapshots: Snapshots;
   readonly #line = new WaitLine();
   readonly #dedup: Dedup;
   readonly #traffic: Traffic;
@@ -64,6 +71,7 @@ export class Channel {
     this.#lostConnections = this.#groups.connections.filter((connection) => !options.isConnected(connection));
     this.#checkpoints = new Checkpoints(options.store.checkpoints);
     this.#schedule = new Schedule(options.store.schedule);
+    this.#snapshots = new Snapshots(options.store.snapshots);
     this.#line.restore(options.waiters ?? []);
     this.#line.takeChangedConnections();
     this.#dedup = new Dedup(options.store);
@@ -83,6 +91,7 @@ export class Channel {
     this.#groupDesk = new GroupDesk({ ...parts, ...desk });
     this.#messageDesk = new MessageDesk({ ...parts, schedule: this.#schedule });
     this.#described = { ...parts, schedule: this.#schedule, line: this.#line };
+    this.#resumeRestored();
   }
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
@@ -162,10 +171,16 @@ export class Channel {
     return this.#line.firstReservation()?.reservedUntilMs;
   }
 
-  /** Whether all storage can be erased: the tombstone has done its work. */
+  /** Whether a restore was committed: the channel has to be built anew from what is stored. */
+  get isReplaced(): boolean {
+    return this.#snapshots.isInstalled;
+  }
+
+  /** Whether all storage can be erased: the tombstone has done its work, or a restore came to nothing. */
   isForgotten(nowMs: number): boolean {
     const record = this.#cell.get();
-    return record !== undefined && lifeCycle.isForgotten(record, nowMs);
+    if (record === undefined) return this.#snapshots.isLeftOver;
+    return lifeCycle.isForgotten(record, nowMs) && !this.#snapshots.isRestoring;
   }
 
   /** Notes the result of telling the directory about `version`; a newer change stays pending. */
@@ -200,13 +215,28 @@ export class Channel {
     const schedule = this.#schedule.takeChanges();
     const { idempotencyWindowMs } = this.#cell.get()?.settings ?? DEFAULT_SETTINGS;
     const dedup = this.#dedup.takeChanges(nowMs, idempotencyWindowMs);
-    const parts = { channel, delivery, groups, deadLetters, checkpoints, schedule, ...dedup };
+    const snapshots = this.#snapshots.takeChanges(this.#cell.get());
+    const parts = { channel, delivery, groups, deadLetters, checkpoints, schedule, ...dedup, snapshots };
     if (changes === undefined && Object.values(parts).every((part) => part === undefined)) return undefined;
     return { ...(changes ?? NO_BACKLOG_CHANGES), ...parts };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
-    if (operation.type === "create") return this.#create(operation.settings, moment);
+    switch (operation.type) {
+      case "create":
+        return this.#create(operation.settings, moment);
+      case "begin-restore":
+      case "stage-page":
+      case "abort-restore":
+        return this.#snapshots.decideRestore(operation, { channel: this.#name, record: this.#cell.get() }, moment);
+      case "commit-restore":
+        return this.#commitRestore(operation, moment);
+      default:
+        return this.#decideInLife(operation, moment, origin);
+    }
+  }
+
+  #decideInLife(operation: LifeOperation, moment: Moment, origin: Origin | undefined): Outcome {
     const isUse = operation.type === "put" || operation.type === "get" || operation.type === "reserve";
     const before = this.#cell.get();
     const isFirstUse = isUse && moment.mayCreate && (before === undefined || before.isExpired);
@@ -219,7 +249,7 @@ export class Channel {
     return outcome;
   }
 
-  #decideOnRecord(operation: Exclude<Operation, { type: "create" }>, moment: Moment, origin: Origin | undefined): Outcome {
+  #decideOnRecord(operation: LifeOperation, moment: Moment, origin: Origin | undefined): Outcome {
     const record = this.#cell.get();
     const missing = lifeCycle.refuseMissing(record, this.#name);
     if (missing !== undefined || record === undefined)
@@ -245,6 +275,10 @@ export class Channel {
       case "write-checkpoint":
       case "delete-checkpoint":
         return this.#checkpoints.decide(operation, moment.nowMs);
+      case "begin-snapshot":
+      case "read-snapshot":
+      case "end-snapshot":
+        return this.#snapshots.decide(operation, moment);
       case "browse":
       case "read":
       case "history":
@@ -300,30 +334,32 @@ export class Channel {
     this.#checkpoints.restart();
     this.#schedule.clear();
     this.#dedup.restart();
+    this.#snapshots.endSnapshot();
+  }
+
+  #commitRestore(operation: OperationOf<"commit-restore">, moment: Moment): Outcome {
+    const restored = this.#snapshots.commitRestore(operation, { channel: this.#name, record: this.#cell.get() }, moment);
+    if ("kind" in restored) return refused(restored);
+    this.#cell.set(restored);
+    return { type: "restored", restoreId: operation.restoreId };
+  }
+
+  /** What a restored channel does first: the leases that it has are another life's, and its idle time begins now. */
+  #resumeRestored(): void {
+    const record = this.#cell.get();
+    if (record?.leasesEndedAtMs === undefined) return;
+    this.#groups.endLeases(record.leasesEndedAtMs);
+    this.#backlog.noteChange();
+    const { leasesEndedAtMs: _, ...resumed } = record;
+    this.#cell.set(resumed);
   }
 
   #patch(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Outcome {
-    const { state, ...given } = patch;
-    const { retention } = record.settings;
-    if (given.retention !== undefined && given.retention !== retention) {
-      return refused({ kind: "settings-conflict", conflicts: ["retention"], current: record.settings });
-    }
-    const resolved = resolveSettings(given, record.settings);
-    if (!resolved.ok) return refused(resolved.refusal);
-    const settings = resolved.value;
-    const isResized = given.maxMessages !== undefined || given.maxBytes !== undefined;
-    const limits = isResized ? { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes } : record.limits;
-    const isOther = limits.maxMessages !== record.limits.maxMessages || limits.maxBytes !== record.limits.maxBytes;
-    if (isOther) this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
-    const outbox = lifeCycle.postOutbox(record.outbox, nowMs);
-    const isGiven = Object.keys(given).length > 0;
-    if (isGiven || (state !== undefined && state !== record.state)) this.#backlog.noteChange();
-    let patched: ChannelRecord = { ...record, settings, limits, outbox: isGiven ? outbox : record.outbox };
-    if (state !== undefined && state !== record.state) {
-      patched = { ...patched, state, drainUntilMs: null };
-      if (state === "draining") this.#backlog.appendControl({ type: "close" }, nowMs);
-    }
-    if (state === "open" && record.drainUntilMs !== null) patched = { ...patched, drainUntilMs: null };
+    const result = lifeCycle.patchRecord(record, patch, nowMs);
+    if (!result.ok) return refused(result.refusal);
+    const { patched, controls, isChanged } = result.value;
+    for (const control of controls) this.#backlog.appendControl(control, nowMs);
+    if (isChanged) this.#backlog.noteChange();
     this.#cell.set(patched);
     this.#refuseByState(patched);
     this.#finishDrain(nowMs);
@@ -373,6 +409,7 @@ export class Channel {
     const { nowMs } = moment;
     for (const lost of this.#lostConnections) this.#endLeasesOf(lost, false, nowMs);
     this.#lostConnections = [];
+    this.#snapshots.advance(nowMs);
     for (const { settlement } of this.#groups.all()) settlement.advance(nowMs);
     const record = this.#cell.get();
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)
@@ -424,8 +461,9 @@ export class Channel {
 
   #computeNextAlarm(readLastUseMs: (() => number) | undefined): number | undefined {
     const record = this.#cell.get();
-    if (record === undefined) return undefined;
-    const times = [this.#schedule.nextAtMs, this.nextServiceAtMs, this.#redriveJob.nextAtMs];
+    const staleAtMs = this.#snapshots.nextDueAtMs;
+    if (record === undefined) return this.#snapshots.isLeftOver ? LONG_AGO_MS : staleAtMs;
+    const times = [this.#schedule.nextAtMs, this.nextServiceAtMs, this.#redriveJob.nextAtMs, staleAtMs];
     const dueAtMs = Math.min(...times.map((atMs) => atMs ?? Infinity));
     return lifeCycle.computeNextAlarm(record, { readLastUseMs, dueAtMs: dueAtMs === Infinity ? undefined : dueAtMs });
   }

@@ -259,6 +259,16 @@ export class Delivery {
     this.#offerFirstOf(key);
   }
 
+  /** Ends all leases: their messages are handed out again, the attempts counted as they are. */
+  endLeases(endedAtMs: number): void {
+    for (const offset of [...this.#leases.offsets()].sort((a, b) => b - a)) {
+      const lease = this.#leases.find(offset);
+      if (lease === undefined) continue;
+      this.#defer(lease, { end: "released", endedAtMs, attempts: lease.attempt, dueAtMs: 0 });
+      this.#offerFirstOf(lease.key);
+    }
+  }
+
   /** Ends the message at `offset` in whatever state it is; false when none is kept there. */
   finish(offset: number, fate: Fate): boolean {
     if (!this.#log.finish(offset, fate)) return false;

@@ -163,6 +163,11 @@ export class Groups {
     this.#isCleared = true;
   }
 
+  /** Ends all leases, as those of another life (rule SN8). */
+  endLeases(endedAtMs: number): void {
+    for (const { delivery } of this.#byId.values()) delivery.endLeases(endedAtMs);
+  }
+
   /** Gives up what retention does not keep: in a log what is beyond the limits, with interest what every group has done with. */
   applyRetention(nowMs: number): void {
     const { backlog } = this.#options;

@@ -1,7 +1,9 @@
 // The life of a channel: created, open, draining, closed, deleted. Decisions only; channel.ts carries them out.
+import { accept, refuse, type Result } from "../base/result.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import type { ControlEvent } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import { DEFAULT_SETTINGS, type Settings } from "../protocol/settings.ts";
+import { DEFAULT_SETTINGS, resolveSettings, type ChannelPatch, type Settings } from "../protocol/settings.ts";
 import type { ChannelRecord, Outbox } from "./store.ts";
 import type { Moment } from "./operation.ts";
 
@@ -49,11 +51,44 @@ export function endLife(
   };
 }
 
+/** The record with other settings or in another state, and the control records that tell of it. Changes nothing itself. */
+export function patchRecord(record: ChannelRecord, patch: ChannelPatch, nowMs: number): Result<Patched, Refusal> {
+  const { state = record.state, ...given } = patch;
+  if (given.retention !== undefined && given.retention !== record.settings.retention) {
+    return refuse({ kind: "settings-conflict", conflicts: ["retention"], current: record.settings });
+  }
+  const resolved = resolveSettings(given, record.settings);
+  if (!resolved.ok) return resolved;
+  const settings = resolved.value;
+  const isResized = given.maxMessages !== undefined || given.maxBytes !== undefined;
+  const limits = isResized ? { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes } : record.limits;
+  const isOther = limits.maxMessages !== record.limits.maxMessages || limits.maxBytes !== record.limits.maxBytes;
+  const isGiven = Object.keys(given).length > 0;
+  const isMoved = state !== record.state;
+  const controls: ControlEvent[] = isOther ? [{ type: "resize", ...limits }] : [];
+  if (isMoved && state === "draining") controls.push({ type: "close" });
+  const outbox = isGiven ? postOutbox(record.outbox, nowMs) : record.outbox;
+  // Who asks for a state takes back a deletion that waits for readers; asking for `draining` again does not.
+  const drainUntilMs = isMoved || state === "open" ? null : record.drainUntilMs;
+  return accept({
+    patched: { ...record, settings, limits, outbox, state, drainUntilMs },
+    controls,
+    isChanged: isGiven || isMoved,
+  });
+}
+
+interface Patched {
+  readonly patched: ChannelRecord;
+  readonly controls: readonly ControlEvent[];
+  /** Whether settings were given or the state is another: the idle time begins anew. */
+  readonly isChanged: boolean;
+}
+
 /**
  * Asks for the directory to be told. Versions rise over all lives of a name even after its storage was erased, since they are not
  * lower than the time in ms: a late call about an older life changes nothing there.
  */
-export function postOutbox(previous: Outbox | undefined, nowMs: number): Outbox {
+function postOutbox(previous: Outbox | undefined, nowMs: number): Outbox {
   return { version: Math.max(nowMs, (previous?.version ?? 0) + 1), isPending: true, attempts: 0, nextAttemptAtMs: nowMs };
 }
 

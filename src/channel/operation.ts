@@ -62,6 +62,8 @@ export type Operation =
   | { readonly type: "remove-by-id"; readonly messageId: string }
   | { readonly type: "purge" }
   | CheckpointOperation
+  | SnapshotOperation
+  | RestoreOperation
   | { readonly type: "list-scheduled"; readonly after?: string; readonly limit: number }
   | { readonly type: "cancel-scheduled"; readonly scheduledId: string }
   | { readonly type: "cancel"; readonly request: number };
@@ -110,6 +112,18 @@ export type CheckpointOperation =
   | { readonly type: "read-checkpoint"; readonly name: string }
   | { readonly type: "write-checkpoint"; readonly write: CheckpointWrite }
   | { readonly type: "delete-checkpoint"; readonly name: string; readonly ifMatch?: CheckpointCondition };
+
+export type SnapshotOperation =
+  | { readonly type: "begin-snapshot" }
+  /** Pages count from 1. The one that was read last may be read again. `bytesMax`: what it may have, or one row (`snapshotPageBytes`). */
+  | { readonly type: "read-snapshot"; readonly snapshotId: string; readonly page: number; readonly bytesMax?: number }
+  | { readonly type: "end-snapshot"; readonly snapshotId: string };
+
+export type RestoreOperation =
+  | { readonly type: "begin-restore" }
+  | { readonly type: "stage-page"; readonly restoreId: string; readonly page: number; readonly bytes: Uint8Array }
+  | { readonly type: "commit-restore"; readonly restoreId: string }
+  | { readonly type: "abort-restore"; readonly restoreId: string };
 
 /** A write of a checkpoint, alone or beside others. */
 export interface CheckpointWrite {
@@ -205,6 +219,20 @@ export type Outcome =
   | { readonly type: "checkpoint-deleted"; readonly name: string; readonly version: number }
   | { readonly type: "scheduled-page"; readonly messages: readonly ScheduledMessage[]; readonly next: string | null }
   | { readonly type: "unscheduled"; readonly scheduledId: string }
+  | { readonly type: "snapshot-begun"; readonly snapshotId: string }
+  /** `sha256` is over this page and all before it, in hex. */
+  | {
+      readonly type: "snapshot-page";
+      readonly page: number;
+      readonly bytes: Uint8Array;
+      readonly isLast: boolean;
+      readonly sha256: string;
+    }
+  | { readonly type: "snapshot-ended"; readonly snapshotId: string }
+  | { readonly type: "restore-begun"; readonly restoreId: string }
+  | { readonly type: "restored"; readonly restoreId: string }
+  | { readonly type: "restore-aborted"; readonly restoreId: string }
+  | { readonly type: "page-staged"; readonly page: number; readonly isLast: boolean }
   | { readonly type: "cancelled" }
   | { readonly type: "refused"; readonly refusal: Refusal };
 

@@ -10,6 +10,7 @@ import type { ScheduleChanges, ScheduleStore } from "./schedule-store.ts";
 import type { IdempotencyChanges, IdempotencyStore } from "./idempotency-store.ts";
 import type { StoredRedrive } from "./redrive-store.ts";
 import type { ProducersChanges, ProducersStore } from "./producers-store.ts";
+import type { SnapshotChanges, SnapshotStore } from "./snapshot-store.ts";
 
 /** What is known of a channel besides its records; written when a setting or the life cycle changes, never by a put or a get. */
 export interface ChannelRecord {
@@ -32,6 +33,8 @@ export interface ChannelRecord {
   readonly outbox: Outbox;
   /** The redrive that runs; null, or absent in a record of an earlier release, for none. */
   readonly redrive?: StoredRedrive | null;
+  /** When the leases that are stored ended: they are those of the life that a snapshot was taken of, until the channel wakes (rule SN8). */
+  readonly leasesEndedAtMs?: number;
 }
 
 /** The registration with the directory that is still to be done. `version` rises with each change over all lives of the name. */
@@ -131,6 +134,7 @@ export interface Changes extends BacklogChanges {
   readonly schedule: ScheduleChanges | undefined;
   readonly producers: ProducersChanges | undefined;
   readonly idempotency: IdempotencyChanges | undefined;
+  readonly snapshots: SnapshotChanges | undefined;
 }
 
 export interface MessageIdEntry {
@@ -144,6 +148,7 @@ export interface ChannelStore {
   readonly schedule: ScheduleStore;
   readonly producers: ProducersStore;
   readonly idempotency: IdempotencyStore;
+  readonly snapshots: SnapshotStore;
   readChannel(): ChannelRecord | undefined;
   readPosition(): Position | undefined;
   /** The last segment without its block. */

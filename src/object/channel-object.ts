@@ -213,6 +213,7 @@ function closeQuietly(socket: WebSocket, code: number): void {
 }
 
 function sizeOf(operation: Operation): number {
+  if (operation.type === "stage-page") return operation.bytes.byteLength;
   if (operation.type === "write-checkpoint") return operation.write.value.byteLength;
   return operation.type === "put" ? operation.messages.reduce((bytes, message) => bytes + message.body.byteLength, 0) : 0;
 }

@@ -55,6 +55,9 @@ interface Answer {
 /** Storage refused a commit, or could not be read. */
 class StorageFailure extends Error {}
 
+/** What was staged is not what a channel stores: somebody made pages of their own. */
+class ForgedSnapshot extends Error {}
+
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #wokeAtMs: number;
@@ -103,6 +106,14 @@ export class Committer {
    * one by one, those that free room first, so that a full disk can be drained. Never throws and leaves nobody unanswered.
    */
   commit(entries: readonly Entry[]): void {
+    // A restore puts another channel in the place of this one: what comes before and after it is committed by itself.
+    const place = entries.findIndex(isRestore);
+    if (place >= 0 && entries.length > 1) {
+      for (const part of [entries.slice(0, place), entries.slice(place, place + 1), entries.slice(place + 1)]) {
+        if (part.length > 0) this.commit(part);
+      }
+      return;
+    }
     let answers: readonly Answer[];
     try {
       if (this.#isStale) this.wake();
@@ -214,7 +225,8 @@ export class Committer {
     const dueAtMs = this.#findDeadline(changes);
     const alarmAtMs = dueAtMs !== undefined && dueAtMs < this.#alarmAtMs ? dueAtMs : undefined;
     try {
-      if (changes === undefined) {
+      if (changes !== undefined && this.#channel.isReplaced) this.#replace(changes, nowMs);
+      else if (changes === undefined) {
         if (alarmAtMs !== undefined) this.#setAlarm(alarmAtMs);
       } else if (alarmAtMs === undefined) this.#store.commit(changes);
       else {
@@ -224,8 +236,24 @@ export class Committer {
         });
       }
     } catch (error) {
+      if (error instanceof ForgedSnapshot) throw error;
       throw new StorageFailure("The transaction was rolled back", { cause: error });
     }
+  }
+
+  /** Writes a restored channel and begins to work with it; where it can not be worked with, nothing of it stands. */
+  #replace(changes: Changes, nowMs: number): void {
+    this.#options.storage.transaction(() => {
+      this.#store.commit(changes);
+      try {
+        this.wake();
+        this.#channel.apply({ type: "describe" }, this.#options.takeMoment());
+      } catch (error) {
+        throw new ForgedSnapshot("The restored channel cannot be read", { cause: error });
+      }
+      // The directory has to be told of it.
+      this.#setAlarm(nowMs);
+    });
   }
 
   /** The nearest deadline that a commit can have brought (rule RC8). */
@@ -297,6 +325,8 @@ function withOwnBody<Kind extends PutMessage>(message: Kind): Kind {
 }
 
 function refusedAfter(error: unknown): Outcome {
+  if (error instanceof ForgedSnapshot)
+    return { type: "refused", refusal: { kind: "snapshot-invalid", reason: "content", page: 1 } };
   const refusal: Refusal =
     error instanceof StorageFailure
       ? { kind: "storage-failed", outcome: "not-applied", retryAfterMs: 1000 }
@@ -315,8 +345,14 @@ const FREEING: ReadonlySet<Operation["type"]> = new Set([
   "cancel-scheduled",
   "delete",
   "delete-checkpoint",
+  "end-snapshot",
+  "abort-restore",
   "cancel",
 ]);
+
+function isRestore({ request }: Entry): boolean {
+  return request.type === "operate" && request.operation.type === "commit-restore";
+}
 
 function freesRoom({ request }: Entry): boolean {
   return request.type !== "operate" || FREEING.has(request.operation.type);

@@ -152,6 +152,16 @@ export const LIMITS = {
   /** Commits in a row that one alarm makes while messages are due. */
   alarmCommitsMax: 32,
 
+  // Snapshots
+  /** Rows of one page; one row more than a row's limit still fits. */
+  snapshotPageBytes: 8 * MIB,
+  /** What a page may have when it comes back. */
+  snapshotPageBytesMax: 9 * MIB,
+  /** A snapshot that is not read for so long ends. */
+  snapshotIdleMs: 60 * SECOND_MS,
+  /** A restore that is not fed for so long is dropped. */
+  restoreIdleMs: 60 * 60 * SECOND_MS,
+
   // Storage: production refuses a row of more than 2 MB, the local runtime does not.
   rowBytesMax: 2_000_000,
   segmentBytesMax: 1_000_000,

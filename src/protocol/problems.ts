@@ -27,6 +27,8 @@ export type Refusal =
   | { readonly kind: "unknown-scheduled"; readonly scheduledId: string }
   | { readonly kind: "unknown-redrive" }
   | { readonly kind: "redrive-running"; readonly ratePerSecond: number; readonly moved: number }
+  | { readonly kind: "unknown-snapshot"; readonly snapshotId: string }
+  | { readonly kind: "unknown-restore"; readonly channel: string; readonly restoreId: string }
   | { readonly kind: "unknown-route"; readonly path: string }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
   | { readonly kind: "invalid-lease"; readonly pointer: string }
@@ -57,6 +59,15 @@ export type Refusal =
       readonly count: number;
     }
   | { readonly kind: "offset-conflict"; readonly expectedOffset: number; readonly nextOffset: number }
+  | { readonly kind: "channel-exists"; readonly channel: string }
+  /** The page that is wrong or missing, and why. */
+  | { readonly kind: "snapshot-invalid"; readonly reason: SnapshotFault; readonly page: number }
+  | {
+      readonly kind: "too-many-snapshots";
+      readonly of: "snapshots" | "restores";
+      readonly limit: number;
+      readonly retryAfterMs: number;
+    }
   | { readonly kind: "channel-draining"; readonly drainUntilMs: number | null }
   | { readonly kind: "channel-closed" }
   | { readonly kind: "channel-deleted"; readonly deletedAtMs: number; readonly droppedMessages: number }
@@ -94,6 +105,12 @@ export type Refusal =
   | { readonly kind: "storage-failed"; readonly outcome: "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "unavailable"; readonly outcome: "unknown" | "not-applied"; readonly retryAfterMs: number }
   | { readonly kind: "internal"; readonly outcome: "unknown" | "not-applied" };
+
+/**
+ * What is wrong with a page: it is none, or of another release; it is cut, or pages are missing at the end; it is not the one whose turn
+ * it is; its hash is not that of its bytes and of the pages before it; its rows are none that a channel has.
+ */
+export type SnapshotFault = "not-a-snapshot" | "version" | "cut" | "order" | "hash" | "content";
 
 /** A part of a call that was refused as a whole. */
 export interface RefusedPart {
@@ -138,6 +155,9 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "too-many-groups": { status: 409, title: "Too many groups", retry: "never" },
   "no-readers": { status: 409, title: "Nobody reads the channel", retry: "after" },
   "seek-out-of-range": { status: 416, title: "The offset is not in the channel", retry: "refetch" },
+  "unknown-snapshot": { status: 404, title: "No such snapshot", retry: "never" },
+  "unknown-restore": { status: 404, title: "No such restore", retry: "never" },
+  "channel-exists": { status: 409, title: "The channel exists", retry: "never" },
   "settings-conflict": { status: 409, title: "The channel exists with other settings", retry: "refetch" },
   "too-many-checkpoints": { status: 409, title: "The channel has no room for the checkpoint", retry: "never" },
   "producer-sequence-gap": { status: 409, title: "A put of the producer is missing", retry: "refetch" },
@@ -154,12 +174,14 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "request-too-large": { status: 413, title: "The request is too large", retry: "never" },
   "unsupported-media-type": { status: 415, title: "The content type or encoding is not accepted", retry: "never" },
   "idempotency-key-reused": { status: 422, title: "The idempotency key stands for another put", retry: "never" },
+  "snapshot-invalid": { status: 422, title: "The snapshot cannot be restored", retry: "never" },
   "upgrade-required": { status: 426, title: "A WebSocket upgrade is needed", retry: "never" },
   "channel-full": { status: 429, title: "The channel is full", retry: "after" },
   "too-many-waiters": { status: 429, title: "Too many requests are waiting", retry: "after" },
   "too-many-connections": { status: 429, title: "Too many connections", retry: "after" },
   "too-many-producers": { status: 429, title: "Too many producers", retry: "after" },
   "too-many-idempotency-keys": { status: 429, title: "Too many idempotency keys", retry: "after" },
+  "too-many-snapshots": { status: 429, title: "Another snapshot or restore is open", retry: "after" },
   "storage-failed": { status: 503, title: "The storage refused the write", retry: "after" },
   unavailable: { status: 503, title: "The channel cannot be reached", retry: "after" },
   internal: { status: 500, title: "Internal error", retry: "refetch" },
@@ -209,6 +231,12 @@ function formatDetail(refusal: Refusal): string {
       return `Use ${refusal.allow.join(", ")}`;
     case "unknown-route":
       return `Nothing is served at ${refusal.path}: see /openapi.json`;
+    case "unknown-snapshot":
+    case "unknown-restore":
+    case "channel-exists":
+    case "snapshot-invalid":
+    case "too-many-snapshots":
+      return formatSnapshotDetail(refusal);
     case "producer-sequence-gap":
     case "stale-producer-epoch":
     case "producer-sequence-reused":
@@ -223,6 +251,37 @@ function formatDetail(refusal: Refusal): string {
       return `A redrive of ${refusal.ratePerSecond} a second runs and has moved ${refusal.moved}: stop it first, or let it end`;
     default:
       return formatChannelDetail(refusal);
+  }
+}
+
+type SnapshotRefusal = Extract<
+  Refusal,
+  { kind: "unknown-snapshot" | "unknown-restore" | "channel-exists" | "snapshot-invalid" | "too-many-snapshots" }
+>;
+
+const SNAPSHOT_FAULTS: { readonly [Reason in SnapshotFault]: string } = {
+  "not-a-snapshot": "it is no page of a snapshot",
+  version: "it was made by another version",
+  cut: "it is cut, or was not sent",
+  order: "it is not the page whose turn it is",
+  hash: "its hash is not that of its bytes and of the pages before it",
+  content: "its content is not that of a channel",
+};
+
+function formatSnapshotDetail(refusal: SnapshotRefusal): string {
+  switch (refusal.kind) {
+    case "unknown-snapshot":
+      return `No snapshot ${refusal.snapshotId} is open: it was ended, or not read for too long`;
+    case "unknown-restore":
+      return `No restore ${refusal.restoreId} into "${refusal.channel}" is open: it is done, was aborted, or not fed for too long`;
+    case "channel-exists":
+      return `Channel "${refusal.channel}" exists: restore into another name, or delete it first`;
+    case "snapshot-invalid":
+      return `Page ${refusal.page}: ${SNAPSHOT_FAULTS[refusal.reason]}`;
+    case "too-many-snapshots":
+      return `At most ${refusal.limit} of the ${refusal.of} of a channel can be open: end the other one`;
+    default:
+      return assertNever(refusal);
   }
 }
 

@@ -35,6 +35,8 @@ export interface Route {
   readonly isMessageBody?: boolean;
   /** The body is the value of a checkpoint. */
   readonly isValueBody?: boolean;
+  /** The body is a page of a snapshot. */
+  readonly isPageBody?: boolean;
   /** Takes the headers `CONDITION_HEADERS` that make a put safe to send again. */
   readonly hasConditionHeaders?: boolean;
   readonly isPublic?: boolean;

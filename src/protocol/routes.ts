@@ -12,6 +12,7 @@ import { messageIdSchema } from "./message.ts";
 import { scheduledIdSchema } from "./schedule.ts";
 import type { RefusalKind } from "./problems.ts";
 import { CHANNEL, GONE, messageEntries, numberText, takenEntries, type Route } from "./route.ts";
+import { SNAPSHOT_PATH_SCHEMAS, SNAPSHOT_REPLY_SCHEMAS, SNAPSHOT_ROUTES } from "./snapshot-routes.ts";
 import { channelPatchSchema, givenSettingsSchema } from "./settings.ts";
 
 /** The values of `Channel-Delay-Ms`, `Channel-Deliver-At-Ms` and `Channel-Ttl-Ms`. */
@@ -28,6 +29,7 @@ export const pathSchemas = {
   group: groupNameSchema,
   checkpoint: checkpointNameSchema,
   scheduledId: scheduledIdSchema,
+  ...SNAPSHOT_PATH_SCHEMAS,
 } as const;
 
 export const listQuerySchema = v.strictObject({
@@ -72,6 +74,7 @@ export const REPLY_SCHEMAS = {
   purged: v.object({ removedMessages: count }),
   ...DELIVERY_REPLY_SCHEMAS,
   ...GROUP_REPLY_SCHEMAS,
+  ...SNAPSHOT_REPLY_SCHEMAS,
   checkpoints: v.object({ checkpoints: v.array(checkpointEntrySchema), next: v.nullable(v.string()) }),
   checkpointWritten: checkpointEntrySchema,
   checkpointDeleted: v.object({ name: v.string(), version: count }),
@@ -325,6 +328,7 @@ export const ROUTES: readonly Route[] = [
     replies: { 200: { description: "It is cancelled", schema: REPLY_SCHEMAS.unscheduled } },
     refusals: [...GONE, "unknown-scheduled"],
   },
+  ...SNAPSHOT_ROUTES,
   {
     method: "get",
     path: `${CHANNEL}/socket`,

@@ -42,13 +42,14 @@ export class IdempotencyTable implements IdempotencyStore {
     return this.#select<{ keys: number }>(`SELECT count(*) AS keys FROM ${tableOf(generationId)}`)[0]?.keys ?? 0;
   }
 
-  *statementsOf(changes: IdempotencyChanges): Iterable<Statement> {
+  /** `keepsTables`: an open snapshot still reads the keys of generations that are dropped, and drops their tables when it ends. */
+  *statementsOf(changes: IdempotencyChanges, keepsTables: boolean): Iterable<Statement> {
     for (const id of changes.dropGenerations) {
-      yield { text: `DROP TABLE IF EXISTS ${tableOf(id)}`, bindings: [] };
+      if (!keepsTables) yield { text: `DROP TABLE IF EXISTS ${tableOf(id)}`, bindings: [] };
       yield { text: "DELETE FROM idempotency_generation WHERE generation_id = ?", bindings: [id] };
     }
     for (const { id, untilMs, keysMax } of changes.writeGenerations) {
-      yield { text: createTable(id), bindings: [] };
+      yield { text: createKeyTable(tableOf(id)), bindings: [] };
       yield { text: UPSERT_GENERATION, bindings: [id, untilMs, keysMax] };
     }
     for (const { generationId, idempotencyKey, fingerprint, offset, entered, count, putAtMs } of changes.insertKeys) {
@@ -59,14 +60,16 @@ export class IdempotencyTable implements IdempotencyStore {
   }
 }
 
+export const KEY_TABLE_PREFIX = "idempotency_key_";
+
 /** Ids are small whole numbers of ours, so that few texts of statements arise and none carries anything foreign. */
 function tableOf(generationId: number): string {
-  return `idempotency_key_${generationId}`;
+  return KEY_TABLE_PREFIX + generationId;
 }
 
 /** Without a rowid a key costs one row, not two. */
-function createTable(generationId: number): string {
-  return `CREATE TABLE IF NOT EXISTS ${tableOf(generationId)} (
+export function createKeyTable(table: string): string {
+  return `CREATE TABLE IF NOT EXISTS ${table} (
     idempotency_key TEXT PRIMARY KEY,
     fingerprint INTEGER NOT NULL,
     put_offset INTEGER NOT NULL,

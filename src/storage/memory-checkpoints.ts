@@ -39,6 +39,14 @@ export class MemoryCheckpoints implements CheckpointStore {
       .map(withoutValue);
   }
 
+  dump(): object {
+    return { checkpoints: [...this.#checkpoints.values()], deletions: this.#deletions };
+  }
+
+  load({ checkpoints, deletions }: { checkpoints: Checkpoint[]; deletions?: CheckpointDeletions }): void {
+    this.commit({ isReset: true, delete: [], write: checkpoints, deletions });
+  }
+
   commit(changes: CheckpointChanges): void {
     if (changes.isReset) {
       this.#checkpoints.clear();

@@ -26,6 +26,14 @@ export class MemoryDeadLetters implements DeadLetterStore {
     return letters.map(({ message: _, ...fate }) => fate);
   }
 
+  dump(): object {
+    return { letters: this.#letters, totals: this.#totals };
+  }
+
+  load({ letters, totals }: { letters: DeadLetter[]; totals: DeadLetterTotals }): void {
+    this.commit({ isCleared: true, insert: letters, delete: [], totals });
+  }
+
   commit(changes: DeadLetterChanges): void {
     const isReplaced = (letter: DeadLetter): boolean =>
       [...changes.delete, ...changes.insert].some((key) => compare(letter, key) === 0);

@@ -16,6 +16,18 @@ export class MemoryDelivery implements DeliveryStore {
     return new Map(stored);
   }
 
+  dump(): object {
+    return [...this.readDelivery()];
+  }
+
+  load(groups: [number, StoredDelivery][]): void {
+    this.#groups.clear();
+    const none = { isCleared: true, deleteLeaseSlots: [], deleteDeferredBuckets: [] };
+    this.commit(
+      new Map(groups.map(([id, { leases, deferred }]) => [id, { ...none, writeLeases: leases, writeDeferred: deferred }])),
+    );
+  }
+
   commit(changes: DeliveryChanges): void {
     for (const [id, group] of changes) {
       const { leases, deferred } = (group.isCleared ? undefined : this.#groups.get(id)) ?? {

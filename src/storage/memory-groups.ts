@@ -13,6 +13,15 @@ export class MemoryGroups implements GroupStore {
     return this.#done.get(`${groupId}:${bucket}`);
   }
 
+  dump(): object {
+    return { records: this.readGroups(), done: [...this.#done] };
+  }
+
+  load({ records, done }: { records: GroupRecord[]; done: [string, Uint8Array][] }): void {
+    this.commit({ isCleared: true, write: records, delete: [], clearDone: [], writeDone: [], deleteDone: [] });
+    for (const [key, places] of done) this.#done.set(key, places);
+  }
+
   commit(changes: GroupChanges): void {
     if (changes.isCleared) {
       this.#records.clear();

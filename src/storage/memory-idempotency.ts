@@ -17,6 +17,15 @@ export class MemoryIdempotency implements IdempotencyStore {
     return this.#keysOf(generationId).size;
   }
 
+  dump(): object {
+    return { generations: this.readGenerations(), keys: [...this.#keys].map(([id, keys]) => [id, [...keys.values()]]) };
+  }
+
+  load({ generations, keys }: { generations: KeyGeneration[]; keys: [number, KeyOutcome[]][] }): void {
+    const insertKeys = keys.flatMap(([generationId, outcomes]) => outcomes.map((outcome) => ({ ...outcome, generationId })));
+    this.commit({ dropGenerations: [...this.#generations.keys()], writeGenerations: generations, insertKeys });
+  }
+
   commit({ dropGenerations, writeGenerations, insertKeys }: IdempotencyChanges): void {
     for (const id of dropGenerations) {
       this.#generations.delete(id);

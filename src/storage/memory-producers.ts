@@ -14,6 +14,14 @@ export class MemoryProducers implements ProducersStore {
     return inBucket.map(({ id, usedAtMs }) => ({ id, usedAtMs }));
   }
 
+  dump(): object {
+    return [...this.#producers.values()];
+  }
+
+  load(producers: StoredProducer[]): void {
+    this.commit({ isReset: true, deletes: [], writes: producers });
+  }
+
   commit({ isReset, deletes, writes }: ProducersChanges): void {
     if (isReset) this.#producers.clear();
     for (const { id } of deletes) this.#producers.delete(id);

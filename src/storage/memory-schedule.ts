@@ -34,6 +34,15 @@ export class MemorySchedule implements ScheduleStore {
     return entry.block;
   }
 
+  dump(): object {
+    return { entries: this.#entries, totals: this.#totals };
+  }
+
+  load({ entries, totals }: { entries: NewScheduled[]; totals?: ScheduleTotals }): void {
+    this.#entries = entries;
+    this.#totals = totals;
+  }
+
   commit({ isCleared, deleteUpTo, deleteEntries, insertEntries, totals }: ScheduleChanges): void {
     const isKept = (entry: ScheduledKey): boolean =>
       !isCleared &&

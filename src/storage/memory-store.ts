@@ -1,4 +1,5 @@
 // The channel's storage in memory: the twin of SqliteStore for the simulation and for tests of the core.
+import type { SnapshotRow } from "../channel/snapshot-store.ts";
 import type {
   Changes,
   ChannelRecord,
@@ -16,6 +17,7 @@ import { MemoryDelivery } from "./memory-delivery.ts";
 import { MemoryIdempotency } from "./memory-idempotency.ts";
 import { MemoryProducers } from "./memory-producers.ts";
 import { MemorySchedule } from "./memory-schedule.ts";
+import { MemorySnapshots, packRow, unpackRow } from "./memory-snapshots.ts";
 
 export class MemoryStore implements ChannelStore {
   readonly delivery = new MemoryDelivery();
@@ -25,6 +27,7 @@ export class MemoryStore implements ChannelStore {
   readonly schedule = new MemorySchedule();
   readonly producers = new MemoryProducers();
   readonly idempotency = new MemoryIdempotency();
+  readonly snapshots = new MemorySnapshots();
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -65,6 +68,8 @@ export class MemoryStore implements ChannelStore {
   }
 
   commit(changes: Changes): void {
+    const installed = changes.snapshots === undefined ? undefined : this.snapshots.begin(changes.snapshots);
+    if (installed !== undefined) this.#load(installed);
     if (changes.isPurge) {
       this.#segments = [];
       this.#gone.clear();
@@ -87,6 +92,34 @@ export class MemoryStore implements ChannelStore {
     if (changes.schedule !== undefined) this.schedule.commit(changes.schedule);
     if (changes.producers !== undefined) this.producers.commit(changes.producers);
     if (changes.idempotency !== undefined) this.idempotency.commit(changes.idempotency);
+    if (changes.snapshots !== undefined) this.snapshots.finish(changes.snapshots, () => this.#dump());
+  }
+
+  #dump(): SnapshotRow[] {
+    const { checkpoints, deadLetters, delivery, groups, idempotency, producers, schedule } = this;
+    const parts = Object.entries({ checkpoints, deadLetters, delivery, groups, idempotency, producers, schedule });
+    return [
+      packRow("position", { position: this.#position, gone: [...this.#gone], messageIds: this.#messageIds }),
+      ...this.#segments.map((segment) => packRow("segment", segment)),
+      ...parts.map(([name, part]) => packRow(name, part.dump())),
+    ];
+  }
+
+  #load(rows: readonly SnapshotRow[]): void {
+    this.#segments = [];
+    for (const row of rows) {
+      // What was dumped here comes back here.
+      const content = unpackRow(row) as never;
+      if (row.table === "segment") this.#segments.push(content);
+      else if (row.table === "position") this.#loadPosition(content);
+      else this[row.table as "schedule"].load(content);
+    }
+  }
+
+  #loadPosition(content: { position?: Position; gone: [number, Uint8Array][]; messageIds: MessageIdEntry[] }): void {
+    this.#position = content.position;
+    this.#gone = new Map(content.gone);
+    this.#messageIds = content.messageIds;
   }
 
   #withGone(segment: NewSegment | undefined): StoredSegment | undefined {

@@ -2,6 +2,7 @@
 import { IDEMPOTENCY_TABLES } from "./idempotency-table.ts";
 import type { MeteredStorage } from "./metered-storage.ts";
 import { PRODUCER_TABLES } from "./producers-table.ts";
+import { SNAPSHOT_TABLES } from "./snapshot-tables.ts";
 
 /** Each entry brings the schema from its place in the list to the next version. */
 const MIGRATIONS: readonly (readonly string[])[] = [
@@ -158,6 +159,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
   [...PRODUCER_TABLES, ...IDEMPOTENCY_TABLES],
   // What came of the attempts of a dead letter (packed-history.ts).
   ["ALTER TABLE dead_letter ADD COLUMN history_json TEXT"],
+  SNAPSHOT_TABLES,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

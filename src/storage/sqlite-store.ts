@@ -10,7 +10,8 @@ import { GroupTables } from "./group-table.ts";
 import { ScheduleTable } from "./schedule-table.ts";
 import { IdempotencyTable } from "./idempotency-table.ts";
 import { ProducersTable } from "./producers-table.ts";
-import { migrate, readSchemaVersion } from "./schema.ts";
+import { migrate, readSchemaVersion, SCHEMA_VERSION } from "./schema.ts";
+import { SnapshotTables } from "./snapshot-tables.ts";
 import { joinParts, PART_BYTES_MAX, partRange, PARTS_MAX, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
 
@@ -74,6 +75,7 @@ export class SqliteStore implements ChannelStore {
   readonly schedule: ScheduleTable;
   readonly producers: ProducersTable;
   readonly idempotency: IdempotencyTable;
+  readonly snapshots: SnapshotTables;
   readonly #storage: MeteredStorage;
   #schemaVersion: number;
   /** Whether the tables that most channels never use may have rows: spares their statements in every commit. */
@@ -93,6 +95,7 @@ export class SqliteStore implements ChannelStore {
     this.schedule = new ScheduleTable(select);
     this.producers = new ProducersTable(select);
     this.idempotency = new IdempotencyTable(select);
+    this.snapshots = new SnapshotTables(select, SCHEMA_VERSION);
     this.#hasParts = this.#hasRows("SELECT part_id FROM segment_part LIMIT 1");
     this.#hasGone = this.#hasRows("SELECT first_offset FROM gone LIMIT 1");
   }
@@ -137,11 +140,28 @@ export class SqliteStore implements ChannelStore {
   /** Inside a transaction of the caller it becomes part of that one. */
   commit(changes: Changes): void {
     if (this.#schemaVersion === 0) this.#migrate();
+    const { snapshots } = changes;
+    if (snapshots === undefined) this.#write(this.#statementsOf(changes));
+    else {
+      this.#storage.transaction(() => {
+        for (const { text, bindings } of this.snapshots.statementsBefore(snapshots)) this.#storage.exec(text, ...bindings);
+        this.#write(this.#statementsOf(changes));
+        for (const { text, bindings } of this.snapshots.statementsAfter(snapshots)) this.#storage.exec(text, ...bindings);
+      });
+    }
+    this.#noteTables(changes);
+  }
+
+  #statementsOf(changes: Changes): Statement[] {
     const scheduled = changes.schedule === undefined ? [] : this.schedule.statementsOf(changes.schedule);
     const statements = [...this.#deletionsOf(changes), ...scheduled, ...this.#writesOf(changes)];
     if (changes.delivery !== undefined) statements.push(...this.delivery.statementsOf(changes.delivery));
     if (changes.groups !== undefined) statements.push(...this.groups.statementsOf(changes.groups));
     if (changes.deadLetters !== undefined) statements.push(...this.deadLetters.statementsOf(changes.deadLetters));
+    return statements;
+  }
+
+  #write(statements: readonly Statement[]): void {
     const [first] = statements;
     // A statement alone is atomic as it is, and a transaction around it would cost a fifth of a small commit (measured).
     if (statements.length === 1 && first !== undefined) this.#storage.exec(first.text, ...first.bindings);
@@ -150,7 +170,6 @@ export class SqliteStore implements ChannelStore {
         for (const { text, bindings } of statements) this.#storage.exec(text, ...bindings);
       });
     }
-    this.#noteTables(changes);
   }
 
   #migrate(): void {
@@ -202,7 +221,12 @@ export class SqliteStore implements ChannelStore {
       yield { text, bindings: [JSON.stringify(changes.channel)] };
     }
     if (changes.producers !== undefined) yield* this.producers.statementsOf(changes.producers);
-    if (changes.idempotency !== undefined) yield* this.idempotency.statementsOf(changes.idempotency);
+    if (changes.idempotency !== undefined) yield* this.idempotency.statementsOf(changes.idempotency, this.#keepsTables(changes));
+  }
+
+  /** A snapshot that ends in this commit reads nothing any more. */
+  #keepsTables({ snapshots }: Changes): boolean {
+    return this.snapshots.isOpen && snapshots?.isEnded !== true;
   }
 
   #noteTables(changes: Changes): void {

@@ -16,6 +16,7 @@ import { addHistoryRoutes } from "./history-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
 import { addScheduleRoutes } from "./schedule-routes.ts";
+import { addSnapshotRoutes } from "./snapshot-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 const HEALTH_PATH = "/healthz";
@@ -30,6 +31,7 @@ addGroupRoutes(app);
 addHistoryRoutes(app);
 addCheckpointRoutes(app);
 addScheduleRoutes(app);
+addSnapshotRoutes(app);
 addReferenceRoutes(app);
 
 app.notFound((context) => {

@@ -14,6 +14,7 @@ export class FaultyStore implements ChannelStore {
   readonly schedule = this.#store.schedule;
   readonly producers = this.#store.producers;
   readonly idempotency = this.#store.idempotency;
+  readonly snapshots = this.#store.snapshots;
   /** After so many more reads of the backlog one fails; undefined for never. */
   readsUntilFailure: number | undefined;
   isRefusingCommits = false;

@@ -26,6 +26,7 @@ export class CountingStore implements ChannelStore {
   readonly schedule = this.#store.schedule;
   readonly producers = this.#store.producers;
   readonly idempotency = this.#store.idempotency;
+  readonly snapshots = this.#store.snapshots;
   rowsRead = 0;
 
   get checkpoints(): CheckpointStore {
@@ -156,6 +157,7 @@ export class ChannelHarness {
   commit(): void {
     this.changes = this.channel.takeChanges(this.nowMs);
     if (this.changes !== undefined) this.store.commit(this.changes);
+    if (this.channel.isReplaced) this.evict();
     for (const connection of this.channel.takeChangedConnections()) {
       if (this.#open.has(connection)) this.#attachments.set(connection, this.channel.waitersOf(connection));
     }

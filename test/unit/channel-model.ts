@@ -156,8 +156,10 @@ export class ChannelModel {
   }
 
   disconnect(connection: number, nowMs: number): void {
+    this.#meetDeadline(nowMs);
     for (const waiter of this.#waiters()) if (waiter.connection === connection) this.#forget(waiter);
     this.#serve(nowMs);
+    this.#finishDrain(nowMs);
   }
 
   settleOutbox(version: number, isDone: boolean, nowMs: number): void {

@@ -5,6 +5,7 @@ import { testCheckpointContract } from "../checkpoint-contract.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
 import { testScheduleContract } from "../schedule-contract.ts";
 import { testDedupContract } from "../dedup-contract.ts";
+import { testSnapshotContract } from "../snapshot-contract.ts";
 import { NO_CHANGES, testStoreContract, type InStore } from "../store-contract.ts";
 
 const inStore: InStore = (use) => {
@@ -18,4 +19,5 @@ describe("src/storage/memory-store", () => {
   testCheckpointContract(inStore);
   testScheduleContract(inStore);
   testDedupContract(inStore);
+  testSnapshotContract(inStore);
 });

@@ -29,7 +29,8 @@ function entryOf(route: Route): Entry {
 }
 
 function takesBody(route: Route): boolean {
-  return route.body !== undefined || route.isMessageBody === true || route.isValueBody === true;
+  const isRaw = route.isMessageBody === true || route.isValueBody === true || route.isPageBody === true;
+  return route.body !== undefined || isRaw;
 }
 
 /** All values of the member `name`, however deep. */
@@ -119,7 +120,8 @@ describe("worker/openapi: parts of an operation", () => {
     const { requestBody } = entryOf(route).operation;
 
     expect(requestBody !== undefined).toBe(takesBody(route));
-    expect(requestBody?.required === true).toBe(route.body !== undefined && route.isBodyOptional !== true);
+    const isRequired = route.isPageBody === true || (route.body !== undefined && route.isBodyOptional !== true);
+    expect(requestBody?.required === true).toBe(isRequired);
   });
 
   test("the headers of a single put are described", () => {
@@ -263,7 +265,8 @@ describe("worker/docs-page", () => {
     expect(v.safeParse(route.query ?? v.strictObject({}), Object.fromEntries(address.searchParams)).issues).toBeUndefined();
     expect(words.includes("Authorization: Bearer $TOKEN")).toBe(route.isPublic !== true);
     const body = words.includes("-d") ? (JSON.parse(words[words.indexOf("-d") + 1] ?? "") as unknown) : undefined;
-    expect(body !== undefined).toBe(takesBody(route));
+    expect(words.includes("--data-binary")).toBe(route.isPageBody === true);
+    expect(body !== undefined).toBe(takesBody(route) && route.isPageBody !== true);
     expect(v.safeParse(route.body ?? v.unknown(), body).issues).toBeUndefined();
   });
 

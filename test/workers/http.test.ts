@@ -211,7 +211,8 @@ describe("src/worker/request-parts", () => {
 
   test("[protocol:versions] an unknown query parameter is refused on every route", async () => {
     for (const route of ROUTES.filter(({ path }) => path.startsWith("/v1/"))) {
-      const path = route.path.replace("{scheduledId}", "1-1").replaceAll(/\{\w+\}/g, "1");
+      const filled = route.path.replace("{scheduledId}", "1-1").replaceAll(/\{(?:snapshot|restore)Id\}/g, "0123456789abcdef");
+      const path = filled.replaceAll(/\{\w+\}/g, "1");
       const reply = await call(route.method.toUpperCase(), `${path}?wiatMs=5`);
 
       expect([route.operationId, await pointersOf(reply)]).toEqual([route.operationId, ["/query/wiatMs"]]);

@@ -16,6 +16,7 @@ import { SqliteStore } from "../../src/storage/sqlite-store.ts";
 import { testDeliveryContract } from "../delivery-contract.ts";
 import { checkpointChanges, checkpointOf, testCheckpointContract } from "../checkpoint-contract.ts";
 import { NO_SCHEDULE_CHANGES, scheduledAt, testScheduleContract } from "../schedule-contract.ts";
+import { beginAt, endAt, testSnapshotContract } from "../snapshot-contract.ts";
 import { storedKey, storedProducer, testDedupContract } from "../dedup-contract.ts";
 import { isSame, NO_CHANGES, POSITION, RECORD, segmentAt, testStoreContract, type StoreFixture } from "../store-contract.ts";
 import { ChannelHarness, sizedMessage } from "../unit/channel-harness.ts";
@@ -75,6 +76,7 @@ describe("src/storage/sqlite-store", () => {
   testCheckpointContract(inObject);
   testScheduleContract(inObject);
   testDedupContract(inObject);
+  testSnapshotContract(inObject);
 
   test("[LC7] a fresh store has no tables, and reading makes none and writes nothing", () =>
     inObject((fixture) => {
@@ -117,6 +119,7 @@ describe("src/storage/sqlite-store", () => {
         "schema_version",
         "segment",
         "segment_part",
+        "snapshot_state",
       ]);
       expect(rows).toBe(0);
     }));
@@ -263,6 +266,55 @@ describe("src/storage/sqlite-store", () => {
       });
 
       expect(fixture.rowsOf(channel.changes ?? {})).toBe(2);
+    }));
+
+  test("[SN2] [SN3] a snapshot costs a row more for each that changes, once, and leaves nothing behind", () =>
+    inObject((fixture) => {
+      const channel = new ChannelHarness({ settings: {} });
+      const replay = (): number => fixture.rowsOf(channel.changes ?? {});
+      replay();
+      channel.put(["a"], { idempotencyKey: "k" });
+      replay();
+      const tables = fixture.tables();
+      const put = (): number => {
+        channel.put(["b"]);
+        const rows = replay();
+        channel.get();
+        return rows + replay();
+      };
+      channel.get();
+      replay();
+      put();
+      const before = put();
+      beginAt(fixture);
+      put();
+      const during = put();
+      endAt(fixture);
+
+      // With each: the row of the segment that is put. Its deletion costs no more, since it came later.
+      expect(during).toBe(before + 1);
+      expect(put()).toBe(before);
+      expect(fixture.tables()).toEqual(tables);
+      expect(fixture.storage.exec("SELECT name FROM sqlite_master WHERE type = 'trigger'")).toEqual([]);
+    }));
+
+  test("[SN2] keys that are forgotten while a snapshot is open stay in it, and their table goes when it ends", () =>
+    inObject((fixture) => {
+      const generation = { id: 1, untilMs: 9, keysMax: 1024 };
+      const insertKeys = [storedKey("a", 1), storedKey("b", 1)];
+      fixture.commit({ idempotency: { dropGenerations: [], writeGenerations: [generation], insertKeys } });
+      const readRows = (): unknown[] => [...fixture.open().snapshots.readRows(null)].map(({ row }) => row);
+      beginAt(fixture);
+      const rows = readRows();
+      fixture.open();
+      fixture.commit({ idempotency: { dropGenerations: [], writeGenerations: [], insertKeys: [storedKey("a", 1, 77)] } });
+      fixture.commit({ idempotency: { dropGenerations: [1], writeGenerations: [], insertKeys: [] } });
+
+      expect(fixture.open().idempotency.readGenerations()).toEqual([]);
+      expect(rows).toHaveLength(3);
+      expect(readRows()).toEqual(rows);
+      endAt(fixture);
+      expect(fixture.tables()).not.toContain("idempotency_key_1");
     }));
 
   test("[RC3] a store of an earlier release gets the new tables on waking, and its channel the new settings", () =>
@@ -506,6 +558,7 @@ const SCHEMA = [
   "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",
   "CREATE TABLE segment ( first_offset INTEGER PRIMARY KEY, record_count INTEGER NOT NULL, message_count INTEGER NOT NULL, message_bytes INTEGER NOT NULL, before_messages INTEGER NOT NULL, before_bytes INTEGER NOT NULL, before_segments INTEGER NOT NULL, put_at_ms INTEGER NOT NULL, part_count INTEGER NOT NULL, body BLOB NOT NULL ) STRICT",
   "CREATE TABLE segment_part ( part_id INTEGER PRIMARY KEY, body BLOB NOT NULL ) STRICT",
+  "CREATE TABLE snapshot_state ( id INTEGER PRIMARY KEY CHECK (id = 1), state_json TEXT NOT NULL ) STRICT",
 ];
 
 describe("src/storage/schema", () => {

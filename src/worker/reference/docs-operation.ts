@@ -200,6 +200,7 @@ function formatCurl({ method, path, operation }: Entry): string {
   const search = query.map(({ name, example }) => `${name}=${encodeURIComponent(example ?? "")}`).join("&");
   const headers = parameters.filter((parameter) => parameter.in === "header" && parameter.example !== undefined);
   const body = Object.entries(operation.requestBody?.content ?? {}).find(([, { example }]) => example !== undefined);
+  const isFile = operation.requestBody?.content["application/octet-stream"] !== undefined;
   const subprotocol = operation["x-websocket"]?.subprotocol;
   const lines = [
     `curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}"$URL${filled}${search === "" ? "" : `?${search}`}"`,
@@ -207,6 +208,7 @@ function formatCurl({ method, path, operation }: Entry): string {
     ...headers.map(({ name, example }) => `-H ${quote(`${name}: ${example ?? ""}`)}`),
     ...(subprotocol === undefined ? [] : upgradeOptions(subprotocol)),
     ...(body === undefined ? [] : [`-H ${quote(`Content-Type: ${body[0]}`)}`, `-d ${quote(JSON.stringify(body[1].example))}`]),
+    ...(isFile ? ["--data-binary @page-1"] : []),
   ];
   return lines.join(" \\\n  ");
 }

@@ -9,6 +9,8 @@ const CHANNEL_EXAMPLE = "orders";
 const DELIVER_AT_MS_EXAMPLE = 1_767_229_200_000;
 const SCHEDULED_ID_EXAMPLE = `${DELIVER_AT_MS_EXAMPLE}-1767225600000`;
 
+const SNAPSHOT_ID_EXAMPLE = "9f86d081884c7d65";
+
 /** Of parameters that have none, the reference shows the address without them. */
 export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   channel: CHANNEL_EXAMPLE,
@@ -17,6 +19,9 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   group: "billing",
   checkpoint: "totals",
   scheduledId: SCHEDULED_ID_EXAMPLE,
+  snapshotId: SNAPSHOT_ID_EXAMPLE,
+  restoreId: SNAPSHOT_ID_EXAMPLE,
+  page: 1,
   prefix: "ord",
   from: 17,
   graceMs: 10_000,
@@ -186,4 +191,10 @@ export const REPLY_EXAMPLES: { readonly [Name in keyof typeof REPLY_SCHEMAS]: v.
   checkpointDeleted: { name: "totals", version: 8 },
   scheduledPage: { scheduled: [SCHEDULED_EXAMPLE], next: null },
   unscheduled: { scheduledId: SCHEDULED_ID_EXAMPLE },
+  snapshotBegun: { snapshotId: SNAPSHOT_ID_EXAMPLE },
+  snapshotEnded: { snapshotId: SNAPSHOT_ID_EXAMPLE },
+  restoreBegun: { restoreId: SNAPSHOT_ID_EXAMPLE },
+  pageStaged: { page: 1, isLast: true },
+  restored: { channel: CHANNEL_EXAMPLE },
+  restoreAborted: { restoreId: SNAPSHOT_ID_EXAMPLE },
 };

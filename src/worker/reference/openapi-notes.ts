@@ -12,6 +12,7 @@ import type {
   scheduledQuerySchema,
 } from "../../protocol/routes.ts";
 import type { deadLetterQuerySchema } from "../../protocol/delivery-routes.ts";
+import type { snapshotPageQuerySchema } from "../../protocol/snapshot-routes.ts";
 import type { Header, HeaderFamily, Tag } from "./openapi-document.ts";
 
 type QuerySchema =
@@ -21,7 +22,8 @@ type QuerySchema =
   | typeof browseQuerySchema
   | typeof deadLetterQuerySchema
   | typeof checkpointsQuerySchema
-  | typeof scheduledQuerySchema;
+  | typeof scheduledQuerySchema
+  | typeof snapshotPageQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
 
@@ -39,7 +41,7 @@ export const API_DESCRIPTION = [
 ].join("\n\n");
 
 export const TAGS: {
-  readonly [Name in "service" | "channels" | "messages" | "delivery" | "groups" | "checkpoints" | "socket"]: Tag;
+  readonly [Name in "service" | "channels" | "messages" | "delivery" | "groups" | "checkpoints" | "snapshots" | "socket"]: Tag;
 } = {
   service: { name: "Service", description: "The deployment itself." },
   channels: { name: "Channels", description: "Create, describe, change and delete channels." },
@@ -53,6 +55,10 @@ export const TAGS: {
     name: "Checkpoints",
     description: "Named values with versions, kept beside the messages: where a reader stands, what was computed so far.",
   },
+  snapshots: {
+    name: "Snapshots",
+    description: "All that a channel holds at one moment, read in pages while it works on; another channel goes on from it.",
+  },
   socket: {
     name: "WebSocket",
     description: "The same operations as frames on one connection, in order and without a request for each.",
@@ -64,6 +70,10 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   offset: "The offset of the message.",
   checkpoint: "The name of the checkpoint: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
   messageId: "The id that the message was put with, percent-encoded.",
+  snapshotId: "The id that the beginning of the snapshot answered.",
+  restoreId: "The id that the beginning of the restore answered.",
+  page: "The number of the page, from 1. Pages are read and brought in their order; the last one may come again.",
+  maxBytes: `What the page may have at most, or one row; ${LIMITS.snapshotPageBytes / MIB} MiB if absent.`,
   scheduledId: "The id that the put answered for the delayed message.",
   after: "Begins after this name or id: the `next` of the page before.",
   prefix: "Only names that begin with this.",
@@ -114,6 +124,8 @@ export const MESSAGE_BODY_NOTE = `The body is the message, as it is: at most ${L
 
 export const VALUE_BODY_NOTE = `The body is the value, as it is: at most ${LIMITS.checkpointBytesMax / MIB} MiB. Its Content-Type is kept; where absent it is \`application/octet-stream\`.`;
 
+export const PAGE_BODY_NOTE = `The body is a page as it was read from a snapshot: at most ${LIMITS.snapshotPageBytesMax / MIB} MiB.`;
+
 const IF_MATCH =
   'Only where the checkpoint has this version, such as `"7"`; `*` for any. Otherwise the refusal is `checkpoint-conflict`.';
 
@@ -136,6 +148,11 @@ export const HEADERS = {
   "Channel-Message-Id": { description: MESSAGE_HEADER_NOTES["Channel-Message-Id"], schema: { type: "string" } },
   ETag: { description: 'The version of the checkpoint, such as `"7"`', schema: { type: "string" } },
   "Channel-Updated-At-Ms": { description: "When the checkpoint was written", schema: { type: "integer" } },
+  "Channel-Snapshot-Last": { description: "Whether no page follows", schema: { type: "boolean" } },
+  "Channel-Snapshot-Sha256": {
+    description: "The hash of this page and all before it, in hex; the page ends with it",
+    schema: { type: "string" },
+  },
   Location: { description: "The address of the first message that entered at once", schema: { type: "string" } },
 } as const satisfies Readonly<Record<string, Header>>;
 
@@ -224,6 +241,19 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
   deleteCheckpoint: {
     description: "A checkpoint that is written again later goes on above the version that it had.",
     requestHeaders: { "If-Match": IF_MATCH },
+  },
+  beginSnapshot: {
+    description: `It ends when it is not read for ${LIMITS.snapshotIdleMs / 1000} s. While it is open, each stored row that changes costs another.`,
+  },
+  readSnapshot: {
+    replyHeaders: ["Channel-Snapshot-Last", "Channel-Snapshot-Sha256"],
+    mediaType: "application/octet-stream",
+  },
+  beginRestore: { description: `It is dropped when no page comes for ${LIMITS.restoreIdleMs / 60_000} minutes.` },
+  stagePage: { description: "A page that is of another version, cut, changed or not the next is refused and changes nothing." },
+  commitRestore: {
+    description:
+      "All of it becomes visible at once. The channel goes on where the first one stood; leases have ended, and their ids are not known.",
   },
   openSocket: {
     description:

@@ -61,6 +61,8 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-scheduled": { scheduledId: text },
   "unknown-redrive": {},
   "redrive-running": { ratePerSecond: whole, moved: whole },
+  "unknown-snapshot": { snapshotId: text },
+  "unknown-restore": { channel: text, restoreId: text },
   "unknown-route": { path: text },
   "method-not-allowed": { allow: texts },
   "invalid-lease": { pointer: text },
@@ -89,6 +91,12 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "stale-producer-epoch": { producerId: text, epoch: whole },
   "producer-sequence-reused": { producerId: text, epoch: whole, seq: whole, offset: wholeOrNull, count: whole },
   "offset-conflict": { expectedOffset: whole, nextOffset: whole },
+  "channel-exists": { channel: text },
+  "snapshot-invalid": {
+    reason: { enum: ["not-a-snapshot", "version", "cut", "order", "hash", "content"] },
+    page: { type: "integer", description: "The page that is wrong, or the first that is missing" },
+  },
+  "too-many-snapshots": { of: { enum: ["snapshots", "restores"] }, limit, retryAfterMs },
   "channel-draining": { drainUntilMs: wholeOrNull },
   "channel-closed": {},
   "channel-deleted": { deletedAtMs: whole, droppedMessages: whole },
@@ -134,7 +142,8 @@ const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
 /** The refusals of a route: its own, and those that follow from its shape. In the order of the problem table. */
 export function refusalsOf(route: Route): RefusalKind[] {
   const isOnChannel = route.path.includes("{channel}");
-  const hasBody = route.body !== undefined || route.isMessageBody === true || route.isValueBody === true;
+  const isRaw = route.isMessageBody === true || route.isValueBody === true || route.isPageBody === true;
+  const hasBody = route.body !== undefined || isRaw;
   const kinds = new Set<RefusalKind>([...route.refusals, "method-not-allowed", "internal"]);
   if (route.isPublic !== true) for (const kind of ["unauthorized", "forbidden", "not-configured"] as const) kinds.add(kind);
   if (route.query !== undefined || hasBody || route.path.includes("{")) kinds.add("invalid-request");

@@ -23,6 +23,7 @@ import {
   CONDITION_HEADER_NOTES,
   HEADERS,
   MESSAGE_BODY_NOTE,
+  PAGE_BODY_NOTE,
   MESSAGE_HEADER_FAMILY,
   MESSAGE_HEADER_NOTES,
   OPERATION_NOTES,
@@ -85,6 +86,7 @@ function tagOf(route: Route): Tag {
   if (/\/(?:pull|settle|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
   if (route.path.includes("/checkpoints")) return TAGS.checkpoints;
   if (route.path.includes("/groups")) return TAGS.groups;
+  if (/\/(?:snapshots|restores)/.test(route.path)) return TAGS.snapshots;
   return /\/(?:messages|scheduled)\b/.test(route.path) ? TAGS.messages : TAGS.channels;
 }
 
@@ -152,6 +154,9 @@ function buildRequestBody(route: Route): RequestBody | undefined {
       required: false,
       content: { "application/json": { schema: {}, ...shown }, "*/*": {} },
     };
+  }
+  if (route.isPageBody === true) {
+    return { description: PAGE_BODY_NOTE, required: true, content: { "application/octet-stream": {} } };
   }
   if (route.body === undefined) return undefined;
   return {

@@ -145,6 +145,11 @@ function withConditions(
   return { ...spec, headers: [...spec.headers, ...headers], query: [...spec.query, ...query] };
 }
 
+/** One that nobody gave: a restore of a lane would end its model. */
+function someSnapshotId(random: SeededRandom): string {
+  return random.pick(["0123456789abcdef", "ffffffffffffffff"]);
+}
+
 const UPGRADE_HEADERS: readonly (readonly [string, string])[] = [
   ["Connection", "Upgrade"],
   ["Upgrade", "websocket"],
@@ -273,6 +278,22 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     return plain("GET", `${root(context)}/scheduled`, [...maybeQuery(random, "limit", () => random.int(1, 1000)), ...after]);
   },
   cancelScheduled: (context) => plain("DELETE", `${root(context)}/scheduled/${someScheduledId(context)}`),
+  beginSnapshot: (context) => plain("POST", `${root(context)}/snapshots`),
+  readSnapshot: (context) => {
+    const { random } = context;
+    const page = maybeQuery(random, "page", () => random.int(1, 3));
+    return plain("GET", `${root(context)}/snapshots/${someSnapshotId(random)}`, page);
+  },
+  endSnapshot: (context) => plain("DELETE", `${root(context)}/snapshots/${someSnapshotId(context.random)}`),
+  beginRestore: (context) => plain("POST", `${root(context)}/restores`),
+  stagePage: (context) => {
+    const { random } = context;
+    const body = random.pick([Buffer.alloc(0), Buffer.from("ECSN"), randomBytes(random.int(0, 300))]);
+    const path = `${root(context)}/restores/${someSnapshotId(random)}/pages/${random.int(1, 9)}`;
+    return { method: "PUT", path, query: [], headers: [], body, framing: random.chance(0.2) ? "chunked" : "length" };
+  },
+  commitRestore: (context) => plain("POST", `${root(context)}/restores/${someSnapshotId(context.random)}/commit`),
+  abortRestore: (context) => plain("DELETE", `${root(context)}/restores/${someSnapshotId(context.random)}`),
   openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
 };
 
