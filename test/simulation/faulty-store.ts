@@ -1,5 +1,5 @@
 // The memory store with switches: the next commit, or a read soon after, fails.
-import type { DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
+import type { Deferred, DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
 import type { Changes, ChannelRecord, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
@@ -45,10 +45,18 @@ export class FaultyStore implements ChannelStore {
     return this.#store.readGoneFrom(...range);
   }
 
-  /** Rows of leases and of deferred messages, of all groups. */
-  readRows(): { readonly leases: LeaseRow[]; readonly deferred: DeferredRow[] } {
-    const groups = [...this.delivery.readDelivery().values()];
-    return { leases: groups.flatMap(({ leases }) => leases), deferred: groups.flatMap(({ deferred }) => deferred) };
+  /** Rows of leases and of deferred messages, by the number of their group. */
+  readRows(): ReadonlyMap<number, { readonly leases: readonly LeaseRow[]; readonly deferred: readonly DeferredRow[] }> {
+    return this.delivery.readDelivery();
+  }
+
+  /** What is stored of the delivery of each group, that of a queue too. */
+  readGroupStates(): { readonly id: number; readonly deferred: readonly Deferred[]; readonly scanMark: number }[] {
+    const rows = this.readRows();
+    const marks = this.groups.readGroups().map(({ id, position: { scanMark } }) => ({ id, scanMark }));
+    return [{ id: 0, scanMark: this.readPosition()?.scanMark ?? 0 }, ...marks].map((group) => {
+      return { ...group, deferred: rows.get(group.id)?.deferred.flatMap(({ messages }) => messages) ?? [] };
+    });
   }
 
   findMessageId(messageId: string, fromOffset: number): number | undefined {

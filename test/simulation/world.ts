@@ -127,7 +127,7 @@ export class World {
     this.record(() => formatOperation(operation, origin, outcome));
     this.#countRefusals(outcome);
     expectSame(sorted(outcome), sorted(expected), `The outcome of ${operation.type}`);
-    this.#say({ operation, origin, outcome });
+    this.#say({ operation, origin, outcome }, expected);
     this.#compareEffects();
     return outcome;
   }
@@ -251,11 +251,11 @@ export class World {
     const described = this.#channel.apply({ type: "describe" }, this.#moment());
     const facts = described.type === "described" ? described.facts : undefined;
     const looked = { model: this.model, moment: this.#moment() };
-    const seen = facts && look({ ...looked, channel: this.#channel, who: "The channel" }, facts);
+    const seen = facts && look({ ...looked, channel: this.#channel, who: "The channel", isLookingAhead: true }, facts);
     expectHolds(this.#channel.takeChanges(this.nowMs) === undefined, "Looking changes nothing");
     // Requests of sockets that closed unheard are not found again on waking.
     if (this.#isWritten && this.openConnections.length === this.connections.length) {
-      const woken = { ...looked, channel: this.#build(), who: "[G1] A channel that wakes" };
+      const woken = { ...looked, channel: this.#build(), who: "[G1] A channel that wakes", isLookingAhead: false };
       const wokenFacts = describeWoken(woken);
       if (wokenFacts !== undefined) look(woken, wokenFacts);
       this.#isWritten = false;
@@ -264,7 +264,7 @@ export class World {
     if (seen === undefined) return;
     checkInvariants(this.#store, seen, this.nowMs);
     const { deadLetters } = this.model.state;
-    this.ledger.check(seen.messages, deadLetters, seen.facts.counts.deadLettered);
+    this.ledger.check(seen.messages, deadLetters, seen.facts);
   }
 
   /** The alarm is set in time for everything that is due. */
@@ -304,22 +304,22 @@ export class World {
     this.#store.isRefusingCommits = false;
   }
 
-  #say(said: Omit<Said, "life">): void {
+  #say(said: Omit<Said, "life" | "isQueue">, expected: Outcome | undefined): void {
     const { outcome } = said;
-    if (outcome.type === "got" && outcome.granted !== undefined) {
-      const offsets = outcome.messages.map((message) => message.offset);
-      this.model.issue(offsets, outcome.granted.leaseIds);
-    }
-    this.#uncommitted.push({ ...said, life: this.model.state.record?.life ?? "" });
+    if (outcome.type === "got" && expected?.type === "got")
+      this.model.issue(outcome.granted?.leaseIds ?? [], expected.granted?.leaseIds ?? []);
+    const { record } = this.model.state;
+    this.#uncommitted.push({ ...said, life: record?.life ?? "", isQueue: record?.settings.retention === "queue" });
   }
 
   #compareEffects(): void {
     const effects: readonly Effect[] = this.#channel.takeEffects();
-    expectSame(effects, this.model.takeEffects(), "The answers to those who wait");
-    for (const { connection, request, outcome } of effects) {
+    const expected = this.model.takeEffects();
+    expectSame(effects, expected, "The answers to those who wait");
+    for (const [index, { connection, request, outcome }] of effects.entries()) {
       this.record(() => `  connection ${connection} request ${request} -> ${formatOutcome(outcome)}`);
       this.#countRefusals(outcome);
-      this.#say({ operation: undefined, origin: { connection, request }, outcome });
+      this.#say({ operation: undefined, origin: { connection, request }, outcome }, expected[index]?.outcome);
     }
   }
 
@@ -329,13 +329,13 @@ export class World {
       this.#store.commit(changes);
       this.#isWritten = true;
     }
-    const isMarkMoved = changes?.position !== undefined && changes.position.scanMark !== this.#stored.scanMark;
+    const stored = this.#store.readGroupStates();
+    const isMarkMoved = this.#stored.groups.some(
+      (before) => stored.find(({ id }) => id === before.id)?.scanMark !== before.scanMark,
+    );
     const isUnchanged = this.model.version === this.#storedVersion;
     expectHolds(!isUnchanged || changes === undefined || isMarkMoved, "A refusal changes nothing");
-    const problem = this.model.adopt({
-      deferred: this.#store.readRows().deferred.flatMap(({ messages }) => messages),
-      scanMark: this.#store.readPosition()?.scanMark ?? 0,
-    });
+    const problem = this.model.adopt(stored);
     if (problem !== undefined) throw new Broken(problem);
     this.#stored = this.model.state;
     this.#storedVersion = this.model.version;
@@ -391,8 +391,8 @@ export class World {
     this.#lastConnection = Math.max(0, ...this.connections);
     this.model.wake(this.#stored);
     // Sockets that are gone took their requests with them, also when their number is given again.
-    const { gets, puts, promises } = this.model.state;
-    this.#stored = { ...this.#stored, gets, puts, promises };
+    const { gets, lines, puts, promises } = this.model.state;
+    this.#stored = { ...this.#stored, gets, lines, puts, promises };
     this.#storedVersion = this.model.version;
   }
 

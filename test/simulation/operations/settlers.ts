@@ -35,9 +35,7 @@ function drawEntry(
 
 /** Leases that are held now, as their readers know them. */
 function heldLeases(world: World): KnownLease[] {
-  return world.ledger.leases.filter(
-    ({ offset }) => world.model.messages.find((one) => one.offset === offset)?.state === "leased",
-  );
+  return world.ledger.leases.filter(({ leaseId }) => world.model.findLeased(leaseId)?.state === "leased");
 }
 
 function settle(world: World, entries: readonly SettleEntry[]): void {
@@ -83,9 +81,8 @@ export const SETTLERS: readonly ActorOperation[] = [
     name: "settle what was lost",
     weight: 50,
     run: (world, random) => {
-      const back = new Set(world.model.messages.filter(({ state }) => state === "back").map(({ offset }) => offset));
       const lost = random.some(
-        world.ledger.leases.filter(({ offset }) => back.has(offset)),
+        world.ledger.leases.filter(({ leaseId }) => world.model.findLeased(leaseId)?.state === "back"),
         70,
       );
       settle(

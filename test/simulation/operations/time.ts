@@ -34,7 +34,7 @@ export const TIME: readonly ActorOperation[] = [
     weight: 4,
     run: (world, random) => {
       const retrying = random.pick(
-        world.model.messages.filter(({ state, dueAtMs }) => state === "back" && dueAtMs > world.nowMs),
+        world.model.openMessages.filter(({ state, dueAtMs }) => state === "back" && dueAtMs > world.nowMs),
       );
       world.jump((retrying?.dueAtMs ?? world.nowMs) - world.nowMs);
       world.tick();
