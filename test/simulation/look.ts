@@ -15,16 +15,13 @@ export interface Looked {
   readonly model: Model;
   readonly moment: Moment;
   readonly who: string;
-  /** A channel that just woke has not looked ahead yet, so it does not know whether it may. */
-  readonly isLookingAhead: boolean;
 }
 
-/** What a channel that just woke says of itself. */
+/** What a channel that just woke says of itself, and a model that woke with it. */
 export function describeWoken({ channel, model, moment, who }: Looked): ChannelFacts | undefined {
   const outcome = channel.apply({ type: "describe" }, moment);
-  const facts = outcome.type === "described" ? outcome.facts : undefined;
-  expectSame(withoutLookAhead(facts), withoutLookAhead(model.describe(moment.nowMs)), `${who} describes itself`);
-  return facts;
+  expectSame(outcome, model.apply({ type: "describe" }, moment, undefined), `${who} describes itself`);
+  return outcome.type === "described" ? outcome.facts : undefined;
 }
 
 /** Everything that is kept. */
@@ -48,7 +45,7 @@ export function look(looked: Looked, facts: ChannelFacts): Seen {
   return { facts, messages, groups: lookAtGroups(looked) };
 }
 
-function lookAtGroups({ channel, model, moment, who, isLookingAhead }: Looked): readonly GroupDescription[] {
+function lookAtGroups({ channel, model, moment, who }: Looked): readonly GroupDescription[] {
   const groups: GroupDescription[] = [];
   for (let after: string | null = ""; after !== null;) {
     const page = channel.apply({ type: "list-groups", after, limit: 2 }, moment);
@@ -56,10 +53,7 @@ function lookAtGroups({ channel, model, moment, who, isLookingAhead }: Looked): 
     groups.push(...page.groups);
     after = page.next;
   }
-  const expected = model.describeGroups(moment.nowMs);
-  const isLookedAt = (group: GroupDescription): GroupDescription =>
-    isLookingAhead ? group : { ...group, isLookAheadExhausted: false };
-  expectSame(groups.map(isLookedAt), expected.map(isLookedAt), `[GP3] ${who} describes its groups`);
+  expectSame(groups, model.describeGroups(moment.nowMs), `[GP3] ${who} describes its groups`);
   return groups;
 }
 
@@ -95,8 +89,4 @@ function isSameMessage(actual: Message, { message, offset, putAtMs }: KeptMessag
   const isTyped = actual.contentType === message.contentType && actual.presentation === message.presentation;
   const hasHeaders = actual.headers?.["trace"] === message.headers?.["trace"];
   return isPlaced && isLabelled && isTyped && hasHeaders && Buffer.compare(actual.body, message.body) === 0;
-}
-
-function withoutLookAhead(facts: ChannelFacts | undefined): ChannelFacts | undefined {
-  return facts && { ...facts, delivery: facts.delivery && { ...facts.delivery, isLookAheadExhausted: false } };
 }

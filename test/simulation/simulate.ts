@@ -26,6 +26,10 @@ const LOW_LIMITS: Partial<Record<keyof typeof LIMITS, readonly [number, ...numbe
   lookAheadMax: [8, 2, 100],
   deadLettersMax: [6, 2, 100],
   deadLetterBytesMax: [500, 100],
+  expiredPerSweepMax: [1_000, 2, 1],
+  groupsMax: [3, 2],
+  doneOffsetsPerRow: [4, 1, 8_192],
+  compactionSlackBytes: [4_000_000, 100],
 };
 
 interface Step {
@@ -69,6 +73,11 @@ export const REFUSALS: readonly string[] = [
   "settings-conflict",
   "invalid-lease",
   "out-of-order",
+  "wrong-retention",
+  "unknown-group",
+  "too-many-groups",
+  "seek-out-of-range",
+  "no-readers",
   ...["settled", "expired", "retried", "released", "predecessor", "disconnected", "superseded"].map(
     (cause) => `lease-lost: ${cause}`,
   ),

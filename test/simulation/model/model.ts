@@ -3,7 +3,7 @@
 // It decides what every operation answers, what a pull may return and in which order, when leases end and delays are over, and what dies.
 import { assertNever } from "../../../src/base/assert.ts";
 import type { Deferred } from "../../../src/channel/delivery-store.ts";
-import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
+import type { Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
 import type { GroupDescription } from "../../../src/protocol/description.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS } from "../../../src/protocol/settings.ts";
@@ -166,10 +166,6 @@ export class Model {
 
   isForgotten(nowMs: number): boolean {
     return this.#life.isForgotten(nowMs);
-  }
-
-  describe(nowMs: number): ChannelFacts | undefined {
-    return this.state.record === undefined || this.state.record.state === "deleted" ? undefined : this.#life.describe(nowMs);
   }
 
   #adoptGroup(group: GroupBook, { deferred, scanMark }: StoredGroup): string | undefined {
