@@ -318,6 +318,8 @@ export class Channel {
     }
     if (state === "open" && record.drainUntilMs !== null) patched = { ...patched, drainUntilMs: null };
     this.#cell.set(patched);
+    // The answer shows what a log keeps by its new limits.
+    this.#groups.applyRetention(nowMs);
     this.#refuseByState(patched);
     this.#finishDrain(nowMs);
     return { type: "patched", facts: this.#describe(this.#cell.get() ?? patched, nowMs) };

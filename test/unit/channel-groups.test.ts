@@ -319,6 +319,14 @@ describe("src/channel/groups", () => {
     expect(channel.describe()).toMatchObject({ depth: 1, firstOffset: 4, counts: { put: 4, dropped: 3 } });
   });
 
+  test("[GP1] the answer to a shrink of a log shows what it keeps by its new limits", () => {
+    const channel = logOf("abcd", ["x"]);
+
+    const outcome = channel.apply({ type: "patch", patch: { maxMessages: 2 } });
+
+    expect(expectType(outcome, "patched").facts).toMatchObject({ depth: 2, counts: { put: 4, dropped: 2 } });
+  });
+
   test("[GP8] a draining log closes when every group has done with it", () => {
     const channel = logOf("a", ["x", "y"]);
     channel.patch({ state: "draining" });
