@@ -154,10 +154,15 @@ export class GroupView implements GroupLog {
       this.#passUntil(offset, "skipped");
       return;
     }
+    this.begin(offset);
+  }
+
+  /** The account begins at `offset`, with what is there and what is put from now on: what was removed before does not count. */
+  begin(offset: number): void {
     this.#restartAt(offset);
-    this.#startMessages = this.#passedMessages;
-    this.#fates = NO_GROUP_FATES;
     this.#doneAheadMessages = this.#log.hasRemoved ? countRemovedFrom(this.#log, offset) : 0;
+    this.#startMessages = this.#passedMessages + this.#doneAheadMessages;
+    this.#fates = NO_GROUP_FATES;
     this.#advance();
   }
 

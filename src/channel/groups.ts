@@ -10,9 +10,8 @@ import { Delivery, type ExpirySettings } from "./delivery.ts";
 import type { DeliveryChanges, DeliveryStore, GroupDeliveryChanges, StoredDelivery } from "./delivery-store.ts";
 import { countEnded } from "./fates.ts";
 import type { GroupChanges, GroupRecord, GroupStore } from "./group-store.ts";
-import { NO_GROUP_FATES } from "./group-store.ts";
+import { NO_GROUP_FATES, NO_POSITION } from "./group-store.ts";
 import { GroupView } from "./group-view.ts";
-import { countMessagesBefore, countRemovedFrom } from "./log-reading.ts";
 import { Settlement } from "./settlement.ts";
 import type { Expendable } from "./stretch.ts";
 
@@ -109,24 +108,9 @@ export class Groups {
     if (this.#byId.size > LIMITS.groupsMax) return refuse({ kind: "too-many-groups", limit: LIMITS.groupsMax });
     let id = 1;
     while (this.#byId.has(id) || this.#deleted.has(id)) id++;
-    const { backlog } = this.#options;
-    const startMessages = countMessagesBefore(backlog, request.startOffset);
-    const record: GroupRecord = {
-      id,
-      name,
-      createdAtMs: request.nowMs,
-      isPaused: false,
-      settings: request.settings,
-      position: {
-        headOffset: request.startOffset,
-        passedMessages: startMessages,
-        doneAheadMessages: backlog.hasRemoved ? countRemovedFrom(backlog, request.startOffset) : 0,
-        scanMark: 0,
-        startMessages,
-        fates: NO_GROUP_FATES,
-      },
-    };
-    const group = this.#build(record, NOTHING_STORED);
+    const { settings, nowMs: createdAtMs } = request;
+    const group = this.#build({ id, name, createdAtMs, isPaused: false, settings, position: NO_POSITION }, NOTHING_STORED);
+    group.view?.begin(request.startOffset);
     this.#keep(group);
     this.#changed.add(id);
     return accept(group);

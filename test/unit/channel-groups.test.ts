@@ -276,6 +276,21 @@ describe("src/channel/groups", () => {
     expect(pull(channel, "z").texts).toEqual(["a", "c"]);
   });
 
+  test("[GP3] what was removed before a group came, or came back to it, does not count, wherever it was stored", () => {
+    const channel = logOf("a", ["x"]);
+    channel.put(["b", "c", "d"]);
+    ack(channel, ...pull(channel, "x", 3).ids);
+    channel.apply({ type: "remove", offset: 2 });
+
+    createGroup(channel, "y", { offset: 2 });
+    channel.apply({ type: "seek-group", group: "x", to: { at: "first" } });
+    channel.evict();
+
+    expect(describeGroup(channel, "x")).toMatchObject({ headOffset: 1, depth: 3, counts: { put: 3, acked: 0, removed: 0 } });
+    // Its head is the first record that is there.
+    expect(describeGroup(channel, "y")).toMatchObject({ headOffset: 3, depth: 2, counts: { put: 2, acked: 0, removed: 0 } });
+  });
+
   test("[GP3] a purge counts as removed in every group, and they go on behind it", () => {
     const channel = logOf("abc", ["x"]);
     const { ids } = pull(channel, "x", 2);
