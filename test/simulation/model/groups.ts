@@ -113,13 +113,10 @@ export class ModelGroups {
     return { type: "group-deleted", group: name };
   }
 
-  /** The account of a group that begins at `offset`: all that was put from there on, and of that what was removed. */
+  /** The account of a group that begins at `offset`, with what is there. */
   #beginAt(offset: number): AccountOf<ModelGroup> {
-    const { records, removedOffsets } = this.#book.state;
-    const open = records.filter((record) => record.offset >= offset).map((record) => freshOf(record));
-    const removed = removedOffsets.filter((one) => one >= offset).length;
-    const put = open.filter(({ message }) => message !== undefined).length + removed;
-    return { ...NOTHING_HAPPENED, records: open, put, removed };
+    const open = this.#book.state.records.filter((record) => record.offset >= offset).map((record) => freshOf(record));
+    return { ...NOTHING_HAPPENED, records: open, put: open.filter(({ message }) => message !== undefined).length };
   }
 
   /** GP4: the offset that is meant; undefined for one that is neither kept nor the next. */

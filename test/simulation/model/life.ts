@@ -240,7 +240,7 @@ export class ModelLife {
     const counts = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0, expired: 0 };
     const times = { latestPutAtMs: 0, isTimeOrdered: true };
     this.#book.change({
-      ...{ records: [], nextOffset: 1, deadLetters: [], removedOffsets: [], ...counts, ...times },
+      ...{ records: [], nextOffset: 1, deadLetters: [], ...counts, ...times },
       deletedGroups: [...deletedGroups, ...groups.map(({ id }) => id)],
       ...change,
     });

@@ -356,7 +356,7 @@ export class Model {
 
   #purge(nowMs: number): number {
     const { depth } = this.#book;
-    const { groups, removed, nextOffset } = this.state;
+    const { groups, removed } = this.state;
     const cleared = { records: [], frontier: 0, scanMark: 0 };
     this.#book.change({
       records: [],
@@ -365,7 +365,6 @@ export class Model {
         return { ...group, ...cleared, removed: group.removed + open };
       }),
       removed: removed + depth,
-      removedOffsets: this.state.removedOffsets.filter((offset) => offset >= nextOffset),
       latestPutAtMs: 0,
       isTimeOrdered: true,
       changedAtMs: nowMs,

@@ -98,8 +98,6 @@ export interface ModelState {
   readonly groups: readonly ModelGroup[];
   /** Numbers of groups that the next commit deletes: no new group gets one of them before. */
   readonly deletedGroups: readonly number[];
-  /** Offsets of messages that were removed one by one: a group that begins before them counts them. */
-  readonly removedOffsets: readonly number[];
   /** When the latest record was put, and whether each was put no earlier than those before it: a clock may be set back. */
   readonly latestPutAtMs: number;
   readonly isTimeOrdered: boolean;
@@ -127,7 +125,6 @@ const EMPTY: ModelState = {
   deadLetters: [],
   groups: [],
   deletedGroups: [],
-  removedOffsets: [],
   latestPutAtMs: 0,
   isTimeOrdered: true,
   changedAtMs: 0,
@@ -233,14 +230,8 @@ export class Book {
   end(offsets: readonly number[], fate: Fate, nowMs: number): void {
     if (offsets.length === 0) return;
     const [ended, kept] = partition(this.state.records, ({ offset }) => offsets.includes(offset));
-    const messages = ended.filter(({ message }) => message !== undefined).map(({ offset }) => offset);
-    const { removedOffsets } = this.state;
-    this.change({
-      records: kept,
-      [fate]: this.state[fate] + messages.length,
-      ...(fate === "removed" && { removedOffsets: [...removedOffsets, ...messages] }),
-      changedAtMs: nowMs,
-    });
+    const messages = ended.filter(({ message }) => message !== undefined).length;
+    this.change({ records: kept, [fate]: this.state[fate] + messages, changedAtMs: nowMs });
   }
 
   tell({ connection, request }: Origin, outcome: Outcome): void {
