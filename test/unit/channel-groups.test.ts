@@ -342,6 +342,29 @@ describe("src/channel/groups", () => {
     expect(expectType(outcome, "patched").facts).toMatchObject({ depth: 2, counts: { put: 4, dropped: 2 } });
   });
 
+  test("[DL1] a message that dies again after a seek back is one dead letter, also where the first one was dropped meanwhile", () => {
+    const channel = logOf("ab", ["x"], { delivery: { maxAttempts: 1 } });
+    const rejectFirst = (reason: string): void => {
+      const [leaseId = ""] = pull(channel, "x", 1).ids;
+      channel.settle({ rejects: [{ leaseId, reason }] });
+    };
+    rejectFirst("once");
+    channel.apply({ type: "seek-group", group: "x", to: { at: "first" } });
+    rejectFirst("twice");
+    expect(channel.changes?.deadLetters).toMatchObject({ delete: [{ offset: 1, groupId: 1 }], insert: [{ reason: "twice" }] });
+    expect(channel.describe().deadLetters).toEqual({ messages: 1, bytes: 1 });
+
+    channel.apply({ type: "seek-group", group: "x", to: { at: "first" } });
+    channel.together(() => {
+      channel.apply({ type: "drop-dead-letters", fromOffset: 1, max: 10, filter: {} });
+      rejectFirst("thrice");
+    });
+
+    expect(channel.changes?.deadLetters).toMatchObject({ delete: [{ offset: 1, groupId: 1 }], insert: [{ reason: "thrice" }] });
+    channel.evict();
+    expect(channel.describe().deadLetters).toEqual({ messages: 1, bytes: 1 });
+  });
+
   test("[GP8] a draining log closes when every group has done with it", () => {
     const channel = logOf("a", ["x", "y"]);
     channel.patch({ state: "draining" });
