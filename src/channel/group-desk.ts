@@ -64,6 +64,8 @@ export class GroupDesk {
       case "drop-dead-letters":
         return dropDeadLetters(this.#deadLetters, operation, moment.nowMs);
       case "redrive": {
+        const refusal = this.#traffic.refuseRedriving(record);
+        if (refusal !== undefined) return { type: "refused", refusal };
         const held = (): Size => this.#traffic.held;
         const parts = { backlog: this.#backlog, deadLetters: this.#deadLetters, line: this.#line, held };
         return redrive(parts, { record, operation, nowMs: moment.nowMs });

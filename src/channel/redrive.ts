@@ -2,7 +2,6 @@
 import { fits, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
-import { refusePut } from "./life-cycle.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine } from "./wait-line.ts";
@@ -21,8 +20,6 @@ export function redrive(
 ): Outcome {
   const { backlog, deadLetters, line, held } = parts;
   const { record, operation, nowMs } = request;
-  const refusal = refusePut(record);
-  if (refusal !== undefined) return { type: "refused", refusal };
   const { fromOffset, max, filter } = operation;
   const { letters, nextOffset } = deadLetters.find({ fromOffset, limit: max, filter, nowMs });
   let moved = 0;

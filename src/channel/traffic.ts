@@ -156,6 +156,12 @@ export class Traffic {
     return mayPut ? undefined : this.#refuseFull(record, size, nowMs);
   }
 
+  /** Why no dead letter can be put again: the state, or that nobody would get it. */
+  refuseRedriving(record: ChannelRecord): Refusal | undefined {
+    const noReaders = { kind: "no-readers", retryAfterMs: NO_READERS_RETRY_AFTER_MS } as const;
+    return refusePut(record) ?? (this.#hasNoReaders(record) ? noReaders : undefined);
+  }
+
   /** Ends a waiting request: it gets what it would have got without waiting. An answer that was sent already stands. */
   cancel(record: ChannelRecord | undefined, origin: Origin, nowMs: number): void {
     const waiter = this.#line.find(origin.connection, origin.request);

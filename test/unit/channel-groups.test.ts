@@ -430,6 +430,22 @@ describe("src/channel/groups: interest", () => {
     expect(channel.takeAnswers().map(({ outcome }) => outcome.type)).toEqual(["room"]);
   });
 
+  test("[GP7] with nobody registered no dead letter is put again, since nobody would get it", () => {
+    const channel = interestOf(["x"]);
+    channel.put(["a"]);
+    const [leaseId = ""] = pull(channel, "x").ids;
+    channel.settle({ rejects: [{ leaseId }] });
+    channel.apply({ type: "delete-group", group: "x" });
+
+    const redrive = { type: "redrive", fromOffset: 1, max: 10, filter: {} } as const;
+    expect(kindOf(channel.apply(redrive))).toBe("no-readers");
+    expect(channel.describe().deadLetters.messages).toBe(1);
+    createGroup(channel, "y");
+
+    expect(channel.apply(redrive)).toMatchObject({ type: "moved", moved: 1 });
+    expect(pull(channel, "y").texts).toEqual(["a"]);
+  });
+
   test("[GP7] with whenNoGroups drop it is taken and dropped", () => {
     const channel = interestOf([], { whenNoGroups: "drop" });
 
