@@ -176,6 +176,8 @@ export class Traffic {
     this.#endReservations(nowMs);
     for (;;) {
       const isGetServed = this.#line.waitingGroups().some((group) => this.#serveFirstGet(record, group, moment));
+      // What the last group has done with makes room for those who wait.
+      this.#groups.applyRetention(nowMs);
       if (isGetServed) continue;
       const put = this.#line.firstPut();
       if (put !== undefined && this.#servePut(put, nowMs)) continue;

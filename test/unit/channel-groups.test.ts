@@ -430,6 +430,22 @@ describe("src/channel/groups: interest", () => {
     expect(channel.takeAnswers().map(({ outcome }) => outcome.type)).toEqual(["room"]);
   });
 
+  test("[GP1] what a get that waited was the last to take makes room at once", () => {
+    const channel = interestOf(["x"], { maxMessages: 1 });
+    const connection = channel.connect();
+    channel.put(["a"]);
+    channel.apply({ type: "get", group: "x", lease: { leaseMs: 1_000, isDetached: true } });
+    channel.reserve(1, 1, { connection, request: 1 }, 9_000);
+    channel.apply({ type: "get", group: "x", waitMs: 9_000 }, { connection, request: 2 });
+
+    channel.tick(1_000);
+
+    expect(channel.takeAnswers().map(({ request, outcome }) => [request, outcome.type])).toEqual([
+      [2, "got"],
+      [1, "room"],
+    ]);
+  });
+
   test("[GP7] with nobody registered no dead letter is put again, since nobody would get it", () => {
     const channel = interestOf(["x"]);
     channel.put(["a"]);

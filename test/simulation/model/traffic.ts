@@ -115,7 +115,10 @@ export class ModelTraffic {
       this.#end(promise, refused({ kind: "promise-lost", id: promise.request }));
     }
     for (;;) {
-      if (this.#book.state.lines.some((group) => this.#serveFirstGet(group, nowMs))) continue;
+      const isGetServed = this.#book.state.lines.some((group) => this.#serveFirstGet(group, nowMs));
+      // What the last group has done with makes room.
+      this.#groups.applyRetention(nowMs);
+      if (isGetServed) continue;
       const put = this.#book.state.puts[0];
       if (put !== undefined && this.#servePut(put, nowMs)) continue;
       return;
@@ -218,11 +221,7 @@ export class ModelTraffic {
 
   #serveFirstGet(group: number, nowMs: number): boolean {
     const first = this.#book.state.gets.find((get) => get.group === group);
-    if (first === undefined) return false;
-    const isServed = this.#serveGet(first, new GroupBook(this.#book, group), nowMs);
-    // What the last group has done with makes room.
-    this.#groups.applyRetention(nowMs);
-    return isServed;
+    return first !== undefined && this.#serveGet(first, new GroupBook(this.#book, group), nowMs);
   }
 
   #serveGet(waiter: ModelWaiter, group: GroupBook, nowMs: number): boolean {
