@@ -307,14 +307,14 @@ export class Channel {
     const isResized = given.maxMessages !== undefined || given.maxBytes !== undefined;
     const limits = isResized ? { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes } : record.limits;
     const isOther = limits.maxMessages !== record.limits.maxMessages || limits.maxBytes !== record.limits.maxBytes;
-    if (isOther) this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
+    if (isOther) this.#groups.appendControl({ type: "resize", ...limits }, nowMs);
     const outbox = lifeCycle.postOutbox(record.outbox, nowMs);
     const isGiven = Object.keys(given).length > 0;
     if (isGiven || (state !== undefined && state !== record.state)) this.#backlog.noteChange();
     let patched: ChannelRecord = { ...record, settings, limits, outbox: isGiven ? outbox : record.outbox };
     if (state !== undefined && state !== record.state) {
       patched = { ...patched, state, drainUntilMs: null };
-      if (state === "draining") this.#backlog.appendControl({ type: "close" }, nowMs);
+      if (state === "draining") this.#groups.appendControl({ type: "close" }, nowMs);
     }
     if (state === "open" && record.drainUntilMs !== null) patched = { ...patched, drainUntilMs: null };
     this.#cell.set(patched);
@@ -328,7 +328,7 @@ export class Channel {
   #delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
     if (graceMs === 0 || this.#isDrained) return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
     const drainUntilMs = Math.min(record.drainUntilMs ?? Number.MAX_SAFE_INTEGER, nowMs + graceMs);
-    if (record.state !== "draining") this.#backlog.appendControl({ type: "close" }, nowMs);
+    if (record.state !== "draining") this.#groups.appendControl({ type: "close" }, nowMs);
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
     this.#cell.set(draining);
     this.#refuseByState(draining);

@@ -163,7 +163,12 @@ export class GroupView implements GroupLog {
     this.#doneAheadMessages = this.#log.hasRemoved ? countRemovedFrom(this.#log, offset) : 0;
     this.#startMessages = this.#passedMessages + this.#doneAheadMessages;
     this.#fates = NO_GROUP_FATES;
-    this.#advance();
+    this.advance();
+  }
+
+  /** Moves the head over what is done with or gone. */
+  advance(): void {
+    this.#moveHead(this.#measure(undefined));
   }
 
   /** Whether the row of the group has to be written. */
@@ -219,12 +224,7 @@ export class GroupView implements GroupLog {
     this.#changedBuckets.add(bucket);
     this.#doneAheadMessages += messages;
     this.#isChanged = true;
-    if (offset === this.#headOffset) this.#advance();
-  }
-
-  /** Moves the head over what is done with or gone. */
-  #advance(): void {
-    this.#moveHead(this.#measure(undefined));
+    if (offset === this.#headOffset) this.advance();
   }
 
   /** Moves the head to `offset`, and on over what is done with there; what was not counts as `fate`. */
@@ -232,7 +232,7 @@ export class GroupView implements GroupLog {
     const stretch = this.#measure(offset);
     this.#fates = { ...this.#fates, [fate]: this.#fates[fate] + stretch.messages - stretch.done };
     this.#moveHead(stretch);
-    this.#advance();
+    this.advance();
   }
 
   #moveHead({ offset, messages, done }: Stretch): void {

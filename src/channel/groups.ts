@@ -1,6 +1,7 @@
 // The groups of a channel: readers that share the work. A queue has one, which is the backlog itself; elsewhere each has a view of it.
 import { accept, refuse, type Result } from "../base/result.ts";
 import type { GroupDescription } from "../protocol/description.ts";
+import type { ControlEvent } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { resolveDelivery, type DeliverySettings, type GivenDelivery, type Retention } from "../protocol/settings.ts";
@@ -145,6 +146,12 @@ export class Groups {
       else this.delete(group);
     }
     this.#isCleared = true;
+  }
+
+  /** Appends a control record to the channel; a group whose head stood on the one that it supersedes goes on. */
+  appendControl(event: ControlEvent, nowMs: number): void {
+    this.#options.backlog.appendControl(event, nowMs);
+    for (const { view } of this.all()) view?.advance();
   }
 
   /** Gives up what retention does not keep: in a log what is beyond the limits, with interest what every group has done with. */

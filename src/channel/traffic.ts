@@ -308,7 +308,7 @@ export class Traffic {
 
   #grow(record: ChannelRecord, limits: Capacity, nowMs: number): void {
     if (limits === record.limits) return;
-    this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
+    this.#groups.appendControl({ type: "resize", ...limits }, nowMs);
     this.#cell.set({ ...record, limits });
   }
 

@@ -365,6 +365,16 @@ describe("src/channel/groups", () => {
     expect(channel.describe().deadLetters).toEqual({ messages: 1, bytes: 1 });
   });
 
+  test("[GP2] a head on a control record that is superseded goes on", () => {
+    const channel = logOf("", ["x"]);
+    channel.patch({ maxMessages: 10 });
+    expect(describeGroup(channel, "x").headOffset).toBe(1);
+
+    channel.patch({ maxMessages: 11 });
+
+    expect(describeGroup(channel, "x").headOffset).toBe(2);
+  });
+
   test("[GP8] a draining log closes when every group has done with it", () => {
     const channel = logOf("a", ["x", "y"]);
     channel.patch({ state: "draining" });
