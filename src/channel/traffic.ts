@@ -195,6 +195,12 @@ export class Traffic {
     for (const waiter of this.#line.all()) if (waiter.kind === kind) this.#end(waiter, refused(refusal));
   }
 
+  /** Refuses the gets that wait in a group. */
+  refuseReaders(group: number, refusal: Refusal): void {
+    for (const waiter of this.#line.all())
+      if (waiter.kind === "get" && waiter.group === group) this.#end(waiter, refused(refusal));
+  }
+
   /** Messages left the channel by acks: producers are told when room is likely. */
   noteDrained(messages: number, nowMs: number): void {
     this.#drainRate.record(messages, nowMs);

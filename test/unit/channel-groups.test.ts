@@ -375,6 +375,18 @@ describe("src/channel/groups", () => {
     expect(describeGroup(channel, "x").headOffset).toBe(2);
   });
 
+  test("[GP8] who waits in a group that is deleted is told which is not there", () => {
+    const channel = logOf("", ["x", "y"]);
+    const connection = channel.connect();
+    channel.apply({ type: "get", group: "y", waitMs: 9_000 }, { connection, request: 1 });
+    channel.apply({ type: "get", group: "x", waitMs: 9_000 }, { connection, request: 2 });
+
+    channel.apply({ type: "delete-group", group: "x" });
+
+    const refusal = { kind: "unknown-group", group: "x" };
+    expect(channel.takeAnswers()).toEqual([{ connection, request: 2, outcome: { type: "refused", refusal } }]);
+  });
+
   test("[GP8] a draining log closes when every group has done with it", () => {
     const channel = logOf("a", ["x", "y"]);
     channel.patch({ state: "draining" });
