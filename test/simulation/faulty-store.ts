@@ -1,7 +1,7 @@
 // The memory store with switches: the next commit, or a read soon after, fails.
 import type { Deferred, DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
 import type { Changes, ChannelRecord, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
-import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
+import { StoredRun } from "../../src/channel/run.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { StorageDown } from "./failure.ts";
 
@@ -69,14 +69,13 @@ export class FaultyStore implements ChannelStore {
     this.#store.commit(changes);
   }
 
-  /** All segments, each with how many of its records are not removed. */
-  listSegments(): { readonly segment: StoredSegment; readonly live: number }[] {
-    const segments = [];
+  listSegments(): StoredRun[] {
+    const runs: StoredRun[] = [];
     for (let segment = this.#store.readSegmentFrom(0); segment !== undefined;) {
-      segments.push({ segment, live: segment.count - decodeGonePlaces(segment.gone).size });
+      runs.push(new StoredRun(segment));
       segment = this.#store.readSegmentFrom(segment.firstOffset + segment.count);
     }
-    return segments;
+    return runs;
   }
 
   #read(): void {

@@ -3,6 +3,7 @@ import type { ChannelFacts } from "../../src/channel/operation.ts";
 import type { Lease } from "../../src/channel/delivery-store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { Message } from "../../src/protocol/message.ts";
+import { endOffset } from "../../src/channel/run.ts";
 import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
 import type { GroupDescription } from "../../src/protocol/description.ts";
 import { expectHolds } from "./failure.ts";
@@ -42,8 +43,8 @@ function checkConservation(store: FaultyStore, { facts, messages }: Seen): void 
   expectHolds(facts.settings.retention !== "log" || acked === 0, "[GP1] a log lost what was acked");
   expectHolds(depth === messages.length, `[G4] the depth is ${depth}, but ${messages.length} messages are kept`);
   const segments = store.listSegments();
-  const live = segments.filter(({ segment }) => segment.firstOffset + segment.count > facts.firstOffset);
-  expectHolds(live.length === segments.length && live.every((one) => one.live > 0), "[RC7] a segment without a kept record");
+  const isNeeded = segments.every((run) => endOffset(run) > facts.firstOffset && run.present > run.gone.size);
+  expectHolds(isNeeded, "[RC7] a segment without a kept record");
   expectHolds(facts.segments === segments.length, `[RC7] ${facts.segments} segments described, ${segments.length} stored`);
 }
 
@@ -95,9 +96,10 @@ function checkBounds(store: FaultyStore, { facts }: Seen): void {
   expectHolds(facts.waiters <= LIMITS.waitersMax, `[G6] ${facts.waiters} waiters`);
   expectHolds(facts.deadLetters.messages <= LIMITS.deadLettersMax, `[G6] ${facts.deadLetters.messages} dead letters`);
   expectHolds(facts.deadLetters.bytes <= LIMITS.deadLetterBytesMax, `[G6] ${facts.deadLetters.bytes} bytes of dead letters`);
-  for (const { segment } of store.listSegments()) {
-    const isSmall = segment.count <= LIMITS.segmentRecordsMax && (segment.bytes <= LIMITS.segmentBytesMax || segment.count === 1);
-    expectHolds(isSmall, `[RC4] the segment ${segment.firstOffset} has ${segment.count} records of ${segment.bytes} bytes`);
+  for (const run of store.listSegments()) {
+    const bytes = run.bytes - run.vanished.bytes;
+    const isSmall = run.present <= LIMITS.segmentRecordsMax && (bytes <= LIMITS.segmentBytesMax || run.present === 1);
+    expectHolds(isSmall, `[RC4] the segment ${run.firstOffset} has ${run.present} records of ${bytes} bytes`);
   }
   expectHolds(store.groups.readGroups().length <= LIMITS.groupsMax, "[GP9] too many groups");
   const known = new Set([0, ...store.groups.readGroups().map(({ id }) => id)]);
