@@ -375,6 +375,21 @@ describe("src/channel/groups", () => {
     expect(describeGroup(channel, "x").headOffset).toBe(2);
   });
 
+  test("[GP4] a seek by time to where the head stands ends no lease, though records before it were removed", () => {
+    const channel = logOf("a", ["x"]);
+    channel.put(["b"]);
+    ack(channel, ...pull(channel, "x").ids);
+    channel.apply({ type: "remove", offset: 2 });
+    channel.nowMs += 1_000;
+    const timeMs = channel.nowMs;
+    channel.put(["c"]);
+    pull(channel, "x");
+
+    channel.apply({ type: "seek-group", group: "x", to: { timeMs: timeMs - 1 } });
+
+    expect(describeGroup(channel, "x")).toMatchObject({ headOffset: 3, depth: 1, leased: 1, counts: { put: 3, acked: 2 } });
+  });
+
   test("[GP8] who waits in a group that is deleted is told which is not there", () => {
     const channel = logOf("", ["x", "y"]);
     const connection = channel.connect();
