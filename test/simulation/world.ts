@@ -44,7 +44,7 @@ export class World {
   readonly ledger = new Ledger((connection) => this.isOpen(connection));
   readonly model: Model;
   nowMs = START_MS;
-  mayCreate = true;
+  mayCreate: boolean;
   /** Of the current step: what is drawn does not depend on the steps before, so that a history can be shortened. */
   random = new Random(0);
   readonly #isRecording: boolean;
@@ -69,7 +69,8 @@ export class World {
   #mayRingAtMs = 0;
   #isAlarmLost = false;
 
-  constructor(options: { readonly tally: Tally; readonly isRecording: boolean }) {
+  constructor(options: { readonly tally: Tally; readonly isRecording: boolean; readonly mayCreate: boolean }) {
+    this.mayCreate = options.mayCreate;
     this.tally = options.tally;
     this.#isRecording = options.isRecording;
     this.model = new Model((connection) => this.isOpen(connection));

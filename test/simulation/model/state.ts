@@ -160,8 +160,8 @@ export class Book {
   }
 
   get waiters(): readonly ModelWaiter[] {
-    const { gets, promises, puts } = this.state;
-    return [...gets, ...promises, ...puts];
+    const { gets, lines, promises, puts } = this.state;
+    return [...lines.flatMap((group) => gets.filter((get) => get.group === group)), ...promises, ...puts];
   }
 
   get existing(): ChannelRecord {

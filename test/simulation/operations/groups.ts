@@ -51,6 +51,13 @@ export const GROUP_KEEPERS: readonly ActorOperation[] = [
     },
   },
   {
+    name: "create all groups",
+    weight: 5,
+    run: (world) => {
+      for (const group of GROUPS) world.perform({ type: "create-group", group, settings: {}, start: { at: "first" } });
+    },
+  },
+  {
     name: "describe a group",
     weight: 4,
     run: (world, random) => {

@@ -39,7 +39,7 @@ function drawSettings(random: Random): GivenSettings {
 /** The settings of a channel that begins. */
 function drawLife(random: Random): GivenSettings {
   const settings = { ...drawSettings(random), whenNoGroups: random.oneOf("refuse", "drop") } as const;
-  const retention = random.oneOf("queue", "queue", "interest", "log");
+  const retention = random.oneOf("queue", "interest", "log");
   if (retention !== "log") return { ...settings, retention };
   return { ...settings, retention, growth: null, maxAgeMs: random.oneOf(null, null, 5_000, 60_000) };
 }

@@ -113,6 +113,21 @@ export const SETTLERS: readonly ActorOperation[] = [
     },
   },
   {
+    name: "settle after an earlier one came back",
+    weight: 12,
+    run: (world, random) => {
+      const held = heldLeases(world).filter(({ key }) => key !== undefined);
+      const first = held.find(({ key, offset }) => held.some((later) => later.key === key && later.offset > offset));
+      if (first === undefined) return;
+      settle(world, [drawEntry(random, first, 0, "retry")]);
+      const later = held.filter(({ key, offset }) => key === first.key && offset > first.offset);
+      settle(
+        world,
+        later.map((lease, index) => drawEntry(random, lease, index)),
+      );
+    },
+  },
+  {
     name: "settle with a bad id",
     weight: 8,
     run: (world, random) => {
