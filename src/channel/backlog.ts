@@ -458,7 +458,7 @@ export class Backlog implements GroupLog {
     this.#window.delete(run);
     this.#deletedSegments.push(run.firstOffset);
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + 1 };
-    this.#lostAheadBytes += run.bytes - run.vanished.bytes;
+    this.#lostAheadBytes += run.bytes;
     if (endOffset(run) === this.#storedEnd) this.#storedEnd = run.firstOffset;
   }
 

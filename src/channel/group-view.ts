@@ -249,7 +249,7 @@ export class GroupView implements GroupLog {
     let messages = 0;
     let done = 0;
     const passVanished = (before: number): void => {
-      // Segments between were removed whole.
+      // Segments between were removed whole, or lost by compaction what the run's totals do not count.
       const vanished = before - this.#passedMessages - messages;
       messages += vanished;
       done += vanished;
@@ -264,10 +264,6 @@ export class GroupView implements GroupLog {
         const place = offset - run.firstOffset;
         const isGone = this.isGone(run, place);
         if (toOffset === undefined ? !isGone : offset >= toOffset) return { offset, messages, done };
-        if (place === 0) {
-          messages += run.vanished.messages;
-          done += run.vanished.messages;
-        }
         if (!run.isPresent(place) || run.isControl(place)) continue;
         messages += 1;
         if (isGone) done += 1;

@@ -104,7 +104,6 @@ export function countMessagesBefore(log: ReadableLog, offset: number): number {
   const run = offset < log.nextOffset ? log.runFrom(Math.max(offset, log.headOffset)) : undefined;
   if (run === undefined) return log.putMessages;
   let { messages } = run.before;
-  if (run.firstOffset < offset) messages += run.vanished.messages;
   for (let place = 0; place < run.count && run.firstOffset + place < offset; place++) {
     if (run.isPresent(place) && !run.isControl(place)) messages += 1;
   }

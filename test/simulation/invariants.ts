@@ -97,9 +97,8 @@ function checkBounds(store: FaultyStore, { facts }: Seen): void {
   expectHolds(facts.deadLetters.messages <= LIMITS.deadLettersMax, `[G6] ${facts.deadLetters.messages} dead letters`);
   expectHolds(facts.deadLetters.bytes <= LIMITS.deadLetterBytesMax, `[G6] ${facts.deadLetters.bytes} bytes of dead letters`);
   for (const run of store.listSegments()) {
-    const bytes = run.bytes - run.vanished.bytes;
-    const isSmall = run.present <= LIMITS.segmentRecordsMax && (bytes <= LIMITS.segmentBytesMax || run.present === 1);
-    expectHolds(isSmall, `[RC4] the segment ${run.firstOffset} has ${run.present} records of ${bytes} bytes`);
+    const isSmall = run.present <= LIMITS.segmentRecordsMax && (run.bytes <= LIMITS.segmentBytesMax || run.present === 1);
+    expectHolds(isSmall, `[RC4] the segment ${run.firstOffset} has ${run.present} records of ${run.bytes} bytes`);
   }
   expectHolds(store.groups.readGroups().length <= LIMITS.groupsMax, "[GP9] too many groups");
   const known = new Set([0, ...store.groups.readGroups().map(({ id }) => id)]);
