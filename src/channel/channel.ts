@@ -41,7 +41,7 @@ export class Channel {
   readonly #line = new WaitLine();
   readonly #dedup: Dedup;
   readonly #traffic: Traffic;
-  /** Connections that hold leases and were gone when the object woke; their numbers may be given again. */
+  /** Connections that hold leases and were gone when the object woke; their numbers may be given again once these are detached. */
   #lostConnections: readonly number[];
   readonly #described: DescribedParts;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -110,6 +110,11 @@ export class Channel {
 
   get record(): ChannelRecord | undefined {
     return this.#cell.get();
+  }
+
+  /** Connections that were gone on waking and whose leases are not looked after yet: nobody may get their numbers meanwhile. */
+  get lostConnections(): readonly number[] {
+    return this.#lostConnections;
   }
 
   /** Depth, bytes, utilisation and waiters as they are now; undefined where there is no channel. */

@@ -54,6 +54,11 @@ export class Connections {
     }
   }
 
+  /** Numbers that no new connection may get. */
+  skip(connections: readonly number[]): void {
+    for (const connection of connections) this.#lastConnection = Math.max(this.#lastConnection, connection);
+  }
+
   accept(socket: WebSocket): void {
     this.#context.acceptWebSocket(socket);
     const attachment: Attachment = { connection: this.#lastConnection + 1, hasGreeted: false, waiters: [] };
