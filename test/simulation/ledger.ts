@@ -19,6 +19,8 @@ export interface Said {
   readonly life: string;
   /** Whether messages end for all when one reader is done with them. */
   readonly isQueue: boolean;
+  /** The number of the group that was given leases. */
+  readonly group: number | undefined;
 }
 
 /** The line of those that wait for room; readers wait in the lines of their groups. */
@@ -39,7 +41,7 @@ export class Ledger {
   /** Offsets of redriven messages: those are put without a put, and nobody is told their offsets. */
   #redriven = new Set<number>();
   /** By group, then key. */
-  readonly #lastOfKey = new Map<string, Map<string, number>>();
+  readonly #lastOfKey = new Map<number, Map<string, number>>();
   /** Messages that were dropped from quarantine since the last look. */
   #endedInSilence = 0;
   /** How many ended without a word to anybody until the last look, by the counts of the channel. */
@@ -56,17 +58,17 @@ export class Ledger {
   }
 
   /** What a commit carried. `isAnswered`: whether the answer reached who asked; what it did stands anyway. */
-  note({ operation, origin, outcome, life, isQueue }: Said, isAnswered: boolean): void {
+  note({ operation, origin, outcome, life, isQueue, group = 0 }: Said, isAnswered: boolean): void {
     if (life !== this.#life) this.#beginLife(life);
     if (outcome.type === "put" && operation?.type === "put") this.#notePut(operation.messages, outcome.offset ?? 0);
-    if (outcome.type === "got") this.#noteGot(outcome, { isAnswered, isQueue, group: this.#groupOf(operation, origin) });
+    if (outcome.type === "got") this.#noteGot(outcome, { isAnswered, isQueue, group });
     if (outcome.type === "removed") this.#standing.delete(outcome.offset);
     if (outcome.type === "purged") this.#standing = new Map();
     if (outcome.type === "moved" && operation?.type === "drop-quarantine" && isQueue) this.#endedInSilence += outcome.moved;
     if (outcome.type === "settled" && operation?.type === "settle" && isQueue) this.#noteSettled(operation, outcome);
-    // It may begin anew.
-    if (operation?.type === "seek-group" || operation?.type === "delete-group") this.#lastOfKey.delete(operation.group);
-    const line = operation?.type === "get" ? this.#groupOf(operation, origin) : PUTS;
+    // It may begin anew; to tell which one it is would need the model.
+    if (operation?.type === "seek-group" || operation?.type === "delete-group") this.#lastOfKey.clear();
+    const line = operation?.type === "get" ? (operation.group ?? "default") : PUTS;
     this.#waiting = this.#waiting.filter(({ connection }) => this.#isOpen(connection));
     if (outcome.type === "waiting" && origin !== undefined) this.#waiting.push({ ...origin, line });
     if (outcome.type === "room" && operation?.type === "reserve") return;
@@ -121,15 +123,9 @@ export class Ledger {
     for (const [index, { body }] of messages.entries()) this.#standing.set(offset + index, body);
   }
 
-  #groupOf(operation: Operation | undefined, origin: Origin | undefined): string {
-    if (operation?.type === "get") return operation.group ?? "default";
-    const isMeant = ({ connection, request }: Origin): boolean => connection === origin?.connection && request === origin.request;
-    return this.#waiting.find(isMeant)?.line ?? "default";
-  }
-
   #noteGot(
     { messages, granted }: Extract<Outcome, { type: "got" }>,
-    { isAnswered, isQueue, group }: { readonly isAnswered: boolean; readonly isQueue: boolean; readonly group: string },
+    { isAnswered, isQueue, group }: { readonly isAnswered: boolean; readonly isQueue: boolean; readonly group: number },
   ): void {
     const lastOfKey = this.#lastOfKey.get(group) ?? new Map<string, number>();
     this.#lastOfKey.set(group, lastOfKey);

@@ -311,12 +311,13 @@ export class World {
     this.#store.isRefusingCommits = false;
   }
 
-  #say(said: Omit<Said, "life" | "isQueue">, expected: Outcome | undefined): void {
+  #say(said: Omit<Said, "life" | "isQueue" | "group">, expected: Outcome | undefined): void {
     const { outcome } = said;
-    if (outcome.type === "got" && expected?.type === "got")
-      this.model.issue(outcome.granted?.leaseIds ?? [], expected.granted?.leaseIds ?? []);
+    const made = expected?.type === "got" ? expected.granted?.leaseIds : undefined;
+    const told = outcome.type === "got" ? outcome.granted?.leaseIds : undefined;
+    const group = made === undefined ? undefined : this.model.issue(told ?? [], made);
     const { record } = this.model.state;
-    this.#uncommitted.push({ ...said, life: record?.life ?? "", isQueue: record?.settings.retention === "queue" });
+    this.#uncommitted.push({ ...said, group, life: record?.life ?? "", isQueue: record?.settings.retention === "queue" });
   }
 
   #compareEffects(): void {
@@ -395,7 +396,7 @@ export class World {
     this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
     this.#latestMs = this.nowMs;
     this.#channel = this.#build();
-    this.#lastConnection = Math.max(0, ...this.connections);
+    this.#lastConnection = Math.max(0, ...this.connections, ...this.#channel.lostConnections);
     this.model.wake(this.#stored);
     // Sockets that are gone took their requests with them, also when their number is given again.
     const { gets, lines, puts, promises } = this.model.state;

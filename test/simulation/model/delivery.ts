@@ -52,12 +52,13 @@ export class ModelDelivery {
     this.#book = book;
   }
 
-  /** The ids that a pull was answered with, for those that the model made. */
-  issue(leaseIds: readonly string[], made: readonly string[]): void {
+  /** The ids that a pull was answered with, for those that the model made; returns the number of their group. */
+  issue(leaseIds: readonly string[], made: readonly string[]): number | undefined {
     for (const [index, leaseId] of leaseIds.entries()) {
       const issued = this.#made.get(made[index] ?? "");
       if (issued !== undefined) this.#issued.set(leaseId, issued);
     }
+    return this.#made.get(made[0] ?? "")?.group;
   }
 
   /** The message that a lease was of, as its group sees it now. */
@@ -292,7 +293,10 @@ export class ModelDelivery {
       if (entry.verb === "extend" && lease !== undefined)
         group.update(offset, { lease: { ...lease, deadlineMs: nowMs + entry.leaseMs } });
     }
-    for (const { entry, message, group } of judged.toReversed()) {
+    // One group after the other: which dead letters are dropped may depend on who comes first (DL2).
+    const ids = [...new Set(judged.map(({ group }) => group.id))];
+    const ofGroup = (id: number): Judged[] => judged.filter(({ group }) => group.id === id);
+    for (const { entry, message, group } of ids.flatMap((id) => ofGroup(id).toReversed())) {
       const { offset, attempts } = message;
       if (entry.verb === "release") this.giveBack(group, offset, { end: "released", isCounted: false, nowMs });
       if (entry.verb === "retry") {

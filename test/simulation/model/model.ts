@@ -125,9 +125,9 @@ export class Model {
     return undefined;
   }
 
-  /** The ids of the leases that a pull was answered with, for those that the model made. */
-  issue(leaseIds: readonly string[], made: readonly string[]): void {
-    this.#delivery.issue(leaseIds, made);
+  /** The ids of the leases that a pull was answered with, for those that the model made; returns the number of their group. */
+  issue(leaseIds: readonly string[], made: readonly string[]): number | undefined {
+    return this.#delivery.issue(leaseIds, made);
   }
 
   takeEffects(): Effect[] {
