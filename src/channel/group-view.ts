@@ -237,6 +237,8 @@ export class GroupView implements GroupLog {
 
   #moveHead({ offset, messages, done }: Stretch): void {
     if (offset === this.#headOffset) return;
+    // Also where the log has nothing any more: a row that nobody has looked at would stay for ever.
+    for (let bucket = bucketOf(this.#headOffset); bucket < bucketOf(offset); bucket++) this.#doneIn(bucket);
     this.#headOffset = offset;
     this.#passedMessages += messages;
     this.#doneAheadMessages -= done;

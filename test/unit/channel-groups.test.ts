@@ -390,6 +390,22 @@ describe("src/channel/groups", () => {
     expect(describeGroup(channel, "x")).toMatchObject({ headOffset: 3, depth: 1, leased: 1, counts: { put: 3, acked: 2 } });
   });
 
+  test("[GP9] rows of what a group has done are deleted when its head has passed them, also where the log has nothing", () => {
+    const perRow = LIMITS.doneOffsetsPerRow;
+    Object.assign(LIMITS, { doneOffsetsPerRow: 2 });
+    try {
+      const channel = logOf("abcdefgh", ["x"]);
+      for (const offset of [4, 5, 7]) channel.apply({ type: "remove", offset });
+      channel.evict();
+
+      ack(channel, ...pull(channel, "x").ids);
+
+      expect(channel.changes?.groups?.deleteDone.map(({ bucket }) => bucket).sort()).toEqual([2, 3]);
+    } finally {
+      Object.assign(LIMITS, { doneOffsetsPerRow: perRow });
+    }
+  });
+
   test("[GP8] who waits in a group that is deleted is told which is not there", () => {
     const channel = logOf("", ["x", "y"]);
     const connection = channel.connect();
