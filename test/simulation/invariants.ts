@@ -9,6 +9,9 @@ import type { GroupDescription } from "../../src/protocol/description.ts";
 import { expectHolds } from "./failure.ts";
 import type { FaultyStore } from "./faulty-store.ts";
 
+/** Before the head of a group; what is left there stays there. */
+const DONE_ROWS_LOOKED_AT = 6;
+
 /** Everything that is kept, as browsing shows it, and the groups as they are listed. */
 export interface Seen {
   readonly facts: ChannelFacts;
@@ -109,6 +112,12 @@ function checkBounds(store: FaultyStore, { facts }: Seen): void {
 }
 
 function checkRows(store: FaultyStore, id: number, { headOffset }: GroupDescription): void {
+  const headBucket = Math.floor(headOffset / LIMITS.doneOffsetsPerRow);
+  for (let bucket = Math.max(0, headBucket - DONE_ROWS_LOOKED_AT); bucket < headBucket; bucket++)
+    expectHolds(
+      store.groups.readDone(id, bucket) === undefined,
+      `[GP9] the row ${bucket} of what a group has done is not needed`,
+    );
   const { leases, deferred } = store.readRows().get(id) ?? { leases: [], deferred: [] };
   expectHolds(
     leases.every((row) => row.leases.length > 0 && row.leases.length <= LIMITS.leasesPerRowMax),
