@@ -71,6 +71,7 @@ export interface GroupChanges {
 }
 
 export interface GroupStore {
+  /** In the order of their ids. */
   readGroups(): readonly GroupRecord[];
   readDone(groupId: number, bucket: number): Uint8Array | undefined;
 }
