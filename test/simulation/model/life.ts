@@ -237,10 +237,11 @@ export class ModelLife {
   /** What a life leaves: nothing but its record. */
   #clear(change: Partial<ModelState>): void {
     const { groups, deletedGroups } = this.#book.state;
+    const nothing = { records: [], nextOffset: 1, deadLetters: [], latestPutAtMs: 0, isTimeOrdered: true };
     const counts = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0, expired: 0 };
-    const times = { latestPutAtMs: 0, isTimeOrdered: true };
     this.#book.change({
-      ...{ records: [], nextOffset: 1, deadLetters: [], ...counts, ...times },
+      ...nothing,
+      ...counts,
       deletedGroups: [...deletedGroups, ...groups.map(({ id }) => id)],
       ...change,
     });

@@ -6,7 +6,7 @@ import { messageBytes, type PutMessage } from "../../../src/protocol/message.ts"
 import type { Refusal } from "../../../src/protocol/problems.ts";
 import type { ModelDelivery } from "./delivery.ts";
 import { GroupBook } from "./group-book.ts";
-import { findGroup, ModelGroups } from "./groups.ts";
+import { findGroup, type ModelGroups } from "./groups.ts";
 import { type Book, ceilingOf, invalid, type ModelWaiter, refusalOfPut, refused, sum, tooLarge } from "./state.ts";
 
 interface Size {
