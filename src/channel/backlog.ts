@@ -395,7 +395,9 @@ export class Backlog implements GroupLog {
     const isTailTold = this.#storedEnd === this.nextOffset || this.#written.nextOffset === this.nextOffset;
     const isHeadTold =
       (this.#isHeadAtSegment && this.#storedEnd > this.#headOffset) || this.#written.headOffset === this.#headOffset;
-    if (!this.#isPositionChanged && isTailTold && isHeadTold && this.#isRestTold()) return undefined;
+    // With a control record left the segments tell where the head is, but not since when there are no messages.
+    const isEmptied = this.depth === 0 && this.#deleteBelow > 0;
+    if (!this.#isPositionChanged && !isEmptied && isTailTold && isHeadTold && this.#isRestTold()) return undefined;
     this.#written = {
       nextOffset: this.nextOffset,
       headOffset: this.#headOffset,
