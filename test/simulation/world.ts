@@ -332,7 +332,8 @@ export class World {
   }
 
   #write(): void {
-    const changes = this.#channel.takeChanges(this.nowMs);
+    // It may read, to compact.
+    const changes = this.#do(() => this.#channel.takeChanges(this.nowMs));
     if (changes !== undefined) {
       this.#store.commit(changes);
       this.#isWritten = true;
