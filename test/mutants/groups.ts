@@ -101,8 +101,8 @@ export const GROUPS: readonly Mutant[] = [
   {
     name: "RC9: what compaction left out is counted as kept",
     file: "src/channel/compaction.ts",
-    from: "before: { ...subtractTotals(put, { messages, bytes, segments: 0 }), segments:",
-    to: "before: { ...(group[0]?.run.before ?? NO_TOTALS), segments:",
+    from: "    messages,\n    bytes,\n    // What is left out",
+    to: "    messages: end - firstOffset,\n    bytes,\n    // What is left out",
   },
 ];
 

@@ -9,8 +9,8 @@ import { LIMITS } from "../../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS } from "../../../src/protocol/settings.ts";
 import { ModelDelivery } from "./delivery.ts";
 import { GroupBook, groupsOf } from "./group-book.ts";
-import { findGroup, ModelGroups } from "./groups.ts";
-import { dropLetters, findLetters, quarantined } from "./letters.ts";
+import { ModelGroups } from "./groups.ts";
+import { ModelLetterDesk } from "./letter-desk.ts";
 import { ModelLife } from "./life.ts";
 import {
   Book,
@@ -23,14 +23,11 @@ import {
   type ModelMessage,
   type ModelRecord,
   type ModelState,
-  refusalOfPut,
   refused,
 } from "./state.ts";
 import { linesAfter, ModelTraffic } from "./traffic.ts";
 
 type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge";
-type LetterOperation = "dead-letters" | "drop-dead-letters" | "redrive" | "release-quarantine" | "drop-quarantine" | "quarantine";
-
 /** What is stored of a group's delivery. */
 export interface StoredGroup {
   readonly id: number;
@@ -43,6 +40,7 @@ export class Model {
   readonly #delivery = new ModelDelivery(this.#book);
   readonly #groups: ModelGroups;
   readonly #traffic: ModelTraffic;
+  readonly #letters: ModelLetterDesk;
   readonly #life: ModelLife;
   readonly #isConnected: (connection: number) => boolean;
   /** Connections that a crash cut off: their leases begin their grace when the channel next acts (LS9). */
@@ -56,6 +54,7 @@ export class Model {
       },
     });
     this.#traffic = new ModelTraffic(this.#book, this.#delivery, this.#groups, isConnected);
+    this.#letters = new ModelLetterDesk(this.#book, this.#traffic);
     const parts = { traffic: this.#traffic, delivery: this.#delivery, groups: this.#groups };
     this.#life = new ModelLife(this.#book, parts);
   }
@@ -250,7 +249,7 @@ export class Model {
       case "quarantine":
       case "release-quarantine":
       case "drop-quarantine":
-        return this.#decideOnLetters(operation, nowMs);
+        return this.#letters.decide(operation, nowMs);
       default:
         return this.#decideOnMessages(operation as OperationOf<MessageOperation>, nowMs);
     }
@@ -281,68 +280,6 @@ export class Model {
       default:
         return assertNever(operation);
     }
-  }
-
-  #decideOnLetters(operation: OperationOf<LetterOperation>, nowMs: number): Outcome {
-    switch (operation.type) {
-      case "dead-letters": {
-        const { letters, nextOffset } = findLetters(this.#book, { ...operation, nowMs });
-        return { type: "dead-letter-page", letters, nextOffset: nextOffset ?? null };
-      }
-      case "drop-dead-letters": {
-        const { letters, nextOffset } = findLetters(this.#book, { ...operation, limit: operation.max, nowMs });
-        dropLetters(this.#book, letters);
-        return moved(letters.length, nextOffset);
-      }
-      case "redrive":
-        return this.#redrive(operation, nowMs);
-      case "quarantine":
-      case "release-quarantine":
-      case "drop-quarantine": {
-        const group = findGroup(this.#book, operation.group);
-        return group instanceof GroupBook ? this.#decideOnQuarantine(group, operation, nowMs) : refused(group);
-      }
-      default:
-        return assertNever(operation);
-    }
-  }
-
-  #redrive(operation: OperationOf<"redrive">, nowMs: number): Outcome {
-    const byState = refusalOfPut(this.#book.existing);
-    if (byState !== undefined) return refused(byState);
-    // GP7
-    if (this.#traffic.hasNoReaders) return refused({ kind: "no-readers", retryAfterMs: 0 });
-    const { letters, nextOffset } = findLetters(this.#book, { ...operation, limit: operation.max, nowMs });
-    let count = 0;
-    for (const { message } of letters) {
-      const { offset, putAtMs: _, ...put } = message;
-      if (!this.#traffic.putAgain({ ...put, redrivenFrom: offset }, nowMs)) break;
-      count += 1;
-    }
-    dropLetters(this.#book, letters.slice(0, count));
-    return moved(count, letters[count]?.message.offset ?? nextOffset);
-  }
-
-  #decideOnQuarantine(
-    group: GroupBook,
-    operation: OperationOf<"quarantine" | "release-quarantine" | "drop-quarantine">,
-    nowMs: number,
-  ): Outcome {
-    if (operation.type === "quarantine") {
-      const listed = quarantined(group).slice(0, operation.limit);
-      const isInReply = (_: ModelMessage, index: number): boolean =>
-        index === 0 || listed.slice(0, index + 1).reduce((total, { bytes }) => total + bytes, 0) <= LIMITS.replyBytesMax;
-      const messages = listed.filter(isInReply).map((one) => ({ message: messageOf(one), attempts: one.attempts }));
-      return { type: "quarantine", messages };
-    }
-    const { offset, key } = operation;
-    const found = quarantined(group, offset, key);
-    if (found.length === 0 && offset !== undefined) return refused({ kind: "unknown-message", offset });
-    for (const message of found) {
-      if (operation.type === "drop-quarantine") group.finish(message.offset, "removed", nowMs);
-      else group.update(message.offset, { attempts: 0, dueAtMs: 0, dueFromMs: undefined, isQuarantined: false });
-    }
-    return { type: "moved", moved: found.length, isMore: false };
   }
 
   /** Removes a message, for every group that had not done with it. */
@@ -391,10 +328,6 @@ export class Model {
     }
     return { type: "page", messages: messages.map(messageOf), controls: controls.flatMap(controlOf), nextOffset };
   }
-}
-
-function moved(count: number, nextOffset: number | undefined): Outcome {
-  return { type: "moved", moved: count, isMore: nextOffset !== undefined, ...(nextOffset !== undefined && { nextOffset }) };
 }
 
 /** What was only parked behind the scan mark is found again by the scan. */
