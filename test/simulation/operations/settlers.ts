@@ -128,6 +128,18 @@ export const SETTLERS: readonly ActorOperation[] = [
     },
   },
   {
+    name: "settle after all closed cleanly",
+    weight: 7,
+    run: (world, random) => {
+      const held = heldLeases(world);
+      for (const connection of world.openConnections) world.disconnect(connection, true);
+      settle(
+        world,
+        held.map((lease, index) => drawEntry(random, lease, index)),
+      );
+    },
+  },
+  {
     name: "settle with a bad id",
     weight: 8,
     run: (world, random) => {
