@@ -233,7 +233,10 @@ export class World {
     this.#mayRingAtMs = this.nowMs + ALARM_INTERVAL_MS;
     expectSame(this.#channel.isForgotten(this.nowMs), this.model.isForgotten(this.nowMs), "[LC5] Whether all is forgotten");
     if (this.#channel.isForgotten(this.nowMs)) this.#erase();
-    else this.#setAlarm(this.#mayRingAtMs);
+    else {
+      const dueAtMs = this.#do(() => this.#channel.nextAlarmAtMs);
+      this.#setAlarm(dueAtMs && Math.max(dueAtMs, this.#mayRingAtMs));
+    }
   }
 
   tick(): void {
@@ -334,6 +337,11 @@ export class World {
   #write(): void {
     // It may read, to compact.
     const changes = this.#do(() => this.#channel.takeChanges(this.nowMs));
+    // As the object does, before anything is written: where the head stands may have to be read.
+    const isAlarmDue = this.#do(
+      () => changes?.channel !== undefined || (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs,
+    );
+    const alarmAtMs = isAlarmDue ? this.#do(() => this.#channel.nextAlarmAtMs) : undefined;
     if (changes !== undefined) {
       this.#store.commit(changes);
       this.#isWritten = true;
@@ -348,8 +356,7 @@ export class World {
     if (problem !== undefined) throw new Broken(problem);
     this.#stored = this.model.state;
     this.#storedVersion = this.model.version;
-    const isDeliveryDue = (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs;
-    if (changes?.channel !== undefined || isDeliveryDue) this.#setAlarm(0);
+    this.#setAlarm(alarmAtMs);
   }
 
   /** What was written stands; who asked is answered, or not. */
@@ -358,11 +365,8 @@ export class World {
     this.#uncommitted = [];
   }
 
-  #setAlarm(earliestMs: number): void {
-    const dueAtMs = this.#channel.nextAlarmAtMs;
-    if (dueAtMs === undefined) return;
-    const atMs = Math.max(dueAtMs, earliestMs);
-    if (atMs >= this.#knownAlarmAtMs) return;
+  #setAlarm(atMs: number | undefined): void {
+    if (atMs === undefined || atMs >= this.#knownAlarmAtMs) return;
     this.#isAlarmLost = false;
     this.#alarmAtMs = atMs;
     this.#knownAlarmAtMs = atMs;
