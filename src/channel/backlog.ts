@@ -199,9 +199,8 @@ export class Backlog implements GroupLog {
   append(messages: readonly PutMessage[], nowMs: number, source?: string): number {
     const offset = this.nextOffset;
     for (const message of messages) {
-      const content = contentOf(message);
-      if (content.ttlMs !== undefined) this.#lastTtlOffset = this.nextOffset;
-      this.#pending.push({ ...content, source: source ?? content.source, isControl: false, putAtMs: nowMs });
+      if (message.ttlMs !== undefined) this.#lastTtlOffset = this.nextOffset;
+      this.#pending.push({ ...contentOf(message), source: source ?? message.source, isControl: false, putAtMs: nowMs });
     }
     return offset;
   }
@@ -398,7 +397,9 @@ export class Backlog implements GroupLog {
     const isTailTold = this.#storedEnd === this.nextOffset || this.#written.nextOffset === this.nextOffset;
     const isHeadTold =
       (this.#isHeadAtSegment && this.#storedEnd > this.#headOffset) || this.#written.headOffset === this.#headOffset;
-    if (!this.#isPositionChanged && isTailTold && isHeadTold && this.#isRestTold()) return undefined;
+    // With a control record left the segments tell where the head is, but not since when there are no messages.
+    const isEmptied = this.depth === 0 && this.#deleteBelow > 0;
+    if (!this.#isPositionChanged && !isEmptied && isTailTold && isHeadTold && this.#isRestTold()) return undefined;
     this.#written = {
       nextOffset: this.nextOffset,
       headOffset: this.#headOffset,
@@ -461,7 +462,7 @@ export class Backlog implements GroupLog {
     this.#window.delete(run);
     this.#deletedSegments.push(run.firstOffset);
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + 1 };
-    this.#lostAheadBytes += run.bytes - run.vanished.bytes;
+    this.#lostAheadBytes += run.bytes;
     if (endOffset(run) === this.#storedEnd) this.#storedEnd = run.firstOffset;
   }
 

@@ -50,7 +50,7 @@ export class Channel {
   readonly #line = new WaitLine();
   readonly #dedup: Dedup;
   readonly #traffic: Traffic;
-  /** Connections that hold leases and were gone when the object woke; their numbers may be given again. */
+  /** Connections that hold leases and were gone when the object woke; their numbers may be given again once these are detached. */
   #lostConnections: readonly number[];
   readonly #described: DescribedParts;
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -85,7 +85,12 @@ export class Channel {
       isConnected: options.isConnected,
     });
     const parts = { backlog: this.#backlog, groups: this.#groups, deadLetters: this.#deadLetters };
-    const redriveParts = { ...parts, line: this.#line, held: () => this.#traffic.held };
+    const redriveParts = {
+      ...parts,
+      line: this.#line,
+      held: () => this.#traffic.held,
+      refuse: (record: ChannelRecord) => this.#traffic.refuseRedriving(record),
+    };
     this.#redriveJob = new RedriveJob(this.#cell, redriveParts);
     const desk = { traffic: this.#traffic, checkpoints: this.#checkpoints, redriveParts, job: this.#redriveJob };
     this.#groupDesk = new GroupDesk({ ...parts, ...desk });
@@ -125,6 +130,11 @@ export class Channel {
 
   get record(): ChannelRecord | undefined {
     return this.#cell.get();
+  }
+
+  /** Connections that were gone on waking and whose leases are not looked after yet: nobody may get their numbers meanwhile. */
+  get lostConnections(): readonly number[] {
+    return this.#lostConnections;
   }
 
   /** Depth, bytes, utilisation and waiters as they are now; undefined where there is no channel. */
@@ -358,9 +368,11 @@ export class Channel {
     const result = lifeCycle.patchRecord(record, patch, nowMs);
     if (!result.ok) return refused(result.refusal);
     const { patched, controls, isChanged } = result.value;
-    for (const control of controls) this.#backlog.appendControl(control, nowMs);
+    for (const control of controls) this.#groups.appendControl(control, nowMs);
     if (isChanged) this.#backlog.noteChange();
     this.#cell.set(patched);
+    // The answer shows what a log keeps by its new limits.
+    this.#groups.applyRetention(nowMs);
     this.#refuseByState(patched);
     this.#finishDrain(nowMs);
     return { type: "patched", facts: this.#describe(this.#cell.get() ?? patched, nowMs) };
@@ -369,7 +381,7 @@ export class Channel {
   #delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
     if (graceMs === 0 || this.#isDrained) return { type: "deleted", droppedMessages: this.#erase(record, nowMs, false) };
     const drainUntilMs = Math.min(record.drainUntilMs ?? Number.MAX_SAFE_INTEGER, nowMs + graceMs);
-    if (record.state !== "draining") this.#backlog.appendControl({ type: "close" }, nowMs);
+    if (record.state !== "draining") this.#groups.appendControl({ type: "close" }, nowMs);
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
     this.#cell.set(draining);
     this.#refuseByState(draining);

@@ -3,7 +3,7 @@ import { encodeBlock, type BlockRecord } from "../protocol/block.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { endOffset, StoredRun, type Run } from "./run.ts";
 import { RECORD_OVERHEAD_BYTES } from "./segment-cut.ts";
-import type { ChannelStore, NewSegment } from "./store.ts";
+import { addTotals, NO_TOTALS, subtractTotals, type ChannelStore, type NewSegment } from "./store.ts";
 
 export interface Compaction {
   /** The runs that are rewritten, whose segments have to be deleted. */
@@ -93,7 +93,7 @@ function measure(store: ChannelStore, offset: number, changed: ReadonlyMap<numbe
   if (run === undefined) return undefined;
   let deadBytes = 0;
   for (const place of run.gone) deadBytes += run.messageBytes(place);
-  return { run, deadBytes, liveBytes: run.bytes - run.vanished.bytes - deadBytes };
+  return { run, deadBytes, liveBytes: run.bytes - deadBytes };
 }
 
 function readRun(store: ChannelStore, offset: number): Run | undefined {
@@ -121,24 +121,28 @@ function merge(group: readonly Sparse[]): NewSegment {
   let messages = 0;
   let bytes = 0;
   let end = 0;
+  let put = NO_TOTALS;
   for (const { run } of group) {
-    messages = run.before.messages + run.messages;
-    bytes = run.before.bytes + run.bytes;
+    put = addTotals(run.before, { messages: run.messages, bytes: run.bytes, segments: 0 });
     end = endOffset(run);
     for (let place = 0; place < run.count; place++) {
       if (run.isGone(place)) continue;
-      records.push({ ...run.message(place), isControl: run.isControl(place) });
+      const isControl = run.isControl(place);
+      records.push({ ...run.message(place), isControl });
       offsets.push(run.firstOffset + place);
+      if (isControl) continue;
+      messages += 1;
+      bytes += run.messageBytes(place);
     }
   }
-  const before = group[0]?.run.before ?? { messages: 0, bytes: 0, segments: 0 };
   const firstOffset = offsets[0] ?? 0;
   return {
     firstOffset,
     count: end - firstOffset,
-    messages: messages - before.messages,
-    bytes: bytes - before.bytes,
-    before,
+    messages,
+    bytes,
+    // What is left out counts as lying before the first record, wherever it lay.
+    before: { ...subtractTotals(put, { messages, bytes, segments: 0 }), segments: group[0]?.run.before.segments ?? 0 },
     putAtMs: records.at(-1)?.putAtMs ?? 0,
     block: encodeBlock(records, firstOffset, offsets),
   };

@@ -41,6 +41,8 @@ function nextAfter({ offset, groupId }: DeadLetterKey): DeadLetterKey {
   return { offset, groupId: groupId + 1 };
 }
 
+/** The group of a queue never goes back. */
+const QUEUE_GROUP_ID = 0;
 const FIRST: DeadLetterKey = { offset: 1, groupId: 0 };
 
 export class DeadLetters {
@@ -62,9 +64,11 @@ export class DeadLetters {
     return this.#totals;
   }
 
+  /** Adds one; where the group has gone back and given up the message once more, in the place of the earlier one. */
   add(letter: DeadLetter): void {
+    const earlier = letter.groupId === QUEUE_GROUP_ID ? undefined : this.#from(letter);
+    if (earlier !== undefined && compare(earlier, letter) === 0) this.remove(earlier);
     this.#added.set(textKeyOf(letter), letter);
-    this.#deleted.delete(textKeyOf(letter));
     this.#count(letter, 1);
     if (compare(letter, this.#least) < 0) this.#least = letter;
     const { deadLettersMax, deadLetterBytesMax } = LIMITS;

@@ -108,6 +108,7 @@ export class GroupDesk {
       case "delete-group":
         return this.#onOwnGroup(group, () => {
           this.#groups.delete(group);
+          this.#traffic.refuseReaders(group.id, { kind: "unknown-group", group: group.name });
           return { type: "group-deleted", group: group.name };
         });
       case "quarantine":

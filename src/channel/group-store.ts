@@ -22,10 +22,20 @@ export interface GroupPosition {
   /** Messages at or after the head that the group has done with, or that were removed. */
   readonly doneAheadMessages: number;
   readonly scanMark: number;
-  /** Messages put before the group's start: its account begins there. */
+  /** Messages of the life that are not in the group's account: put before its start, or removed before it began there. */
   readonly startMessages: number;
   readonly fates: GroupFates;
 }
+
+/** Of a group that has not begun. */
+export const NO_POSITION: GroupPosition = {
+  headOffset: 0,
+  passedMessages: 0,
+  doneAheadMessages: 0,
+  scanMark: 0,
+  startMessages: 0,
+  fates: NO_GROUP_FATES,
+};
 
 export interface GroupRecord {
   /** A small number from 1 that lease ids and rows carry; used again after the group was deleted. */
@@ -61,6 +71,7 @@ export interface GroupChanges {
 }
 
 export interface GroupStore {
+  /** In the order of their ids. */
   readGroups(): readonly GroupRecord[];
   readDone(groupId: number, bucket: number): Uint8Array | undefined;
 }

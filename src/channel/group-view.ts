@@ -159,11 +159,21 @@ export class GroupView implements GroupLog {
       this.#passUntil(offset, "skipped");
       return;
     }
+    this.begin(offset);
+  }
+
+  /** The account begins at `offset`, with what is there and what is put from now on: what was removed before does not count. */
+  begin(offset: number): void {
     this.#restartAt(offset);
-    this.#startMessages = this.#passedMessages;
-    this.#fates = NO_GROUP_FATES;
     this.#doneAheadMessages = this.#log.hasRemoved ? countRemovedFrom(this.#log, offset) : 0;
-    this.#advance();
+    this.#startMessages = this.#passedMessages + this.#doneAheadMessages;
+    this.#fates = NO_GROUP_FATES;
+    this.advance();
+  }
+
+  /** Moves the head over what is done with or gone. */
+  advance(): void {
+    this.#moveHead(this.#measure(undefined));
   }
 
   /** Whether the row of the group has to be written. */
@@ -219,12 +229,7 @@ export class GroupView implements GroupLog {
     this.#changedBuckets.add(bucket);
     this.#doneAheadMessages += messages;
     this.#isChanged = true;
-    if (offset === this.#headOffset) this.#advance();
-  }
-
-  /** Moves the head over what is done with or gone. */
-  #advance(): void {
-    this.#moveHead(this.#measure(undefined));
+    if (offset === this.#headOffset) this.advance();
   }
 
   /** Moves the head to `offset`, and on over what is done with there; what was not counts as `fate`. */
@@ -232,11 +237,13 @@ export class GroupView implements GroupLog {
     const stretch = this.#measure(offset);
     this.#fates = { ...this.#fates, [fate]: this.#fates[fate] + stretch.messages - stretch.done };
     this.#moveHead(stretch);
-    this.#advance();
+    this.advance();
   }
 
   #moveHead({ offset, messages, done }: Stretch): void {
     if (offset === this.#headOffset) return;
+    // Also where the log has nothing any more: a row that nobody has looked at would stay for ever.
+    for (let bucket = bucketOf(this.#headOffset); bucket < bucketOf(offset); bucket++) this.#doneIn(bucket);
     this.#headOffset = offset;
     this.#passedMessages += messages;
     this.#doneAheadMessages -= done;
@@ -249,7 +256,7 @@ export class GroupView implements GroupLog {
     let messages = 0;
     let done = 0;
     const passVanished = (before: number): void => {
-      // Segments between were removed whole.
+      // Segments between were removed whole, or lost by compaction what the run's totals do not count.
       const vanished = before - this.#passedMessages - messages;
       messages += vanished;
       done += vanished;
@@ -264,10 +271,6 @@ export class GroupView implements GroupLog {
         const place = offset - run.firstOffset;
         const isGone = this.isGone(run, place);
         if (toOffset === undefined ? !isGone : offset >= toOffset) return { offset, messages, done };
-        if (place === 0) {
-          messages += run.vanished.messages;
-          done += run.vanished.messages;
-        }
         if (!run.isPresent(place) || run.isControl(place)) continue;
         messages += 1;
         if (isGone) done += 1;

@@ -1,6 +1,7 @@
 // The groups of a channel: readers that share the work. A queue has one, which is the backlog itself; elsewhere each has a view of it.
 import { accept, refuse, type Result } from "../base/result.ts";
 import type { GroupDescription } from "../protocol/description.ts";
+import type { ControlEvent } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { resolveDelivery, type DeliverySettings, type GivenDelivery, type Retention } from "../protocol/settings.ts";
@@ -10,9 +11,8 @@ import { Delivery, type ExpirySettings } from "./delivery.ts";
 import type { DeliveryChanges, DeliveryStore, GroupDeliveryChanges, StoredDelivery } from "./delivery-store.ts";
 import { countEnded } from "./fates.ts";
 import type { GroupChanges, GroupRecord, GroupStore } from "./group-store.ts";
-import { NO_GROUP_FATES } from "./group-store.ts";
+import { NO_GROUP_FATES, NO_POSITION } from "./group-store.ts";
 import { GroupView } from "./group-view.ts";
-import { countMessagesBefore, countRemovedFrom } from "./log-reading.ts";
 import { Settlement } from "./settlement.ts";
 import type { Expendable } from "./stretch.ts";
 
@@ -109,24 +109,9 @@ export class Groups {
     if (this.#byId.size > LIMITS.groupsMax) return refuse({ kind: "too-many-groups", limit: LIMITS.groupsMax });
     let id = 1;
     while (this.#byId.has(id) || this.#deleted.has(id)) id++;
-    const { backlog } = this.#options;
-    const startMessages = countMessagesBefore(backlog, request.startOffset);
-    const record: GroupRecord = {
-      id,
-      name,
-      createdAtMs: request.nowMs,
-      isPaused: false,
-      settings: request.settings,
-      position: {
-        headOffset: request.startOffset,
-        passedMessages: startMessages,
-        doneAheadMessages: backlog.hasRemoved ? countRemovedFrom(backlog, request.startOffset) : 0,
-        scanMark: 0,
-        startMessages,
-        fates: NO_GROUP_FATES,
-      },
-    };
-    const group = this.#build(record, NOTHING_STORED);
+    const { settings, nowMs: createdAtMs } = request;
+    const group = this.#build({ id, name, createdAtMs, isPaused: false, settings, position: NO_POSITION }, NOTHING_STORED);
+    group.view?.begin(request.startOffset);
     this.#keep(group);
     this.#changed.add(id);
     return accept(group);
@@ -166,6 +151,12 @@ export class Groups {
   /** Ends all leases, as those of another life (rule SN8). */
   endLeases(endedAtMs: number): void {
     for (const { delivery } of this.#byId.values()) delivery.endLeases(endedAtMs);
+  }
+
+  /** Appends a control record to the channel; a group whose head stood on the one that it supersedes goes on. */
+  appendControl(event: ControlEvent, nowMs: number): void {
+    this.#options.backlog.appendControl(event, nowMs);
+    for (const { view } of this.all()) view?.advance();
   }
 
   /** Gives up what retention does not keep: in a log what is beyond the limits, with interest what every group has done with. */

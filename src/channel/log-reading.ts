@@ -61,8 +61,19 @@ export function readMessage(log: ReadableLog, offset: number): Message | undefin
   return browse(log, { fromOffset: offset, toOffset: offset, messagesMax: 1, bytesMax: 0 }).messages[0];
 }
 
-/** The offset of the first record that was put at `timeMs` or later, else the next one. Halves, so it reads few rows of a long log. */
+/** The offset of the first record that is there and was put at `timeMs` or later, else the next one. */
 export function findPutAt(log: ReadableLog, timeMs: number): number {
+  let offset = findPlaceOfTime(log, timeMs);
+  for (let run = log.runFrom(offset); run !== undefined; run = log.runFrom(offset)) {
+    for (offset = Math.max(offset, run.firstOffset); offset < endOffset(run); offset++) {
+      if (!run.isGone(offset - run.firstOffset)) return offset;
+    }
+  }
+  return log.nextOffset;
+}
+
+/** Before it lies nothing that was put at `timeMs` or later, and behind it nothing else. Halves, so it reads few rows of a long log. */
+function findPlaceOfTime(log: ReadableLog, timeMs: number): number {
   let low = log.headOffset;
   let high = log.nextOffset;
   while (low < high) {
@@ -93,7 +104,6 @@ export function countMessagesBefore(log: ReadableLog, offset: number): number {
   const run = offset < log.nextOffset ? log.runFrom(Math.max(offset, log.headOffset)) : undefined;
   if (run === undefined) return log.putMessages;
   let { messages } = run.before;
-  if (run.firstOffset < offset) messages += run.vanished.messages;
   for (let place = 0; place < run.count && run.firstOffset + place < offset; place++) {
     if (run.isPresent(place) && !run.isControl(place)) messages += 1;
   }

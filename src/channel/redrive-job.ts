@@ -2,7 +2,6 @@
 import type { RedriveDescription } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes } from "../protocol/message.ts";
-import { refusePut } from "./life-cycle.ts";
 import type { Moment, OperationOf, Outcome } from "./operation.ts";
 import type { RecordCell } from "./record-cell.ts";
 import { putAgain, type RedriveParts } from "./redrive.ts";
@@ -22,10 +21,12 @@ export class RedriveJob {
     this.#parts = parts;
   }
 
-  /** When there is something to do; a channel that takes no puts has to be opened first. */
+  /** When there is something to do; a channel that takes no puts has to be opened first, or get a group. */
   get nextAtMs(): number | undefined {
     const record = this.#cell.get();
-    return record?.state === "open" && record.redrive ? Math.max(record.redrive.nextStepAtMs, this.#pausedUntilMs) : undefined;
+    return record?.redrive && this.#parts.refuse(record) === undefined
+      ? Math.max(record.redrive.nextStepAtMs, this.#pausedUntilMs)
+      : undefined;
   }
 
   begin(
@@ -38,7 +39,7 @@ export class RedriveJob {
       const { moved } = redrive;
       return { type: "refused", refusal: { kind: "redrive-running", ratePerSecond: redrive.ratePerSecond, moved } };
     }
-    const refusal = refusePut(record);
+    const refusal = this.#parts.refuse(record);
     if (refusal !== undefined) return { type: "refused", refusal };
     const begun: StoredRedrive = {
       ratePerSecond,

@@ -3,11 +3,11 @@ import { fits, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetters } from "./dead-letters.ts";
-import { refusePut } from "./life-cycle.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { messageBytes } from "../protocol/message.ts";
+import type { Refusal } from "../protocol/problems.ts";
 
 export interface RedriveParts {
   readonly backlog: Backlog;
@@ -15,6 +15,8 @@ export interface RedriveParts {
   readonly line: WaitLine;
   /** What takes up room in the channel (rule PT3). */
   readonly held: () => Size;
+  /** Why none can be put again now, room aside. */
+  readonly refuse: (record: ChannelRecord) => Refusal | undefined;
 }
 
 /** Puts dead letters again, in the order of their old offsets, as many as fit beside what is promised; none while puts wait (rule DL3). */
@@ -23,7 +25,7 @@ export function redrive(
   request: { readonly record: ChannelRecord; readonly operation: OperationOf<"redrive">; readonly nowMs: number },
 ): Outcome {
   const { record, operation, nowMs } = request;
-  const refusal = refusePut(record);
+  const refusal = parts.refuse(record);
   if (refusal !== undefined) return { type: "refused", refusal };
   const { fromOffset, max, filter } = operation;
   const { letters, nextOffset } = parts.deadLetters.find({ fromOffset, limit: max, filter, nowMs });

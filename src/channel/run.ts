@@ -2,7 +2,7 @@
 import { Block, type BlockRecord } from "../protocol/block.ts";
 import { contentOf, messageBytes, type Message } from "../protocol/message.ts";
 import { decodeGonePlaces } from "./gone-places.ts";
-import { NO_TOTALS, type Segment, type StoredSegment, type Totals } from "./store.ts";
+import type { Segment, StoredSegment, Totals } from "./store.ts";
 
 /** Records are addressed by place, from 0; the offset of a record is `firstOffset + place`. */
 export interface Run {
@@ -11,13 +11,12 @@ export interface Run {
   readonly count: number;
   readonly bytes: number;
   readonly messages: number;
-  /** Totals of the life before the first record. */
+  /** Totals of the life before the first record; what a run has lost by compaction counts there, wherever it lay. */
   readonly before: Totals;
   /** Places that were removed and whose records are still there. */
   readonly gone: Set<number>;
-  /** Records that are there, and what the run has lost by compaction; it counts as lying behind the first place. */
+  /** Records that are there. */
   readonly present: number;
-  readonly vanished: Totals;
   isPresent(place: number): boolean;
   /** Whether the record at a place was removed, or is not there any more. */
   isGone(place: number): boolean;
@@ -37,7 +36,6 @@ export class StoredRun implements Run {
   readonly messages: number;
   readonly before: Totals;
   readonly gone: Set<number>;
-  readonly vanished: Totals;
   readonly #block: Block;
 
   constructor(segment: StoredSegment) {
@@ -48,7 +46,6 @@ export class StoredRun implements Run {
     this.before = segment.before;
     this.gone = decodeGonePlaces(segment.gone);
     this.#block = new Block(segment.block);
-    this.vanished = this.#block.count === segment.count ? NO_TOTALS : measureVanished(segment, this.#block);
   }
 
   get present(): number {
@@ -88,22 +85,11 @@ export class StoredRun implements Run {
   }
 }
 
-function measureVanished(segment: StoredSegment, block: Block): Totals {
-  let { messages, bytes } = segment;
-  for (let place = 0; place < block.count; place++) {
-    if (block.isControl(place)) continue;
-    messages -= 1;
-    bytes -= block.messageBytes(place);
-  }
-  return { messages, bytes, segments: 0 };
-}
-
 /** A run of records as they were put: the commit's own, and the newest segments while they are in the head window. */
 export class RecordRun implements Run {
   readonly firstOffset: number;
   readonly before: Totals;
   readonly gone: Set<number>;
-  readonly vanished = NO_TOTALS;
   readonly records: BlockRecord[];
   readonly #sizes: number[];
   #bytes = 0;

@@ -70,16 +70,6 @@ class Walk {
   /** Steps over `place`, or returns false because the walk ends before it. */
   step(run: Run, place: number): boolean {
     if (!run.isPresent(place)) return true;
-    if (!this.#stepOverRecord(run, place)) return false;
-    if (place === 0) {
-      this.passed = addTotals(this.passed, run.vanished);
-      this.gone = addTotals(this.gone, run.vanished);
-      this.lostBytes += run.vanished.bytes;
-    }
-    return true;
-  }
-
-  #stepOverRecord(run: Run, place: number): boolean {
     if (run.gone.has(place)) {
       this.#count(run, place, true);
       return true;

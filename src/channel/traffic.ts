@@ -157,6 +157,12 @@ export class Traffic {
     return mayPut ? undefined : this.#refuseFull(record, size, nowMs);
   }
 
+  /** Why no dead letter can be put again: the state, or that nobody would get it. */
+  refuseRedriving(record: ChannelRecord): Refusal | undefined {
+    const noReaders = { kind: "no-readers", retryAfterMs: NO_READERS_RETRY_AFTER_MS } as const;
+    return refusePut(record) ?? (this.#hasNoReaders(record) ? noReaders : undefined);
+  }
+
   /** Ends a waiting request: it gets what it would have got without waiting. An answer that was sent already stands. */
   cancel(record: ChannelRecord | undefined, origin: Origin, nowMs: number): void {
     const waiter = this.#line.find(origin.connection, origin.request);
@@ -171,6 +177,8 @@ export class Traffic {
     this.#endReservations(nowMs);
     for (;;) {
       const isGetServed = this.#line.waitingGroups().some((group) => this.#serveFirstGet(record, group, moment));
+      // What the last group has done with makes room for those who wait.
+      this.#groups.applyRetention(nowMs);
       if (isGetServed) continue;
       const put = this.#line.firstPut();
       if (put !== undefined && this.#servePut(put, nowMs)) continue;
@@ -186,6 +194,12 @@ export class Traffic {
   /** Refuses everybody of a kind that waits. */
   refuseWaiting(kind: "get" | "put", refusal: Refusal): void {
     for (const waiter of this.#line.all()) if (waiter.kind === kind) this.#end(waiter, refused(refusal));
+  }
+
+  /** Refuses the gets that wait in a group. */
+  refuseReaders(group: number, refusal: Refusal): void {
+    for (const waiter of this.#line.all())
+      if (waiter.kind === "get" && waiter.group === group) this.#end(waiter, refused(refusal));
   }
 
   /** Messages left the channel by acks: producers are told when room is likely. */
@@ -302,7 +316,7 @@ export class Traffic {
 
   #grow(record: ChannelRecord, limits: Capacity, nowMs: number): void {
     if (limits === record.limits) return;
-    this.#backlog.appendControl({ type: "resize", ...limits }, nowMs);
+    this.#groups.appendControl({ type: "resize", ...limits }, nowMs);
     this.#cell.set({ ...record, limits });
   }
 

@@ -297,12 +297,14 @@ export class Committer {
 
   #buildChannel(): Channel {
     const { name, connections } = this.#options;
-    return new Channel({
+    const channel = new Channel({
       name,
       store: this.#store,
       waiters: connections.waiters(),
       isConnected: (connection) => connections.isOpen(connection),
     });
+    connections.skip(channel.lostConnections);
+    return channel;
   }
 }
 

@@ -57,6 +57,11 @@ export class Connections {
     }
   }
 
+  /** Numbers that no new connection may get. */
+  skip(connections: readonly number[]): void {
+    for (const connection of connections) this.#lastConnection = Math.max(this.#lastConnection, connection);
+  }
+
   /** `source`: where the puts of the socket come from. */
   accept(socket: WebSocket, source: string): void {
     this.#context.acceptWebSocket(socket);

@@ -6,7 +6,7 @@ export class MemoryGroups implements GroupStore {
   readonly #done = new Map<string, Uint8Array>();
 
   readGroups(): readonly GroupRecord[] {
-    return [...this.#records.values()];
+    return [...this.#records.values()].sort((a, b) => a.id - b.id);
   }
 
   readDone(groupId: number, bucket: number): Uint8Array | undefined {

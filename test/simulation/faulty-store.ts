@@ -1,7 +1,7 @@
 // The memory store with switches: the next commit, or a read soon after, fails.
-import type { DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
+import type { Deferred, DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
 import type { Changes, ChannelRecord, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
-import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
+import { StoredRun } from "../../src/channel/run.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { StorageDown } from "./failure.ts";
 
@@ -46,10 +46,18 @@ export class FaultyStore implements ChannelStore {
     return this.#store.readGoneFrom(...range);
   }
 
-  /** Rows of leases and of deferred messages, of all groups. */
-  readRows(): { readonly leases: LeaseRow[]; readonly deferred: DeferredRow[] } {
-    const groups = [...this.delivery.readDelivery().values()];
-    return { leases: groups.flatMap(({ leases }) => leases), deferred: groups.flatMap(({ deferred }) => deferred) };
+  /** Rows of leases and of deferred messages, by the number of their group. */
+  readRows(): ReadonlyMap<number, { readonly leases: readonly LeaseRow[]; readonly deferred: readonly DeferredRow[] }> {
+    return this.delivery.readDelivery();
+  }
+
+  /** What is stored of the delivery of each group, that of a queue too. */
+  readGroupStates(): { readonly id: number; readonly deferred: readonly Deferred[]; readonly scanMark: number }[] {
+    const rows = this.readRows();
+    const marks = this.groups.readGroups().map(({ id, position: { scanMark } }) => ({ id, scanMark }));
+    return [{ id: 0, scanMark: this.readPosition()?.scanMark ?? 0 }, ...marks].map((group) => {
+      return { ...group, deferred: rows.get(group.id)?.deferred.flatMap(({ messages }) => messages) ?? [] };
+    });
   }
 
   findMessageId(messageId: string, fromOffset: number): number | undefined {
@@ -62,14 +70,13 @@ export class FaultyStore implements ChannelStore {
     this.#store.commit(changes);
   }
 
-  /** All segments, each with how many of its records are not removed. */
-  listSegments(): { readonly segment: StoredSegment; readonly live: number }[] {
-    const segments = [];
+  listSegments(): StoredRun[] {
+    const runs: StoredRun[] = [];
     for (let segment = this.#store.readSegmentFrom(0); segment !== undefined;) {
-      segments.push({ segment, live: segment.count - decodeGonePlaces(segment.gone).size });
+      runs.push(new StoredRun(segment));
       segment = this.#store.readSegmentFrom(segment.firstOffset + segment.count);
     }
-    return segments;
+    return runs;
   }
 
   #read(): void {

@@ -3,48 +3,74 @@ import type { ChannelFacts } from "../../src/channel/operation.ts";
 import type { Lease } from "../../src/channel/delivery-store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { Message } from "../../src/protocol/message.ts";
-import { Broken, expectHolds } from "./failure.ts";
+import { endOffset } from "../../src/channel/run.ts";
+import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
+import type { GroupDescription } from "../../src/protocol/description.ts";
+import { expectHolds } from "./failure.ts";
 import type { FaultyStore } from "./faulty-store.ts";
 
-/** Everything that is kept, as browsing shows it. */
+/** Before the head of a group; what is left there stays there. */
+const DONE_ROWS_LOOKED_AT = 6;
+
+/** Everything that is kept, as browsing shows it, and the groups as they are listed. */
 export interface Seen {
   readonly facts: ChannelFacts;
   readonly messages: readonly Message[];
+  readonly groups: readonly GroupDescription[];
 }
 
 export function checkInvariants(store: FaultyStore, seen: Seen, nowMs: number): void {
-  const kept = new Map(seen.messages.map((message) => [message.offset, message]));
-  const leases = liveLeases(store, kept);
   checkConservation(store, seen);
-  checkLeases(leases, seen, nowMs);
-  checkKeyOrder(leases, seen.messages);
   checkBounds(store, seen);
+  const ids = new Map(store.groups.readGroups().map(({ id, name }) => [name, id]));
+  for (const group of seen.groups) {
+    const id = ids.get(group.group) ?? 0;
+    const open = seen.messages.filter(({ offset }) => offset >= group.headOffset && !isDone(store, id, offset));
+    const leases = liveLeases(store, id, new Set(open.map(({ offset }) => offset)));
+    checkAccount(group, open);
+    checkLeases(leases, group, nowMs);
+    checkKeyOrder(leases, open);
+    checkRows(store, id, group);
+  }
 }
 
 /** G4, from the description and from what is stored. */
 function checkConservation(store: FaultyStore, { facts, messages }: Seen): void {
-  const { put, acked, removed, deadLettered } = facts.counts;
-  const { ready, leased, retrying, quarantined } = deliveryOf(facts);
+  const { put, acked, removed, deadLettered, dropped, expired } = facts.counts;
   const { depth } = facts;
   expectHolds(
-    put === depth + acked + removed + deadLettered,
+    put === depth + acked + removed + deadLettered + dropped + expired,
     `[G4] put is not the sum: ${JSON.stringify(facts.counts)}, ${depth}`,
   );
-  expectHolds(depth === ready + leased + retrying + quarantined, `[G4] depth is not the sum: ${JSON.stringify(facts.delivery)}`);
-  expectHolds(Math.min(put, acked, removed, deadLettered, ready, leased, retrying, quarantined) >= 0, "[G4] a count below 0");
+  expectHolds(Math.min(put, acked, removed, deadLettered, dropped, expired) >= 0, "[G4] a count below 0");
+  expectHolds(facts.settings.retention !== "log" || acked === 0, "[GP1] a log lost what was acked");
   expectHolds(depth === messages.length, `[G4] the depth is ${depth}, but ${messages.length} messages are kept`);
   const segments = store.listSegments();
-  const live = segments.filter(({ segment }) => segment.firstOffset + segment.count > facts.firstOffset);
-  expectHolds(live.length === segments.length && live.every((one) => one.live > 0), "[RC7] a segment without a kept record");
+  const isNeeded = segments.every((run) => endOffset(run) > facts.firstOffset && run.present > run.gone.size);
+  expectHolds(isNeeded, "[RC7] a segment without a kept record");
   expectHolds(facts.segments === segments.length, `[RC7] ${facts.segments} segments described, ${segments.length} stored`);
 }
 
+/** G4 of a group (rule GP3). */
+function checkAccount(group: GroupDescription, open: readonly Message[]): void {
+  const { depth, ready, leased, retrying, quarantined, counts } = group;
+  const { put, acked, deadLettered, removed, dropped, expired, skipped } = counts;
+  const ended = acked + deadLettered + removed + dropped + expired + skipped;
+  expectHolds(put === depth + ended, `[G4] put of a group is not the sum: ${JSON.stringify(group)}`);
+  expectHolds(depth === ready + leased + retrying + quarantined, `[G4] depth is not the sum: ${JSON.stringify(group)}`);
+  expectHolds(Math.min(...Object.values(counts), ready, leased, retrying, quarantined) >= 0, "[G4] a count of a group below 0");
+  expectHolds(depth === open.length, `[G4] the depth of ${group.group} is ${depth}, but it has ${open.length} to do`);
+}
+
+/** Whether the stored rows say that a group has done with a message. */
+function isDone(store: FaultyStore, group: number, offset: number): boolean {
+  const places = store.groups.readDone(group, Math.floor(offset / LIMITS.doneOffsetsPerRow));
+  return places !== undefined && decodeGonePlaces(places).has(offset % LIMITS.doneOffsetsPerRow);
+}
+
 /** G3, from the stored rows: one live lease for each message, and those that are described. */
-function checkLeases(leases: ReadonlyMap<number, Lease>, { facts }: Seen, nowMs: number): void {
-  expectHolds(
-    leases.size === deliveryOf(facts).leased,
-    `[G3] ${leases.size} leases stored, ${deliveryOf(facts).leased} described`,
-  );
+function checkLeases(leases: ReadonlyMap<number, Lease>, { leased }: GroupDescription, nowMs: number): void {
+  expectHolds(leases.size === leased, `[G3] ${leases.size} leases stored, ${leased} described`);
   for (const { offset, deadlineMs } of leases.values()) {
     expectHolds(deadlineMs > nowMs, `[LS6] the lease of ${offset} is over`);
   }
@@ -68,30 +94,39 @@ function checkKeyOrder(leases: ReadonlyMap<number, Lease>, messages: readonly Me
   }
 }
 
-/** The account of the one group of a queue. */
-function deliveryOf({ delivery }: ChannelFacts): NonNullable<ChannelFacts["delivery"]> {
-  if (delivery === null) throw new Broken("A queue has a group");
-  return delivery;
-}
-
 /** G6. */
 function checkBounds(store: FaultyStore, { facts }: Seen): void {
   expectHolds(facts.waiters <= LIMITS.waitersMax, `[G6] ${facts.waiters} waiters`);
   expectHolds(facts.deadLetters.messages <= LIMITS.deadLettersMax, `[G6] ${facts.deadLetters.messages} dead letters`);
   expectHolds(facts.deadLetters.bytes <= LIMITS.deadLetterBytesMax, `[G6] ${facts.deadLetters.bytes} bytes of dead letters`);
-  for (const { segment } of store.listSegments()) {
-    const isSmall = segment.count <= LIMITS.segmentRecordsMax && (segment.bytes <= LIMITS.segmentBytesMax || segment.count === 1);
-    expectHolds(isSmall, `[RC4] the segment ${segment.firstOffset} has ${segment.count} records of ${segment.bytes} bytes`);
+  for (const run of store.listSegments()) {
+    const isSmall = run.present <= LIMITS.segmentRecordsMax && (run.bytes <= LIMITS.segmentBytesMax || run.present === 1);
+    expectHolds(isSmall, `[RC4] the segment ${run.firstOffset} has ${run.present} records of ${run.bytes} bytes`);
   }
-  const leaseRows = store.readRows().leases;
+  expectHolds(store.groups.readGroups().length <= LIMITS.groupsMax, "[GP9] too many groups");
+  const known = new Set([0, ...store.groups.readGroups().map(({ id }) => id)]);
   expectHolds(
-    leaseRows.every(({ leases }) => leases.length > 0 && leases.length <= LIMITS.leasesPerRowMax),
+    [...store.readRows().keys()].every((id) => known.has(id)),
+    "[GP9] rows of a group that is not there",
+  );
+}
+
+function checkRows(store: FaultyStore, id: number, { headOffset }: GroupDescription): void {
+  const headBucket = Math.floor(headOffset / LIMITS.doneOffsetsPerRow);
+  for (let bucket = Math.max(0, headBucket - DONE_ROWS_LOOKED_AT); bucket < headBucket; bucket++)
+    expectHolds(
+      store.groups.readDone(id, bucket) === undefined,
+      `[GP9] the row ${bucket} of what a group has done is not needed`,
+    );
+  const { leases, deferred } = store.readRows().get(id) ?? { leases: [], deferred: [] };
+  expectHolds(
+    leases.every((row) => row.leases.length > 0 && row.leases.length <= LIMITS.leasesPerRowMax),
     "[LS11] a row of leases that is empty or too long",
   );
-  for (const { bucket, messages } of store.readRows().deferred) {
+  for (const { bucket, messages } of deferred) {
     const isInBucket = messages.every(({ offset }) => Math.floor(offset / LIMITS.deferredOffsetsPerRow) === bucket);
     expectHolds(isInBucket && messages.length > 0, `[KO5] the row ${bucket} of deferred messages is empty or mixed`);
-    const isNeeded = messages.some(({ offset }) => offset >= facts.firstOffset) || bucket >= bucketOf(facts.firstOffset);
+    const isNeeded = messages.some(({ offset }) => offset >= headOffset) || bucket >= bucketOf(headOffset);
     expectHolds(isNeeded, `[KO5] the row ${bucket} of deferred messages is not needed`);
   }
 }
@@ -100,17 +135,18 @@ function bucketOf(offset: number): number {
   return Math.floor(offset / LIMITS.deferredOffsetsPerRow);
 }
 
-/** The stored leases of messages that are kept, by offset. Others ended before the head; nobody rewrites their rows (LS11). */
-function liveLeases(store: FaultyStore, kept: ReadonlyMap<number, Message>): Map<number, Lease> {
+/** The stored leases of messages that a group has not done with. Others ended before its head; nobody rewrites their rows (LS11). */
+function liveLeases(store: FaultyStore, id: number, open: ReadonlySet<number>): Map<number, Lease> {
+  const rows = store.readRows().get(id) ?? { leases: [], deferred: [] };
   const leases = new Map<number, Lease>();
-  for (const row of store.readRows().leases) {
+  for (const row of rows.leases) {
     for (const lease of row.leases) {
-      if (!kept.has(lease.offset)) continue;
+      if (!open.has(lease.offset)) continue;
       expectHolds(!leases.has(lease.offset), `[G3] two stored leases of the message at ${lease.offset}`);
       leases.set(lease.offset, lease);
     }
   }
-  for (const { messages } of store.readRows().deferred) {
+  for (const { messages } of rows.deferred) {
     for (const { offset } of messages)
       expectHolds(!leases.has(offset), `[G3] the message at ${offset} is stored as leased and as given back`);
   }

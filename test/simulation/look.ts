@@ -1,11 +1,12 @@
 // Looks at all that a channel shows, and compares it with the model.
 import type { Channel } from "../../src/channel/channel.ts";
 import type { ChannelFacts, Moment } from "../../src/channel/operation.ts";
+import type { GroupDescription } from "../../src/protocol/description.ts";
 import type { Message } from "../../src/protocol/message.ts";
 import { Broken, expectHolds } from "./failure.ts";
 import type { Seen } from "./invariants.ts";
 import type { Model } from "./model/model.ts";
-import type { ModelMessage } from "./model/state.ts";
+import type { KeptMessage } from "./model/state.ts";
 import { expectSame } from "./same.ts";
 
 /** Who is looked at, for the message of a failure. */
@@ -16,12 +17,11 @@ export interface Looked {
   readonly who: string;
 }
 
-/** What a channel that just woke says of itself. It has not looked ahead yet, so it does not know whether it may. */
+/** What a channel that just woke says of itself, and a model that woke with it. */
 export function describeWoken({ channel, model, moment, who }: Looked): ChannelFacts | undefined {
   const outcome = channel.apply({ type: "describe" }, moment);
-  const facts = outcome.type === "described" ? outcome.facts : undefined;
-  expectSame(withoutLookAhead(facts), withoutLookAhead(model.describe(moment.nowMs)), `${who} describes itself`);
-  return facts;
+  expectSame(outcome, model.apply({ type: "describe" }, moment, undefined), `${who} describes itself`);
+  return outcome.type === "described" ? outcome.facts : undefined;
 }
 
 /** Everything that is kept. */
@@ -42,7 +42,19 @@ export function look(looked: Looked, facts: ChannelFacts): Seen {
     throw new Broken(`${who} keeps the message at ${kept.offset} in another form`);
   }
   lookAtLetters(looked);
-  return { facts, messages };
+  return { facts, messages, groups: lookAtGroups(looked) };
+}
+
+function lookAtGroups({ channel, model, moment, who }: Looked): readonly GroupDescription[] {
+  const groups: GroupDescription[] = [];
+  for (let after: string | null = ""; after !== null;) {
+    const page = channel.apply({ type: "list-groups", after, limit: 2 }, moment);
+    if (page.type !== "groups") throw new Broken(`${who} does not show its groups`);
+    groups.push(...page.groups);
+    after = page.next;
+  }
+  expectSame(groups, model.describeGroups(moment.nowMs), `[GP3] ${who} describes its groups`);
+  return groups;
 }
 
 function browse({ channel, moment, who }: Looked): { messages: Message[]; controls: number } {
@@ -70,15 +82,11 @@ function lookAtLetters({ channel, model, moment, who }: Looked): void {
   expectSame(found, deadLetters.length, `[DL1] The number of dead letters: ${who}`);
 }
 
-function isSameMessage(actual: Message, { message, offset, putAtMs }: ModelMessage): boolean {
-  const isPlaced = actual.offset === offset && actual.putAtMs === putAtMs;
+function isSameMessage(actual: Message, { message, offset, putAtMs }: KeptMessage): boolean {
+  const isPlaced = actual.offset === offset && actual.putAtMs === putAtMs && actual.ttlMs === message.ttlMs;
   const isLabelled =
     actual.key === message.key && actual.messageId === message.messageId && actual.redrivenFrom === message.redrivenFrom;
   const isTyped = actual.contentType === message.contentType && actual.presentation === message.presentation;
   const hasHeaders = actual.headers?.["trace"] === message.headers?.["trace"];
   return isPlaced && isLabelled && isTyped && hasHeaders && Buffer.compare(actual.body, message.body) === 0;
-}
-
-function withoutLookAhead(facts: ChannelFacts | undefined): ChannelFacts | undefined {
-  return facts && { ...facts, delivery: facts.delivery && { ...facts.delivery, isLookAheadExhausted: false } };
 }

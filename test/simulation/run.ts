@@ -6,8 +6,9 @@ import { createTally, type Failure, planSeed, playPlan, recordSeed, STEPS_PER_SE
 
 const HELP = `Usage: npm run simulate -- [options]
 
-Plays random histories on the core of the channel with the memory store: producers, readers, settles late and twice, connections, clock
-jumps, alarms that come late, twice or never, evictions and crashes at every boundary of storage, resizes and shutdowns. After every step
+Plays random histories on the core of the channel with the memory store: queues, logs and channels with interest, their groups, producers,
+readers, settles late and twice, times to live, connections, clock jumps, alarms that come late, twice or never, evictions and crashes at
+every boundary of storage, resizes and shutdowns. After every step
 the guarantees G1 to G8 and a naive model of SPEC.md are compared with it. The same seed gives the same history.
 
   --seeds N     how many seeds (default 1000), of ${STEPS_PER_SEED} steps each

@@ -44,7 +44,7 @@ export class World {
   readonly ledger = new Ledger((connection) => this.isOpen(connection));
   readonly model: Model;
   nowMs = START_MS;
-  mayCreate = true;
+  mayCreate: boolean;
   /** Of the current step: what is drawn does not depend on the steps before, so that a history can be shortened. */
   random = new Random(0);
   readonly #isRecording: boolean;
@@ -69,7 +69,8 @@ export class World {
   #mayRingAtMs = 0;
   #isAlarmLost = false;
 
-  constructor(options: { readonly tally: Tally; readonly isRecording: boolean }) {
+  constructor(options: { readonly tally: Tally; readonly isRecording: boolean; readonly mayCreate: boolean }) {
+    this.mayCreate = options.mayCreate;
     this.tally = options.tally;
     this.#isRecording = options.isRecording;
     this.model = new Model((connection) => this.isOpen(connection));
@@ -127,7 +128,7 @@ export class World {
     this.record(() => formatOperation(operation, origin, outcome));
     this.#countRefusals(outcome);
     expectSame(sorted(outcome), sorted(expected), `The outcome of ${operation.type}`);
-    this.#say({ operation, origin, outcome });
+    this.#say({ operation, origin, outcome }, expected);
     this.#compareEffects();
     return outcome;
   }
@@ -232,7 +233,10 @@ export class World {
     this.#mayRingAtMs = this.nowMs + ALARM_INTERVAL_MS;
     expectSame(this.#channel.isForgotten(this.nowMs), this.model.isForgotten(this.nowMs), "[LC5] Whether all is forgotten");
     if (this.#channel.isForgotten(this.nowMs)) this.#erase();
-    else this.#setAlarm(this.#mayRingAtMs);
+    else {
+      const dueAtMs = this.#do(() => this.#channel.nextAlarmAtMs);
+      this.#setAlarm(dueAtMs && Math.max(dueAtMs, this.#mayRingAtMs));
+    }
   }
 
   tick(): void {
@@ -245,9 +249,13 @@ export class World {
 
   /** Everything that can be seen is what the model says, for this channel and for one that wakes now, and the guarantees hold. */
   check(): void {
-    this.perform({ type: "describe" });
-    this.commit();
-    // What was due may have been done only now: rows are counted when they are stored.
+    // What was due may be done only now, and not all of it with one operation (TL3). Ends: each one that does more leaves less.
+    for (let version = -1; version !== this.model.version;) {
+      ({ version } = this.model);
+      this.perform({ type: "describe" });
+      this.commit();
+    }
+    // Rows are counted when they are stored.
     const described = this.#channel.apply({ type: "describe" }, this.#moment());
     const facts = described.type === "described" ? described.facts : undefined;
     const looked = { model: this.model, moment: this.#moment() };
@@ -255,7 +263,9 @@ export class World {
     expectHolds(this.#channel.takeChanges(this.nowMs) === undefined, "Looking changes nothing");
     // Requests of sockets that closed unheard are not found again on waking.
     if (this.#isWritten && this.openConnections.length === this.connections.length) {
-      const woken = { ...looked, channel: this.#build(), who: "[G1] A channel that wakes" };
+      const model = new Model((connection) => this.isOpen(connection));
+      model.wake(this.#stored);
+      const woken = { ...looked, channel: this.#build(), model, who: "[G1] A channel that wakes" };
       const wokenFacts = describeWoken(woken);
       if (wokenFacts !== undefined) look(woken, wokenFacts);
       this.#isWritten = false;
@@ -264,7 +274,7 @@ export class World {
     if (seen === undefined) return;
     checkInvariants(this.#store, seen, this.nowMs);
     const { deadLetters } = this.model.state;
-    this.ledger.check(seen.messages, deadLetters, seen.facts.counts.deadLettered);
+    this.ledger.check(seen.messages, deadLetters, seen.facts);
   }
 
   /** The alarm is set in time for everything that is due. */
@@ -304,43 +314,49 @@ export class World {
     this.#store.isRefusingCommits = false;
   }
 
-  #say(said: Omit<Said, "life">): void {
+  #say(said: Omit<Said, "life" | "isQueue" | "group">, expected: Outcome | undefined): void {
     const { outcome } = said;
-    if (outcome.type === "got" && outcome.granted !== undefined) {
-      const offsets = outcome.messages.map((message) => message.offset);
-      this.model.issue(offsets, outcome.granted.leaseIds);
-    }
-    this.#uncommitted.push({ ...said, life: this.model.state.record?.life ?? "" });
+    const made = expected?.type === "got" ? expected.granted?.leaseIds : undefined;
+    const told = outcome.type === "got" ? outcome.granted?.leaseIds : undefined;
+    const group = made === undefined ? undefined : this.model.issue(told ?? [], made);
+    const { record } = this.model.state;
+    this.#uncommitted.push({ ...said, group, life: record?.life ?? "", isQueue: record?.settings.retention === "queue" });
   }
 
   #compareEffects(): void {
     const effects: readonly Effect[] = this.#channel.takeEffects();
-    expectSame(effects, this.model.takeEffects(), "The answers to those who wait");
-    for (const { connection, request, outcome } of effects) {
+    const expected = this.model.takeEffects();
+    expectSame(effects, expected, "The answers to those who wait");
+    for (const [index, { connection, request, outcome }] of effects.entries()) {
       this.record(() => `  connection ${connection} request ${request} -> ${formatOutcome(outcome)}`);
       this.#countRefusals(outcome);
-      this.#say({ operation: undefined, origin: { connection, request }, outcome });
+      this.#say({ operation: undefined, origin: { connection, request }, outcome }, expected[index]?.outcome);
     }
   }
 
   #write(): void {
-    const changes = this.#channel.takeChanges(this.nowMs);
+    // It may read, to compact.
+    const changes = this.#do(() => this.#channel.takeChanges(this.nowMs));
+    // As the object does, before anything is written: where the head stands may have to be read.
+    const isAlarmDue = this.#do(
+      () => changes?.channel !== undefined || (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs,
+    );
+    const alarmAtMs = isAlarmDue ? this.#do(() => this.#channel.nextAlarmAtMs) : undefined;
     if (changes !== undefined) {
       this.#store.commit(changes);
       this.#isWritten = true;
     }
-    const isMarkMoved = changes?.position !== undefined && changes.position.scanMark !== this.#stored.scanMark;
+    const stored = this.#store.readGroupStates();
+    const isMarkMoved = this.#stored.groups.some(
+      (before) => stored.find(({ id }) => id === before.id)?.scanMark !== before.scanMark,
+    );
     const isUnchanged = this.model.version === this.#storedVersion;
     expectHolds(!isUnchanged || changes === undefined || isMarkMoved, "A refusal changes nothing");
-    const problem = this.model.adopt({
-      deferred: this.#store.readRows().deferred.flatMap(({ messages }) => messages),
-      scanMark: this.#store.readPosition()?.scanMark ?? 0,
-    });
+    const problem = this.model.adopt(stored);
     if (problem !== undefined) throw new Broken(problem);
     this.#stored = this.model.state;
     this.#storedVersion = this.model.version;
-    const isDeliveryDue = (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs;
-    if (changes?.channel !== undefined || isDeliveryDue) this.#setAlarm(0);
+    this.#setAlarm(alarmAtMs);
   }
 
   /** What was written stands; who asked is answered, or not. */
@@ -349,11 +365,8 @@ export class World {
     this.#uncommitted = [];
   }
 
-  #setAlarm(earliestMs: number): void {
-    const dueAtMs = this.#channel.nextAlarmAtMs;
-    if (dueAtMs === undefined) return;
-    const atMs = Math.max(dueAtMs, earliestMs);
-    if (atMs >= this.#knownAlarmAtMs) return;
+  #setAlarm(atMs: number | undefined): void {
+    if (atMs === undefined || atMs >= this.#knownAlarmAtMs) return;
     this.#isAlarmLost = false;
     this.#alarmAtMs = atMs;
     this.#knownAlarmAtMs = atMs;
@@ -388,11 +401,11 @@ export class World {
     this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
     this.#latestMs = this.nowMs;
     this.#channel = this.#build();
-    this.#lastConnection = Math.max(0, ...this.connections);
+    this.#lastConnection = Math.max(0, ...this.connections, ...this.#channel.lostConnections);
     this.model.wake(this.#stored);
     // Sockets that are gone took their requests with them, also when their number is given again.
-    const { gets, puts, promises } = this.model.state;
-    this.#stored = { ...this.#stored, gets, puts, promises };
+    const { gets, lines, puts, promises } = this.model.state;
+    this.#stored = { ...this.#stored, gets, lines, puts, promises };
     this.#storedVersion = this.model.version;
   }
 

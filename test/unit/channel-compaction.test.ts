@@ -84,6 +84,28 @@ describe("src/channel/compaction", () => {
     expect(channel.store.listSegments()).toEqual([]);
   });
 
+  test("[RC9] [G4] the totals are right after waking where segments lost their first records only", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    channel.put(["first"]);
+    for (let put = 0; put < 10; put++) {
+      channel.putMessages(Array.from({ length: 100 }, () => sizedMessage(9_000)));
+      channel.put(["between"]);
+    }
+    // All but the last of each batch.
+    channel.together(() => {
+      for (let offset = 2; offset < 1012; offset++) if ((offset - 2) % 101 < 99) channel.apply({ type: "remove", offset });
+    });
+    expect(channel.changes?.insertSegments.map(({ count }) => count)).toEqual(Array.from({ length: 10 }, () => 1));
+    channel.apply({ type: "remove", offset: 1011 });
+
+    for (let depth = 20; depth >= 0; depth--) {
+      expect(channel.describe().depth).toBe(depth);
+      channel.evict();
+      expect(channel.describe().depth).toBe(depth);
+      channel.apply({ type: "get", max: 1 });
+    }
+  });
+
   test("[RC9] [G4] whatever is removed, kept, put, evicted: contents, totals and proportion are right", () => {
     const step = fc.oneof(
       fc.record({ type: fc.constant("put" as const), count: fc.integer({ min: 1, max: 60 }) }),

@@ -276,6 +276,21 @@ describe("src/channel/groups", () => {
     expect(pull(channel, "z").texts).toEqual(["a", "c"]);
   });
 
+  test("[GP3] what was removed before a group came, or came back to it, does not count, wherever it was stored", () => {
+    const channel = logOf("a", ["x"]);
+    channel.put(["b", "c", "d"]);
+    ack(channel, ...pull(channel, "x", 3).ids);
+    channel.apply({ type: "remove", offset: 2 });
+
+    createGroup(channel, "y", { offset: 2 });
+    channel.apply({ type: "seek-group", group: "x", to: { at: "first" } });
+    channel.evict();
+
+    expect(describeGroup(channel, "x")).toMatchObject({ headOffset: 1, depth: 3, counts: { put: 3, acked: 0, removed: 0 } });
+    // Its head is the first record that is there.
+    expect(describeGroup(channel, "y")).toMatchObject({ headOffset: 3, depth: 2, counts: { put: 2, acked: 0, removed: 0 } });
+  });
+
   test("[GP3] a purge counts as removed in every group, and they go on behind it", () => {
     const channel = logOf("abc", ["x"]);
     const { ids } = pull(channel, "x", 2);
@@ -317,6 +332,90 @@ describe("src/channel/groups", () => {
     channel.tick(8_001);
 
     expect(channel.describe()).toMatchObject({ depth: 1, firstOffset: 4, counts: { put: 4, dropped: 3 } });
+  });
+
+  test("[GP1] the answer to a shrink of a log shows what it keeps by its new limits", () => {
+    const channel = logOf("abcd", ["x"]);
+
+    const outcome = channel.apply({ type: "patch", patch: { maxMessages: 2 } });
+
+    expect(expectType(outcome, "patched").facts).toMatchObject({ depth: 2, counts: { put: 4, dropped: 2 } });
+  });
+
+  test("[DL1] a message that dies again after a seek back is one dead letter, also where the first one was dropped meanwhile", () => {
+    const channel = logOf("ab", ["x"], { delivery: { maxAttempts: 1 } });
+    const rejectFirst = (reason: string): void => {
+      const [leaseId = ""] = pull(channel, "x", 1).ids;
+      channel.settle({ rejects: [{ leaseId, reason }] });
+    };
+    rejectFirst("once");
+    channel.apply({ type: "seek-group", group: "x", to: { at: "first" } });
+    rejectFirst("twice");
+    expect(channel.changes?.deadLetters).toMatchObject({ delete: [{ offset: 1, groupId: 1 }], insert: [{ reason: "twice" }] });
+    expect(channel.describe().deadLetters).toEqual({ messages: 1, bytes: 1 });
+
+    channel.apply({ type: "seek-group", group: "x", to: { at: "first" } });
+    channel.together(() => {
+      channel.apply({ type: "drop-dead-letters", fromOffset: 1, max: 10, filter: {} });
+      rejectFirst("thrice");
+    });
+
+    expect(channel.changes?.deadLetters).toMatchObject({ delete: [{ offset: 1, groupId: 1 }], insert: [{ reason: "thrice" }] });
+    channel.evict();
+    expect(channel.describe().deadLetters).toEqual({ messages: 1, bytes: 1 });
+  });
+
+  test("[GP2] a head on a control record that is superseded goes on", () => {
+    const channel = logOf("", ["x"]);
+    channel.patch({ maxMessages: 10 });
+    expect(describeGroup(channel, "x").headOffset).toBe(1);
+
+    channel.patch({ maxMessages: 11 });
+
+    expect(describeGroup(channel, "x").headOffset).toBe(2);
+  });
+
+  test("[GP4] a seek by time to where the head stands ends no lease, though records before it were removed", () => {
+    const channel = logOf("a", ["x"]);
+    channel.put(["b"]);
+    ack(channel, ...pull(channel, "x").ids);
+    channel.apply({ type: "remove", offset: 2 });
+    channel.nowMs += 1_000;
+    const timeMs = channel.nowMs;
+    channel.put(["c"]);
+    pull(channel, "x");
+
+    channel.apply({ type: "seek-group", group: "x", to: { timeMs: timeMs - 1 } });
+
+    expect(describeGroup(channel, "x")).toMatchObject({ headOffset: 3, depth: 1, leased: 1, counts: { put: 3, acked: 2 } });
+  });
+
+  test("[GP9] rows of what a group has done are deleted when its head has passed them, also where the log has nothing", () => {
+    const perRow = LIMITS.doneOffsetsPerRow;
+    Object.assign(LIMITS, { doneOffsetsPerRow: 2 });
+    try {
+      const channel = logOf("abcdefgh", ["x"]);
+      for (const offset of [4, 5, 7]) channel.apply({ type: "remove", offset });
+      channel.evict();
+
+      ack(channel, ...pull(channel, "x").ids);
+
+      expect(channel.changes?.groups?.deleteDone.map(({ bucket }) => bucket).sort()).toEqual([2, 3]);
+    } finally {
+      Object.assign(LIMITS, { doneOffsetsPerRow: perRow });
+    }
+  });
+
+  test("[GP8] who waits in a group that is deleted is told which is not there", () => {
+    const channel = logOf("", ["x", "y"]);
+    const connection = channel.connect();
+    channel.apply({ type: "get", group: "y", waitMs: 9_000 }, { connection, request: 1 });
+    channel.apply({ type: "get", group: "x", waitMs: 9_000 }, { connection, request: 2 });
+
+    channel.apply({ type: "delete-group", group: "x" });
+
+    const refusal = { kind: "unknown-group", group: "x" };
+    expect(channel.takeAnswers()).toEqual([{ connection, request: 2, outcome: { type: "refused", refusal } }]);
   });
 
   test("[GP8] a draining log closes when every group has done with it", () => {
@@ -382,6 +481,38 @@ describe("src/channel/groups: interest", () => {
     createGroup(channel, "x");
 
     expect(channel.takeAnswers().map(({ outcome }) => outcome.type)).toEqual(["room"]);
+  });
+
+  test("[GP1] what a get that waited was the last to take makes room at once", () => {
+    const channel = interestOf(["x"], { maxMessages: 1 });
+    const connection = channel.connect();
+    channel.put(["a"]);
+    channel.apply({ type: "get", group: "x", lease: { leaseMs: 1_000, isDetached: true } });
+    channel.reserve(1, 1, { connection, request: 1 }, 9_000);
+    channel.apply({ type: "get", group: "x", waitMs: 9_000 }, { connection, request: 2 });
+
+    channel.tick(1_000);
+
+    expect(channel.takeAnswers().map(({ request, outcome }) => [request, outcome.type])).toEqual([
+      [2, "got"],
+      [1, "room"],
+    ]);
+  });
+
+  test("[GP7] with nobody registered no dead letter is put again, since nobody would get it", () => {
+    const channel = interestOf(["x"]);
+    channel.put(["a"]);
+    const [leaseId = ""] = pull(channel, "x").ids;
+    channel.settle({ rejects: [{ leaseId }] });
+    channel.apply({ type: "delete-group", group: "x" });
+
+    const redrive = { type: "redrive", fromOffset: 1, max: 10, filter: {} } as const;
+    expect(kindOf(channel.apply(redrive))).toBe("no-readers");
+    expect(channel.describe().deadLetters.messages).toBe(1);
+    createGroup(channel, "y");
+
+    expect(channel.apply(redrive)).toMatchObject({ type: "moved", moved: 1 });
+    expect(pull(channel, "y").texts).toEqual(["a"]);
   });
 
   test("[GP7] with whenNoGroups drop it is taken and dropped", () => {

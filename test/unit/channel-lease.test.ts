@@ -352,6 +352,18 @@ describe("src/channel/delivery", () => {
     expect(channel.settle({ acks: leases(idOf(held)) })).toMatchObject({ counts: { ack: 1 } });
   });
 
+  test("[LS9] after a crash nobody may have the numbers of lost connections before their leases are looked after", () => {
+    const channel = filled("a");
+    const connection = channel.connect();
+    channel.pull({ isDetached: false }, { connection, request: 1 });
+
+    channel.crash();
+    expect(channel.channel.lostConnections).toEqual([connection]);
+    channel.tick();
+
+    expect(channel.channel.lostConnections).toEqual([]);
+  });
+
   test("[LS6] a lease that was over before its connection closed has expired, and counts", () => {
     const channel = filled("a");
     const connection = channel.connect();

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Operation, Origin } from "../../src/channel/operation.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS } from "../../src/protocol/settings.ts";
-import { ChannelHarness, kindOf, refusalOf, START_MS, textMessage, textsOf } from "./channel-harness.ts";
+import { ChannelHarness, expectType, kindOf, refusalOf, START_MS, textMessage, textsOf } from "./channel-harness.ts";
 
 const WAIT_MS = 60_000;
 const GRACE_MS = 5000;
@@ -296,6 +296,21 @@ describe("src/channel/channel", () => {
     channel.nowMs += 10 * IDLE_MS;
     channel.get();
     channel.evict();
+
+    channel.tick(IDLE_MS - 1);
+    const early = stateOf(channel);
+    channel.tick(1);
+
+    expect([early, stateOf(channel)]).toEqual(["open", "deleted"]);
+  });
+
+  test("[LC6] the time begins when the last message is acked, also where a control record is left", () => {
+    const channel = new ChannelHarness({ settings: { expireAfterIdleMs: IDLE_MS } });
+    channel.put(["a"]);
+    const { granted } = expectType(channel.pull({ leaseMs: IDLE_MS }), "got");
+    channel.patch({ maxMessages: 9 });
+    channel.nowMs += IDLE_MS - 1;
+    channel.settle({ acks: (granted?.leaseIds ?? []).map((leaseId) => ({ leaseId })) });
 
     channel.tick(IDLE_MS - 1);
     const early = stateOf(channel);

@@ -1,10 +1,16 @@
-// Which messages are handed out, and what becomes of those that were: SPEC sections LS, KO, RT and DL, word by word.
+// Which messages are handed out, and what becomes of those that were: SPEC sections LS, KO, RT and TL, word by word.
 import type { LeaseEnd } from "../../../src/channel/delivery-store.ts";
-import type { DeadLetterFilter } from "../../../src/channel/dead-letters.ts";
-import type { DeadLetter } from "../../../src/channel/dead-letter-store.ts";
-import type { LeaseTerms, RefusedEntry, SettleEntry, SettleVerb, Outcome } from "../../../src/channel/operation.ts";
+import type {
+  GrantedLeases,
+  LeaseTerms,
+  RefusedEntry,
+  SettleEntry,
+  SettleVerb,
+  Outcome,
+} from "../../../src/channel/operation.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
-import { messageBytes } from "../../../src/protocol/message.ts";
+import { GroupBook, groupsOf } from "./group-book.ts";
+import { addLetter } from "./letters.ts";
 import { type Book, controlOf, invalid, messageOf, type ModelMessage, refused, tooLarge } from "./state.ts";
 
 interface Want {
@@ -19,21 +25,26 @@ interface Chosen {
   readonly messages: ModelMessage[];
   readonly controls: number[];
   readonly parked: number[];
+  /** Met, and their time is over. */
+  readonly expired: number[];
   isCut: boolean;
   frontier: number;
   firstFound: number | undefined;
 }
 
-/** A lease id as it was told: of which life, message and pull. */
+/** A lease as it was made: of which life, group, message and pull. */
 interface Issued {
   readonly life: string;
+  readonly group: number;
   readonly offset: number;
   readonly holder: number;
 }
 
 export class ModelDelivery {
   readonly #book: Book;
-  /** Never forgotten, as readers do not forget; ids that nobody was told of do no harm. */
+  /** By an id of the model's own. Never forgotten, as readers do not forget. */
+  readonly #made = new Map<string, Issued>();
+  /** By the id that readers were told; ids that nobody was told of do no harm. */
   readonly #issued = new Map<string, Issued>();
   #lastHolder = 0;
 
@@ -41,96 +52,131 @@ export class ModelDelivery {
     this.#book = book;
   }
 
-  /** The ids that a pull was answered with, for the messages that it was given. */
-  issue(offsets: readonly number[], leaseIds: readonly string[]): void {
-    const { life } = this.#book.existing;
+  /** The ids that a pull was answered with, for those that the model made; returns the number of their group. */
+  issue(leaseIds: readonly string[], made: readonly string[]): number | undefined {
     for (const [index, leaseId] of leaseIds.entries()) {
-      const offset = offsets[index] ?? 0;
-      this.#issued.set(leaseId, { life, offset, holder: this.#book.find(offset)?.lease?.holder ?? 0 });
+      const issued = this.#made.get(made[index] ?? "");
+      if (issued !== undefined) this.#issued.set(leaseId, issued);
     }
+    return this.#made.get(made[0] ?? "")?.group;
+  }
+
+  /** The message that a lease was of, as its group sees it now. */
+  findLeased(leaseId: string): ModelMessage | undefined {
+    const issued = this.#issued.get(leaseId);
+    return issued?.life === this.#book.state.record?.life ? issued && this.#findMessage(issued) : undefined;
   }
 
   /** Undefined when fewer than `min` can be had. */
-  take(want: Want): Outcome | undefined {
+  take(group: GroupBook, want: Want): Outcome | undefined {
     const { min, nowMs, lease } = want;
-    const book = this.#book;
-    const inFlight = book.leased.length;
-    const max = lease === undefined ? want.max : Math.min(want.max, book.existing.settings.delivery.maxInFlight - inFlight);
-    const quarantined = book.messages.filter((message) => message.isQuarantined).length;
-    if (max < min || book.depth - inFlight - quarantined < min) return undefined;
-    const chosen = this.#choose(max, nowMs);
+    // GP5
+    if (group.state.isPaused) return min === 0 ? { type: "got", messages: [], controls: [] } : undefined;
+    const inFlight = group.leased.length;
+    const max = lease === undefined ? want.max : Math.min(want.max, group.settings.maxInFlight - inFlight);
+    const quarantined = group.messages.filter((message) => message.isQuarantined).length;
+    if (max < min || group.depth - inFlight - quarantined < min) return undefined;
+    const chosen = this.#choose(group, max, nowMs);
+    const taken = this.#takeChosen(group, chosen, want);
+    for (const offset of chosen.expired) this.#expire(group, offset, nowMs);
+    return taken;
+  }
+
+  #takeChosen(group: GroupBook, chosen: Chosen, want: Want): Outcome | undefined {
+    const { min, nowMs, lease } = want;
     const count = chosen.messages.length;
     if (count < min) {
       const frontier = chosen.firstFound ?? chosen.frontier;
-      this.#pass(
-        frontier,
-        chosen.parked.filter((offset) => offset < frontier),
-      );
+      const parked = chosen.parked.filter((offset) => offset < frontier);
+      pass(group, frontier, parked);
       return chosen.isCut ? tooLarge("messages", min, count) : undefined;
     }
-    this.#pass(chosen.frontier, chosen.parked);
-    const controls = book.state.records.filter(({ offset }) => chosen.controls.includes(offset)).flatMap(controlOf);
+    pass(group, chosen.frontier, chosen.parked);
+    const controls = group.state.records.filter(({ offset }) => chosen.controls.includes(offset)).flatMap(controlOf);
     const got = { type: "got", messages: chosen.messages.map(messageOf), controls } as const;
-    book.passControls(chosen.controls, nowMs);
+    group.passControls(chosen.controls, nowMs);
     if (lease === undefined) {
-      for (const { offset } of chosen.messages) book.finish(offset, "acked", nowMs);
+      for (const { offset } of chosen.messages) group.finish(offset, "acked", nowMs);
       return got;
     }
-    return { ...got, granted: this.#grant(chosen.messages, { ...want, lease }) };
+    return { ...got, granted: this.#grant(group, chosen.messages, { ...want, lease }) };
   }
 
-  /** LS6: ends the leases whose deadline is met. */
+  /** Ends the leases whose deadline is met (LS6), and messages at the head whose time is over (TL3). */
   advance(nowMs: number): void {
-    const expired = this.#book.leased.filter(({ lease }) => lease !== undefined && lease.deadlineMs <= nowMs);
-    for (const message of expired.toReversed()) this.giveBack(message.offset, { end: "expired", isCounted: true, nowMs });
+    for (const group of groupsOf(this.#book)) {
+      const expired = group.leased.filter(({ lease }) => lease !== undefined && lease.deadlineMs <= nowMs);
+      for (const message of expired.toReversed())
+        this.giveBack(group, message.offset, { end: "expired", isCounted: true, nowMs });
+      for (let count = 0; count < LIMITS.expiredPerSweepMax; count++) {
+        const [head] = group.state.records;
+        if (head?.message === undefined || (this.expiresAtMs(head) ?? Infinity) > nowMs) break;
+        this.#expire(group, head.offset, nowMs);
+      }
+    }
+  }
+
+  /** When the time of a message is over (TL1); undefined for one that has none, or that stays nevertheless (TL2). */
+  expiresAtMs({ putAtMs, message, state, isQuarantined }: ModelMessage): number | undefined {
+    const ttlMs = message.ttlMs ?? this.#book.existing.settings.messageTtlMs;
+    return ttlMs === null || state === "leased" || isQuarantined ? undefined : putAtMs + ttlMs;
   }
 
   /** LS9. */
   endLeasesOf(connection: number, isClean: boolean, nowMs: number): void {
-    const held = this.#book.leased.filter(({ lease }) => lease?.connection === connection);
-    for (const { offset, lease } of held.toReversed()) {
-      if (lease === undefined) continue;
-      const deadlineMs = Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs);
-      if (isClean) this.giveBack(offset, { end: "disconnected", isCounted: false, nowMs });
-      else this.#book.update(offset, { lease: { ...lease, deadlineMs, connection: undefined } });
+    for (const group of groupsOf(this.#book)) {
+      const held = group.leased.filter(({ lease }) => lease?.connection === connection);
+      for (const { offset, lease } of held.toReversed()) {
+        if (lease === undefined) continue;
+        const deadlineMs = Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs);
+        if (isClean) this.giveBack(group, offset, { end: "disconnected", isCounted: false, nowMs });
+        else group.update(offset, { lease: { ...lease, deadlineMs, connection: undefined } });
+      }
     }
   }
 
   giveBack(
+    group: GroupBook,
     offset: number,
     how: { end: LeaseEnd; isCounted: boolean; nowMs: number; due?: readonly [number, number]; reason?: string | undefined },
   ): void {
-    const message = this.#book.find(offset);
+    const message = group.find(offset);
     if (message?.state !== "leased") return;
     // KO3: later messages of its key lose their leases, not counted.
-    for (const later of this.#book.leased) {
+    for (const later of group.leased) {
       const isLater = message.message.key !== undefined && later.message.key === message.message.key && later.offset > offset;
-      if (isLater) this.#back(later, { end: "predecessor", attempts: later.attempts - 1 });
+      if (isLater) back(group, later, { end: "predecessor", attempts: later.attempts - 1 });
     }
     const attempts = message.attempts - (how.isCounted ? 0 : 1);
-    const { maxAttempts, onExhausted } = this.#book.existing.settings.delivery;
+    const { maxAttempts, onExhausted } = group.settings;
     const isExhausted = how.isCounted && maxAttempts >= 0 && attempts >= maxAttempts;
     const [from, to] = how.due ?? [0, 0];
     const isQuarantined = isExhausted && onExhausted === "quarantine";
-    this.#back(message, { end: how.end, attempts, dueAtMs: to, dueFromMs: from === to ? undefined : from, isQuarantined });
-    if (isExhausted && !isQuarantined) this.bury(offset, { attempts, reason: how.reason ?? how.end, nowMs: how.nowMs });
+    back(group, message, { end: how.end, attempts, dueAtMs: to, dueFromMs: from === to ? undefined : from, isQuarantined });
+    if (isExhausted && !isQuarantined) this.bury(group, offset, { attempts, reason: how.reason ?? how.end, nowMs: how.nowMs });
   }
 
-  bury(offset: number, { attempts, reason, nowMs }: { attempts: number; reason: string; nowMs: number }): void {
-    const message = this.#book.find(offset);
+  bury(group: GroupBook, offset: number, { attempts, reason, nowMs }: { attempts: number; reason: string; nowMs: number }): void {
+    const message = group.find(offset);
     if (message === undefined) return;
-    this.#book.finish(offset, "deadLettered", nowMs);
-    const place = { group: "default", offset, groupId: 0 };
-    const letter: DeadLetter = { ...place, message: messageOf(message), attempts, reason, diedAtMs: nowMs, history: undefined };
-    let letters = [...this.#book.state.deadLetters, letter].sort((a, b) => a.message.offset - b.message.offset);
-    // DL2: the least offsets are dropped.
-    while (letters.length > LIMITS.deadLettersMax || bytesOf(letters) > LIMITS.deadLetterBytesMax) letters = letters.slice(1);
-    this.#book.change({ deadLetters: letters });
+    const { id: groupId, name } = group.state;
+    group.finish(offset, "deadLettered", nowMs);
+    const letter = {
+      group: name,
+      groupId,
+      offset,
+      message: messageOf(message),
+      attempts,
+      reason,
+      diedAtMs: nowMs,
+      history: undefined,
+    };
+    addLetter(this.#book, letter);
   }
 
   settle(entries: readonly SettleEntry[], nowMs: number): Outcome {
     const seen = new Set<string>();
-    const live: { entry: SettleEntry; message: ModelMessage }[] = [];
+    const live: Judged[] = [];
     const refusals: RefusedEntry[] = [];
     for (const entry of entries) {
       const { leaseId, pointer } = entry;
@@ -139,8 +185,9 @@ export class ModelDelivery {
       const issued = this.#issued.get(leaseId);
       if (issued?.life !== this.#book.existing.life) return refused({ kind: "invalid-lease", pointer });
       const { offset, holder } = issued;
-      const message = this.#book.find(offset);
-      if (message?.lease?.holder === holder) live.push({ entry, message });
+      const message = this.#findMessage(issued);
+      const group = new GroupBook(this.#book, issued.group);
+      if (message?.lease?.holder === holder) live.push({ entry, message, group });
       else {
         const cause = message === undefined ? "settled" : message.state === "leased" ? "superseded" : (message.end ?? "expired");
         refusals.push({ pointer, refusal: { kind: "lease-lost", offset, cause } });
@@ -153,54 +200,37 @@ export class ModelDelivery {
     return { type: "settled", counts, refused: refusals };
   }
 
-  quarantined(offset?: number, key?: string): ModelMessage[] {
-    return this.#book.messages.filter(
-      (message) =>
-        message.isQuarantined &&
-        message.offset === (offset ?? message.offset) &&
-        message.message.key === (key ?? message.message.key),
-    );
+  #findMessage({ group, offset }: Issued): ModelMessage | undefined {
+    return groupsOf(this.#book)
+      .find(({ id }) => id === group)
+      ?.find(offset);
   }
 
-  /** A page of dead letters: how many the filter lets pass, and where to go on. */
-  page(
-    fromOffset: number,
-    limit: number,
-    filter: DeadLetterFilter,
-    nowMs: number,
-  ): { letters: DeadLetter[]; nextOffset?: number } {
-    const letters: DeadLetter[] = [];
-    const { deadLetters } = this.#book.state;
-    const looked =
-      filter.offset === undefined
-        ? deadLetters.filter(({ message }) => message.offset >= fromOffset)
-        : deadLetters.filter(({ message }) => message.offset === filter.offset);
-    for (const letter of looked) {
-      const isTooMuch = letters.length > 0 && bytesOf([...letters, letter]) > LIMITS.replyBytesMax;
-      if (letters.length === limit || isTooMuch) return { letters, nextOffset: letter.message.offset };
-      const isMeant =
-        letter.message.key === (filter.key ?? letter.message.key) &&
-        letter.reason === (filter.reason ?? letter.reason) &&
-        (filter.olderThanMs === undefined || letter.diedAtMs <= nowMs - filter.olderThanMs);
-      if (isMeant) letters.push(letter);
-    }
-    return { letters };
+  /** TL4 */
+  #expire(group: GroupBook, offset: number, nowMs: number): void {
+    const attempts = group.find(offset)?.attempts ?? 0;
+    if (this.#book.existing.settings.onExpired === "drop") group.finish(offset, "expired", nowMs);
+    else this.bury(group, offset, { attempts, reason: "ttl", nowMs });
   }
 
-  dropLetters(letters: readonly DeadLetter[]): void {
-    if (letters.length === 0) return;
-    this.#book.change({ deadLetters: this.#book.state.deadLetters.filter((letter) => !letters.includes(letter)) });
-  }
-
-  #grant(messages: readonly ModelMessage[], { lease, connection, nowMs }: Want & { lease: LeaseTerms }): GrantedWithoutIds {
+  #grant(
+    group: GroupBook,
+    messages: readonly ModelMessage[],
+    { lease, connection, nowMs }: Want & { lease: LeaseTerms },
+  ): GrantedLeases {
     this.#lastHolder += 1;
     const leaseUntilMs = nowMs + lease.leaseMs;
-    const held = { holder: this.#lastHolder, deadlineMs: leaseUntilMs, connection: lease.isDetached ? undefined : connection };
+    const holder = this.#lastHolder;
+    const held = { holder, deadlineMs: leaseUntilMs, connection: lease.isDetached ? undefined : connection };
+    const leaseIds: string[] = [];
     for (const { offset, attempts } of messages) {
-      this.#book.update(offset, { state: "leased", attempts: attempts + 1, lease: held, end: undefined, dueFromMs: undefined });
+      group.update(offset, { state: "leased", attempts: attempts + 1, lease: held, end: undefined, dueFromMs: undefined });
+      const leaseId = `${holder}/${offset}`;
+      this.#made.set(leaseId, { life: this.#book.existing.life, group: group.id, offset, holder });
+      leaseIds.push(leaseId);
     }
     return {
-      leaseIds: [],
+      leaseIds,
       attempts: messages.map(({ attempts }) => attempts + 1),
       redelivered: messages.map(({ state }) => state === "back"),
       leaseUntilMs,
@@ -208,17 +238,20 @@ export class ModelDelivery {
   }
 
   /** First what delivery has passed and may be had now, then what it has not looked at yet; each in the order of offsets. */
-  #choose(max: number, nowMs: number): Chosen {
-    const { records, frontier } = this.#book.state;
-    const chosen: Chosen = { messages: [], controls: [], parked: [], isCut: false, frontier, firstFound: undefined };
-    const known = this.#book.messages.filter(({ state }) => state === "parked" || state === "back");
+  #choose(group: GroupBook, max: number, nowMs: number): Chosen {
+    const { records, frontier } = group.state;
+    const chosen: Chosen = { messages: [], controls: [], parked: [], expired: [], isCut: false, frontier, firstFound: undefined };
+    const isOver = (message: ModelMessage): boolean => (this.expiresAtMs(message) ?? Infinity) <= nowMs;
+    const known = group.messages.filter(({ state }) => state === "parked" || state === "back");
     for (const message of known) {
       if (chosen.messages.length === max || chosen.isCut) break;
       const isDue = !message.isQuarantined && message.dueAtMs <= nowMs;
-      if (isDue && !this.#isBlocked(message, chosen)) take(message, chosen);
+      if (!isDue || isBlocked(group, message, chosen)) continue;
+      if (isOver(message)) chosen.expired.push(message.offset);
+      else take(message, chosen);
     }
     if (chosen.isCut) return chosen;
-    chosen.frontier = Math.max(frontier, this.#book.headOffset);
+    chosen.frontier = Math.max(frontier, group.headOffset);
     for (const record of records.filter(({ offset }) => offset >= chosen.frontier)) {
       chosen.frontier = record.offset;
       const isFull = chosen.messages.length === max || chosen.isCut;
@@ -228,7 +261,8 @@ export class ModelDelivery {
         chosen.controls.push(record.offset);
       } else if (record.state !== "fresh") continue;
       else if (isFull) return chosen;
-      else if (this.#isBlocked(record, chosen)) {
+      else if (isOver(record)) chosen.expired.push(record.offset);
+      else if (isBlocked(group, record, chosen)) {
         // KO4
         const waiting = known.filter((message) => !chosen.messages.includes(message)).length + chosen.parked.length;
         if (waiting >= LIMITS.lookAheadMax) return chosen;
@@ -242,68 +276,76 @@ export class ModelDelivery {
     return chosen;
   }
 
-  /** KO1: whether an earlier message of its key is neither ended nor given in the same reply. */
-  #isBlocked({ message, offset }: ModelMessage, chosen: Chosen): boolean {
-    const isEarlier = (other: ModelMessage): boolean => other.message.key === message.key && other.offset < offset;
-    return message.key !== undefined && this.#book.messages.some((other) => isEarlier(other) && !chosen.messages.includes(other));
-  }
-
-  #pass(frontier: number, parked: readonly number[]): void {
-    this.#book.note({ frontier });
-    for (const offset of parked) this.#book.park(offset);
-  }
-
-  #back(message: ModelMessage, change: Partial<ModelMessage>): void {
-    const anew = { lease: undefined, dueAtMs: 0, dueFromMs: undefined, isQuarantined: false } as const;
-    this.#book.update(message.offset, { state: "back", ...anew, ...change });
-  }
-
   /** KO2: an ack counts only when every earlier message of its key ended or ends in the same call. */
-  #judgeOrder(live: readonly { entry: SettleEntry; message: ModelMessage }[], refusals: RefusedEntry[]): typeof live {
+  #judgeOrder(live: readonly Judged[], refusals: RefusedEntry[]): readonly Judged[] {
     const inOrder = [...live].sort((a, b) => a.message.offset - b.message.offset);
     const ending = new Set(
-      inOrder.filter(({ entry }) => entry.verb === "ack" || entry.verb === "reject").map(({ message }) => message.offset),
+      inOrder.filter(({ entry }) => entry.verb === "ack" || entry.verb === "reject").map(({ message }) => message),
     );
-    return inOrder.filter(({ entry, message: { message, offset } }) => {
-      if (entry.verb !== "ack" || message.key === undefined) return true;
-      const open = this.#book.messages.find(
-        (other) => other.message.key === message.key && other.offset < offset && !ending.has(other.offset),
-      );
+    return inOrder.filter(({ entry, group, message }) => {
+      const { offset } = message;
+      const { key } = message.message;
+      if (entry.verb !== "ack" || key === undefined) return true;
+      const open = group.messages.find((other) => other.message.key === key && other.offset < offset && !ending.has(other));
       if (open === undefined) return true;
-      ending.delete(offset);
+      ending.delete(message);
       refusals.push({ pointer: entry.pointer, refusal: { kind: "out-of-order", offset, openOffset: open.offset } });
       return false;
     });
   }
 
-  #carryOut(judged: readonly { entry: SettleEntry; message: ModelMessage }[], nowMs: number): void {
-    for (const { entry, message } of judged) {
+  #carryOut(judged: readonly Judged[], nowMs: number): void {
+    for (const { entry, message, group } of judged) {
       const { offset, attempts, lease } = message;
-      if (entry.verb === "ack") this.#book.finish(offset, "acked", nowMs);
-      if (entry.verb === "reject") this.bury(offset, { attempts, reason: entry.reason ?? "rejected", nowMs });
+      if (entry.verb === "ack") group.finish(offset, "acked", nowMs);
+      if (entry.verb === "reject") this.bury(group, offset, { attempts, reason: entry.reason ?? "rejected", nowMs });
       if (entry.verb === "extend" && lease !== undefined)
-        this.#book.update(offset, { lease: { ...lease, deadlineMs: nowMs + entry.leaseMs } });
+        group.update(offset, { lease: { ...lease, deadlineMs: nowMs + entry.leaseMs } });
     }
-    for (const { entry, message } of judged.toReversed()) {
+    // One group after the other: which dead letters are dropped may depend on who comes first (DL2).
+    const ids = [...new Set(judged.map(({ group }) => group.id))];
+    const ofGroup = (id: number): Judged[] => judged.filter(({ group }) => group.id === id);
+    for (const { entry, message, group } of ids.flatMap((id) => ofGroup(id).toReversed())) {
       const { offset, attempts } = message;
-      if (entry.verb === "release") this.giveBack(offset, { end: "released", isCounted: false, nowMs });
+      if (entry.verb === "release") this.giveBack(group, offset, { end: "released", isCounted: false, nowMs });
       if (entry.verb === "retry") {
-        const [from, to] = this.#pause(attempts, entry.delayMs);
+        const [from, to] = pauseOf(group, attempts, entry.delayMs);
         const due = to === 0 ? ([0, 0] as const) : ([nowMs + from, nowMs + to] as const);
-        this.giveBack(offset, { end: "retried", isCounted: true, nowMs, due, reason: entry.reason });
+        this.giveBack(group, offset, { end: "retried", isCounted: true, nowMs, due, reason: entry.reason });
       }
     }
   }
-
-  /** RT1: the shortest and the longest pause. */
-  #pause(attempt: number, delayMs: number | undefined): readonly [number, number] {
-    const { retryDelaysMs } = this.#book.existing.settings.delivery;
-    const given = delayMs ?? retryDelaysMs?.[attempt - 1] ?? retryDelaysMs?.at(-1);
-    return given === undefined ? [1000, Math.min(300_000, 1000 * 2 ** attempt)] : [given, given];
-  }
 }
 
-type GrantedWithoutIds = NonNullable<Extract<Outcome, { type: "got" }>["granted"]>;
+interface Judged {
+  readonly entry: SettleEntry;
+  readonly message: ModelMessage;
+  readonly group: GroupBook;
+}
+
+/** KO1: whether an earlier message of its key is neither ended nor given in the same reply. */
+function isBlocked(group: GroupBook, { message, offset }: ModelMessage, { messages, expired }: Chosen): boolean {
+  if (message.key === undefined) return false;
+  const isOpen = (other: ModelMessage): boolean => !messages.includes(other) && !expired.includes(other.offset);
+  return group.messages.some((other) => other.message.key === message.key && other.offset < offset && isOpen(other));
+}
+
+function pass(group: GroupBook, frontier: number, parked: readonly number[]): void {
+  group.lookUpTo(frontier);
+  for (const offset of parked) group.note(offset, { state: "parked" });
+}
+
+function back(group: GroupBook, message: ModelMessage, change: Partial<ModelMessage>): void {
+  const anew = { lease: undefined, dueAtMs: 0, dueFromMs: undefined, isQuarantined: false } as const;
+  group.update(message.offset, { state: "back", ...anew, ...change });
+}
+
+/** RT1: the shortest and the longest pause. */
+function pauseOf(group: GroupBook, attempt: number, delayMs: number | undefined): readonly [number, number] {
+  const { retryDelaysMs } = group.settings;
+  const given = delayMs ?? retryDelaysMs?.[attempt - 1] ?? retryDelaysMs?.at(-1);
+  return given === undefined ? [1000, Math.min(300_000, 1000 * 2 ** attempt)] : [given, given];
+}
 
 /** Adds a message unless the reply has no room for it; the first always has. */
 function take(message: ModelMessage, chosen: Chosen): boolean {
@@ -311,8 +353,4 @@ function take(message: ModelMessage, chosen: Chosen): boolean {
   chosen.isCut = chosen.messages.length > 0 && bytes + message.bytes > LIMITS.replyBytesMax;
   if (!chosen.isCut) chosen.messages.push(message);
   return !chosen.isCut;
-}
-
-function bytesOf(letters: readonly DeadLetter[]): number {
-  return letters.reduce((total, { message }) => total + messageBytes(message), 0);
 }

@@ -4,16 +4,26 @@ import type { ChannelRecord } from "../../../src/channel/store.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { messageBytes } from "../../../src/protocol/message.ts";
 import { DEFAULT_SETTINGS, type ChannelPatch, type GivenSettings, type Settings } from "../../../src/protocol/settings.ts";
-import { type Book, deletedRefusal, faultOf, invalid, refusalOfPut, refused, sum } from "./state.ts";
+import type { ModelDelivery } from "./delivery.ts";
+import { groupsOf } from "./group-book.ts";
+import { firstGroups, type ModelGroups } from "./groups.ts";
+import { type Book, deletedRefusal, faultOf, invalid, type ModelState, refusalOfPut, refused, sum } from "./state.ts";
 import type { ModelTraffic } from "./traffic.ts";
 
 export class ModelLife {
   readonly #book: Book;
   readonly #traffic: ModelTraffic;
+  readonly #delivery: ModelDelivery;
+  readonly #groups: ModelGroups;
 
-  constructor(book: Book, traffic: ModelTraffic) {
+  constructor(
+    book: Book,
+    parts: { readonly traffic: ModelTraffic; readonly delivery: ModelDelivery; readonly groups: ModelGroups },
+  ) {
     this.#book = book;
-    this.#traffic = traffic;
+    this.#traffic = parts.traffic;
+    this.#delivery = parts.delivery;
+    this.#groups = parts.groups;
   }
 
   create(given: GivenSettings, moment: Moment): Outcome {
@@ -48,10 +58,13 @@ export class ModelLife {
       isExpired: false,
       outbox: this.#nextOutbox(nowMs),
     };
-    this.#clear({ record, changedAtMs: nowMs });
+    this.#clear({ record, groups: firstGroups(settings.retention), changedAtMs: nowMs });
   }
 
   patch(record: ChannelRecord, { state, ...given }: ChannelPatch, nowMs: number): Outcome {
+    const { retention } = record.settings;
+    if (given.retention !== undefined && given.retention !== retention)
+      return refused({ kind: "settings-conflict", conflicts: ["retention"], current: record.settings });
     const settings = layOver(record.settings, given);
     const fault = faultOf(settings);
     if (fault !== undefined) return invalid(fault);
@@ -65,13 +78,14 @@ export class ModelLife {
     const moved = isMoved ? { state, drainUntilMs: null } : {};
     this.#book.change({ record: { ...record, settings, limits, outbox, ...moved } });
     if (isGiven || isMoved) this.#book.change({ changedAtMs: nowMs });
+    this.#groups.applyRetention(nowMs);
     this.#refuseByState();
     this.finishDrain(nowMs);
     return this.described("patched", nowMs);
   }
 
   delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
-    if (graceMs === 0 || this.#book.depth === 0) return { type: "deleted", droppedMessages: this.erase(nowMs, false) };
+    if (graceMs === 0 || this.#isDrained) return { type: "deleted", droppedMessages: this.erase(nowMs, false) };
     if (record.state !== "draining") this.#book.appendControl({ type: "close" }, nowMs);
     const drainUntilMs = Math.min(record.drainUntilMs ?? Infinity, nowMs + graceMs);
     this.#book.change({ record: { ...record, state: "draining", drainUntilMs } });
@@ -81,7 +95,7 @@ export class ModelLife {
 
   finishDrain(nowMs: number): void {
     const { record } = this.#book.state;
-    if (record?.state !== "draining" || this.#book.depth > 0) return;
+    if (record?.state !== "draining" || !this.#isDrained) return;
     if (record.drainUntilMs !== null) {
       this.erase(nowMs, false);
       return;
@@ -108,7 +122,7 @@ export class ModelLife {
     const outbox = this.#nextOutbox(nowMs);
     const ended = { droppedMessages, isExpired, outbox, state: "deleted", drainUntilMs: null, deletedAtMs: nowMs } as const;
     const record: ChannelRecord = { ...this.#book.existing, ...ended };
-    this.#clear({ record, changedAtMs: nowMs });
+    this.#clear({ record, groups: [], changedAtMs: nowMs });
     this.#traffic.refuseWaiting("put", deletedRefusal(record));
     this.#traffic.refuseWaiting("get", deletedRefusal(record));
     return droppedMessages;
@@ -127,7 +141,7 @@ export class ModelLife {
 
   /** When the alarm has to ring at the latest. */
   nextAlarmAtMs(nowMs: number, isWithoutIdle: boolean): number | undefined {
-    const { record, gets, changedAtMs, inUseAtMs } = this.#book.state;
+    const { record, lines, puts, changedAtMs, inUseAtMs } = this.#book.state;
     if (record === undefined) return undefined;
     const { outbox, state, drainUntilMs, deletedAtMs, settings } = record;
     const times: number[] = [];
@@ -138,7 +152,9 @@ export class ModelLife {
     const isIdle = this.#book.depth === 0 && this.#book.waiters.length === 0;
     if (isIdle && !isWithoutIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
       times.push(Math.max(changedAtMs, inUseAtMs, record.createdAtMs) + settings.expireAfterIdleMs);
-    if (gets.length > 0) times.push(...this.#deliveryTimes().filter((atMs) => atMs > nowMs));
+    times.push(...lines.flatMap((group) => this.#deliveryTimes(group)).filter((atMs) => atMs > nowMs));
+    // TL5
+    if (puts.length > 0) times.push(...this.#headExpiries().filter((atMs) => atMs > nowMs));
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
@@ -153,14 +169,10 @@ export class ModelLife {
   }
 
   describe(nowMs: number): ChannelFacts {
-    const { existing: record, depth, bytes, headOffset, messages, leased, waiters } = this.#book;
-    const { gets, puts, promises, put, acked, removed, deadLettered, nextOffset, deadLetters } = this.#book.state;
+    const { existing: record, depth, bytes, headOffset, waiters } = this.#book;
+    const { gets, puts, promises, put, acked, removed, deadLettered, dropped, expired } = this.#book.state;
+    const { nextOffset, deadLetters, groups } = this.#book.state;
     const { limits } = record;
-    const quarantined = messages.filter((message) => message.isQuarantined).length;
-    const retrying = messages.filter(
-      ({ state, isQuarantined, dueAtMs }) => state === "back" && !isQuarantined && dueAtMs > nowMs,
-    ).length;
-    const passed = messages.filter(({ state }) => state === "parked" || state === "back").length;
     return {
       life: record.life,
       state: record.state,
@@ -178,25 +190,41 @@ export class ModelLife {
       nextOffset,
       waiters: waiters.length,
       waiting: { gets: gets.length, puts: puts.length + promises.length },
-      delivery: {
-        ready: depth - leased.length - retrying - quarantined,
-        leased: leased.length,
-        retrying,
-        quarantined,
-        isLookAheadExhausted: passed >= LIMITS.lookAheadMax,
-      },
+      delivery: this.#describeDelivery(record, nowMs),
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
       redrive: null,
-      groups: 1,
+      groups: groups.length,
       scheduled: { messages: 0, bytes: 0, nextAtMs: null },
-      counts: { put, acked, removed, deadLettered, dropped: 0, expired: 0 },
+      counts: { put, acked, removed, deadLettered, dropped, expired },
     };
   }
 
-  #deliveryTimes(): number[] {
-    return this.#book.messages.flatMap(({ lease, state, isQuarantined, dueAtMs }) => {
+  #describeDelivery({ settings }: ChannelRecord, nowMs: number): ChannelFacts["delivery"] {
+    const [queue] = groupsOf(this.#book);
+    if (settings.retention !== "queue" || queue === undefined) return null;
+    const { ready, leased, retrying, quarantined, isLookAheadExhausted } = queue.describe(nowMs);
+    return { ready, leased, retrying, quarantined, isLookAheadExhausted };
+  }
+
+  /** Whether no group has anything left to do (GP8). */
+  get #isDrained(): boolean {
+    if (this.#book.existing.settings.retention !== "log") return this.#book.depth === 0;
+    return groupsOf(this.#book).every(({ depth }) => depth === 0);
+  }
+
+  #deliveryTimes(group: number): number[] {
+    const { messages } = groupsOf(this.#book).find(({ id }) => id === group) ?? { messages: [] };
+    return messages.flatMap(({ lease, state, isQuarantined, dueAtMs }) => {
       if (lease !== undefined) return [lease.deadlineMs];
       return state === "back" && !isQuarantined ? [dueAtMs] : [];
+    });
+  }
+
+  #headExpiries(): number[] {
+    return groupsOf(this.#book).flatMap(({ state: { records } }) => {
+      const [head] = records;
+      const atMs = head?.message === undefined ? undefined : this.#delivery.expiresAtMs(head);
+      return atMs === undefined ? [] : [atMs];
     });
   }
 
@@ -207,8 +235,17 @@ export class ModelLife {
     if (record.state === "closed") this.#traffic.refuseWaiting("get", { kind: "channel-closed" });
   }
 
-  #clear(change: Parameters<Book["clear"]>[0]): void {
-    this.#book.clear({ nextOffset: 1, put: 0, acked: 0, removed: 0, deadLettered: 0, deadLetters: [], ...change });
+  /** What a life leaves: nothing but its record. */
+  #clear(change: Partial<ModelState>): void {
+    const { groups, deletedGroups } = this.#book.state;
+    const nothing = { records: [], nextOffset: 1, deadLetters: [], latestPutAtMs: 0, isTimeOrdered: true };
+    const counts = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0, expired: 0 };
+    this.#book.change({
+      ...nothing,
+      ...counts,
+      deletedGroups: [...deletedGroups, ...groups.map(({ id }) => id)],
+      ...change,
+    });
   }
 
   #nextOutbox(nowMs: number): ChannelRecord["outbox"] {

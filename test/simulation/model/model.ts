@@ -1,32 +1,46 @@
-// A naive channel that follows SPEC.md word by word: one plain list of messages, each with a state; no indexes, no segments, no storage.
+// A naive channel that follows SPEC.md word by word: plain lists of messages, one for the channel and one for each group, in which each
+// message has a state; no indexes, no segments, no storage.
 // It decides what every operation answers, what a pull may return and in which order, when leases end and delays are over, and what dies.
 import { assertNever } from "../../../src/base/assert.ts";
 import type { Deferred } from "../../../src/channel/delivery-store.ts";
-import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
+import type { Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
+import type { GroupDescription } from "../../../src/protocol/description.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS } from "../../../src/protocol/settings.ts";
 import { ModelDelivery } from "./delivery.ts";
+import { GroupBook, groupsOf } from "./group-book.ts";
+import { ModelGroups } from "./groups.ts";
+import { ModelLetterDesk } from "./letter-desk.ts";
 import { ModelLife } from "./life.ts";
 import {
   Book,
   controlOf,
   deletedRefusal,
+  type GroupRecord,
+  type KeptMessage,
   messageOf,
+  type ModelGroup,
   type ModelMessage,
   type ModelRecord,
   type ModelState,
-  refusalOfPut,
   refused,
 } from "./state.ts";
-import { ModelTraffic } from "./traffic.ts";
+import { linesAfter, ModelTraffic } from "./traffic.ts";
 
-type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge" | "quarantine";
-type LetterOperation = "dead-letters" | "drop-dead-letters" | "redrive" | "release-quarantine" | "drop-quarantine";
+type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge";
+/** What is stored of a group's delivery. */
+export interface StoredGroup {
+  readonly id: number;
+  readonly deferred: readonly Deferred[];
+  readonly scanMark: number;
+}
 
 export class Model {
   readonly #book = new Book();
   readonly #delivery = new ModelDelivery(this.#book);
+  readonly #groups: ModelGroups;
   readonly #traffic: ModelTraffic;
+  readonly #letters: ModelLetterDesk;
   readonly #life: ModelLife;
   readonly #isConnected: (connection: number) => boolean;
   /** Connections that a crash cut off: their leases begin their grace when the channel next acts (LS9). */
@@ -34,16 +48,34 @@ export class Model {
 
   constructor(isConnected: (connection: number) => boolean) {
     this.#isConnected = isConnected;
-    this.#traffic = new ModelTraffic(this.#book, this.#delivery, isConnected);
-    this.#life = new ModelLife(this.#book, this.#traffic);
+    this.#groups = new ModelGroups(this.#book, {
+      refuseReaders: (group, refusal) => {
+        this.#traffic.refuseReaders(group, refusal);
+      },
+    });
+    this.#traffic = new ModelTraffic(this.#book, this.#delivery, this.#groups, isConnected);
+    this.#letters = new ModelLetterDesk(this.#book, this.#traffic);
+    const parts = { traffic: this.#traffic, delivery: this.#delivery, groups: this.#groups };
+    this.#life = new ModelLife(this.#book, parts);
   }
 
   get state(): ModelState {
     return this.#book.state;
   }
 
-  get messages(): readonly ModelMessage[] {
+  /** What the channel keeps. */
+  get messages(): readonly KeptMessage[] {
     return this.#book.messages;
+  }
+
+  /** What the groups have not done with, of all of them. */
+  get openMessages(): readonly ModelMessage[] {
+    return groupsOf(this.#book).flatMap((group) => group.messages);
+  }
+
+  /** The message that a lease was of, as its group sees it now. */
+  findLeased(leaseId: string): ModelMessage | undefined {
+    return this.#delivery.findLeased(leaseId);
   }
 
   get headOffset(): number {
@@ -63,46 +95,38 @@ export class Model {
   /** A commit failed, or the object was evicted or killed: what was stored, and the waiters of sockets that are still open. */
   wake(stored: ModelState): void {
     const isThere = ({ connection }: { connection: number }): boolean => this.#isConnected(connection);
+    const gets = stored.gets.filter(isThere);
     this.#book.takeEffects();
     this.#book.change({
       ...stored,
-      // What was only parked behind the scan mark is found again by the scan.
-      records: stored.records.map((record) => forgetParked(record, stored.scanMark)),
-      frontier: Math.max(stored.scanMark, stored.records[0]?.offset ?? stored.nextOffset),
+      groups: stored.groups.map((group) => wakeGroup(group, stored.nextOffset)).sort((a, b) => a.id - b.id),
       inUseAtMs: 0,
-      gets: stored.gets.filter(isThere),
+      gets,
+      lines: linesAfter([], gets),
       puts: stored.puts.filter(isThere),
       promises: stored.promises.filter(isThere),
     });
-    const holders = this.messages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
+    const holders = this.openMessages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
     this.#lost = holders.filter((connection) => !this.#isConnected(connection));
   }
 
-  /** What no rule fixes is taken from what was stored, if it is allowed: random pauses (RT1) and the scan mark (KO5). */
-  adopt(stored: { readonly deferred: readonly Deferred[]; readonly scanMark: number }): string | undefined {
-    for (const { offset, dueFromMs, dueAtMs } of this.messages) {
-      if (dueFromMs === undefined) continue;
-      const found = stored.deferred.find((deferred) => deferred.offset === offset);
-      if (found === undefined || found.dueAtMs < dueFromMs || found.dueAtMs > dueAtMs)
-        return `[RT1] the pause of ${offset} ends at ${found?.dueAtMs}, not from ${dueFromMs} to ${dueAtMs}`;
-      this.#book.note({
-        records: this.state.records.map((record) =>
-          record.offset === offset && record.message !== undefined
-            ? { ...record, dueAtMs: found.dueAtMs, dueFromMs: undefined }
-            : record,
-        ),
-      });
+  /**
+   * After a commit: what no rule fixes is taken from what was stored, if it is allowed: random pauses (RT1) and scan marks (KO5).
+   * Numbers of groups that were deleted may be given again.
+   */
+  adopt(stored: readonly StoredGroup[]): string | undefined {
+    this.#book.note({ deletedGroups: [] });
+    for (const group of groupsOf(this.#book)) {
+      const found = stored.find(({ id }) => id === group.id);
+      const problem = this.#adoptGroup(group, found ?? { id: group.id, deferred: [], scanMark: 0 });
+      if (problem !== undefined) return problem;
     }
-    const from = Math.max(stored.scanMark, this.headOffset);
-    const parked = this.messages.findLast(({ state }) => state === "parked")?.offset ?? 0;
-    if (parked - from > LIMITS.scanMarkLagMax || stored.scanMark > Math.max(this.state.frontier, this.headOffset))
-      return `[KO5] the scan mark is ${stored.scanMark}, the head ${this.headOffset}, and ${parked} is parked`;
-    this.#book.note({ scanMark: stored.scanMark });
     return undefined;
   }
 
-  issue(offsets: readonly number[], leaseIds: readonly string[]): void {
-    this.#delivery.issue(offsets, leaseIds);
+  /** The ids of the leases that a pull was answered with, for those that the model made; returns the number of their group. */
+  issue(leaseIds: readonly string[], made: readonly string[]): number | undefined {
+    return this.#delivery.issue(leaseIds, made);
   }
 
   takeEffects(): Effect[] {
@@ -114,6 +138,7 @@ export class Model {
     this.#traffic.serve(moment.nowMs);
     this.#life.finishDrain(moment.nowMs);
     const outcome = this.#decide(operation, moment, origin);
+    this.#groups.applyRetention(moment.nowMs);
     this.#traffic.serve(moment.nowMs);
     this.#life.finishDrain(moment.nowMs);
     return outcome;
@@ -142,8 +167,27 @@ export class Model {
     return this.#life.isForgotten(nowMs);
   }
 
-  describe(nowMs: number): ChannelFacts | undefined {
-    return this.state.record === undefined || this.state.record.state === "deleted" ? undefined : this.#life.describe(nowMs);
+  #adoptGroup(group: GroupBook, { deferred, scanMark }: StoredGroup): string | undefined {
+    for (const { offset, dueFromMs, dueAtMs } of group.messages) {
+      if (dueFromMs === undefined) continue;
+      const found = deferred.find((one) => one.offset === offset);
+      if (found === undefined || found.dueAtMs < dueFromMs || found.dueAtMs > dueAtMs)
+        return `[RT1] the pause of ${offset} ends at ${found?.dueAtMs}, not from ${dueFromMs} to ${dueAtMs}`;
+      group.note(offset, { dueAtMs: found.dueAtMs, dueFromMs: undefined });
+    }
+    const from = Math.max(scanMark, group.headOffset);
+    const parked = group.messages.findLast(({ state }) => state === "parked")?.offset ?? 0;
+    if (parked - from > LIMITS.scanMarkLagMax || scanMark > Math.max(group.state.frontier, group.headOffset))
+      return `[KO5] the scan mark is ${scanMark}, the head ${group.headOffset}, and ${parked} is parked`;
+    if (scanMark !== group.state.scanMark) this.#book.noteGroup(group.id, { scanMark });
+    return undefined;
+  }
+
+  /** In the order of their names. */
+  describeGroups(nowMs: number): GroupDescription[] {
+    return groupsOf(this.#book)
+      .map((group) => group.describe(nowMs))
+      .sort((a, b) => (a.group < b.group ? -1 : 1));
   }
 
   #meetDeadlines(nowMs: number): void {
@@ -151,6 +195,7 @@ export class Model {
     this.#lost = [];
     this.#delivery.advance(nowMs);
     this.#life.meetDeadline(nowMs);
+    this.#groups.applyRetention(nowMs);
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -191,12 +236,20 @@ export class Model {
         return this.#life.delete(record, operation.graceMs, nowMs);
       case "describe":
         return this.#life.described("described", nowMs);
+      case "list-groups":
+      case "describe-group":
+      case "create-group":
+      case "change-group":
+      case "seek-group":
+      case "delete-group":
+        return this.#groups.decide(operation, nowMs);
       case "dead-letters":
       case "drop-dead-letters":
       case "redrive":
+      case "quarantine":
       case "release-quarantine":
       case "drop-quarantine":
-        return this.#decideOnLetters(operation, nowMs);
+        return this.#letters.decide(operation, nowMs);
       default:
         return this.#decideOnMessages(operation as OperationOf<MessageOperation>, nowMs);
     }
@@ -215,76 +268,49 @@ export class Model {
       }
       case "remove": {
         const { offset } = operation;
-        return this.#book.finish(offset, "removed", nowMs)
-          ? { type: "removed", offset }
-          : refused({ kind: "unknown-message", offset });
+        return this.#remove(offset, nowMs) ? { type: "removed", offset } : refused({ kind: "unknown-message", offset });
       }
       case "remove-by-id": {
         const { messageId } = operation;
         const offset = this.messages.find(({ message }) => message.messageId === messageId)?.offset ?? 0;
-        return this.#book.finish(offset, "removed", nowMs)
-          ? { type: "removed", offset }
-          : refused({ kind: "unknown-message", messageId });
+        return this.#remove(offset, nowMs) ? { type: "removed", offset } : refused({ kind: "unknown-message", messageId });
       }
-      case "purge": {
-        const removedMessages = this.#book.depth;
-        this.#book.clear({ removed: this.state.removed + removedMessages, changedAtMs: nowMs });
-        return { type: "purged", removedMessages };
-      }
-      case "quarantine": {
-        const listed = this.#delivery.quarantined().slice(0, operation.limit);
-        const isInReply = (_: ModelMessage, index: number): boolean =>
-          index === 0 || listed.slice(0, index + 1).reduce((total, { bytes }) => total + bytes, 0) <= LIMITS.replyBytesMax;
-        const messages = listed.filter(isInReply).map((one) => ({ message: messageOf(one), attempts: one.attempts }));
-        return { type: "quarantine", messages };
-      }
+      case "purge":
+        return { type: "purged", removedMessages: this.#purge(nowMs) };
       default:
         return assertNever(operation);
     }
   }
 
-  #decideOnLetters(operation: OperationOf<LetterOperation>, nowMs: number): Outcome {
-    switch (operation.type) {
-      case "dead-letters": {
-        const page = this.#delivery.page(operation.fromOffset, operation.limit, operation.filter, nowMs);
-        return { type: "dead-letter-page", letters: page.letters, nextOffset: page.nextOffset ?? null };
-      }
-      case "drop-dead-letters": {
-        const { letters, nextOffset } = this.#delivery.page(operation.fromOffset, operation.max, operation.filter, nowMs);
-        this.#delivery.dropLetters(letters);
-        return moved(letters.length, nextOffset);
-      }
-      case "redrive": {
-        const byState = refusalOfPut(this.#book.existing);
-        if (byState !== undefined) return refused(byState);
-        const { letters, nextOffset } = this.#delivery.page(operation.fromOffset, operation.max, operation.filter, nowMs);
-        let count = 0;
-        for (const { message } of letters) {
-          const { offset, putAtMs: _, ...put } = message;
-          if (!this.#traffic.putAgain({ ...put, redrivenFrom: offset }, nowMs)) break;
-          count += 1;
-        }
-        this.#delivery.dropLetters(letters.slice(0, count));
-        return moved(count, letters[count]?.message.offset ?? nextOffset);
-      }
-      case "release-quarantine":
-      case "drop-quarantine": {
-        const { offset, key } = operation;
-        const found = this.#delivery.quarantined(offset, key);
-        if (found.length === 0 && offset !== undefined) return refused({ kind: "unknown-message", offset });
-        for (const message of found) {
-          if (operation.type === "drop-quarantine") this.#book.finish(message.offset, "removed", nowMs);
-          else this.#book.update(message.offset, { attempts: 0, dueAtMs: 0, isQuarantined: false });
-        }
-        return { type: "moved", moved: found.length, isMore: false };
-      }
-      default:
-        return assertNever(operation);
-    }
+  /** Removes a message, for every group that had not done with it. */
+  #remove(offset: number, nowMs: number): boolean {
+    if (this.#book.find(offset) === undefined) return false;
+    for (const group of groupsOf(this.#book)) group.finish(offset, "removed", nowMs);
+    // The group of a queue has ended it already.
+    if (this.#book.find(offset) !== undefined) this.#book.end([offset], "removed", nowMs);
+    return true;
+  }
+
+  #purge(nowMs: number): number {
+    const { depth } = this.#book;
+    const { groups, removed } = this.state;
+    const cleared = { records: [], frontier: 0, scanMark: 0 };
+    this.#book.change({
+      records: [],
+      groups: groups.map((group) => {
+        const open = new GroupBook(this.#book, group.id).depth;
+        return { ...group, ...cleared, removed: group.removed + open };
+      }),
+      removed: removed + depth,
+      latestPutAtMs: 0,
+      isTimeOrdered: true,
+      changedAtMs: nowMs,
+    });
+    return depth;
   }
 
   #browse(fromOffset: number, limit: number): Outcome {
-    const messages: ModelMessage[] = [];
+    const messages: KeptMessage[] = [];
     const controls: ModelRecord[] = [];
     let bytes = 0;
     let nextOffset: number | null = null;
@@ -304,11 +330,15 @@ export class Model {
   }
 }
 
-function moved(count: number, nextOffset: number | undefined): Outcome {
-  return { type: "moved", moved: count, isMore: nextOffset !== undefined, ...(nextOffset !== undefined && { nextOffset }) };
+/** What was only parked behind the scan mark is found again by the scan. */
+function wakeGroup(group: ModelGroup, nextOffset: number): ModelGroup {
+  const { records, scanMark } = group;
+  const headOffset = records[0]?.offset ?? nextOffset;
+  const frontier = Math.max(scanMark, headOffset);
+  return { ...group, records: records.map((record) => forgetParked(record, scanMark)), frontier };
 }
 
-function forgetParked(record: ModelRecord, scanMark: number): ModelRecord {
+function forgetParked(record: GroupRecord, scanMark: number): GroupRecord {
   if (record.message === undefined || record.state !== "parked" || record.offset < scanMark) return record;
   const fresh: ModelMessage = { ...record, state: "fresh" };
   return fresh;

@@ -5,7 +5,7 @@ import type { Effect, LeaseTerms, Origin, Outcome } from "../../../src/channel/o
 import type { ChannelRecord } from "../../../src/channel/store.ts";
 import type { ControlEvent, ControlRecord, Message, PutMessage } from "../../../src/protocol/message.ts";
 import type { Refusal } from "../../../src/protocol/problems.ts";
-import type { Settings } from "../../../src/protocol/settings.ts";
+import type { GivenDelivery, Settings } from "../../../src/protocol/settings.ts";
 
 export interface ModelLease {
   /** The pull that holds it: each has a number of its own. */
@@ -15,16 +15,20 @@ export interface ModelLease {
   readonly connection: number | undefined;
 }
 
-/**
- * A message. `fresh`: delivery has not looked at it; `parked`: delivery passed it, since an earlier one of its key was in the way;
- * `leased`; `back`: it was handed out and came back, perhaps to wait for a delay or in quarantine.
- */
-export interface ModelMessage {
+/** A message as the channel keeps it, for all groups. */
+export interface KeptMessage {
   readonly offset: number;
   readonly putAtMs: number;
   readonly bytes: number;
   readonly message: PutMessage;
   readonly control?: undefined;
+}
+
+/**
+ * A message as a group sees it. `fresh`: delivery has not looked at it; `parked`: delivery passed it, since an earlier one of its key was in the way;
+ * `leased`; `back`: it was handed out and came back, perhaps to wait for a delay or in quarantine.
+ */
+export interface ModelMessage extends KeptMessage {
   readonly state: "fresh" | "parked" | "leased" | "back";
   /** How often it was handed out and not released. */
   readonly attempts: number;
@@ -46,7 +50,27 @@ interface ModelControl {
   readonly control: ControlEvent;
 }
 
-export type ModelRecord = ModelMessage | ModelControl;
+export type ModelRecord = KeptMessage | ModelControl;
+
+export type GroupRecord = ModelMessage | ModelControl;
+
+/** How a message can end. */
+export type Fate = "acked" | "removed" | "deadLettered" | "dropped" | "expired";
+
+/** A group of readers. The counts are its account since its start (rule GP3); a queue has one, with id 0. */
+export interface ModelGroup extends Readonly<Record<Fate | "put" | "skipped", number>> {
+  readonly id: number;
+  readonly name: string;
+  readonly createdAtMs: number;
+  readonly isPaused: boolean;
+  /** Settings of its own, over those of the channel. */
+  readonly settings: GivenDelivery;
+  /** What it has not done with, in the order of offsets. */
+  readonly records: readonly GroupRecord[];
+  /** Where delivery goes on to look, and where it would after waking (rule KO5). */
+  readonly frontier: number;
+  readonly scanMark: number;
+}
 
 export interface ModelWaiter extends Origin {
   readonly kind: "get" | "put";
@@ -56,6 +80,8 @@ export interface ModelWaiter extends Origin {
   readonly deadlineMs: number;
   readonly reservedUntilMs?: number;
   readonly lease?: LeaseTerms | undefined;
+  /** For a get the number of its group. */
+  readonly group?: number;
 }
 
 export interface ModelState {
@@ -66,15 +92,22 @@ export interface ModelState {
   readonly acked: number;
   readonly removed: number;
   readonly deadLettered: number;
+  readonly dropped: number;
+  readonly expired: number;
   readonly deadLetters: readonly DeadLetter[];
-  /** Where delivery goes on to look, and where it would after waking (rule KO5). */
-  readonly frontier: number;
-  readonly scanMark: number;
+  readonly groups: readonly ModelGroup[];
+  /** Numbers of groups that the next commit deletes: no new group gets one of them before. */
+  readonly deletedGroups: readonly number[];
+  /** When the latest record was put, and whether each was put no earlier than those before it: a clock may be set back. */
+  readonly latestPutAtMs: number;
+  readonly isTimeOrdered: boolean;
   /** When a message, a control record or a setting changed last. */
   readonly changedAtMs: number;
   /** When a tick found messages or waiters last; not stored. */
   readonly inUseAtMs: number;
   readonly gets: readonly ModelWaiter[];
+  /** Numbers of the groups in which gets wait, in the order in which their lines began. */
+  readonly lines: readonly number[];
   readonly puts: readonly ModelWaiter[];
   readonly promises: readonly ModelWaiter[];
 }
@@ -87,17 +120,20 @@ const EMPTY: ModelState = {
   acked: 0,
   removed: 0,
   deadLettered: 0,
+  dropped: 0,
+  expired: 0,
   deadLetters: [],
-  frontier: 0,
-  scanMark: 0,
+  groups: [],
+  deletedGroups: [],
+  latestPutAtMs: 0,
+  isTimeOrdered: true,
   changedAtMs: 0,
   inUseAtMs: 0,
   gets: [],
+  lines: [],
   puts: [],
   promises: [],
 };
-
-export type Fate = "acked" | "removed" | "deadLettered";
 
 /** The state, its changes, and answers to those who wait. */
 export class Book {
@@ -106,7 +142,7 @@ export class Book {
   version = 0;
   #effects: Effect[] = [];
 
-  get messages(): readonly ModelMessage[] {
+  get messages(): readonly KeptMessage[] {
     return this.state.records.filter((record) => record.message !== undefined);
   }
 
@@ -118,18 +154,14 @@ export class Book {
     return sum(this.state.records.map((record) => record.bytes));
   }
 
-  get leased(): readonly ModelMessage[] {
-    return this.messages.filter((message) => message.state === "leased");
-  }
-
   /** The first record that a get looks at. */
   get headOffset(): number {
     return this.state.records[0]?.offset ?? this.state.nextOffset;
   }
 
   get waiters(): readonly ModelWaiter[] {
-    const { gets, promises, puts } = this.state;
-    return [...gets, ...promises, ...puts];
+    const { gets, lines, promises, puts } = this.state;
+    return [...lines.flatMap((group) => gets.filter((get) => get.group === group)), ...promises, ...puts];
   }
 
   get existing(): ChannelRecord {
@@ -137,7 +169,7 @@ export class Book {
     return this.state.record;
   }
 
-  find(offset: number): ModelMessage | undefined {
+  find(offset: number): KeptMessage | undefined {
     return this.messages.find((message) => message.offset === offset);
   }
 
@@ -151,60 +183,55 @@ export class Book {
     this.state = { ...this.state, ...change };
   }
 
-  update(offset: number, change: Partial<ModelMessage>): void {
-    this.change({ records: this.#updated(offset, change) });
+  changeGroup(id: number, change: Partial<ModelGroup>): void {
+    this.change({ groups: this.state.groups.map((group) => (group.id === id ? { ...group, ...change } : group)) });
   }
 
-  park(offset: number): void {
-    this.note({ records: this.#updated(offset, { state: "parked" }) });
+  /** As `note`, of one group. */
+  noteGroup(id: number, change: Partial<ModelGroup>): void {
+    this.note({ groups: this.state.groups.map((group) => (group.id === id ? { ...group, ...change } : group)) });
   }
 
   append(messages: readonly PutMessage[], sizes: readonly number[], nowMs: number): Outcome {
     const offset = this.state.nextOffset;
     if (messages.length === 0) return { type: "put", offset, count: 0 };
-    const added = messages.map((message, index): ModelMessage => {
-      const place = { offset: offset + index, putAtMs: nowMs, bytes: sizes[index] ?? 0, message };
-      return { ...place, state: "fresh", attempts: 0, dueAtMs: 0, isQuarantined: false };
+    const added = messages.map((message, index): KeptMessage => {
+      return { offset: offset + index, putAtMs: nowMs, bytes: sizes[index] ?? 0, message };
     });
     this.change({
       records: [...this.state.records, ...added],
+      groups: this.state.groups.map((group) => {
+        return { ...group, records: [...group.records, ...added.map(freshOf)], put: group.put + added.length };
+      }),
       nextOffset: offset + added.length,
       put: this.state.put + added.length,
-      changedAtMs: nowMs,
+      ...this.#timesWith(nowMs),
     });
     return { type: "put", offset, count: added.length };
   }
 
   /** GR2: one that directly follows another supersedes it. */
   appendControl(control: ControlEvent, nowMs: number): void {
-    const { records, nextOffset } = this.state;
+    const { records, nextOffset, groups } = this.state;
     const last = records.at(-1);
-    const others = last?.control !== undefined && last.offset === nextOffset - 1 ? records.slice(0, -1) : records;
+    const superseded = last?.control !== undefined && last.offset === nextOffset - 1 ? last.offset : 0;
+    const added = { offset: nextOffset, putAtMs: nowMs, bytes: 0, control } as const;
     this.change({
-      records: [...others, { offset: nextOffset, putAtMs: nowMs, bytes: 0, control }],
+      records: [...records.filter(({ offset }) => offset !== superseded), added],
+      groups: groups.map((group) => {
+        return { ...group, records: [...group.records.filter(({ offset }) => offset !== superseded), added] };
+      }),
       nextOffset: nextOffset + 1,
-      changedAtMs: nowMs,
+      ...this.#timesWith(nowMs),
     });
   }
 
-  passControls(offsets: readonly number[], nowMs: number): void {
+  /** Records that the channel does not keep any more; the messages among them ended so. */
+  end(offsets: readonly number[], fate: Fate, nowMs: number): void {
     if (offsets.length === 0) return;
-    this.change({ records: this.state.records.filter(({ offset }) => !offsets.includes(offset)), changedAtMs: nowMs });
-  }
-
-  finish(offset: number, fate: Fate, nowMs: number): boolean {
-    if (this.find(offset) === undefined) return false;
-    this.change({
-      records: this.state.records.filter((record) => record.offset !== offset),
-      [fate]: this.state[fate] + 1,
-      changedAtMs: nowMs,
-    });
-    return true;
-  }
-
-  /** All records, leases and parked messages are gone. */
-  clear(change: Partial<ModelState>): void {
-    this.change({ records: [], frontier: 0, scanMark: 0, ...change });
+    const [ended, kept] = partition(this.state.records, ({ offset }) => offsets.includes(offset));
+    const messages = ended.filter(({ message }) => message !== undefined).length;
+    this.change({ records: kept, [fate]: this.state[fate] + messages, changedAtMs: nowMs });
   }
 
   tell({ connection, request }: Origin, outcome: Outcome): void {
@@ -215,11 +242,26 @@ export class Book {
     return this.#effects.splice(0);
   }
 
-  #updated(offset: number, change: Partial<ModelMessage>): ModelRecord[] {
-    return this.state.records.map((record) =>
-      record.offset === offset && record.message !== undefined ? { ...record, ...change } : record,
-    );
+  #timesWith(nowMs: number): Pick<ModelState, "changedAtMs" | "latestPutAtMs" | "isTimeOrdered"> {
+    const { latestPutAtMs, isTimeOrdered } = this.state;
+    return {
+      changedAtMs: nowMs,
+      latestPutAtMs: Math.max(latestPutAtMs, nowMs),
+      isTimeOrdered: isTimeOrdered && nowMs >= latestPutAtMs,
+    };
   }
+}
+
+/** A record that a group has not looked at. */
+export function freshOf(record: ModelRecord): GroupRecord {
+  if (record.message === undefined) return record;
+  const fresh: ModelMessage = { ...record, state: "fresh", attempts: 0, dueAtMs: 0, isQuarantined: false };
+  return fresh;
+}
+
+/** Those that are meant, and the others. */
+export function partition<Item>(items: readonly Item[], isMeant: (item: Item) => boolean): [Item[], Item[]] {
+  return [items.filter(isMeant), items.filter((item) => !isMeant(item))];
 }
 
 export function sum(numbers: readonly number[]): number {
@@ -238,7 +280,7 @@ export function tooLarge(unit: "messages" | "bytes", size: number, limit: number
   return refused({ kind: "batch-too-large", size, limit, unit });
 }
 
-export function messageOf({ message, offset, putAtMs }: ModelMessage): Message {
+export function messageOf({ message, offset, putAtMs }: KeptMessage): Message {
   return { ...message, offset, putAtMs };
 }
 
@@ -264,8 +306,9 @@ export function deletedRefusal({ deletedAtMs, droppedMessages }: ChannelRecord):
   return { kind: "channel-deleted", deletedAtMs: deletedAtMs ?? 0, droppedMessages };
 }
 
-export function faultOf({ growth, maxMessages, maxBytes }: Settings): string | undefined {
-  if (growth === null) return undefined;
-  if (growth.maxMessages < maxMessages) return "/growth/maxMessages";
-  return growth.maxBytes < maxBytes ? "/growth/maxBytes" : undefined;
+export function faultOf({ growth, maxMessages, maxBytes, maxAgeMs, retention }: Settings): string | undefined {
+  if (growth !== null && growth.maxMessages < maxMessages) return "/growth/maxMessages";
+  if (growth !== null && growth.maxBytes < maxBytes) return "/growth/maxBytes";
+  if (maxAgeMs !== null && retention !== "log") return "/maxAgeMs";
+  return growth !== null && retention === "log" ? "/growth" : undefined;
 }

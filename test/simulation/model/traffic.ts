@@ -1,10 +1,12 @@
 // Puts, gets and who waits: SPEC sections PT, GT, WT, AD and GR, word by word.
-import type { LeaseTerms, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
+import type { OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
 import type { ChannelRecord } from "../../../src/channel/store.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { messageBytes, type PutMessage } from "../../../src/protocol/message.ts";
 import type { Refusal } from "../../../src/protocol/problems.ts";
 import type { ModelDelivery } from "./delivery.ts";
+import { GroupBook } from "./group-book.ts";
+import { findGroup, type ModelGroups } from "./groups.ts";
 import { type Book, ceilingOf, invalid, type ModelWaiter, refusalOfPut, refused, sum, tooLarge } from "./state.ts";
 
 interface Size {
@@ -17,11 +19,13 @@ const NOTHING: Outcome = { type: "got", messages: [], controls: [] };
 export class ModelTraffic {
   readonly #book: Book;
   readonly #delivery: ModelDelivery;
+  readonly #groups: ModelGroups;
   readonly #isConnected: (connection: number) => boolean;
 
-  constructor(book: Book, delivery: ModelDelivery, isConnected: (connection: number) => boolean) {
+  constructor(book: Book, delivery: ModelDelivery, groups: ModelGroups, isConnected: (connection: number) => boolean) {
     this.#book = book;
     this.#delivery = delivery;
+    this.#groups = groups;
     this.#isConnected = isConnected;
   }
 
@@ -67,7 +71,9 @@ export class ModelTraffic {
   /** DL3: puts one message again, if it fits and nobody waits before it. */
   putAgain(message: PutMessage, nowMs: number): boolean {
     const bytes = messageBytes(message);
-    if (this.#book.state.puts.length > 0 || !this.#isFitting({ messages: 1, bytes }, this.#book.existing.limits)) return false;
+    const { limits, settings } = this.#book.existing;
+    const isRoom = settings.retention === "log" || this.#isFitting({ messages: 1, bytes }, limits);
+    if (this.#book.state.puts.length > 0 || !isRoom) return false;
     this.#book.append([message], [bytes], nowMs);
     return true;
   }
@@ -81,21 +87,23 @@ export class ModelTraffic {
     if (max === 0) return NOTHING;
     const earlier = this.#find(origin);
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    const never = refuseNeverServed(record, { min, lease, depth: this.#book.depth });
+    const group = findGroup(this.#book, operation.group);
+    if (!(group instanceof GroupBook)) return refused(group);
+    const never = this.#refuseNeverServed(group, { min, lease });
     if (never !== undefined) return never;
-    if (this.#book.state.gets.length === 0) {
-      const taken = this.#delivery.take({ min, max, nowMs, lease, connection: origin?.connection });
+    if (!this.#book.state.lines.includes(group.id)) {
+      const taken = this.#delivery.take(group, { min, max, nowMs, lease, connection: origin?.connection });
       if (taken !== undefined) return taken;
     }
     const wait = Math.min(operation.waitMs ?? 0, LIMITS.waitMsMax);
     if (origin === undefined || wait === 0 || min === 0) return NOTHING;
-    if (record.state === "draining" && this.#book.depth < min) {
+    if (record.state === "draining" && group.depth < min) {
       return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
     }
     const tooManyWaiters = this.#refuseWaiter(origin);
     if (tooManyWaiters !== undefined) return tooManyWaiters;
-    const waiter: ModelWaiter = { ...origin, kind: "get", min, max, bytes: 0, deadlineMs: nowMs + wait, lease };
-    this.#book.change({ gets: [...this.#book.state.gets, waiter] });
+    const waiter: ModelWaiter = { ...origin, kind: "get", min, max, bytes: 0, deadlineMs: nowMs + wait, lease, group: group.id };
+    this.#book.change({ gets: [...this.#book.state.gets, waiter], lines: linesAfter(this.#book.state.lines, [waiter]) });
     return { type: "waiting" };
   }
 
@@ -107,12 +115,18 @@ export class ModelTraffic {
       this.#end(promise, refused({ kind: "promise-lost", id: promise.request }));
     }
     for (;;) {
-      const get = this.#book.state.gets[0];
-      if (get !== undefined && this.#serveGet(get, nowMs)) continue;
+      const isGetServed = this.#book.state.lines.some((group) => this.#serveFirstGet(group, nowMs));
+      // What the last group has done with makes room.
+      this.#groups.applyRetention(nowMs);
+      if (isGetServed) continue;
       const put = this.#book.state.puts[0];
       if (put !== undefined && this.#servePut(put, nowMs)) continue;
       return;
     }
+  }
+
+  refuseReaders(group: number, refusal: Refusal): void {
+    for (const waiter of this.#book.state.gets) if (waiter.group === group) this.#end(waiter, refused(refusal));
   }
 
   cancel(origin: Origin): void {
@@ -126,15 +140,24 @@ export class ModelTraffic {
 
   forget(waiter: ModelWaiter): true {
     const isOther = (other: ModelWaiter): boolean => other.connection !== waiter.connection || other.request !== waiter.request;
-    const { gets, puts, promises } = this.#book.state;
-    this.#book.change({ gets: gets.filter(isOther), puts: puts.filter(isOther), promises: promises.filter(isOther) });
+    const { gets, lines, puts, promises } = this.#book.state;
+    const others = gets.filter(isOther);
+    this.#book.change({
+      gets: others,
+      lines: lines.filter((group) => others.some((other) => other.group === group)),
+      puts: puts.filter(isOther),
+      promises: promises.filter(isOther),
+    });
     return true;
   }
 
   /** Whether `size` fits beside what is there and what is promised; grows the channel where it may (GR1). */
   makeRoom(size: Size, nowMs: number): boolean {
     const record = this.#book.existing;
-    const { growth } = record.settings;
+    const { growth, retention } = record.settings;
+    if (this.hasNoReaders) return false;
+    // GP1: a log gives up its oldest records for it.
+    if (retention === "log") return true;
     const needed = this.#held(size);
     let { maxMessages, maxBytes } = record.limits;
     if (growth !== null) {
@@ -148,6 +171,12 @@ export class ModelTraffic {
       this.#book.change({ record: { ...record, limits: { maxMessages, maxBytes } } });
     }
     return isFitting;
+  }
+
+  /** GP7: whether nobody would get what is put, so that it can not be put. */
+  get hasNoReaders(): boolean {
+    const { retention, whenNoGroups } = this.#book.existing.settings;
+    return retention === "interest" && whenNoGroups === "refuse" && this.#book.state.groups.length === 0;
   }
 
   /** What refuses a put before it matters who waits and whether there is room (rule PT1). */
@@ -190,17 +219,22 @@ export class ModelTraffic {
     return messages <= limits.maxMessages && bytes <= limits.maxBytes;
   }
 
-  #serveGet(waiter: ModelWaiter, nowMs: number): boolean {
+  #serveFirstGet(group: number, nowMs: number): boolean {
+    const first = this.#book.state.gets.find((get) => get.group === group);
+    return first !== undefined && this.#serveGet(first, new GroupBook(this.#book, group), nowMs);
+  }
+
+  #serveGet(waiter: ModelWaiter, group: GroupBook, nowMs: number): boolean {
     const record = this.#book.existing;
     const { min, max, lease, connection } = waiter;
     if (!this.#isConnected(connection)) return this.forget(waiter);
     if (waiter.deadlineMs <= nowMs) return this.#end(waiter, NOTHING);
-    const taken = this.#delivery.take({ min, max, nowMs, lease, connection });
+    const taken = this.#delivery.take(group, { min, max, nowMs, lease, connection });
     if (taken !== undefined) return this.#end(waiter, taken);
-    if (record.state === "draining" && this.#book.depth < min) {
+    if (record.state === "draining" && group.depth < min) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
-    const never = refuseNeverServed(record, { min, lease, depth: this.#book.depth });
+    const never = this.#refuseNeverServed(group, { min, lease });
     return never !== undefined && this.#end(waiter, never);
   }
 
@@ -238,6 +272,7 @@ export class ModelTraffic {
 
   #fullRefusal(): Refusal {
     const { depth, bytes, existing } = this.#book;
+    if (this.hasNoReaders) return { kind: "no-readers", retryAfterMs: 0 };
     const { promises } = this.#book.state;
     const promised = promises.length > 0 && {
       promisedMessages: sum(promises.map(({ max }) => max)),
@@ -245,17 +280,19 @@ export class ModelTraffic {
     };
     return { kind: "channel-full", retryAfterMs: 0, depth, bytes, ...existing.limits, ...promised };
   }
+
+  /** The refusal of a get for more than the channel can ever have (GT3), or than may be leased at once (LS7). */
+  #refuseNeverServed(group: GroupBook, { min, lease }: Pick<ModelWaiter, "min" | "lease">): Outcome | undefined {
+    const { maxInFlight } = group.settings;
+    if (lease !== undefined && min > maxInFlight) return tooLarge("messages", min, maxInFlight);
+    const ceiling = ceilingOf(this.#book.existing).messages;
+    return min > ceiling && min > this.#book.depth ? tooLarge("messages", min, ceiling) : undefined;
+  }
 }
 
-/** The refusal of a get for more than the channel can ever have (GT3), or than may be leased at once (LS7). */
-function refuseNeverServed(
-  record: ChannelRecord,
-  { min, lease, depth }: { min: number; lease: LeaseTerms | undefined; depth: number },
-): Outcome | undefined {
-  const { maxInFlight } = record.settings.delivery;
-  if (lease !== undefined && min > maxInFlight) return tooLarge("messages", min, maxInFlight);
-  const ceiling = ceilingOf(record).messages;
-  return min > ceiling && min > depth ? tooLarge("messages", min, ceiling) : undefined;
+/** The lines of gets, each of a group, with more that wait: a line that was empty begins behind the others. */
+export function linesAfter(lines: readonly number[], more: readonly ModelWaiter[]): number[] {
+  return [...new Set([...lines, ...more.map(({ group = 0 }) => group)])];
 }
 
 function putWaiter(size: Size): Pick<ModelWaiter, "kind" | "min" | "max" | "bytes"> {

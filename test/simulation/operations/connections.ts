@@ -1,6 +1,6 @@
 // Sockets that open, close cleanly or not, are cut without a word, and requests that are cancelled.
 import { LIMITS } from "../../../src/protocol/limits.ts";
-import { type ActorOperation, drawOrigin } from "./operation.ts";
+import { type ActorOperation, drawGroup, drawOrigin } from "./operation.ts";
 
 const CONNECTIONS_MAX = 4;
 
@@ -48,7 +48,7 @@ export const CONNECTIONS: readonly ActorOperation[] = [
       // Fills the places of a connection: the first requests may be in use, the last find no place.
       const { connection } = drawOrigin(world, random);
       for (let request = 1; request <= LIMITS.waitersPerSocketMax + 2; request++) {
-        world.perform({ type: "get", min: 2, max: 2, waitMs: 5_000 }, { connection, request });
+        world.perform({ type: "get", min: 2, max: 2, waitMs: 5_000, ...drawGroup(world, random) }, { connection, request });
       }
     },
   },

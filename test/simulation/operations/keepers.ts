@@ -2,10 +2,10 @@
 import type { DeadLetterFilter } from "../../../src/channel/dead-letters.ts";
 import type { GivenSettings } from "../../../src/protocol/settings.ts";
 import type { Random } from "../random.ts";
-import { type ActorOperation, drawOffset } from "./operation.ts";
+import { type ActorOperation, drawGroup, drawOffset, GROUPS } from "./operation.ts";
 import { KEYS, MESSAGE_IDS } from "./producers.ts";
 
-function drawDelivery(random: Random): NonNullable<GivenSettings["delivery"]> {
+export function drawDelivery(random: Random): NonNullable<GivenSettings["delivery"]> {
   return {
     maxAttempts: random.oneOf(-1, 0, 1, 2, 2, 3, 3),
     retryDelaysMs: random.oneOf<readonly number[] | null>(null, null, [0], [1_000, 0, 5_000]) as number[] | null,
@@ -18,18 +18,42 @@ function drawLimits(random: Random): GivenSettings {
   return { maxMessages: random.oneOf(2, 6, 12, 18, 18), maxBytes: random.oneOf(200, 900, 3_000, 3_000) };
 }
 
+function drawTtl(random: Random): GivenSettings {
+  return {
+    messageTtlMs: random.chance(25) ? random.oneOf(1_000, 5_000, 60_000) : null,
+    onExpired: random.oneOf("drop", "dead-letter"),
+  };
+}
+
 function drawSettings(random: Random): GivenSettings {
   return {
     ...drawLimits(random),
     maxMessageBytes: random.oneOf(150, 300, 5_000),
     growth: random.chance(25) ? { factor: random.oneOf(1.1, 2), maxMessages: random.between(15, 24), maxBytes: 4_000 } : null,
     expireAfterIdleMs: random.chance(20) ? 60_000 : null,
+    ...drawTtl(random),
     delivery: drawDelivery(random),
   };
 }
 
+/** The settings of a channel that begins. */
+function drawLife(random: Random): GivenSettings {
+  const settings = { ...drawSettings(random), whenNoGroups: random.oneOf("refuse", "drop") } as const;
+  const retention = random.oneOf("queue", "interest", "log");
+  if (retention !== "log") return { ...settings, retention };
+  return { ...settings, retention, growth: null, maxAgeMs: random.oneOf(null, null, 5_000, 60_000) };
+}
+
 function drawFilter(random: Random): DeadLetterFilter {
-  return random.oneOf<DeadLetterFilter>({}, {}, {}, { key: random.pick(KEYS) }, { reason: "expired" }, { olderThanMs: 5_000 });
+  return random.oneOf<DeadLetterFilter>(
+    {},
+    {},
+    {},
+    { key: random.pick(KEYS) },
+    { reason: random.oneOf("expired", "ttl") },
+    { olderThanMs: 5_000 },
+    { group: random.pick(GROUPS) },
+  );
 }
 
 const LIFE: readonly ActorOperation[] = [
@@ -37,7 +61,7 @@ const LIFE: readonly ActorOperation[] = [
     name: "create",
     weight: 16,
     run: (world, random) => {
-      world.perform({ type: "create", settings: drawSettings(random) });
+      world.perform({ type: "create", settings: drawLife(random) });
     },
   },
   {
@@ -47,7 +71,7 @@ const LIFE: readonly ActorOperation[] = [
       const { record } = world.model.state;
       // Without a channel that works most of what follows would only be refused.
       if (record === undefined || record.state === "deleted") {
-        world.perform({ type: "create", settings: drawSettings(random) });
+        world.perform({ type: "create", settings: drawLife(random) });
       } else if (record.state !== "open" && random.chance(60)) world.perform({ type: "patch", patch: { state: "open" } });
     },
   },
@@ -70,7 +94,13 @@ const LIFE: readonly ActorOperation[] = [
     name: "change settings",
     weight: 8,
     run: (world, random) => {
-      const patch = random.chance(50) ? { delivery: drawDelivery(random) } : drawSettings(random);
+      const patch = random.oneOf<GivenSettings>(
+        { delivery: drawDelivery(random) },
+        drawSettings(random),
+        drawTtl(random),
+        { maxAgeMs: random.oneOf(null, 5_000), whenNoGroups: random.oneOf("refuse", "drop") },
+        { retention: random.oneOf("queue", "interest", "log") },
+      );
       world.perform({ type: "patch", patch });
     },
   },
@@ -162,7 +192,7 @@ const MESSAGES: readonly ActorOperation[] = [
     weight: 8,
     run: (world, random) => {
       const one = random.oneOf<object>({}, { key: random.pick(KEYS) }, { offset: drawOffset(world, random) });
-      world.perform({ type: "release-quarantine", ...one });
+      world.perform({ type: "release-quarantine", ...one, ...drawGroup(world, random) });
     },
   },
   {
@@ -170,7 +200,7 @@ const MESSAGES: readonly ActorOperation[] = [
     weight: 6,
     run: (world, random) => {
       const one = random.oneOf<object>({}, { key: random.pick(KEYS) }, { offset: drawOffset(world, random) });
-      world.perform({ type: "drop-quarantine", ...one });
+      world.perform({ type: "drop-quarantine", ...one, ...drawGroup(world, random) });
     },
   },
 ];
@@ -201,7 +231,7 @@ const LOOKS: readonly ActorOperation[] = [
     name: "list the quarantine",
     weight: 3,
     run: (world, random) => {
-      world.perform({ type: "quarantine", limit: random.between(1, 4) });
+      world.perform({ type: "quarantine", limit: random.between(1, 4), ...drawGroup(world, random) });
     },
   },
 ];

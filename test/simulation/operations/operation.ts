@@ -31,6 +31,15 @@ export function drawOffset(world: World, random: Random): number {
   return offset ?? Math.max(1, random.between(world.model.headOffset - 2, world.model.state.nextOffset + 1));
 }
 
+export const GROUPS = ["a", "b", "c", "default"];
+
+/** Mostly a group that is there, for what readers ask. */
+export function drawGroup(world: World, random: Random): { readonly group?: string } {
+  const found = random.chance(93) ? random.pick(world.model.state.groups) : undefined;
+  const group = found?.name ?? random.pick(GROUPS);
+  return group === undefined || (group === "default" && random.chance(50)) ? {} : { group };
+}
+
 export function drawWaitMs(random: Random): number {
   return random.oneOf(500, 3_000, 20_000, 60_000, 1_000_000_000);
 }

@@ -21,7 +21,8 @@ function drawMessage(random: Random, bytes: number): PutMessage {
   const key = random.chance(65) ? random.pick(KEYS) : undefined;
   const messageId = random.chance(20) ? random.pick(MESSAGE_IDS) : undefined;
   const headers = random.chance(10) ? { trace: "é" } : undefined;
-  return { body, presentation: "text", contentType: "text/plain; charset=utf-8", key, messageId, headers };
+  const ttlMs = random.chance(12) ? random.oneOf(1, 1_000, 5_000, 60_000) : undefined;
+  return { body, presentation: "text", contentType: "text/plain; charset=utf-8", key, messageId, headers, ttlMs };
 }
 
 function drawBatch(random: Random): PutMessage[] {

@@ -1,7 +1,7 @@
 // Readers: gets that remove at once, and pulls that lease; both may wait.
 import type { LeaseTerms, Operation } from "../../../src/channel/operation.ts";
 import type { Random } from "../random.ts";
-import { type ActorOperation, drawOrigin, drawOriginOrNone, drawWaitMs } from "./operation.ts";
+import { type ActorOperation, drawGroup, drawOrigin, drawOriginOrNone, drawWaitMs } from "./operation.ts";
 
 type Get = Extract<Operation, { type: "get" }>;
 
@@ -29,28 +29,31 @@ export const READERS: readonly ActorOperation[] = [
     name: "get",
     weight: 22,
     run: (world, random) => {
-      world.perform({ type: "get", ...drawCounts(random) }, drawOriginOrNone(world, random));
+      world.perform({ type: "get", ...drawCounts(random), ...drawGroup(world, random) }, drawOriginOrNone(world, random));
     },
   },
   {
     name: "get and wait",
     weight: 10,
     run: (world, random) => {
-      world.perform({ type: "get", ...drawCounts(random), waitMs: drawWaitMs(random) }, drawOrigin(world, random));
+      const operation: Get = { type: "get", ...drawCounts(random), ...drawGroup(world, random), waitMs: drawWaitMs(random) };
+      world.perform(operation, drawOrigin(world, random));
     },
   },
   {
     name: "pull",
     weight: 110,
     run: (world, random) => {
-      world.perform({ type: "get", ...drawCounts(random), lease: drawLease(random) }, drawOriginOrNone(world, random));
+      const operation: Get = { type: "get", ...drawCounts(random), ...drawGroup(world, random), lease: drawLease(random) };
+      world.perform(operation, drawOriginOrNone(world, random));
     },
   },
   {
     name: "pull and wait",
     weight: 30,
     run: (world, random) => {
-      const operation: Get = { type: "get", ...drawCounts(random), waitMs: drawWaitMs(random), lease: drawLease(random) };
+      const terms = { waitMs: drawWaitMs(random), lease: drawLease(random) };
+      const operation: Get = { type: "get", ...drawCounts(random), ...drawGroup(world, random), ...terms };
       world.perform(operation, drawOrigin(world, random));
     },
   },
@@ -59,14 +62,14 @@ export const READERS: readonly ActorOperation[] = [
     weight: 3,
     run: (world, random) => {
       const min = (world.model.state.record?.limits.maxMessages ?? 1) + random.between(1, 30);
-      world.perform({ type: "get", min, max: min, lease: drawLease(random) });
+      world.perform({ type: "get", min, max: min, lease: drawLease(random), ...drawGroup(world, random) });
     },
   },
   {
     name: "pull nothing",
     weight: 3,
     run: (world, random) => {
-      world.perform({ type: "get", max: 0, lease: drawLease(random) });
+      world.perform({ type: "get", max: 0, lease: drawLease(random), ...drawGroup(world, random) });
     },
   },
 ];

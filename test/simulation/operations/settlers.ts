@@ -35,9 +35,7 @@ function drawEntry(
 
 /** Leases that are held now, as their readers know them. */
 function heldLeases(world: World): KnownLease[] {
-  return world.ledger.leases.filter(
-    ({ offset }) => world.model.messages.find((one) => one.offset === offset)?.state === "leased",
-  );
+  return world.ledger.leases.filter(({ leaseId }) => world.model.findLeased(leaseId)?.state === "leased");
 }
 
 function settle(world: World, entries: readonly SettleEntry[]): void {
@@ -83,9 +81,8 @@ export const SETTLERS: readonly ActorOperation[] = [
     name: "settle what was lost",
     weight: 50,
     run: (world, random) => {
-      const back = new Set(world.model.messages.filter(({ state }) => state === "back").map(({ offset }) => offset));
       const lost = random.some(
-        world.ledger.leases.filter(({ offset }) => back.has(offset)),
+        world.ledger.leases.filter(({ leaseId }) => world.model.findLeased(leaseId)?.state === "back"),
         70,
       );
       settle(
@@ -113,6 +110,33 @@ export const SETTLERS: readonly ActorOperation[] = [
       const last = random.pick(held.filter(({ key }, index) => held.slice(0, index).some((earlier) => earlier.key === key)));
       if (last === undefined) return;
       settle(world, [drawEntry(random, last, 0, random.chance(70) ? "ack" : undefined)]);
+    },
+  },
+  {
+    name: "settle after an earlier one came back",
+    weight: 12,
+    run: (world, random) => {
+      const held = heldLeases(world).filter(({ key }) => key !== undefined);
+      const first = held.find(({ key, offset }) => held.some((later) => later.key === key && later.offset > offset));
+      if (first === undefined) return;
+      settle(world, [drawEntry(random, first, 0, "retry")]);
+      const later = held.filter(({ key, offset }) => key === first.key && offset > first.offset);
+      settle(
+        world,
+        later.map((lease, index) => drawEntry(random, lease, index)),
+      );
+    },
+  },
+  {
+    name: "settle after all closed cleanly",
+    weight: 7,
+    run: (world, random) => {
+      const held = heldLeases(world);
+      for (const connection of world.openConnections) world.disconnect(connection, true);
+      settle(
+        world,
+        held.map((lease, index) => drawEntry(random, lease, index)),
+      );
     },
   },
   {

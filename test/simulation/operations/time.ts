@@ -1,6 +1,6 @@
 // The clock and the alarm: time that passes with all alarms in time, and time that passes with alarms that come late, twice or never.
 import type { Random } from "../random.ts";
-import type { ActorOperation } from "./operation.ts";
+import { type ActorOperation, drawGroup } from "./operation.ts";
 
 function drawMs(random: Random): number {
   return random.oneOf(1, 400, 999, 1_000, 1_001, 2_500, 5_000, 30_000, 30_000, 61_000);
@@ -34,13 +34,13 @@ export const TIME: readonly ActorOperation[] = [
     weight: 4,
     run: (world, random) => {
       const retrying = random.pick(
-        world.model.messages.filter(({ state, dueAtMs }) => state === "back" && dueAtMs > world.nowMs),
+        world.model.openMessages.filter(({ state, dueAtMs }) => state === "back" && dueAtMs > world.nowMs),
       );
       world.jump((retrying?.dueAtMs ?? world.nowMs) - world.nowMs);
       world.tick();
       // What was due just now is not due any more.
       world.jump(-random.oneOf(1, 900, 10_000));
-      world.perform({ type: "get", max: 8, lease: { leaseMs: 1_000, isDetached: true } });
+      world.perform({ type: "get", max: 8, lease: { leaseMs: 1_000, isDetached: true }, ...drawGroup(world, random) });
     },
   },
   {
