@@ -80,6 +80,7 @@ export function testDedupContract(inStore: InStore): void {
         expect(open().idempotency.find(1, idempotencyKey)).toEqual(outcome);
         expect(open().idempotency.find(1, `${idempotencyKey} `)).toBeUndefined();
         expect(open().idempotency.countKeys(1)).toBe(2);
+        expect(open().idempotency.findLastPutMs(1)).toBe(outcome.putAtMs);
       }),
   );
 

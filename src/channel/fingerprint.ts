@@ -43,12 +43,13 @@ class Hash {
 export function fingerprintOf(messages: readonly PutMessage[]): number {
   const hash = new Hash();
   hash.addNumber(messages.length);
-  for (const { body, presentation, contentType, key, messageId, headers } of messages) {
+  for (const { body, presentation, contentType, key, messageId, headers, ttlMs } of messages) {
     for (const text of [presentation, contentType, key, messageId]) hash.addText(text);
     const entries = Object.entries(headers ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
     hash.addNumber(entries.length);
     for (const entry of entries) for (const text of entry) hash.addText(text);
     hash.addBytes(body);
+    if (ttlMs !== undefined) hash.addText(String(ttlMs));
   }
   return hash.value;
 }

@@ -33,6 +33,8 @@ export interface IdempotencyStore {
   find(generationId: number, idempotencyKey: string): KeyOutcome | undefined;
   /** Looks at every key. */
   countKeys(generationId: number): number;
+  /** When the last of the keys was put, or 0. Looks at every key. */
+  findLastPutMs(generationId: number): number;
 }
 
 export interface IdempotencyChanges {

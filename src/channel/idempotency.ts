@@ -147,13 +147,20 @@ export class IdempotencyKeys {
     if (isOpen) return newest;
     const isLast = generations.length >= LIMITS.idempotencyGenerationsMax;
     if (newest !== undefined && (isLast || newest.untilMs > nowMs)) {
-      newest.untilMs = nowMs + (isLast ? spanMs : 1);
+      // The window was shortened, or the clock was set back: then its keys may have been put later than now.
+      newest.untilMs = Math.max(nowMs + (isLast ? spanMs : 1), this.#findLastPutMs(newest) + 1);
       this.#changed.add(newest);
       if (isLast) return newest;
     }
     const generation: Generation = { id: (newest?.id ?? 0) + 1, untilMs: nowMs + spanMs, keysMax: 0, keys: 0, isStored: false };
     generations.push(generation);
     return generation;
+  }
+
+  /** When the last of its keys was put. */
+  #findLastPutMs({ id, isStored }: Generation): number {
+    const added = [...this.#added.values()].filter(({ generationId }) => generationId === id);
+    return added.reduce((last, { putAtMs }) => Math.max(last, putAtMs), isStored ? this.#store.findLastPutMs(id) : 0);
   }
 
   #dropExpired(nowMs: number, windowMs: number): void {

@@ -42,6 +42,11 @@ export class IdempotencyTable implements IdempotencyStore {
     return this.#select<{ keys: number }>(`SELECT count(*) AS keys FROM ${tableOf(generationId)}`)[0]?.keys ?? 0;
   }
 
+  findLastPutMs(generationId: number): number {
+    const text = `SELECT max(put_at_ms) AS last_ms FROM ${tableOf(generationId)}`;
+    return this.#select<{ last_ms: number | null }>(text)[0]?.last_ms ?? 0;
+  }
+
   /** `keepsTables`: an open snapshot still reads the keys of generations that are dropped, and drops their tables when it ends. */
   *statementsOf(changes: IdempotencyChanges, keepsTables: boolean): Iterable<Statement> {
     for (const id of changes.dropGenerations) {

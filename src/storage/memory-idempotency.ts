@@ -17,6 +17,10 @@ export class MemoryIdempotency implements IdempotencyStore {
     return this.#keysOf(generationId).size;
   }
 
+  findLastPutMs(generationId: number): number {
+    return [...this.#keysOf(generationId).values()].reduce((last, { putAtMs }) => Math.max(last, putAtMs), 0);
+  }
+
   dump(): object {
     return { generations: this.readGenerations(), keys: [...this.#keys].map(([id, keys]) => [id, [...keys.values()]]) };
   }

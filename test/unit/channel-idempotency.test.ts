@@ -119,6 +119,22 @@ describe("src/channel/dedup: idempotency keys", () => {
     expect(storedKeys(channel)).toBe(1);
   });
 
+  test("[DD7] [G9] none is forgotten early where the clock was set back by more than a part of the window", () => {
+    const channel = openChannel();
+    channel.nowMs += WINDOW_MS / 2 + 10_000;
+    channel.put(["x"], key("late"));
+    channel.evict();
+    channel.nowMs -= WINDOW_MS / 2 + 5_000;
+    channel.put(["x"], key("early"));
+
+    // To a millisecond before the window of the first is over, by its own time.
+    channel.nowMs += WINDOW_MS / 2 + 5_000 + WINDOW_MS - 1;
+    channel.put(["x"]);
+    channel.evict();
+
+    expect(channel.put(["x"], key("late"))).toMatchObject({ offset: 1, isDuplicate: true });
+  });
+
   test("[DD7] at the bound a new key is refused, retries are answered, and none is forgotten early", () => {
     Object.assign(LIMITS, { idempotencyKeysMax: 3 });
     const channel = openChannel();
@@ -277,6 +293,7 @@ describe("src/channel/fingerprint", () => {
       return fingerprintOf([{ ...textMessage(""), body }]);
     });
 
+    expect(fingerprintOf([{ ...textMessage("a"), ttlMs: 1 }])).not.toBe(fingerprintOf([textMessage("a")]));
     expect(new Set(distinct.values()).size).toBe(distinct.size);
     expect(new Set(large).size).toBe(large.length);
     for (const value of large) expect(Number.isInteger(value) && value >= 0 && value < 2 ** 48).toBe(true);
