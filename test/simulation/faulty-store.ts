@@ -56,6 +56,11 @@ export class FaultyStore implements ChannelStore {
     return this.#store.findMessageId(messageId, fromOffset);
   }
 
+  /** Whether an idempotency key is in any of the tables. */
+  hasKey(idempotencyKey: string): boolean {
+    return this.idempotency.readGenerations().some(({ id }) => this.idempotency.find(id, idempotencyKey) !== undefined);
+  }
+
   commit(changes: Changes): void {
     if (this.isRefusingCommits) throw new StorageDown("The commit was refused");
     this.#store.commit(changes);

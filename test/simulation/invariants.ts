@@ -2,7 +2,7 @@
 import type { ChannelFacts } from "../../src/channel/operation.ts";
 import type { Lease } from "../../src/channel/delivery-store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import type { Message } from "../../src/protocol/message.ts";
+import type { Message, ScheduledMessage } from "../../src/protocol/message.ts";
 import { Broken, expectHolds } from "./failure.ts";
 import type { FaultyStore } from "./faulty-store.ts";
 
@@ -10,6 +10,8 @@ import type { FaultyStore } from "./faulty-store.ts";
 export interface Seen {
   readonly facts: ChannelFacts;
   readonly messages: readonly Message[];
+  /** In the order of entering. */
+  readonly scheduled: readonly ScheduledMessage[];
 }
 
 export function checkInvariants(store: FaultyStore, seen: Seen, nowMs: number): void {
@@ -18,6 +20,7 @@ export function checkInvariants(store: FaultyStore, seen: Seen, nowMs: number): 
   checkConservation(store, seen);
   checkLeases(leases, seen, nowMs);
   checkKeyOrder(leases, seen.messages);
+  checkScheduled(seen, nowMs);
   checkBounds(store, seen);
 }
 
@@ -74,11 +77,23 @@ function deliveryOf({ delivery }: ChannelFacts): NonNullable<ChannelFacts["deliv
   return delivery;
 }
 
+/** SD2, SD4 and SD5. */
+function checkScheduled({ facts, scheduled }: Seen, nowMs: number): void {
+  const { messages, nextAtMs } = facts.scheduled;
+  expectHolds(messages === scheduled.length, `[SD3] ${messages} scheduled messages described, ${scheduled.length} listed`);
+  const first = scheduled[0]?.deliverAtMs ?? null;
+  expectHolds(nextAtMs === first, `[SD9] the first scheduled message is due at ${first}, not at ${nextAtMs}`);
+  expectHolds(first === null || first > nowMs, `[SD5] a message that was due at ${first} has not entered`);
+}
+
 /** G6. */
 function checkBounds(store: FaultyStore, { facts }: Seen): void {
   expectHolds(facts.waiters <= LIMITS.waitersMax, `[G6] ${facts.waiters} waiters`);
   expectHolds(facts.deadLetters.messages <= LIMITS.deadLettersMax, `[G6] ${facts.deadLetters.messages} dead letters`);
   expectHolds(facts.deadLetters.bytes <= LIMITS.deadLetterBytesMax, `[G6] ${facts.deadLetters.bytes} bytes of dead letters`);
+  const { count, bytes } = store.checkpoints.readTotals();
+  expectHolds(count <= LIMITS.checkpointsMax, `[G6] ${count} checkpoints`);
+  expectHolds(bytes <= LIMITS.checkpointsBytesMax, `[G6] ${bytes} bytes of checkpoints`);
   for (const { segment } of store.listSegments()) {
     const isSmall = segment.count <= LIMITS.segmentRecordsMax && (segment.bytes <= LIMITS.segmentBytesMax || segment.count === 1);
     expectHolds(isSmall, `[RC4] the segment ${segment.firstOffset} has ${segment.count} records of ${segment.bytes} bytes`);

@@ -1,8 +1,11 @@
 // What the clients of the channel know from their answers, and the guarantees that can be told from that alone: nothing here asks the model.
 import type { Effect, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { DeadLetter } from "../../src/channel/dead-letter-store.ts";
-import type { Message } from "../../src/protocol/message.ts";
+import type { CheckpointEntry } from "../../src/protocol/checkpoint.ts";
+import type { PutMessage, ScheduledMessage } from "../../src/protocol/message.ts";
 import { expectHolds } from "./failure.ts";
+import type { Seen } from "./invariants.ts";
+import { RetryLedger } from "./retries.ts";
 
 /** A lease that a reader was told of. */
 export interface KnownLease {
@@ -17,6 +20,9 @@ export interface Said {
   readonly outcome: Outcome;
   /** The life of the channel that the answer is about. */
   readonly life: string;
+  /** When it was decided, and for how long the channel kept keys then. */
+  readonly atMs: number;
+  readonly keyWindowMs: number;
 }
 
 /** Readers remember so many leases, those that are over too: late and repeated settles use them. */
@@ -34,6 +40,14 @@ export class Ledger {
   /** Offsets of redriven messages: those are put without a put, and nobody is told their offsets. */
   #redriven = new Set<number>();
   readonly #lastOfKey = new Map<string, number>();
+  /** What clients put with a number or a key, and what they were told of it. */
+  readonly retries = new RetryLedger();
+  /** Bodies of delayed messages, by their ids: when they enter, nobody is told their offsets. */
+  #scheduled = new Map<string, Uint8Array>();
+  /** Of all lives. */
+  readonly #scheduledIds = new Set<string>();
+  /** The highest version of each checkpoint that was told. */
+  readonly #versions = new Map<string, number>();
   /** Messages that may have ended without a word since the last look: in the dead letters, or dropped from quarantine. */
   #endedInSilence = 0;
   #deadLettered = 0;
@@ -48,13 +62,24 @@ export class Ledger {
     return this.#leases;
   }
 
+  /** Some ids of messages that were scheduled at some time. */
+  get scheduledIds(): readonly string[] {
+    return [...this.#scheduledIds].slice(-REMEMBERED_LEASES);
+  }
+
   /** What a commit carried. `isAnswered`: whether the answer reached who asked; what it did stands anyway. */
-  note({ operation, origin, outcome, life }: Said, isAnswered: boolean): void {
+  note(said: Said, isAnswered: boolean): void {
+    const { operation, origin, outcome, life } = said;
     if (life !== this.#life) this.#beginLife(life);
-    if (outcome.type === "put" && operation?.type === "put") this.#notePut(operation.messages, outcome.offset ?? 0);
+    if (outcome.type === "put" && operation?.type === "put") {
+      this.retries.noteOutcome(operation, outcome, said);
+      if (outcome.isDuplicate !== true) this.#noteAccepted(operation.messages, outcome);
+    }
+    if (outcome.type === "unscheduled") this.#scheduled.delete(outcome.scheduledId);
+    if (outcome.type === "checkpoint-written") this.#noteVersion(outcome.checkpoint);
     if (outcome.type === "got") this.#noteGot(outcome, isAnswered);
-    if (outcome.type === "removed") this.#standing.delete(outcome.offset);
-    if (outcome.type === "purged") this.#standing = new Map();
+    if (outcome.type === "removed" && !this.#standing.delete(outcome.offset)) this.#endedInSilence += 1;
+    if (outcome.type === "purged") this.#notePurged(outcome.removedMessages);
     if (outcome.type === "moved" && operation?.type === "drop-quarantine") this.#endedInSilence += outcome.moved;
     if (outcome.type === "settled" && operation?.type === "settle") this.#noteSettled(operation, outcome);
     const kind = operation?.type === "get" ? "get" : "put";
@@ -70,12 +95,16 @@ export class Ledger {
   }
 
   /** G1 and G8: what was put and did not end is there, whole and unchanged, and nothing else is. */
-  check(kept: readonly Message[], letters: readonly DeadLetter[], deadLettered: number): void {
+  check({ messages: kept, scheduled, facts }: Seen, letters: readonly DeadLetter[]): void {
+    const { deadLettered } = facts.counts;
     for (const { offset, body, redrivenFrom } of kept) {
-      if (redrivenFrom === undefined || this.#redriven.has(offset)) continue;
-      this.#redriven.add(offset);
-      this.#standing.set(offset, body);
+      if (redrivenFrom === undefined) this.#noteEntered(offset, body);
+      else if (!this.#redriven.has(offset)) {
+        this.#redriven.add(offset);
+        this.#standing.set(offset, body);
+      }
     }
+    const enteredUnseen = this.#checkScheduled(scheduled);
     const left = new Map(this.#standing);
     for (const { offset, body } of kept) {
       const expected = left.get(offset);
@@ -87,7 +116,8 @@ export class Ledger {
     for (const offset of left.keys()) this.#standing.delete(offset);
     // What died and was dropped from the dead letters in one commit left no other trace than its count.
     const silent = this.#endedInSilence + Math.max(0, deadLettered - this.#deadLettered);
-    expectHolds(left.size <= silent, `[G1] lost without a word: ${[...left.keys()].join(", ")}`);
+    const lost = left.size + enteredUnseen.length;
+    expectHolds(lost <= silent, `[G1] lost without a word: ${[...left.keys(), ...enteredUnseen].join(", ")}`);
     this.#endedInSilence = 0;
     this.#deadLettered = deadLettered;
   }
@@ -98,8 +128,62 @@ export class Ledger {
     this.#redriven = new Set();
     this.#lastPutOffset = 0;
     this.#lastOfKey.clear();
+    this.retries.beginLife();
+    this.#scheduled = new Map();
+    this.#versions.clear();
     this.#endedInSilence = 0;
     this.#deadLettered = 0;
+  }
+
+  /** SD2: those that are scheduled enter later, with an offset that nobody is told. */
+  #noteAccepted(messages: readonly PutMessage[], { offset, scheduled = [] }: Extract<Outcome, { type: "put" }>): void {
+    const later = new Map(scheduled.map(({ index, scheduledId }) => [index, scheduledId]));
+    for (const [index, scheduledId] of later) {
+      expectHolds(!this.#scheduledIds.has(scheduledId), `[SD8] the id ${scheduledId} was used before`);
+      this.#scheduledIds.add(scheduledId);
+      this.#scheduled.set(scheduledId, messages[index]?.body ?? new Uint8Array());
+    }
+    this.#notePut(
+      messages.filter((_, index) => !later.has(index)),
+      offset ?? 0,
+    );
+  }
+
+  /** A message is seen at an offset that nobody was told: it was scheduled. */
+  #noteEntered(offset: number, body: Uint8Array): void {
+    if (this.#standing.has(offset)) return;
+    for (const [scheduledId, expected] of this.#scheduled) {
+      if (!isSameBytes(expected, body)) continue;
+      this.#scheduled.delete(scheduledId);
+      this.#standing.set(offset, body);
+      return;
+    }
+  }
+
+  /** SD7: what is scheduled is there whole; returns what was and entered, and ended before anybody saw it. */
+  #checkScheduled(listed: readonly ScheduledMessage[]): string[] {
+    for (const { scheduledId, body } of listed) {
+      const expected = this.#scheduled.get(scheduledId);
+      const isRight = expected !== undefined && isSameBytes(expected, body);
+      expectHolds(isRight, `[G8] ${scheduledId} is scheduled, but was never put so, was cancelled or has entered`);
+    }
+    const ids = new Set(listed.map(({ scheduledId }) => scheduledId));
+    const gone = [...this.#scheduled.keys()].filter((scheduledId) => !ids.has(scheduledId));
+    for (const scheduledId of gone) this.#scheduled.delete(scheduledId);
+    return gone;
+  }
+
+  /** CP2. */
+  #noteVersion({ name, version }: CheckpointEntry): void {
+    const last = this.#versions.get(name) ?? 0;
+    expectHolds(version > last, `[CP2] the checkpoint ${name} got the version ${version} after ${last}`);
+    this.#versions.set(name, version);
+  }
+
+  #notePurged(removedMessages: number): void {
+    // Of those that entered since the last look nobody was told.
+    this.#endedInSilence += Math.max(0, removedMessages - this.#standing.size);
+    this.#standing = new Map();
   }
 
   #notePut(messages: readonly { readonly body: Uint8Array }[], offset: number): void {
@@ -110,7 +194,8 @@ export class Ledger {
   }
 
   #noteGot({ messages, granted }: Extract<Outcome, { type: "got" }>, isAnswered: boolean): void {
-    for (const [index, { offset, key }] of messages.entries()) {
+    for (const [index, { offset, key, body }] of messages.entries()) {
+      this.#noteEntered(offset, body);
       if (granted === undefined) this.#standing.delete(offset);
       const isFirst = granted?.redelivered[index] !== true && granted !== undefined;
       if (key !== undefined && isFirst) {
@@ -126,7 +211,10 @@ export class Ledger {
     if (this.#leases.length > REMEMBERED_LEASES) this.#leases = this.#leases.slice(-REMEMBERED_LEASES);
   }
 
-  #noteSettled({ entries }: Extract<Operation, { type: "settle" }>, { refused }: Extract<Outcome, { type: "settled" }>): void {
+  #noteSettled({ entries, puts }: Extract<Operation, { type: "settle" }>, outcome: Extract<Outcome, { type: "settled" }>): void {
+    const { refused, checkpoint, put } = outcome;
+    if (checkpoint !== undefined) this.#noteVersion(checkpoint);
+    if (put !== undefined) this.#notePut(puts ?? [], put.offset);
     const lost = new Set(refused.map(({ pointer }) => pointer));
     for (const { verb, leaseId, pointer } of entries) {
       if (verb === "ack" && !lost.has(pointer)) this.#standing.delete(this.#offsetOf.get(leaseId) ?? 0);

@@ -26,6 +26,14 @@ const LOW_LIMITS: Partial<Record<keyof typeof LIMITS, readonly [number, ...numbe
   lookAheadMax: [8, 2, 100],
   deadLettersMax: [6, 2, 100],
   deadLetterBytesMax: [500, 100],
+  delayMsMax: [120_000],
+  scheduledEntryMessagesMax: [2, 1, 1_000],
+  scheduledEntryBytesMax: [100, 8_000],
+  producerOutcomesMax: [3, 1, 1_024],
+  producerIdleMs: [600_000],
+  checkpointBytesMax: [60],
+  checkpointsMax: [2, 4],
+  checkpointsBytesMax: [100, 200],
 };
 
 interface Step {
@@ -69,13 +77,31 @@ export const REFUSALS: readonly string[] = [
   "settings-conflict",
   "invalid-lease",
   "out-of-order",
+  "unknown-scheduled",
+  "producer-sequence-gap",
+  "producer-sequence-reused",
+  "stale-producer-epoch",
+  "idempotency-key-reused",
+  "offset-conflict",
+  "unknown-checkpoint",
+  "checkpoint-conflict",
+  "checkpoint-too-large",
+  "too-many-checkpoints",
+  "settle-refused",
+  ...["lease-lost", "out-of-order", "checkpoint-conflict", "checkpoint-too-large", "channel-full"].map(
+    (part) => `settle-refused: ${part}`,
+  ),
   ...["settled", "expired", "retried", "released", "predecessor", "disconnected", "superseded"].map(
     (cause) => `lease-lost: ${cause}`,
   ),
 ];
 
+/** Answers of a kind that the operations do not tell. */
+const ANSWERS: readonly string[] = ["duplicate", "scheduled", "settled with a checkpoint", "settled with puts"];
+
 export function createTally(): Tally {
   const tally = new Tally();
+  tally.expect("answer", ANSWERS);
   tally.expect("refusal", REFUSALS);
   tally.expect(
     "operation",

@@ -5,7 +5,7 @@ const SHARE_PERCENT_MIN = 0.1;
 /** With fewer steps chance decides what occurs, and nothing is said. */
 const JUDGED_STEPS_MIN = 30_000;
 
-export type TallyKind = "operation" | "fault" | "refusal";
+export type TallyKind = "operation" | "fault" | "refusal" | "answer";
 
 export class Tally {
   steps = 0;

@@ -3,6 +3,7 @@
 import { Channel } from "../../src/channel/channel.ts";
 import type { Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import { Broken, expectHolds, StorageDown } from "./failure.ts";
 import { FaultyStore } from "./faulty-store.ts";
 import { checkInvariants } from "./invariants.ts";
@@ -122,11 +123,12 @@ export class World {
   perform(operation: Operation, origin?: Origin): Outcome {
     this.#lives += 1;
     const moment = this.#moment();
+    if (operation.type === "put") this.ledger.retries.noteSent(operation);
     const outcome = this.#do(() => this.#channel.apply(operation, moment, origin));
     const expected = this.model.apply(operation, moment, origin);
     this.record(() => formatOperation(operation, origin, outcome));
     this.#countRefusals(outcome);
-    expectSame(sorted(outcome), sorted(expected), `The outcome of ${operation.type}`);
+    expectSame(comparable(outcome), comparable(expected), `The outcome of ${operation.type}`);
     this.#say({ operation, origin, outcome });
     this.#compareEffects();
     return outcome;
@@ -226,13 +228,24 @@ export class World {
     this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
     // A read that fails ends the step here, as a handler that throws does.
     this.#isAlarmLost = true;
-    this.tick();
+    this.#doWhatIsDue();
     this.#tellDirectory();
     this.#isAlarmLost = false;
     this.#mayRingAtMs = this.nowMs + ALARM_INTERVAL_MS;
     expectSame(this.#channel.isForgotten(this.nowMs), this.model.isForgotten(this.nowMs), "[LC5] Whether all is forgotten");
     if (this.#channel.isForgotten(this.nowMs)) this.#erase();
     else this.#setAlarm(this.#mayRingAtMs);
+  }
+
+  /** As the object does: one commit takes only so many delayed messages, and it goes on while it helps (rule SD6). */
+  #doWhatIsDue(): void {
+    let overdue = Infinity;
+    for (let commits = 0; commits < LIMITS.alarmCommitsMax && overdue > 0; commits++) {
+      this.tick();
+      const left = this.#channel.countOverdue(this.nowMs);
+      if (left >= overdue) return;
+      overdue = left;
+    }
   }
 
   tick(): void {
@@ -245,8 +258,11 @@ export class World {
 
   /** Everything that can be seen is what the model says, for this channel and for one that wakes now, and the guarantees hold. */
   check(): void {
-    this.perform({ type: "describe" });
-    this.commit();
+    // One commit takes only so many delayed messages: looking would let more of them enter.
+    do {
+      this.perform({ type: "describe" });
+      this.commit();
+    } while (this.#channel.countOverdue(this.nowMs) > 0);
     // What was due may have been done only now: rows are counted when they are stored.
     const described = this.#channel.apply({ type: "describe" }, this.#moment());
     const facts = described.type === "described" ? described.facts : undefined;
@@ -263,8 +279,7 @@ export class World {
     this.#checkTimes();
     if (seen === undefined) return;
     checkInvariants(this.#store, seen, this.nowMs);
-    const { deadLetters } = this.model.state;
-    this.ledger.check(seen.messages, deadLetters, seen.facts.counts.deadLettered);
+    this.ledger.check(seen, this.model.state.deadLetters);
   }
 
   /** The alarm is set in time for everything that is due. */
@@ -304,13 +319,16 @@ export class World {
     this.#store.isRefusingCommits = false;
   }
 
-  #say(said: Omit<Said, "life">): void {
+  #say(said: Pick<Said, "operation" | "origin" | "outcome">): void {
     const { outcome } = said;
     if (outcome.type === "got" && outcome.granted !== undefined) {
       const offsets = outcome.messages.map((message) => message.offset);
       this.model.issue(offsets, outcome.granted.leaseIds);
     }
-    this.#uncommitted.push({ ...said, life: this.model.state.record?.life ?? "" });
+    if (outcome.type === "put" && outcome.scheduled !== undefined) this.model.issueScheduled(outcome.scheduled);
+    const { record } = this.model.state;
+    const keyWindowMs = record?.settings.idempotencyWindowMs ?? 0;
+    this.#uncommitted.push({ ...said, life: record?.life ?? "", atMs: this.nowMs, keyWindowMs });
   }
 
   #compareEffects(): void {
@@ -331,16 +349,21 @@ export class World {
     }
     const isMarkMoved = changes?.position !== undefined && changes.position.scanMark !== this.#stored.scanMark;
     const isUnchanged = this.model.version === this.#storedVersion;
-    expectHolds(!isUnchanged || changes === undefined || isMarkMoved, "A refusal changes nothing");
-    const problem = this.model.adopt({
-      deferred: this.#store.readRows().deferred.flatMap(({ messages }) => messages),
-      scanMark: this.#store.readPosition()?.scanMark ?? 0,
-    });
+    // Keys whose window is over go with whatever commit comes then.
+    const areKeysDropped = (changes?.idempotency?.dropGenerations.length ?? 0) > 0;
+    expectHolds(!isUnchanged || changes === undefined || isMarkMoved || areKeysDropped, "A refusal changes nothing");
+    const isKeyStored = areKeysDropped ? (key: string): boolean => this.#store.hasKey(key) : undefined;
+    const problem =
+      this.model.noteCommit(this.nowMs, isKeyStored) ??
+      this.model.adopt({
+        deferred: this.#store.readRows().deferred.flatMap(({ messages }) => messages),
+        scanMark: this.#store.readPosition()?.scanMark ?? 0,
+      });
     if (problem !== undefined) throw new Broken(problem);
     this.#stored = this.model.state;
     this.#storedVersion = this.model.version;
-    const isDeliveryDue = (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs;
-    if (changes?.channel !== undefined || isDeliveryDue) this.#setAlarm(0);
+    const dueAtMs = changes === undefined ? this.#channel.nextServiceAtMs : this.#channel.nextDueAtMs;
+    if (changes?.channel !== undefined || (dueAtMs ?? Infinity) < this.#knownAlarmAtMs) this.#setAlarm(0);
   }
 
   /** What was written stands; who asked is answered, or not. */
@@ -407,7 +430,13 @@ export class World {
   }
 
   #countRefusals(outcome: Outcome): void {
-    if (outcome.type === "refused") this.tally.count("refusal", outcome.refusal.kind);
+    for (const answer of answersIn(outcome)) this.tally.count("answer", answer);
+    if (outcome.type === "refused") {
+      const { refusal } = outcome;
+      this.tally.count("refusal", refusal.kind);
+      const parts = refusal.kind === "settle-refused" ? refusal.refused : [];
+      for (const { problem } of parts) this.tally.count("refusal", `settle-refused: ${problem.kind}`);
+    }
     if (outcome.type !== "settled") return;
     for (const { refusal } of outcome.refused) {
       this.tally.count("refusal", refusal.kind === "lease-lost" ? `lease-lost: ${refusal.cause}` : refusal.kind);
@@ -415,10 +444,31 @@ export class World {
   }
 }
 
-/** Refused entries come in no order that matters. */
-function sorted(outcome: Outcome): Outcome {
-  if (outcome.type !== "settled") return outcome;
-  return { ...outcome, refused: [...outcome.refused].sort((a, b) => (a.pointer < b.pointer ? -1 : 1)) };
+/** Refused entries come in no order that matters, and the channel chooses how it names what is scheduled. */
+function comparable(outcome: Outcome): object {
+  if (outcome.type === "settled") return { ...outcome, refused: byPointer(outcome.refused) };
+  if (outcome.type === "refused" && outcome.refusal.kind === "settle-refused") {
+    return { ...outcome, refusal: { ...outcome.refusal, refused: byPointer(outcome.refusal.refused) } };
+  }
+  if (outcome.type === "put" && outcome.scheduled !== undefined) {
+    return { ...outcome, scheduled: outcome.scheduled.map(({ index, deliverAtMs }) => ({ index, deliverAtMs })) };
+  }
+  return outcome;
+}
+
+function byPointer<Part extends { readonly pointer: string }>(parts: readonly Part[]): Part[] {
+  return [...parts].sort((a, b) => (a.pointer < b.pointer ? -1 : 1));
+}
+
+/** What is worth counting of an answer that is no refusal. */
+function answersIn(outcome: Outcome): string[] {
+  if (outcome.type === "put" && outcome.isDuplicate === true) return ["duplicate"];
+  if (outcome.type === "put" && outcome.scheduled !== undefined) return ["scheduled"];
+  if (outcome.type !== "settled") return [];
+  return [
+    ...(outcome.checkpoint === undefined ? [] : ["settled with a checkpoint"]),
+    ...(outcome.put === undefined ? [] : ["settled with puts"]),
+  ];
 }
 
 function formatOperation(operation: Operation, origin: Origin | undefined, outcome: Outcome): string {
@@ -433,5 +483,7 @@ function formatOutcome(outcome: Outcome): string {
 }
 
 function shorten(name: string, value: unknown): unknown {
-  return name === "body" ? Buffer.from(value as Uint8Array).toString("latin1", 0, 12) : value;
+  return name === "body" || (name === "value" && value instanceof Uint8Array)
+    ? Buffer.from(value as Uint8Array).toString("latin1", 0, 12)
+    : value;
 }

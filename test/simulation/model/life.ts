@@ -4,6 +4,7 @@ import type { ChannelRecord } from "../../../src/channel/store.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { messageBytes } from "../../../src/protocol/message.ts";
 import { DEFAULT_SETTINGS, type ChannelPatch, type GivenSettings, type Settings } from "../../../src/protocol/settings.ts";
+import { NOTHING_BESIDE } from "./beside.ts";
 import { type Book, deletedRefusal, faultOf, invalid, refusalOfPut, refused, sum } from "./state.ts";
 import type { ModelTraffic } from "./traffic.ts";
 
@@ -71,7 +72,7 @@ export class ModelLife {
   }
 
   delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
-    if (graceMs === 0 || this.#book.depth === 0) return { type: "deleted", droppedMessages: this.erase(nowMs, false) };
+    if (graceMs === 0 || this.#isDrained) return { type: "deleted", droppedMessages: this.erase(nowMs, false) };
     if (record.state !== "draining") this.#book.appendControl({ type: "close" }, nowMs);
     const drainUntilMs = Math.min(record.drainUntilMs ?? Infinity, nowMs + graceMs);
     this.#book.change({ record: { ...record, state: "draining", drainUntilMs } });
@@ -81,7 +82,7 @@ export class ModelLife {
 
   finishDrain(nowMs: number): void {
     const { record } = this.#book.state;
-    if (record?.state !== "draining" || this.#book.depth > 0) return;
+    if (record?.state !== "draining" || !this.#isDrained) return;
     if (record.drainUntilMs !== null) {
       this.erase(nowMs, false);
       return;
@@ -98,13 +99,14 @@ export class ModelLife {
   expireIdle(nowMs: number): void {
     const { record, changedAtMs } = this.#book.state;
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
-    if (this.#book.depth > 0 || this.#book.waiters.length > 0) this.#book.note({ inUseAtMs: nowMs });
-    const idleSinceMs = Math.max(changedAtMs, this.#book.state.inUseAtMs, record.createdAtMs);
+    if (!this.#isIdle) this.#book.note({ inUseAtMs: nowMs });
+    const { inUseAtMs, checkpointsChangedAtMs } = this.#book.state;
+    const idleSinceMs = Math.max(changedAtMs, checkpointsChangedAtMs, inUseAtMs, record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.erase(nowMs, true);
   }
 
   erase(nowMs: number, isExpired: boolean): number {
-    const droppedMessages = this.#book.depth;
+    const droppedMessages = this.#book.depth + this.#book.state.scheduled.length;
     const outbox = this.#nextOutbox(nowMs);
     const ended = { droppedMessages, isExpired, outbox, state: "deleted", drainUntilMs: null, deletedAtMs: nowMs } as const;
     const record: ChannelRecord = { ...this.#book.existing, ...ended };
@@ -127,7 +129,7 @@ export class ModelLife {
 
   /** When the alarm has to ring at the latest. */
   nextAlarmAtMs(nowMs: number, isWithoutIdle: boolean): number | undefined {
-    const { record, gets, changedAtMs, inUseAtMs } = this.#book.state;
+    const { record, gets, changedAtMs, checkpointsChangedAtMs, inUseAtMs, scheduled } = this.#book.state;
     if (record === undefined) return undefined;
     const { outbox, state, drainUntilMs, deletedAtMs, settings } = record;
     const times: number[] = [];
@@ -135,9 +137,9 @@ export class ModelLife {
     if (state === "draining" && drainUntilMs !== null) times.push(drainUntilMs);
     if (state === "deleted" && !outbox.isPending) times.push((deletedAtMs ?? 0) + LIMITS.tombstoneMs);
     // A channel in use is not idle: when it is looked at again does not matter.
-    const isIdle = this.#book.depth === 0 && this.#book.waiters.length === 0;
-    if (isIdle && !isWithoutIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
-      times.push(Math.max(changedAtMs, inUseAtMs, record.createdAtMs) + settings.expireAfterIdleMs);
+    if (this.#isIdle && !isWithoutIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
+      times.push(Math.max(changedAtMs, checkpointsChangedAtMs, inUseAtMs, record.createdAtMs) + settings.expireAfterIdleMs);
+    times.push(...scheduled.map(({ dueAtMs }) => dueAtMs));
     if (gets.length > 0) times.push(...this.#deliveryTimes().filter((atMs) => atMs > nowMs));
     return times.length === 0 ? undefined : Math.min(...times);
   }
@@ -156,6 +158,8 @@ export class ModelLife {
     const { existing: record, depth, bytes, headOffset, messages, leased, waiters } = this.#book;
     const { gets, puts, promises, put, acked, removed, deadLettered, nextOffset, deadLetters } = this.#book.state;
     const { limits } = record;
+    const scheduled = this.#describeScheduled();
+    const [heldMessages, heldBytes] = [depth + scheduled.messages, bytes + scheduled.bytes];
     const quarantined = messages.filter((message) => message.isQuarantined).length;
     const retrying = messages.filter(
       ({ state, isQuarantined, dueAtMs }) => state === "back" && !isQuarantined && dueAtMs > nowMs,
@@ -171,9 +175,9 @@ export class ModelLife {
       depth,
       bytes,
       segments: 0,
-      utilization: Math.round(Math.max(depth / limits.maxMessages, bytes / limits.maxBytes) * 10_000) / 10_000,
+      utilization: Math.round(Math.max(heldMessages / limits.maxMessages, heldBytes / limits.maxBytes) * 10_000) / 10_000,
       isEmpty: depth === 0,
-      isFull: depth >= limits.maxMessages || bytes >= limits.maxBytes,
+      isFull: heldMessages >= limits.maxMessages || heldBytes >= limits.maxBytes,
       firstOffset: headOffset,
       nextOffset,
       waiters: waiters.length,
@@ -187,9 +191,25 @@ export class ModelLife {
       },
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
       groups: 1,
-      scheduled: { messages: 0, bytes: 0, nextAtMs: null },
+      scheduled,
       counts: { put, acked, removed, deadLettered, dropped: 0, expired: 0 },
     };
+  }
+
+  /** SD10: nothing is left, and nothing is to come. */
+  get #isDrained(): boolean {
+    return this.#book.depth === 0 && this.#book.state.scheduled.length === 0;
+  }
+
+  get #isIdle(): boolean {
+    return this.#isDrained && this.#book.waiters.length === 0;
+  }
+
+  #describeScheduled(): ChannelFacts["scheduled"] {
+    const { scheduled } = this.#book.state;
+    const times = scheduled.map(({ dueAtMs }) => dueAtMs);
+    const nextAtMs = times.length === 0 ? null : Math.min(...times);
+    return { messages: scheduled.length, bytes: sum(scheduled.map((entry) => entry.bytes)), nextAtMs };
   }
 
   #deliveryTimes(): number[] {
@@ -207,7 +227,8 @@ export class ModelLife {
   }
 
   #clear(change: Parameters<Book["clear"]>[0]): void {
-    this.#book.clear({ nextOffset: 1, put: 0, acked: 0, removed: 0, deadLettered: 0, deadLetters: [], ...change });
+    const counts = { nextOffset: 1, put: 0, acked: 0, removed: 0, deadLettered: 0, deadLetters: [] };
+    this.#book.clear({ ...NOTHING_BESIDE, ...counts, ...change });
   }
 
   #nextOutbox(nowMs: number): ChannelRecord["outbox"] {

@@ -4,9 +4,16 @@ import { assertNever } from "../../../src/base/assert.ts";
 import type { Deferred } from "../../../src/channel/delivery-store.ts";
 import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
+import type { ScheduledMessage } from "../../../src/protocol/message.ts";
+import type { ScheduledReceipt } from "../../../src/protocol/schedule.ts";
 import { DEFAULT_SETTINGS } from "../../../src/protocol/settings.ts";
+import { NOTHING_ENTERED } from "./beside.ts";
+import { ModelCheckpoints } from "./checkpoints.ts";
+import { ModelDedup } from "./dedup.ts";
 import { ModelDelivery } from "./delivery.ts";
 import { ModelLife } from "./life.ts";
+import { ModelRiders } from "./riders.ts";
+import { ModelSchedule } from "./schedule.ts";
 import {
   Book,
   controlOf,
@@ -26,7 +33,11 @@ type LetterOperation = "dead-letters" | "drop-dead-letters" | "redrive" | "relea
 export class Model {
   readonly #book = new Book();
   readonly #delivery = new ModelDelivery(this.#book);
+  readonly #schedule = new ModelSchedule(this.#book);
+  readonly #dedup = new ModelDedup(this.#book);
+  readonly #checkpoints = new ModelCheckpoints(this.#book);
   readonly #traffic: ModelTraffic;
+  readonly #riders: ModelRiders;
   readonly #life: ModelLife;
   readonly #isConnected: (connection: number) => boolean;
   /** Connections that a crash cut off: their leases begin their grace when the channel next acts (LS9). */
@@ -34,7 +45,9 @@ export class Model {
 
   constructor(isConnected: (connection: number) => boolean) {
     this.#isConnected = isConnected;
-    this.#traffic = new ModelTraffic(this.#book, this.#delivery, isConnected);
+    const parts = { book: this.#book, delivery: this.#delivery };
+    this.#traffic = new ModelTraffic({ ...parts, schedule: this.#schedule, dedup: this.#dedup, isConnected });
+    this.#riders = new ModelRiders({ ...parts, traffic: this.#traffic, checkpoints: this.#checkpoints });
     this.#life = new ModelLife(this.#book, this.#traffic);
   }
 
@@ -74,8 +87,15 @@ export class Model {
       puts: stored.puts.filter(isThere),
       promises: stored.promises.filter(isThere),
     });
+    this.#checkpoints.wake();
     const holders = this.messages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
     this.#lost = holders.filter((connection) => !this.#isConnected(connection));
+  }
+
+  /** A commit was written, and the next one begins. `isKeyStored` is given when keys were dropped. */
+  noteCommit(nowMs: number, isKeyStored: ((idempotencyKey: string) => boolean) | undefined): string | undefined {
+    this.#book.note({ entered: NOTHING_ENTERED });
+    return isKeyStored && this.state.record && this.#dedup.adopt(isKeyStored, nowMs);
   }
 
   /** What no rule fixes is taken from what was stored, if it is allowed: random pauses (RT1) and the scan mark (KO5). */
@@ -103,6 +123,16 @@ export class Model {
 
   issue(offsets: readonly number[], leaseIds: readonly string[]): void {
     this.#delivery.issue(offsets, leaseIds);
+  }
+
+  /** The ids of messages that the last put delayed. */
+  issueScheduled(receipts: readonly ScheduledReceipt[]): void {
+    this.#schedule.issue(receipts);
+  }
+
+  /** In the order of entering. */
+  get scheduled(): readonly ScheduledMessage[] {
+    return this.#schedule.all;
   }
 
   takeEffects(): Effect[] {
@@ -151,6 +181,7 @@ export class Model {
     this.#lost = [];
     this.#delivery.advance(nowMs);
     this.#life.meetDeadline(nowMs);
+    this.#schedule.enterDue(nowMs);
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -181,7 +212,7 @@ export class Model {
       case "get":
         return this.#traffic.get(record, operation, nowMs, origin);
       case "settle":
-        return this.#delivery.settle(operation.entries, nowMs);
+        return this.#riders.settle(operation, nowMs);
       case "cancel":
         if (origin !== undefined) this.#traffic.cancel({ ...origin, request: operation.request });
         return { type: "cancelled" };
@@ -191,6 +222,15 @@ export class Model {
         return this.#life.delete(record, operation.graceMs, nowMs);
       case "describe":
         return this.#life.described("described", nowMs);
+      case "list-checkpoints":
+      case "read-checkpoint":
+      case "write-checkpoint":
+      case "delete-checkpoint":
+        return this.#checkpoints.decide(operation, nowMs);
+      case "list-scheduled":
+        return this.#schedule.list(operation.after, operation.limit);
+      case "cancel-scheduled":
+        return this.#schedule.cancel(operation.scheduledId, nowMs);
       case "dead-letters":
       case "drop-dead-letters":
       case "redrive":

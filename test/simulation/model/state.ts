@@ -6,6 +6,7 @@ import type { ChannelRecord } from "../../../src/channel/store.ts";
 import type { ControlEvent, ControlRecord, Message, PutMessage } from "../../../src/protocol/message.ts";
 import type { Refusal } from "../../../src/protocol/problems.ts";
 import type { Settings } from "../../../src/protocol/settings.ts";
+import { type BesideState, NOTHING_BESIDE } from "./beside.ts";
 
 export interface ModelLease {
   /** The pull that holds it: each has a number of its own. */
@@ -58,7 +59,7 @@ export interface ModelWaiter extends Origin {
   readonly lease?: LeaseTerms | undefined;
 }
 
-export interface ModelState {
+export interface ModelState extends BesideState {
   readonly record: ChannelRecord | undefined;
   readonly records: readonly ModelRecord[];
   readonly nextOffset: number;
@@ -80,6 +81,7 @@ export interface ModelState {
 }
 
 const EMPTY: ModelState = {
+  ...NOTHING_BESIDE,
   record: undefined,
   records: [],
   nextOffset: 1,
@@ -159,9 +161,9 @@ export class Book {
     this.note({ records: this.#updated(offset, { state: "parked" }) });
   }
 
-  append(messages: readonly PutMessage[], sizes: readonly number[], nowMs: number): Outcome {
+  append(messages: readonly PutMessage[], sizes: readonly number[], nowMs: number): void {
     const offset = this.state.nextOffset;
-    if (messages.length === 0) return { type: "put", offset, count: 0 };
+    if (messages.length === 0) return;
     const added = messages.map((message, index): ModelMessage => {
       const place = { offset: offset + index, putAtMs: nowMs, bytes: sizes[index] ?? 0, message };
       return { ...place, state: "fresh", attempts: 0, dueAtMs: 0, isQuarantined: false };
@@ -172,7 +174,6 @@ export class Book {
       put: this.state.put + added.length,
       changedAtMs: nowMs,
     });
-    return { type: "put", offset, count: added.length };
   }
 
   /** GR2: one that directly follows another supersedes it. */
@@ -226,15 +227,15 @@ export function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
-export function refused(refusal: Refusal): Outcome {
+export function refused(refusal: Refusal): Extract<Outcome, { type: "refused" }> {
   return { type: "refused", refusal };
 }
 
-export function invalid(pointer: string): Outcome {
+export function invalid(pointer: string): Extract<Outcome, { type: "refused" }> {
   return refused({ kind: "invalid-request", errors: [{ pointer, detail: "" }] });
 }
 
-export function tooLarge(unit: "messages" | "bytes", size: number, limit: number): Outcome {
+export function tooLarge(unit: "messages" | "bytes", size: number, limit: number): Extract<Outcome, { type: "refused" }> {
   return refused({ kind: "batch-too-large", size, limit, unit });
 }
 

@@ -28,6 +28,10 @@ function drawSettings(random: Random): GivenSettings {
   };
 }
 
+function drawNewSettings(random: Random): GivenSettings {
+  return { ...drawSettings(random), idempotencyWindowMs: random.oneOf(60_000, 90_000, 600_000) };
+}
+
 function drawFilter(random: Random): DeadLetterFilter {
   return random.oneOf<DeadLetterFilter>({}, {}, {}, { key: random.pick(KEYS) }, { reason: "expired" }, { olderThanMs: 5_000 });
 }
@@ -37,7 +41,7 @@ const LIFE: readonly ActorOperation[] = [
     name: "create",
     weight: 16,
     run: (world, random) => {
-      world.perform({ type: "create", settings: drawSettings(random) });
+      world.perform({ type: "create", settings: drawNewSettings(random) });
     },
   },
   {
@@ -47,7 +51,7 @@ const LIFE: readonly ActorOperation[] = [
       const { record } = world.model.state;
       // Without a channel that works most of what follows would only be refused.
       if (record === undefined || record.state === "deleted") {
-        world.perform({ type: "create", settings: drawSettings(random) });
+        world.perform({ type: "create", settings: drawNewSettings(random) });
       } else if (record.state !== "open" && random.chance(60)) world.perform({ type: "patch", patch: { state: "open" } });
     },
   },

@@ -7,7 +7,7 @@ import type { ActorOperation } from "./operation.ts";
 
 const REASONS = ["no disk", "cannot be parsed"];
 
-function drawEntry(
+export function drawEntry(
   random: Random,
   { leaseId }: Pick<KnownLease, "leaseId">,
   index: number,
@@ -34,7 +34,7 @@ function drawEntry(
 }
 
 /** Leases that are held now, as their readers know them. */
-function heldLeases(world: World): KnownLease[] {
+export function heldLeases(world: World): KnownLease[] {
   return world.ledger.leases.filter(
     ({ offset }) => world.model.messages.find((one) => one.offset === offset)?.state === "leased",
   );

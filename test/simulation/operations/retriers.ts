@@ -1,0 +1,154 @@
+// Producers that number their puts or give them keys, and send them again when they do not know what became of them.
+import type { OperationOf } from "../../../src/channel/operation.ts";
+import type { ProducerMark } from "../../../src/protocol/dedup.ts";
+import type { PutMessage } from "../../../src/protocol/message.ts";
+import type { Random } from "../random.ts";
+import type { World } from "../world.ts";
+import { drawDelays } from "./delayed.ts";
+import { type ActorOperation, drawOrigin, drawOriginOrNone, drawWaitMs } from "./operation.ts";
+import { drawBatch, fill } from "./producers.ts";
+
+const PRODUCER_IDS = ["p", "q", "r"];
+const IDEMPOTENCY_KEYS = ["k", "l", "m", "n", "o"];
+
+interface Known {
+  readonly id: string;
+  readonly epoch: number;
+  readonly lastSeq: number;
+}
+
+/** A producer, as it knows itself. */
+function drawProducer(world: World, random: Random): Known {
+  const id = random.pick(PRODUCER_IDS) ?? "p";
+  const known = world.model.state.producers.find((producer) => producer.id === id);
+  return { id, epoch: known?.epoch ?? random.oneOf(0, 3), lastSeq: known?.outcomes.length ?? 0 };
+}
+
+function nextMark({ id, epoch, lastSeq }: Known): ProducerMark {
+  return { id, epoch, seq: lastSeq + 1 };
+}
+
+/** Messages, some of them delayed. */
+function drawContent(world: World, random: Random): Pick<OperationOf<"put">, "messages" | "delays"> {
+  const messages = drawBatch(random);
+  return random.chance(25) ? { messages, delays: drawDelays(random, messages, world.nowMs) } : { messages };
+}
+
+function drawMarkOutOfTurn(random: Random, { id, epoch, lastSeq }: Known): ProducerMark {
+  return random.oneOf<ProducerMark>(
+    { id, epoch, seq: lastSeq + random.oneOf(2, 3) },
+    { id, epoch: epoch - 1, seq: random.oneOf(1, lastSeq + 1) },
+    { id, epoch: epoch + 1, seq: random.oneOf(1, 1, 2) },
+    { id, epoch, seq: random.between(1, lastSeq + 1) },
+    { id, epoch, seq: Math.max(1, lastSeq) },
+  );
+}
+
+/** Of another size than those that were put before, or at least most likely so. */
+function drawOthers(random: Random, messages: readonly PutMessage[]): readonly PutMessage[] {
+  return random.chance(50) ? [...messages, ...drawBatch(random).slice(0, 1)] : drawBatch(random);
+}
+
+const NUMBERED: readonly ActorOperation[] = [
+  {
+    name: "put with a number",
+    weight: 32,
+    run: (world, random) => {
+      const producer = nextMark(drawProducer(world, random));
+      world.perform({ type: "put", ...drawContent(world, random), producer }, drawOriginOrNone(world, random));
+    },
+  },
+  {
+    name: "put with a number and wait",
+    weight: 10,
+    run: (world, random) => {
+      // The next one comes behind it on its connection, and has its turn when both have room.
+      const origin = drawOrigin(world, random);
+      const known = drawProducer(world, random);
+      const waitMs = drawWaitMs(random);
+      world.perform({ type: "put", ...drawContent(world, random), producer: nextMark(known), waitMs }, origin);
+      const later = { ...known, lastSeq: known.lastSeq + 1 };
+      const request = origin.request + 1;
+      world.perform({ type: "put", ...drawContent(world, random), producer: nextMark(later), waitMs }, { ...origin, request });
+    },
+  },
+  {
+    name: "use a promise with a number",
+    weight: 10,
+    run: (world, random) => {
+      const promise = random.pick(world.model.state.promises.filter(({ connection }) => world.isOpen(connection)));
+      const { connection, request } = promise ?? drawOrigin(world, random);
+      const messages = fill(random, promise?.max ?? 1, promise?.bytes ?? 8);
+      const producer = nextMark(drawProducer(world, random));
+      world.perform({ type: "put", messages, producer, isPromised: true }, { connection, request });
+    },
+  },
+  {
+    name: "put out of turn",
+    weight: 20,
+    run: (world, random) => {
+      const producer = drawMarkOutOfTurn(random, drawProducer(world, random));
+      const waitMs = random.chance(30) ? { waitMs: drawWaitMs(random) } : {};
+      world.perform({ type: "put", ...drawContent(world, random), producer, ...waitMs }, drawOriginOrNone(world, random));
+    },
+  },
+  {
+    name: "put at an offset",
+    weight: 16,
+    run: (world, random) => {
+      const expectedOffset = world.model.state.nextOffset + random.oneOf(0, 0, 0, 1, -1);
+      const waitMs = random.chance(30) ? { waitMs: drawWaitMs(random) } : {};
+      world.perform({ type: "put", ...drawContent(world, random), expectedOffset, ...waitMs }, drawOrigin(world, random));
+    },
+  },
+];
+
+const KEYED: readonly ActorOperation[] = [
+  {
+    name: "put with a key",
+    weight: 18,
+    run: (world, random) => {
+      const idempotencyKey = random.pick(IDEMPOTENCY_KEYS) ?? "k";
+      world.perform({ type: "put", ...drawContent(world, random), idempotencyKey }, drawOriginOrNone(world, random));
+    },
+  },
+];
+
+const AGAIN: readonly ActorOperation[] = [
+  {
+    name: "send again",
+    weight: 40,
+    run: (world, random) => {
+      const put = world.ledger.retries.sent[random.oneOf(0, 0, 1, random.below(12))];
+      if (put !== undefined) world.perform(put, drawOriginOrNone(world, random));
+    },
+  },
+  {
+    name: "send others with a used key or number",
+    weight: 10,
+    run: (world, random) => {
+      const put = random.pick(world.ledger.retries.sent);
+      if (put === undefined) return;
+      world.perform({ ...put, messages: drawOthers(random, put.messages), delays: [] }, drawOriginOrNone(world, random));
+    },
+  },
+  {
+    name: "send again after a crash",
+    weight: 16,
+    run: (world, random) => {
+      // Nobody was told what became of the put: it is sent again until somebody is, and then once more.
+      const known = drawProducer(world, random);
+      const named = random.chance(60)
+        ? { producer: nextMark(known) }
+        : { idempotencyKey: random.pick(IDEMPOTENCY_KEYS) ?? "k", expectedOffset: world.model.state.nextOffset };
+      const put: OperationOf<"put"> = { type: "put", ...drawContent(world, random), ...named };
+      world.perform(put);
+      world.end(random.oneOf("crash-after-commit", "crash-after-commit", "crash-before-commit", "commit-fails", "evict"));
+      world.perform(put, drawOriginOrNone(world, random));
+      world.end(random.oneOf("hold", "none", "evict"));
+      world.perform(put, drawOriginOrNone(world, random));
+    },
+  },
+];
+
+export const RETRIERS: readonly ActorOperation[] = [...NUMBERED, ...KEYED, ...AGAIN];
