@@ -49,6 +49,8 @@ export class RetryLedger {
     if (producer !== undefined) {
       const { id, epoch, seq } = producer;
       const isForgotten = this.#latestMs - (this.#usedAtMs.get(id) ?? -Infinity) >= LIMITS.producerIdleMs;
+      // Whoever is forgotten begins anew, with all of its numbers.
+      if (isForgotten && outcome.isDuplicate !== true) this.#forgetNumbers(id);
       this.#noteNamed(`number ${id} ${epoch} ${seq}`, outcome, { atMs, isForgotten });
       if (outcome.isDuplicate !== true) this.#usedAtMs.set(id, atMs);
     }
@@ -62,6 +64,10 @@ export class RetryLedger {
   beginLife(): void {
     this.#accepted.clear();
     this.#usedAtMs.clear();
+  }
+
+  #forgetNumbers(producerId: string): void {
+    for (const name of this.#accepted.keys()) if (name.startsWith(`number ${producerId} `)) this.#accepted.delete(name);
   }
 
   #noteNamed(

@@ -88,7 +88,7 @@ export const REFUSALS: readonly string[] = [
   "checkpoint-too-large",
   "too-many-checkpoints",
   "settle-refused",
-  ...["lease-lost", "out-of-order", "checkpoint-conflict", "checkpoint-too-large", "channel-full"].map(
+  ...["lease-lost", "out-of-order", "checkpoint-conflict", "checkpoint-too-large", "too-many-checkpoints", "channel-full"].map(
     (part) => `settle-refused: ${part}`,
   ),
   ...["settled", "expired", "retried", "released", "predecessor", "disconnected", "superseded"].map(
@@ -96,12 +96,19 @@ export const REFUSALS: readonly string[] = [
   ),
 ];
 
-/** Answers of a kind that the operations do not tell. */
-const ANSWERS: readonly string[] = ["duplicate", "scheduled", "settled with a checkpoint", "settled with puts"];
+/** What neither an operation nor a refusal tells. */
+const EVENTS: readonly string[] = [
+  "a duplicate is answered",
+  "a checkpoint rides on a settle",
+  "puts ride on a settle",
+  "messages are scheduled",
+  "scheduled messages enter",
+  "more are due than may enter at once",
+];
 
 export function createTally(): Tally {
   const tally = new Tally();
-  tally.expect("answer", ANSWERS);
+  tally.expect("event", EVENTS);
   tally.expect("refusal", REFUSALS);
   tally.expect(
     "operation",

@@ -352,6 +352,8 @@ export class World {
     // Keys whose window is over go with whatever commit comes then.
     const areKeysDropped = (changes?.idempotency?.dropGenerations.length ?? 0) > 0;
     expectHolds(!isUnchanged || changes === undefined || isMarkMoved || areKeysDropped, "A refusal changes nothing");
+    if (this.model.state.entered.messages > 0) this.tally.count("event", "scheduled messages enter");
+    if (this.#channel.countOverdue(this.nowMs) > 0) this.tally.count("event", "more are due than may enter at once");
     const isKeyStored = areKeysDropped ? (key: string): boolean => this.#store.hasKey(key) : undefined;
     const problem =
       this.model.noteCommit(this.nowMs, isKeyStored) ??
@@ -430,7 +432,7 @@ export class World {
   }
 
   #countRefusals(outcome: Outcome): void {
-    for (const answer of answersIn(outcome)) this.tally.count("answer", answer);
+    for (const event of eventsIn(outcome)) this.tally.count("event", event);
     if (outcome.type === "refused") {
       const { refusal } = outcome;
       this.tally.count("refusal", refusal.kind);
@@ -461,13 +463,13 @@ function byPointer<Part extends { readonly pointer: string }>(parts: readonly Pa
 }
 
 /** What is worth counting of an answer that is no refusal. */
-function answersIn(outcome: Outcome): string[] {
-  if (outcome.type === "put" && outcome.isDuplicate === true) return ["duplicate"];
-  if (outcome.type === "put" && outcome.scheduled !== undefined) return ["scheduled"];
+function eventsIn(outcome: Outcome): string[] {
+  if (outcome.type === "put" && outcome.isDuplicate === true) return ["a duplicate is answered"];
+  if (outcome.type === "put" && outcome.scheduled !== undefined) return ["messages are scheduled"];
   if (outcome.type !== "settled") return [];
   return [
-    ...(outcome.checkpoint === undefined ? [] : ["settled with a checkpoint"]),
-    ...(outcome.put === undefined ? [] : ["settled with puts"]),
+    ...(outcome.checkpoint === undefined ? [] : ["a checkpoint rides on a settle"]),
+    ...(outcome.put === undefined ? [] : ["puts ride on a settle"]),
   ];
 }
 

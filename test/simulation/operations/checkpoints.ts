@@ -5,7 +5,7 @@ import type { Random } from "../random.ts";
 import type { World } from "../world.ts";
 import type { ActorOperation } from "./operation.ts";
 import { drawBatch } from "./producers.ts";
-import { drawEntry, heldLeases } from "./settlers.ts";
+import { drawEntry, heldLeases, pickOutOfOrder } from "./settlers.ts";
 
 const NAMES = ["cursor", "offset", "page", "shard/1", "shard/2"];
 
@@ -103,6 +103,15 @@ const RIDING: readonly ActorOperation[] = [
     run: (world, random) => {
       const entries = heldLeases(world).map((lease, index) => drawEntry(random, lease, index, "ack"));
       world.perform({ type: "settle", entries, ...drawRiders(world, random) });
+    },
+  },
+  {
+    name: "ack out of order with riders",
+    weight: 8,
+    run: (world, random) => {
+      const last = pickOutOfOrder(world, random);
+      if (last === undefined) return;
+      world.perform({ type: "settle", entries: [drawEntry(random, last, 0, "ack")], ...drawRiders(world, random) });
     },
   },
   {

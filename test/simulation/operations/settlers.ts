@@ -40,6 +40,12 @@ export function heldLeases(world: World): KnownLease[] {
   );
 }
 
+/** A lease of which an earlier one of its key is held too. */
+export function pickOutOfOrder(world: World, random: Random): KnownLease | undefined {
+  const held = heldLeases(world).filter(({ key }) => key !== undefined);
+  return random.pick(held.filter(({ key }, index) => held.slice(0, index).some((earlier) => earlier.key === key)));
+}
+
 function settle(world: World, entries: readonly SettleEntry[]): void {
   world.perform({ type: "settle", entries });
 }
@@ -109,8 +115,7 @@ export const SETTLERS: readonly ActorOperation[] = [
     name: "settle out of order",
     weight: 12,
     run: (world, random) => {
-      const held = heldLeases(world).filter(({ key }) => key !== undefined);
-      const last = random.pick(held.filter(({ key }, index) => held.slice(0, index).some((earlier) => earlier.key === key)));
+      const last = pickOutOfOrder(world, random);
       if (last === undefined) return;
       settle(world, [drawEntry(random, last, 0, random.chance(70) ? "ack" : undefined)]);
     },
