@@ -1,15 +1,6 @@
 // Breaks, each of one invariant, each a change of one place in the sources. What checks the sources has to find every one of them.
-
-export interface Mutant {
-  /** Which invariant breaks, and how. */
-  readonly name: string;
-  readonly file: string;
-  /** Text that occurs once in the file, and what stands there instead. */
-  readonly from: string;
-  readonly to: string;
-  /** Test file in the runtime that finds it, for code that neither the simulation nor the unit tests run. */
-  readonly workersTest?: string;
-}
+import { BESIDE } from "./beside.ts";
+import type { Mutant } from "./mutant.ts";
 
 const CORE: readonly Mutant[] = [
   {
@@ -253,4 +244,4 @@ const OBJECT: readonly Mutant[] = [
   },
 ];
 
-export const MUTANTS: readonly Mutant[] = [...CORE, ...STORAGE, ...OBJECT];
+export const MUTANTS: readonly Mutant[] = [...CORE, ...BESIDE, ...STORAGE, ...OBJECT];
