@@ -56,9 +56,10 @@ export class FaultyStore implements ChannelStore {
     return this.#store.findMessageId(messageId, fromOffset);
   }
 
-  /** Whether an idempotency key is in any of the tables. */
-  hasKey(idempotencyKey: string): boolean {
-    return this.idempotency.readGenerations().some(({ id }) => this.idempotency.find(id, idempotencyKey) !== undefined);
+  /** Whether an idempotency key that was put then is in any of the tables. */
+  hasKey(idempotencyKey: string, putAtMs: number): boolean {
+    const generations = this.idempotency.readGenerations();
+    return generations.some(({ id }) => this.idempotency.find(id, idempotencyKey)?.putAtMs === putAtMs);
   }
 
   commit(changes: Changes): void {

@@ -48,9 +48,9 @@ export class RetryLedger {
     const { producer, idempotencyKey } = put;
     if (producer !== undefined) {
       const { id, epoch, seq } = producer;
-      const isForgotten = this.#latestMs - (this.#usedAtMs.get(id) ?? -Infinity) >= LIMITS.producerIdleMs;
+      const isForgotten = this.#mayBeForgotten(id);
       // Whoever is forgotten begins anew, with all of its numbers.
-      if (isForgotten && outcome.isDuplicate !== true) this.#forgetNumbers(id);
+      if (isForgotten && seq === 1 && outcome.isDuplicate !== true) this.#forgetNumbers(id);
       this.#noteNamed(`number ${id} ${epoch} ${seq}`, outcome, { atMs, isForgotten });
       if (outcome.isDuplicate !== true) this.#usedAtMs.set(id, atMs);
     }
@@ -64,6 +64,13 @@ export class RetryLedger {
   beginLife(): void {
     this.#accepted.clear();
     this.#usedAtMs.clear();
+  }
+
+  /** DD5: by its idleness alone, or because others needed its place. */
+  #mayBeForgotten(producerId: string): boolean {
+    const idleMs = this.#latestMs - (this.#usedAtMs.get(producerId) ?? -Infinity);
+    const isPlaceNeeded = this.#usedAtMs.size >= LIMITS.producersMax;
+    return idleMs >= (isPlaceNeeded ? LIMITS.producerIdleMsMin : LIMITS.producerIdleMs);
   }
 
   #forgetNumbers(producerId: string): void {

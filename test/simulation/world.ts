@@ -69,6 +69,8 @@ export class World {
   /** Alarms that follow each other keep a distance. */
   #mayRingAtMs = 0;
   #isAlarmLost = false;
+  /** Whether a commit failed and its operations are tried again one by one (rule RC6). */
+  #isRecovering = false;
 
   constructor(options: { readonly tally: Tally; readonly isRecording: boolean }) {
     this.tally = options.tally;
@@ -125,7 +127,7 @@ export class World {
     const moment = this.#moment();
     if (operation.type === "put") this.ledger.retries.noteSent(operation);
     const outcome = this.#do(() => this.#channel.apply(operation, moment, origin));
-    const expected = this.model.apply(operation, moment, origin);
+    const expected = this.model.apply(operation, moment, origin, outcome);
     this.record(() => formatOperation(operation, origin, outcome));
     this.#countRefusals(outcome);
     expectSame(comparable(outcome), comparable(expected), `The outcome of ${operation.type}`);
@@ -307,6 +309,7 @@ export class World {
 
   /** Storage refuses the write; where there is nothing to write, nothing fails. */
   #failToCommit(): void {
+    const refused = this.#uncommitted;
     this.#store.isRefusingCommits = true;
     try {
       this.#write();
@@ -315,8 +318,21 @@ export class World {
     } catch (error) {
       if (!(error instanceof StorageDown)) throw error;
       this.drop();
+      this.#store.isRefusingCommits = false;
+      if (this.random.chance(50)) this.#recover(refused);
     }
     this.#store.isRefusingCommits = false;
+  }
+
+  /** As the object does: what was asked for is tried again, each in a commit of its own, in which nothing else is done. */
+  #recover(refused: readonly Said[]): void {
+    this.#isRecovering = true;
+    for (const { operation, origin } of refused) {
+      if (operation === undefined) continue;
+      this.perform(operation, origin);
+      this.commit();
+    }
+    this.#isRecovering = false;
   }
 
   #say(said: Pick<Said, "operation" | "origin" | "outcome">): void {
@@ -354,7 +370,7 @@ export class World {
     expectHolds(!isUnchanged || changes === undefined || isMarkMoved || areKeysDropped, "A refusal changes nothing");
     if (this.model.state.entered.messages > 0) this.tally.count("event", "scheduled messages enter");
     if (this.#channel.countOverdue(this.nowMs) > 0) this.tally.count("event", "more are due than may enter at once");
-    const isKeyStored = areKeysDropped ? (key: string): boolean => this.#store.hasKey(key) : undefined;
+    const isKeyStored = areKeysDropped ? (key: string, putAtMs: number): boolean => this.#store.hasKey(key, putAtMs) : undefined;
     const problem =
       this.model.noteCommit(this.nowMs, isKeyStored) ??
       this.model.adopt({
@@ -428,7 +444,8 @@ export class World {
 
   #moment(): Moment {
     const { nowMs, mayCreate } = this;
-    return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32() };
+    const isRecovering = this.#isRecovering;
+    return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32(), isRecovering };
   }
 
   #countRefusals(outcome: Outcome): void {

@@ -39,7 +39,9 @@ export interface BesideState {
   readonly scheduled: readonly ModelScheduled[];
   /** What entered since the last commit (rule SD6); not stored. */
   readonly entered: { readonly messages: number; readonly bytes: number };
+  /** In the order in which they came. */
   readonly producers: readonly ModelProducer[];
+  /** In the order of their puts. Those whose window is over take up room until they are dropped (rule DD7). */
   readonly keys: readonly ModelKey[];
   /** In the order of their names. */
   readonly checkpoints: readonly Checkpoint[];

@@ -8,6 +8,9 @@ import { type Book, refused, sum } from "./state.ts";
 
 type Put = OperationOf<"put">;
 
+/** Whether a key that was put then is still stored. */
+export type IsKeyStored = (idempotencyKey: string, putAtMs: number) => boolean;
+
 export class ModelDedup {
   readonly #book: Book;
 
@@ -33,18 +36,16 @@ export class ModelDedup {
       const { id, epoch } = producer;
       const known = this.#find(id, nowMs);
       const outcomes = known?.epoch === epoch ? [...known.outcomes, outcome] : [outcome];
-      const others = this.#book.state.producers.filter((other) => other.id !== id);
-      this.#book.change({ producers: [...others, { id, epoch, outcomes, usedAtMs: nowMs }] });
+      this.#keep({ id, epoch, outcomes, usedAtMs: nowMs });
     }
     if (idempotencyKey !== undefined) {
-      const others = this.#book.state.keys.filter((other) => other.idempotencyKey !== idempotencyKey);
-      this.#book.change({ keys: [...others, { ...outcome, idempotencyKey, putAtMs: nowMs }] });
+      this.#book.change({ keys: [...this.#book.state.keys, { ...outcome, idempotencyKey, putAtMs: nowMs }] });
     }
   }
 
   /** Keys that storage does not have any more are forgotten: none may be forgotten early (rule DD7). */
-  adopt(isStored: (idempotencyKey: string) => boolean, nowMs: number): string | undefined {
-    const gone = this.#book.state.keys.filter(({ idempotencyKey }) => !isStored(idempotencyKey));
+  adopt(isStored: IsKeyStored, nowMs: number): string | undefined {
+    const gone = this.#book.state.keys.filter(({ idempotencyKey, putAtMs }) => !isStored(idempotencyKey, putAtMs));
     const early = gone.find((key) => this.#isWithinWindow(key, nowMs));
     if (early !== undefined) return `[DD7] the key ${early.idempotencyKey} was forgotten early`;
     this.#book.note({ keys: this.#book.state.keys.filter((key) => !gone.includes(key)) });
@@ -54,6 +55,7 @@ export class ModelDedup {
   #judgeNumber(mark: ProducerMark, messages: readonly PutMessage[], nowMs: number): Outcome | undefined {
     const { id: producerId, epoch, seq } = mark;
     const known = this.#find(producerId, nowMs);
+    if (known === undefined && seq === 1) return this.#judgeNew(producerId, nowMs);
     if (known !== undefined && epoch < known.epoch) {
       return refused({ kind: "stale-producer-epoch", producerId, epoch: known.epoch });
     }
@@ -71,11 +73,42 @@ export class ModelDedup {
   }
 
   #judgeKey(idempotencyKey: string, messages: readonly PutMessage[], nowMs: number): Outcome | undefined {
-    const first = this.#book.state.keys.find((key) => key.idempotencyKey === idempotencyKey);
-    if (first === undefined || !this.#isWithinWindow(first, nowMs)) return undefined;
+    const first = this.#book.state.keys.findLast((key) => key.idempotencyKey === idempotencyKey);
+    if (first === undefined || !this.#isWithinWindow(first, nowMs)) return this.#judgeRoom(nowMs);
     const isSame =
       first.messages.length === messages.length && first.messages.every((one, index) => isSameMessage(one, messages[index]));
     return isSame ? duplicateOf(first, messages) : refused({ kind: "idempotency-key-reused", idempotencyKey });
+  }
+
+  /** DD5: whether there is a place for one more producer. */
+  #judgeNew(id: string, nowMs: number): Outcome | undefined {
+    const { producers } = this.#book.state;
+    if (producers.length < LIMITS.producersMax || producers.some((one) => one.id === id)) return undefined;
+    if (nowMs - longestIdleSince(producers) >= LIMITS.producerIdleMsMin) return undefined;
+    return refused({ kind: "too-many-producers", limit: LIMITS.producersMax, retryAfterMs: 0 });
+  }
+
+  /** DD5: a new producer takes the place of the longest idle one where there is no other; of several of these, of the first. */
+  #keep(producer: ModelProducer): void {
+    const { producers } = this.#book.state;
+    if (producers.some(({ id }) => id === producer.id)) {
+      this.#book.change({ producers: producers.map((one) => (one.id === producer.id ? producer : one)) });
+      return;
+    }
+    const isFull = producers.length >= LIMITS.producersMax;
+    const idle = isFull ? producers.find(({ usedAtMs }) => usedAtMs === longestIdleSince(producers)) : undefined;
+    this.#book.change({ producers: [...producers.filter((one) => one !== idle), producer] });
+  }
+
+  /** DD7. How long keys take up room after their window is over no rule says. */
+  #judgeRoom(nowMs: number): Outcome | undefined {
+    const { keys } = this.#book.state;
+    const tooMany = refused({ kind: "too-many-idempotency-keys", limit: LIMITS.idempotencyKeysMax, retryAfterMs: 0 });
+    if (keys.length < LIMITS.idempotencyKeysMax) return undefined;
+    const mustRefuse = keys.filter((key) => this.#isWithinWindow(key, nowMs)).length >= LIMITS.idempotencyKeysMax;
+    const { told } = this.#book;
+    const isRefused = told?.type === "refused" && told.refusal.kind === tooMany.refusal.kind;
+    return mustRefuse || isRefused ? tooMany : undefined;
   }
 
   #isWithinWindow({ putAtMs }: ModelKey, nowMs: number): boolean {
@@ -104,6 +137,10 @@ export function offsetOf({ offset, entered, messages }: ModelOutcome): number | 
 function duplicateOf(first: ModelOutcome | undefined, messages: readonly PutMessage[]): Outcome {
   if (first === undefined) return { type: "put", offset: null, count: messages.length, isDuplicate: true };
   return { type: "put", offset: offsetOf(first), count: first.entered, isDuplicate: true };
+}
+
+function longestIdleSince(producers: readonly ModelProducer[]): number {
+  return Math.min(...producers.map(({ usedAtMs }) => usedAtMs));
 }
 
 function bytesOf(messages: readonly PutMessage[]): number {

@@ -9,7 +9,7 @@ import type { ScheduledReceipt } from "../../../src/protocol/schedule.ts";
 import { DEFAULT_SETTINGS } from "../../../src/protocol/settings.ts";
 import { NOTHING_ENTERED } from "./beside.ts";
 import { ModelCheckpoints } from "./checkpoints.ts";
-import { ModelDedup } from "./dedup.ts";
+import { type IsKeyStored, ModelDedup } from "./dedup.ts";
 import { ModelDelivery } from "./delivery.ts";
 import { ModelLife } from "./life.ts";
 import { ModelRiders } from "./riders.ts";
@@ -93,7 +93,7 @@ export class Model {
   }
 
   /** A commit was written, and the next one begins. `isKeyStored` is given when keys were dropped. */
-  noteCommit(nowMs: number, isKeyStored: ((idempotencyKey: string) => boolean) | undefined): string | undefined {
+  noteCommit(nowMs: number, isKeyStored: IsKeyStored | undefined): string | undefined {
     this.#book.note({ entered: NOTHING_ENTERED });
     return isKeyStored && this.state.record && this.#dedup.adopt(isKeyStored, nowMs);
   }
@@ -139,8 +139,10 @@ export class Model {
     return this.#book.takeEffects();
   }
 
-  apply(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
-    this.#meetDeadlines(moment.nowMs);
+  /** `told` is what the channel answered; it is only asked where the rules leave the choice to it. */
+  apply(operation: Operation, moment: Moment, origin: Origin | undefined, told: Outcome): Outcome {
+    this.#book.told = told;
+    this.#meetDeadlines(moment.nowMs, moment.isRecovering);
     this.#traffic.serve(moment.nowMs);
     this.#life.finishDrain(moment.nowMs);
     const outcome = this.#decide(operation, moment, origin);
@@ -176,12 +178,12 @@ export class Model {
     return this.state.record === undefined || this.state.record.state === "deleted" ? undefined : this.#life.describe(nowMs);
   }
 
-  #meetDeadlines(nowMs: number): void {
+  #meetDeadlines(nowMs: number, isRecovering = false): void {
     for (const connection of this.#lost) this.#delivery.endLeasesOf(connection, false, nowMs);
     this.#lost = [];
     this.#delivery.advance(nowMs);
     this.#life.meetDeadline(nowMs);
-    this.#schedule.enterDue(nowMs);
+    if (!isRecovering) this.#schedule.enterDue(nowMs);
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {

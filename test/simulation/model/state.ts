@@ -106,6 +106,8 @@ export class Book {
   state: ModelState = EMPTY;
   /** Rises with each change that a commit or a socket keeps. */
   version = 0;
+  /** What the channel answered to what is being decided: only for what the rules leave to it. */
+  told: Outcome | undefined;
   #effects: Effect[] = [];
 
   get messages(): readonly ModelMessage[] {

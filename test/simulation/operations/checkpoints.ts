@@ -107,7 +107,7 @@ const RIDING: readonly ActorOperation[] = [
   },
   {
     name: "ack out of order with riders",
-    weight: 8,
+    weight: 14,
     run: (world, random) => {
       const last = pickOutOfOrder(world, random);
       if (last === undefined) return;

@@ -73,6 +73,20 @@ export const DELAYED: readonly ActorOperation[] = [
     },
   },
   {
+    name: "end what is scheduled",
+    weight: 6,
+    run: (world, random) => {
+      // The end has to wait for what is to come.
+      const messages = drawBatch(random).slice(0, 1);
+      const delay = { afterMs: random.oneOf(400, 2_500, 30_000) };
+      world.perform({ type: "put", messages, delays: [{ index: 0, pointer: "/messages/0/delayMs", delay }] });
+      if (random.chance(50)) world.perform({ type: "patch", patch: { state: "draining" } });
+      else world.perform({ type: "delete", graceMs: random.oneOf(1_000, 20_000) });
+      world.perform({ type: "get", max: 8 });
+      world.perform({ type: "get", waitMs: drawWaitMs(random) }, drawOrigin(world, random));
+    },
+  },
+  {
     name: "just in time",
     weight: 16,
     run: (world, random) => {
