@@ -316,7 +316,7 @@ export class Model {
         if (found.length === 0 && offset !== undefined) return refused({ kind: "unknown-message", offset });
         for (const message of found) {
           if (operation.type === "drop-quarantine") this.#book.finish(message.offset, "removed", nowMs);
-          else this.#book.update(message.offset, { attempts: 0, dueAtMs: 0, isQuarantined: false });
+          else this.#book.update(message.offset, { attempts: 0, dueAtMs: 0, dueFromMs: undefined, isQuarantined: false });
         }
         return { type: "moved", moved: found.length, isMore: false };
       }
