@@ -36,8 +36,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS6: the alarm is not set for leases that end while a get waits",
     file: "src/channel/channel.ts",
-    from: "return this.#groups.nextDueAtMs(this.#line.waitingGroups());",
-    to: "return undefined;",
+    from: "const deliveryAtMs = this.#groups.nextDueAtMs(this.#line.waitingGroups());",
+    to: "const deliveryAtMs = undefined;",
   },
   {
     name: "LS9: leases outlive a connection that closed cleanly",
@@ -53,7 +53,7 @@ const CORE: readonly Mutant[] = [
   },
   {
     name: "LS10: a purge leaves leases behind",
-    file: "src/channel/channel.ts",
+    file: "src/channel/message-desk.ts",
     from: "delivery.clear();\n      view?.notePurge();",
     to: "view?.notePurge();",
   },
@@ -150,8 +150,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "WT4: promised room is given away again",
     file: "src/channel/traffic.ts",
-    from: "const { reserved } = this.#line;\n    return",
-    to: "const reserved = { messages: 0, bytes: 0 };\n    return",
+    from: "get held(): Size {\n    const { reserved } = this.#line;",
+    to: "get held(): Size {\n    const reserved = { messages: 0, bytes: 0 };",
   },
   {
     name: "WT6: a waiter whose connection closed is served",
@@ -168,7 +168,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "LC2: a channel that was drained stays open",
     file: "src/channel/channel.ts",
-    from: 'if (record?.state !== "draining" || !this.#groups.isDrained) return;',
+    from: 'if (record?.state !== "draining" || !this.#isDrained) return;',
     to: 'if (record?.state !== "draining" || record.createdAtMs > 0) return;',
   },
   {
@@ -226,7 +226,7 @@ const OBJECT: readonly Mutant[] = [
   {
     name: "LC9: the alarm is not set with the commit",
     file: "src/object/committer.ts",
-    from: "this.#store.commit(changes);\n          this.#setAlarm(0);",
+    from: "this.#store.commit(changes);\n          this.#setAlarm(alarmAtMs);",
     to: "this.#store.commit(changes);",
     workersTest: "test/workers/object.test.ts",
   },
