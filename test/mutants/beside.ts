@@ -21,6 +21,12 @@ const SCHEDULE: readonly Mutant[] = [
     to: "{ limit: 1000, dueByMs: nowMs }",
   },
   {
+    name: "SD6: messages enter while the operations of a failed commit are tried again",
+    file: "src/channel/channel.ts",
+    from: "if (isRecovering === true) return;",
+    to: "if (isRecovering === true && nowMs < 0) return;",
+  },
+  {
     name: "SD7: a message that entered stays scheduled",
     file: "src/channel/schedule.ts",
     from: "for (const entry of due) if (!this.#added.delete(entry.id)) this.#goneUpTo = laterOf(this.#goneUpTo, entry);",
@@ -70,6 +76,24 @@ const DEDUP: readonly Mutant[] = [
     file: "src/channel/producers.ts",
     from: "if (isSame) return",
     to: "if (isSame || seq > 0) return",
+  },
+  {
+    name: "DD5: a producer that put lately is forgotten for another",
+    file: "src/channel/producers.ts",
+    from: "return retryAfterMs <= 0 ? NEXT : refused",
+    to: "return retryAfterMs <= LIMITS.producerIdleMsMin ? NEXT : refused",
+  },
+  {
+    name: "DD7: keys are kept without bound",
+    file: "src/channel/idempotency.ts",
+    from: 'if (this.#countKeys() < LIMITS.idempotencyKeysMax) return { type: "new" };',
+    to: 'if (this.#countKeys() >= 0) return { type: "new" };',
+  },
+  {
+    name: "DD7: keys are forgotten with others that were put before them",
+    file: "src/channel/idempotency.ts",
+    from: "const generation: Generation = { id: (newest?.id ?? 0) + 1, untilMs: nowMs + spanMs,",
+    to: "const generation: Generation = { id: (newest?.id ?? 0) + 1, untilMs: nowMs - spanMs,",
   },
   {
     name: "DD6: a key is forgotten before its window is over",

@@ -319,7 +319,7 @@ export class World {
       if (!(error instanceof StorageDown)) throw error;
       this.drop();
       this.#store.isRefusingCommits = false;
-      if (this.random.chance(50)) this.#recover(refused);
+      if (this.random.chance(70)) this.#recover(refused);
     }
     this.#store.isRefusingCommits = false;
   }

@@ -96,6 +96,8 @@ export const DELAYED: readonly ActorOperation[] = [
       world.jump(Math.max(0, first.deliverAtMs - random.oneOf(0, 0, 1) - world.nowMs));
       if (random.chance(50)) world.perform({ type: "cancel-scheduled", scheduledId: first.scheduledId });
       else world.perform({ type: "get", max: 8, lease: { leaseMs: 30_000, isDetached: true } });
+      // Then nothing enters while what was asked for is tried again (SD6).
+      if (random.chance(30)) world.end("commit-fails");
     },
   },
 ];

@@ -124,6 +124,18 @@ const AGAIN: readonly ActorOperation[] = [
     },
   },
   {
+    name: "send again when a key is nearly or just forgotten",
+    weight: 8,
+    run: (world, random) => {
+      const key = random.pick(world.model.state.keys);
+      const windowMs = world.model.state.record?.settings.idempotencyWindowMs ?? 0;
+      if (key === undefined) return;
+      const { messages, idempotencyKey, putAtMs } = key;
+      world.jump(Math.max(0, putAtMs + windowMs - random.oneOf(0, 1, windowMs / 10) - world.nowMs));
+      world.perform({ type: "put", messages, idempotencyKey }, drawOriginOrNone(world, random));
+    },
+  },
+  {
     name: "send others with a used key or number",
     weight: 10,
     run: (world, random) => {
