@@ -30,7 +30,7 @@ const LOW_LIMITS: Partial<Record<keyof typeof LIMITS, readonly [number, ...numbe
   scheduledEntryMessagesMax: [2, 1, 1_000],
   scheduledEntryBytesMax: [100, 8_000],
   producerOutcomesMax: [3, 1, 1_024],
-  producersMax: [2, 100],
+  producersMax: [2, 2, 100],
   producerBuckets: [1],
   producerIdleMs: [600_000],
   producerIdleMsMin: [5_000],

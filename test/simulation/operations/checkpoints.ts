@@ -99,7 +99,7 @@ const RIDING: readonly ActorOperation[] = [
   },
   {
     name: "ack with riders",
-    weight: 14,
+    weight: 20,
     run: (world, random) => {
       const entries = heldLeases(world).map((lease, index) => drawEntry(random, lease, index, "ack"));
       world.perform({ type: "settle", entries, ...drawRiders(world, random) });
@@ -107,7 +107,7 @@ const RIDING: readonly ActorOperation[] = [
   },
   {
     name: "ack out of order with riders",
-    weight: 14,
+    weight: 20,
     run: (world, random) => {
       const last = pickOutOfOrder(world, random);
       if (last === undefined) return;

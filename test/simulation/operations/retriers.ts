@@ -38,6 +38,7 @@ function drawMarkOutOfTurn(random: Random, { id, epoch, lastSeq }: Known): Produ
   return random.oneOf<ProducerMark>(
     { id, epoch, seq: lastSeq + random.oneOf(2, 3) },
     { id, epoch: epoch - 1, seq: random.oneOf(1, lastSeq + 1) },
+    { id, epoch: epoch - 1, seq: 1 },
     { id, epoch: epoch + 1, seq: random.oneOf(1, 1, 2) },
     { id, epoch, seq: random.between(1, lastSeq + 1) },
     { id, epoch, seq: Math.max(1, lastSeq) },
