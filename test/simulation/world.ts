@@ -4,6 +4,7 @@ import { Channel } from "../../src/channel/channel.ts";
 import type { Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { comparable, countOutcome, formatOperation, formatOutcome } from "./answers.ts";
 import { Broken, expectHolds, StorageDown } from "./failure.ts";
 import { FaultyStore } from "./faulty-store.ts";
 import { checkInvariants } from "./invariants.ts";
@@ -129,7 +130,7 @@ export class World {
     const outcome = this.#do(() => this.#channel.apply(operation, moment, origin));
     const expected = this.model.apply(operation, moment, origin, outcome);
     this.record(() => formatOperation(operation, origin, outcome));
-    this.#countRefusals(outcome);
+    countOutcome(this.tally, outcome);
     expectSame(comparable(outcome), comparable(expected), `The outcome of ${operation.type}`);
     this.#say({ operation, origin, outcome });
     this.#compareEffects();
@@ -352,7 +353,7 @@ export class World {
     expectSame(effects, this.model.takeEffects(), "The answers to those who wait");
     for (const { connection, request, outcome } of effects) {
       this.record(() => `  connection ${connection} request ${request} -> ${formatOutcome(outcome)}`);
-      this.#countRefusals(outcome);
+      countOutcome(this.tally, outcome);
       this.#say({ operation: undefined, origin: { connection, request }, outcome });
     }
   }
@@ -447,62 +448,4 @@ export class World {
     const isRecovering = this.#isRecovering;
     return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32(), isRecovering };
   }
-
-  #countRefusals(outcome: Outcome): void {
-    for (const event of eventsIn(outcome)) this.tally.count("event", event);
-    if (outcome.type === "refused") {
-      const { refusal } = outcome;
-      this.tally.count("refusal", refusal.kind);
-      const parts = refusal.kind === "settle-refused" ? refusal.refused : [];
-      for (const { problem } of parts) this.tally.count("refusal", `settle-refused: ${problem.kind}`);
-    }
-    if (outcome.type !== "settled") return;
-    for (const { refusal } of outcome.refused) {
-      this.tally.count("refusal", refusal.kind === "lease-lost" ? `lease-lost: ${refusal.cause}` : refusal.kind);
-    }
-  }
-}
-
-/** Refused entries come in no order that matters, and the channel chooses how it names what is scheduled. */
-function comparable(outcome: Outcome): object {
-  if (outcome.type === "settled") return { ...outcome, refused: byPointer(outcome.refused) };
-  if (outcome.type === "refused" && outcome.refusal.kind === "settle-refused") {
-    return { ...outcome, refusal: { ...outcome.refusal, refused: byPointer(outcome.refusal.refused) } };
-  }
-  if (outcome.type === "put" && outcome.scheduled !== undefined) {
-    return { ...outcome, scheduled: outcome.scheduled.map(({ index, deliverAtMs }) => ({ index, deliverAtMs })) };
-  }
-  return outcome;
-}
-
-function byPointer<Part extends { readonly pointer: string }>(parts: readonly Part[]): Part[] {
-  return [...parts].sort((a, b) => (a.pointer < b.pointer ? -1 : 1));
-}
-
-/** What is worth counting of an answer that is no refusal. */
-function eventsIn(outcome: Outcome): string[] {
-  if (outcome.type === "put" && outcome.isDuplicate === true) return ["a duplicate is answered"];
-  if (outcome.type === "put" && outcome.scheduled !== undefined) return ["messages are scheduled"];
-  if (outcome.type !== "settled") return [];
-  return [
-    ...(outcome.checkpoint === undefined ? [] : ["a checkpoint rides on a settle"]),
-    ...(outcome.put === undefined ? [] : ["puts ride on a settle"]),
-  ];
-}
-
-function formatOperation(operation: Operation, origin: Origin | undefined, outcome: Outcome): string {
-  const { type, ...rest } = operation;
-  const from = origin === undefined ? "" : ` from ${origin.connection}/${origin.request}`;
-  return `  ${type} ${JSON.stringify(rest, shorten)}${from} -> ${formatOutcome(outcome)}`;
-}
-
-function formatOutcome(outcome: Outcome): string {
-  const { type, ...rest } = outcome;
-  return `${type} ${"facts" in rest ? "" : JSON.stringify(rest, shorten)}`;
-}
-
-function shorten(name: string, value: unknown): unknown {
-  return name === "body" || (name === "value" && value instanceof Uint8Array)
-    ? Buffer.from(value as Uint8Array).toString("latin1", 0, 12)
-    : value;
 }
