@@ -159,6 +159,8 @@ export class Model {
   }
 
   disconnect(connection: number, isClean: boolean, nowMs: number): void {
+    // It is not lost: it says how it ended (LS9).
+    this.#lost = this.#lost.filter((lost) => lost !== connection);
     this.#meetDeadlines(nowMs);
     for (const waiter of this.#book.waiters) if (waiter.connection === connection) this.#traffic.forget(waiter);
     this.#delivery.endLeasesOf(connection, isClean, nowMs);
