@@ -28,9 +28,9 @@ function nextMark({ id, epoch, lastSeq }: Known): ProducerMark {
   return { id, epoch, seq: lastSeq + 1 };
 }
 
-/** Messages, some of them delayed. */
+/** Messages, some of them delayed; rarely none, which is a put like any other. */
 function drawContent(world: World, random: Random): Pick<OperationOf<"put">, "messages" | "delays"> {
-  const messages = drawBatch(random);
+  const messages = random.chance(4) ? [] : drawBatch(random);
   return random.chance(25) ? { messages, delays: drawDelays(random, messages, world.nowMs) } : { messages };
 }
 
@@ -74,14 +74,20 @@ const NUMBERED: readonly ActorOperation[] = [
     },
   },
   {
-    name: "use a promise with a number",
-    weight: 10,
+    name: "use a promise with conditions",
+    weight: 14,
     run: (world, random) => {
       const promise = random.pick(world.model.state.promises.filter(({ connection }) => world.isOpen(connection)));
       const { connection, request } = promise ?? drawOrigin(world, random);
       const messages = fill(random, promise?.max ?? 1, promise?.bytes ?? 8);
-      const producer = nextMark(drawProducer(world, random));
-      world.perform({ type: "put", messages, producer, isPromised: true }, { connection, request });
+      const named = random.oneOf<Pick<OperationOf<"put">, "producer" | "idempotencyKey">>(
+        { producer: nextMark(drawProducer(world, random)) },
+        { idempotencyKey: random.pick(IDEMPOTENCY_KEYS) ?? "k" },
+        {},
+      );
+      const expected = random.chance(30) ? { expectedOffset: world.model.state.nextOffset + random.oneOf(0, 0, 1) } : {};
+      const delays = random.chance(30) ? drawDelays(random, messages, world.nowMs) : [];
+      world.perform({ type: "put", messages, delays, ...named, ...expected, isPromised: true }, { connection, request });
     },
   },
   {
