@@ -25,6 +25,11 @@ export interface Said {
   readonly keyWindowMs: number;
 }
 
+interface Delayed {
+  readonly body: Uint8Array;
+  readonly deliverAtMs: number;
+}
+
 /** Readers remember so many leases, those that are over too: late and repeated settles use them. */
 const REMEMBERED_LEASES = 40;
 
@@ -42,8 +47,8 @@ export class Ledger {
   readonly #lastOfKey = new Map<string, number>();
   /** What clients put with a number or a key, and what they were told of it. */
   readonly retries = new RetryLedger();
-  /** Bodies of delayed messages, by their ids: when they enter, nobody is told their offsets. */
-  #scheduled = new Map<string, Uint8Array>();
+  /** Delayed messages by their ids: when they enter, nobody is told their offsets. */
+  #scheduled = new Map<string, Delayed>();
   /** Of all lives. */
   readonly #scheduledIds = new Set<string>();
   /** The highest version of each checkpoint that was told. */
@@ -137,12 +142,12 @@ export class Ledger {
 
   /** SD2: those that are scheduled enter later, with an offset that nobody is told. */
   #noteAccepted(messages: readonly PutMessage[], { offset, scheduled = [] }: Extract<Outcome, { type: "put" }>): void {
-    const later = new Map(scheduled.map(({ index, scheduledId }) => [index, scheduledId]));
-    for (const [index, scheduledId] of later) {
+    for (const { index, scheduledId, deliverAtMs } of scheduled) {
       expectHolds(!this.#scheduledIds.has(scheduledId), `[SD8] the id ${scheduledId} was used before`);
       this.#scheduledIds.add(scheduledId);
-      this.#scheduled.set(scheduledId, messages[index]?.body ?? new Uint8Array());
+      this.#scheduled.set(scheduledId, { body: messages[index]?.body ?? new Uint8Array(), deliverAtMs });
     }
+    const later = new Set(scheduled.map(({ index }) => index));
     this.#notePut(
       messages.filter((_, index) => !later.has(index)),
       offset ?? 0,
@@ -152,19 +157,19 @@ export class Ledger {
   /** A message is seen at an offset that nobody was told: it was scheduled. */
   #noteEntered(offset: number, body: Uint8Array): void {
     if (this.#standing.has(offset)) return;
-    for (const [scheduledId, expected] of this.#scheduled) {
-      if (!isSameBytes(expected, body)) continue;
-      this.#scheduled.delete(scheduledId);
-      this.#standing.set(offset, body);
-      return;
-    }
+    // Of several with one body, which are mostly empty ones, the first that was due.
+    const alike = [...this.#scheduled].filter(([, delayed]) => isSameBytes(delayed.body, body));
+    const [first] = alike.sort(([, a], [, b]) => a.deliverAtMs - b.deliverAtMs);
+    if (first === undefined) return;
+    this.#scheduled.delete(first[0]);
+    this.#standing.set(offset, body);
   }
 
   /** SD7: what is scheduled is there whole; returns what was and entered, and ended before anybody saw it. */
   #checkScheduled(listed: readonly ScheduledMessage[]): string[] {
     for (const { scheduledId, body } of listed) {
       const expected = this.#scheduled.get(scheduledId);
-      const isRight = expected !== undefined && isSameBytes(expected, body);
+      const isRight = expected !== undefined && isSameBytes(expected.body, body);
       expectHolds(isRight, `[G8] ${scheduledId} is scheduled, but was never put so, was cancelled or has entered`);
     }
     const ids = new Set(listed.map(({ scheduledId }) => scheduledId));
