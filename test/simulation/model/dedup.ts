@@ -88,7 +88,7 @@ export class ModelDedup {
     return refused({ kind: "too-many-producers", limit: LIMITS.producersMax, retryAfterMs: 0 });
   }
 
-  /** DD5: a new producer takes the place of the longest idle one where there is no other; of several of these, of the first. */
+  /** DD5: a new producer takes the place of the longest idle one where there is no other; of several of these, of any. */
   #keep(producer: ModelProducer): void {
     const { producers } = this.#book.state;
     if (producers.some(({ id }) => id === producer.id)) {

@@ -1,6 +1,7 @@
 // Producers that number their puts or give them keys, and send them again when they do not know what became of them.
-import type { OperationOf } from "../../../src/channel/operation.ts";
+import type { OperationOf, Origin } from "../../../src/channel/operation.ts";
 import type { ProducerMark } from "../../../src/protocol/dedup.ts";
+import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { PutMessage } from "../../../src/protocol/message.ts";
 import type { Random } from "../random.ts";
 import type { World } from "../world.ts";
@@ -26,6 +27,19 @@ function drawProducer(world: World, random: Random): Known {
 
 function nextMark({ id, epoch, lastSeq }: Known): ProducerMark {
   return { id, epoch, seq: lastSeq + 1 };
+}
+
+/** Which of several producers that are idle equally long is forgotten for another no rule says: that is not played. */
+function isForgettingOpen({ model, nowMs }: World, id: string): boolean {
+  const { producers } = model.state;
+  if (producers.length < LIMITS.producersMax || producers.some((producer) => producer.id === id)) return false;
+  const sinceMs = Math.min(...producers.map(({ usedAtMs }) => usedAtMs));
+  const longest = producers.filter(({ usedAtMs }) => usedAtMs === sinceMs);
+  return longest.length > 1 && nowMs - sinceMs >= LIMITS.producerIdleMsMin;
+}
+
+function send(world: World, put: OperationOf<"put">, origin?: Origin): void {
+  if (put.producer === undefined || !isForgettingOpen(world, put.producer.id)) world.perform(put, origin);
 }
 
 /** Messages, some of them delayed; rarely none, which is a put like any other. */
@@ -56,7 +70,7 @@ const NUMBERED: readonly ActorOperation[] = [
     weight: 32,
     run: (world, random) => {
       const producer = nextMark(drawProducer(world, random));
-      world.perform({ type: "put", ...drawContent(world, random), producer }, drawOriginOrNone(world, random));
+      send(world, { type: "put", ...drawContent(world, random), producer }, drawOriginOrNone(world, random));
     },
   },
   {
@@ -67,10 +81,10 @@ const NUMBERED: readonly ActorOperation[] = [
       const origin = drawOrigin(world, random);
       const known = drawProducer(world, random);
       const waitMs = drawWaitMs(random);
-      world.perform({ type: "put", ...drawContent(world, random), producer: nextMark(known), waitMs }, origin);
+      send(world, { type: "put", ...drawContent(world, random), producer: nextMark(known), waitMs }, origin);
       const later = { ...known, lastSeq: known.lastSeq + 1 };
       const request = origin.request + 1;
-      world.perform({ type: "put", ...drawContent(world, random), producer: nextMark(later), waitMs }, { ...origin, request });
+      send(world, { type: "put", ...drawContent(world, random), producer: nextMark(later), waitMs }, { ...origin, request });
     },
   },
   {
@@ -87,7 +101,7 @@ const NUMBERED: readonly ActorOperation[] = [
       );
       const expected = random.chance(30) ? { expectedOffset: world.model.state.nextOffset + random.oneOf(0, 0, 1) } : {};
       const delays = random.chance(30) ? drawDelays(random, messages, world.nowMs) : [];
-      world.perform({ type: "put", messages, delays, ...named, ...expected, isPromised: true }, { connection, request });
+      send(world, { type: "put", messages, delays, ...named, ...expected, isPromised: true }, { connection, request });
     },
   },
   {
@@ -96,7 +110,7 @@ const NUMBERED: readonly ActorOperation[] = [
     run: (world, random) => {
       const producer = drawMarkOutOfTurn(random, drawProducer(world, random));
       const waitMs = random.chance(30) ? { waitMs: drawWaitMs(random) } : {};
-      world.perform({ type: "put", ...drawContent(world, random), producer, ...waitMs }, drawOriginOrNone(world, random));
+      send(world, { type: "put", ...drawContent(world, random), producer, ...waitMs }, drawOriginOrNone(world, random));
     },
   },
   {
@@ -105,7 +119,7 @@ const NUMBERED: readonly ActorOperation[] = [
     run: (world, random) => {
       const expectedOffset = world.model.state.nextOffset + random.oneOf(0, 0, 0, 1, -1);
       const waitMs = random.chance(30) ? { waitMs: drawWaitMs(random) } : {};
-      world.perform({ type: "put", ...drawContent(world, random), expectedOffset, ...waitMs }, drawOrigin(world, random));
+      send(world, { type: "put", ...drawContent(world, random), expectedOffset, ...waitMs }, drawOrigin(world, random));
     },
   },
 ];
@@ -116,7 +130,7 @@ const KEYED: readonly ActorOperation[] = [
     weight: 18,
     run: (world, random) => {
       const idempotencyKey = random.pick(IDEMPOTENCY_KEYS) ?? "k";
-      world.perform({ type: "put", ...drawContent(world, random), idempotencyKey }, drawOriginOrNone(world, random));
+      send(world, { type: "put", ...drawContent(world, random), idempotencyKey }, drawOriginOrNone(world, random));
     },
   },
 ];
@@ -127,7 +141,7 @@ const AGAIN: readonly ActorOperation[] = [
     weight: 40,
     run: (world, random) => {
       const put = world.ledger.retries.sent[random.oneOf(0, 0, 1, random.below(12))];
-      if (put !== undefined) world.perform(put, drawOriginOrNone(world, random));
+      if (put !== undefined) send(world, put, drawOriginOrNone(world, random));
     },
   },
   {
@@ -139,7 +153,7 @@ const AGAIN: readonly ActorOperation[] = [
       if (key === undefined) return;
       const { messages, idempotencyKey, putAtMs } = key;
       world.jump(Math.max(0, putAtMs + windowMs - random.oneOf(0, 1, windowMs / 10) - world.nowMs));
-      world.perform({ type: "put", messages, idempotencyKey }, drawOriginOrNone(world, random));
+      send(world, { type: "put", messages, idempotencyKey }, drawOriginOrNone(world, random));
     },
   },
   {
@@ -148,7 +162,7 @@ const AGAIN: readonly ActorOperation[] = [
     run: (world, random) => {
       const put = random.pick(world.ledger.retries.sent);
       if (put === undefined) return;
-      world.perform({ ...put, messages: drawOthers(random, put.messages), delays: [] }, drawOriginOrNone(world, random));
+      send(world, { ...put, messages: drawOthers(random, put.messages), delays: [] }, drawOriginOrNone(world, random));
     },
   },
   {
@@ -161,11 +175,11 @@ const AGAIN: readonly ActorOperation[] = [
         ? { producer: nextMark(known) }
         : { idempotencyKey: random.pick(IDEMPOTENCY_KEYS) ?? "k", expectedOffset: world.model.state.nextOffset };
       const put: OperationOf<"put"> = { type: "put", ...drawContent(world, random), ...named };
-      world.perform(put);
+      send(world, put);
       world.end(random.oneOf("crash-after-commit", "crash-after-commit", "crash-before-commit", "commit-fails", "evict"));
-      world.perform(put, drawOriginOrNone(world, random));
+      send(world, put, drawOriginOrNone(world, random));
       world.end(random.oneOf("hold", "none", "evict"));
-      world.perform(put, drawOriginOrNone(world, random));
+      send(world, put, drawOriginOrNone(world, random));
     },
   },
 ];
