@@ -1,4 +1,5 @@
 // Breaks, each of one invariant, each a change of one place in the sources. What checks the sources has to find every one of them.
+import { BESIDE } from "./beside.ts";
 import { GROUPS, TIME_TO_LIVE } from "./groups.ts";
 import type { Mutant } from "./mutant.ts";
 
@@ -18,8 +19,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS5: a release counts as an attempt",
     file: "src/channel/settlement.ts",
-    from: '{ end: "released", isCounted: false',
-    to: '{ end: "released", isCounted: true',
+    from: '{ end: "released", endedAtMs, isCounted: false',
+    to: '{ end: "released", endedAtMs, isCounted: true',
   },
   {
     name: "LS5: a message that waits is lost when the clock is set back",
@@ -30,14 +31,14 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS6: an expiry does not count as an attempt",
     file: "src/channel/delivery.ts",
-    from: '{ end: "expired", isCounted: true',
-    to: '{ end: "expired", isCounted: false',
+    from: '{ end: "expired", endedAtMs: lease.deadlineMs, isCounted: true',
+    to: '{ end: "expired", endedAtMs: lease.deadlineMs, isCounted: false',
   },
   {
     name: "LS6: the alarm is not set for leases that end while a get waits",
     file: "src/channel/channel.ts",
-    from: "return this.#groups.nextDueAtMs(this.#line.waitingGroups());",
-    to: "return undefined;",
+    from: "const deliveryAtMs = this.#groups.nextDueAtMs(this.#line.waitingGroups());",
+    to: "const deliveryAtMs = undefined;",
   },
   {
     name: "LS9: leases outlive a connection that closed cleanly",
@@ -53,7 +54,7 @@ const CORE: readonly Mutant[] = [
   },
   {
     name: "LS10: a purge leaves leases behind",
-    file: "src/channel/channel.ts",
+    file: "src/channel/message-desk.ts",
     from: "delivery.clear();\n      view?.notePurge();",
     to: "view?.notePurge();",
   },
@@ -120,7 +121,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "DL1: a message that died is lost",
     file: "src/channel/settlement.ts",
-    from: "this.#deadLetters.add({ ...this.#group, offset, message, attempts, reason, diedAtMs: nowMs });",
+    from: "this.#deadLetters.add({ ...this.#group, offset, message, attempts, reason, diedAtMs: nowMs, history });",
     to: "",
   },
   {
@@ -132,8 +133,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "G8: a batch is stored without its last message",
     file: "src/channel/backlog.ts",
-    from: "redrivenFrom } of messages) {",
-    to: "redrivenFrom } of messages.slice(0, Math.max(1, messages.length - 1))) {",
+    from: "for (const message of messages) {",
+    to: "for (const message of messages.slice(0, Math.max(1, messages.length - 1))) {",
   },
   {
     name: "RC2: where the head stands within a segment is not stored",
@@ -150,8 +151,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "WT4: promised room is given away again",
     file: "src/channel/traffic.ts",
-    from: "const { reserved } = this.#line;\n    return",
-    to: "const reserved = { messages: 0, bytes: 0 };\n    return",
+    from: "get held(): Size {\n    const { reserved } = this.#line;",
+    to: "get held(): Size {\n    const reserved = { messages: 0, bytes: 0 };",
   },
   {
     name: "WT6: a waiter whose connection closed is served",
@@ -168,7 +169,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "LC2: a channel that was drained stays open",
     file: "src/channel/channel.ts",
-    from: 'if (record?.state !== "draining" || !this.#groups.isDrained) return;',
+    from: 'if (record?.state !== "draining" || !this.#isDrained) return;',
     to: 'if (record?.state !== "draining" || record.createdAtMs > 0) return;',
   },
   {
@@ -202,8 +203,8 @@ const STORAGE: readonly Mutant[] = [
   {
     name: "RC3: the SQLite store writes without a transaction",
     file: "src/storage/sqlite-store.ts",
-    from: "this.#storage.transaction(() => {\n        for",
-    to: "[0].forEach(() => {\n        for",
+    from: "this.#storage.transaction(() => {\n        for (const { text, bindings } of statements)",
+    to: "[0].forEach(() => {\n        for (const { text, bindings } of statements)",
     workersTest: "test/workers/sqlite-store.test.ts",
   },
 ];
@@ -226,7 +227,7 @@ const OBJECT: readonly Mutant[] = [
   {
     name: "LC9: the alarm is not set with the commit",
     file: "src/object/committer.ts",
-    from: "this.#store.commit(changes);\n          this.#setAlarm(0);",
+    from: "this.#store.commit(changes);\n          this.#setAlarm(alarmAtMs);",
     to: "this.#store.commit(changes);",
     workersTest: "test/workers/object.test.ts",
   },
@@ -244,4 +245,4 @@ const OBJECT: readonly Mutant[] = [
   },
 ];
 
-export const MUTANTS: readonly Mutant[] = [...CORE, ...GROUPS, ...TIME_TO_LIVE, ...STORAGE, ...OBJECT];
+export const MUTANTS: readonly Mutant[] = [...CORE, ...GROUPS, ...TIME_TO_LIVE, ...BESIDE, ...STORAGE, ...OBJECT];

@@ -65,6 +65,12 @@ export class FaultyStore implements ChannelStore {
     return this.#store.findMessageId(messageId, fromOffset);
   }
 
+  /** Whether an idempotency key that was put then is in any of the tables. */
+  hasKey(idempotencyKey: string, putAtMs: number): boolean {
+    const generations = this.idempotency.readGenerations();
+    return generations.some(({ id }) => this.idempotency.find(id, idempotencyKey)?.putAtMs === putAtMs);
+  }
+
   commit(changes: Changes): void {
     if (this.isRefusingCommits) throw new StorageDown("The commit was refused");
     this.#store.commit(changes);

@@ -2,7 +2,7 @@
 import type { ChannelFacts } from "../../src/channel/operation.ts";
 import type { Lease } from "../../src/channel/delivery-store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import type { Message } from "../../src/protocol/message.ts";
+import type { Message, ScheduledMessage } from "../../src/protocol/message.ts";
 import { endOffset } from "../../src/channel/run.ts";
 import { decodeGonePlaces } from "../../src/channel/gone-places.ts";
 import type { GroupDescription } from "../../src/protocol/description.ts";
@@ -17,10 +17,13 @@ export interface Seen {
   readonly facts: ChannelFacts;
   readonly messages: readonly Message[];
   readonly groups: readonly GroupDescription[];
+  /** In the order of entering. */
+  readonly scheduled: readonly ScheduledMessage[];
 }
 
 export function checkInvariants(store: FaultyStore, seen: Seen, nowMs: number): void {
   checkConservation(store, seen);
+  checkScheduled(seen, nowMs);
   checkBounds(store, seen);
   const ids = new Map(store.groups.readGroups().map(({ id, name }) => [name, id]));
   for (const group of seen.groups) {
@@ -94,11 +97,23 @@ function checkKeyOrder(leases: ReadonlyMap<number, Lease>, messages: readonly Me
   }
 }
 
+/** SD2, SD4 and SD5. */
+function checkScheduled({ facts, scheduled }: Seen, nowMs: number): void {
+  const { messages, nextAtMs } = facts.scheduled;
+  expectHolds(messages === scheduled.length, `[SD3] ${messages} scheduled messages described, ${scheduled.length} listed`);
+  const first = scheduled[0]?.deliverAtMs ?? null;
+  expectHolds(nextAtMs === first, `[SD9] the first scheduled message is due at ${first}, not at ${nextAtMs}`);
+  expectHolds(first === null || first > nowMs, `[SD5] a message that was due at ${first} has not entered`);
+}
+
 /** G6. */
 function checkBounds(store: FaultyStore, { facts }: Seen): void {
   expectHolds(facts.waiters <= LIMITS.waitersMax, `[G6] ${facts.waiters} waiters`);
   expectHolds(facts.deadLetters.messages <= LIMITS.deadLettersMax, `[G6] ${facts.deadLetters.messages} dead letters`);
   expectHolds(facts.deadLetters.bytes <= LIMITS.deadLetterBytesMax, `[G6] ${facts.deadLetters.bytes} bytes of dead letters`);
+  const { count, bytes } = store.checkpoints.readTotals();
+  expectHolds(count <= LIMITS.checkpointsMax, `[G6] ${count} checkpoints`);
+  expectHolds(bytes <= LIMITS.checkpointsBytesMax, `[G6] ${bytes} bytes of checkpoints`);
   for (const run of store.listSegments()) {
     const isSmall = run.present <= LIMITS.segmentRecordsMax && (run.bytes <= LIMITS.segmentBytesMax || run.present === 1);
     expectHolds(isSmall, `[RC4] the segment ${run.firstOffset} has ${run.present} records of ${run.bytes} bytes`);

@@ -1,8 +1,11 @@
 // What the clients of the channel know from their answers, and the guarantees that can be told from that alone: nothing here asks the model.
-import type { ChannelFacts, Effect, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Effect, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { DeadLetter } from "../../src/channel/dead-letter-store.ts";
-import type { Message } from "../../src/protocol/message.ts";
+import type { CheckpointEntry } from "../../src/protocol/checkpoint.ts";
+import type { PutMessage, ScheduledMessage } from "../../src/protocol/message.ts";
 import { expectHolds } from "./failure.ts";
+import type { Seen } from "./invariants.ts";
+import { RetryLedger } from "./retries.ts";
 
 /** A lease that a reader was told of. */
 export interface KnownLease {
@@ -21,6 +24,14 @@ export interface Said {
   readonly isQueue: boolean;
   /** The number of the group that was given leases. */
   readonly group: number | undefined;
+  /** When it was decided, and for how long the channel kept keys then. */
+  readonly atMs: number;
+  readonly keyWindowMs: number;
+}
+
+interface Delayed {
+  readonly body: Uint8Array;
+  readonly deliverAtMs: number;
 }
 
 /** The line of those that wait for room; readers wait in the lines of their groups. */
@@ -42,7 +53,15 @@ export class Ledger {
   #redriven = new Set<number>();
   /** By group, then key. */
   readonly #lastOfKey = new Map<number, Map<string, number>>();
-  /** Messages that were dropped from quarantine since the last look. */
+  /** What clients put with a number or a key, and what they were told of it. */
+  readonly retries = new RetryLedger();
+  /** Delayed messages by their ids: when they enter, nobody is told their offsets. */
+  #scheduled = new Map<string, Delayed>();
+  /** Of all lives. */
+  readonly #scheduledIds = new Set<string>();
+  /** The highest version of each checkpoint that was told. */
+  readonly #versions = new Map<string, number>();
+  /** Messages that may have ended without a word since the last look: dropped from quarantine, removed or purged unseen. */
   #endedInSilence = 0;
   /** How many ended without a word to anybody until the last look, by the counts of the channel. */
   #silentEnds = 0;
@@ -57,15 +76,26 @@ export class Ledger {
     return this.#leases;
   }
 
+  /** Some ids of messages that were scheduled at some time. */
+  get scheduledIds(): readonly string[] {
+    return [...this.#scheduledIds].slice(-REMEMBERED_LEASES);
+  }
+
   /** What a commit carried. `isAnswered`: whether the answer reached who asked; what it did stands anyway. */
-  note({ operation, origin, outcome, life, isQueue, group = 0 }: Said, isAnswered: boolean): void {
+  note(said: Said, isAnswered: boolean): void {
+    const { operation, origin, outcome, life, isQueue } = said;
     if (life !== this.#life) this.#beginLife(life);
-    if (outcome.type === "put" && operation?.type === "put") this.#notePut(operation.messages, outcome.offset ?? 0);
-    if (outcome.type === "got") this.#noteGot(outcome, { isAnswered, isQueue, group });
-    if (outcome.type === "removed") this.#standing.delete(outcome.offset);
-    if (outcome.type === "purged") this.#standing = new Map();
+    if (outcome.type === "put" && operation?.type === "put") {
+      this.retries.noteOutcome(operation, outcome, said);
+      if (outcome.isDuplicate !== true) this.#noteAccepted(operation.messages, outcome);
+    }
+    if (outcome.type === "unscheduled") this.#scheduled.delete(outcome.scheduledId);
+    if (outcome.type === "checkpoint-written") this.#noteVersion(outcome.checkpoint);
+    if (outcome.type === "got") this.#noteGot(outcome, said, isAnswered);
+    if (outcome.type === "removed" && !this.#standing.delete(outcome.offset)) this.#endedInSilence += 1;
+    if (outcome.type === "purged") this.#notePurged(outcome.removedMessages);
     if (outcome.type === "moved" && operation?.type === "drop-quarantine" && isQueue) this.#endedInSilence += outcome.moved;
-    if (outcome.type === "settled" && operation?.type === "settle" && isQueue) this.#noteSettled(operation, outcome);
+    if (outcome.type === "settled" && operation?.type === "settle") this.#noteSettled(operation, outcome, isQueue);
     // It may begin anew; to tell which one it is would need the model.
     if (operation?.type === "seek-group" || operation?.type === "delete-group") this.#lastOfKey.clear();
     const line = operation?.type === "get" ? (operation.group ?? "default") : PUTS;
@@ -81,12 +111,16 @@ export class Ledger {
   }
 
   /** G1 and G8: what was put and did not end is there, whole and unchanged, and nothing else is. */
-  check(kept: readonly Message[], letters: readonly DeadLetter[], { counts, settings }: ChannelFacts): void {
+  check({ messages: kept, scheduled, facts }: Seen, letters: readonly DeadLetter[]): void {
+    const { counts, settings } = facts;
     for (const { offset, body, redrivenFrom } of kept) {
-      if (redrivenFrom === undefined || this.#redriven.has(offset)) continue;
-      this.#redriven.add(offset);
-      this.#standing.set(offset, body);
+      if (redrivenFrom === undefined) this.#noteEntered(offset, body);
+      else if (!this.#redriven.has(offset)) {
+        this.#redriven.add(offset);
+        this.#standing.set(offset, body);
+      }
     }
+    const enteredUnseen = this.#checkScheduled(scheduled);
     const left = new Map(this.#standing);
     for (const { offset, body } of kept) {
       const expected = left.get(offset);
@@ -101,7 +135,8 @@ export class Ledger {
     const { deadLettered, dropped, expired, acked } = counts;
     const silentEnds = deadLettered + dropped + expired + (settings.retention === "interest" ? acked : 0);
     const silent = this.#endedInSilence + Math.max(0, silentEnds - this.#silentEnds);
-    expectHolds(left.size <= silent, `[G1] lost without a word: ${[...left.keys()].join(", ")}`);
+    const lost = left.size + enteredUnseen.length;
+    expectHolds(lost <= silent, `[G1] lost without a word: ${[...left.keys(), ...enteredUnseen].join(", ")}`);
     this.#endedInSilence = 0;
     this.#silentEnds = silentEnds;
   }
@@ -112,8 +147,62 @@ export class Ledger {
     this.#redriven = new Set();
     this.#lastPutOffset = 0;
     this.#lastOfKey.clear();
+    this.retries.beginLife();
+    this.#scheduled = new Map();
+    this.#versions.clear();
     this.#endedInSilence = 0;
     this.#silentEnds = 0;
+  }
+
+  /** SD2: those that are scheduled enter later, with an offset that nobody is told. */
+  #noteAccepted(messages: readonly PutMessage[], { offset, scheduled = [] }: Extract<Outcome, { type: "put" }>): void {
+    for (const { index, scheduledId, deliverAtMs } of scheduled) {
+      expectHolds(!this.#scheduledIds.has(scheduledId), `[SD8] the id ${scheduledId} was used before`);
+      this.#scheduledIds.add(scheduledId);
+      this.#scheduled.set(scheduledId, { body: messages[index]?.body ?? new Uint8Array(), deliverAtMs });
+    }
+    const later = new Set(scheduled.map(({ index }) => index));
+    this.#notePut(
+      messages.filter((_, index) => !later.has(index)),
+      offset ?? 0,
+    );
+  }
+
+  /** A message is seen at an offset that nobody was told: it was scheduled. */
+  #noteEntered(offset: number, body: Uint8Array): void {
+    if (this.#standing.has(offset)) return;
+    // Of several with one body, which are mostly empty ones, the first that was due.
+    const alike = [...this.#scheduled].filter(([, delayed]) => isSameBytes(delayed.body, body));
+    const [first] = alike.sort(([, a], [, b]) => a.deliverAtMs - b.deliverAtMs);
+    if (first === undefined) return;
+    this.#scheduled.delete(first[0]);
+    this.#standing.set(offset, body);
+  }
+
+  /** SD7: what is scheduled is there whole; returns what was and entered, and ended before anybody saw it. */
+  #checkScheduled(listed: readonly ScheduledMessage[]): string[] {
+    for (const { scheduledId, body } of listed) {
+      const expected = this.#scheduled.get(scheduledId);
+      const isRight = expected !== undefined && isSameBytes(expected.body, body);
+      expectHolds(isRight, `[G8] ${scheduledId} is scheduled, but was never put so, was cancelled or has entered`);
+    }
+    const ids = new Set(listed.map(({ scheduledId }) => scheduledId));
+    const gone = [...this.#scheduled.keys()].filter((scheduledId) => !ids.has(scheduledId));
+    for (const scheduledId of gone) this.#scheduled.delete(scheduledId);
+    return gone;
+  }
+
+  /** CP2. */
+  #noteVersion({ name, version }: CheckpointEntry): void {
+    const last = this.#versions.get(name) ?? 0;
+    expectHolds(version > last, `[CP2] the checkpoint ${name} got the version ${version} after ${last}`);
+    this.#versions.set(name, version);
+  }
+
+  #notePurged(removedMessages: number): void {
+    // Of those that entered since the last look nobody was told.
+    this.#endedInSilence += Math.max(0, removedMessages - this.#standing.size);
+    this.#standing = new Map();
   }
 
   #notePut(messages: readonly { readonly body: Uint8Array }[], offset: number): void {
@@ -123,13 +212,11 @@ export class Ledger {
     for (const [index, { body }] of messages.entries()) this.#standing.set(offset + index, body);
   }
 
-  #noteGot(
-    { messages, granted }: Extract<Outcome, { type: "got" }>,
-    { isAnswered, isQueue, group }: { readonly isAnswered: boolean; readonly isQueue: boolean; readonly group: number },
-  ): void {
+  #noteGot({ messages, granted }: Extract<Outcome, { type: "got" }>, { isQueue, group = 0 }: Said, isAnswered: boolean): void {
     const lastOfKey = this.#lastOfKey.get(group) ?? new Map<string, number>();
     this.#lastOfKey.set(group, lastOfKey);
-    for (const [index, { offset, key }] of messages.entries()) {
+    for (const [index, { offset, key, body, redrivenFrom }] of messages.entries()) {
+      if (redrivenFrom === undefined) this.#noteEntered(offset, body);
       if (granted === undefined && isQueue) this.#standing.delete(offset);
       const isFirst = granted?.redelivered[index] !== true && granted !== undefined;
       if (key !== undefined && isFirst) {
@@ -145,10 +232,17 @@ export class Ledger {
     if (this.#leases.length > REMEMBERED_LEASES) this.#leases = this.#leases.slice(-REMEMBERED_LEASES);
   }
 
-  #noteSettled({ entries }: Extract<Operation, { type: "settle" }>, { refused }: Extract<Outcome, { type: "settled" }>): void {
+  #noteSettled(
+    { entries, puts }: Extract<Operation, { type: "settle" }>,
+    outcome: Extract<Outcome, { type: "settled" }>,
+    isQueue: boolean,
+  ): void {
+    const { refused, checkpoint, put } = outcome;
+    if (checkpoint !== undefined) this.#noteVersion(checkpoint);
+    if (put !== undefined) this.#notePut(puts ?? [], put.offset);
     const lost = new Set(refused.map(({ pointer }) => pointer));
     for (const { verb, leaseId, pointer } of entries) {
-      if (verb === "ack" && !lost.has(pointer)) this.#standing.delete(this.#offsetOf.get(leaseId) ?? 0);
+      if (isQueue && verb === "ack" && !lost.has(pointer)) this.#standing.delete(this.#offsetOf.get(leaseId) ?? 0);
     }
   }
 

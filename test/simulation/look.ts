@@ -2,7 +2,7 @@
 import type { Channel } from "../../src/channel/channel.ts";
 import type { ChannelFacts, Moment } from "../../src/channel/operation.ts";
 import type { GroupDescription } from "../../src/protocol/description.ts";
-import type { Message } from "../../src/protocol/message.ts";
+import type { Message, ScheduledMessage } from "../../src/protocol/message.ts";
 import { Broken, expectHolds } from "./failure.ts";
 import type { Seen } from "./invariants.ts";
 import type { Model } from "./model/model.ts";
@@ -20,7 +20,7 @@ export interface Looked {
 /** What a channel that just woke says of itself, and a model that woke with it. */
 export function describeWoken({ channel, model, moment, who }: Looked): ChannelFacts | undefined {
   const outcome = channel.apply({ type: "describe" }, moment);
-  expectSame(outcome, model.apply({ type: "describe" }, moment, undefined), `${who} describes itself`);
+  expectSame(outcome, model.apply({ type: "describe" }, moment, undefined, outcome), `${who} describes itself`);
   return outcome.type === "described" ? outcome.facts : undefined;
 }
 
@@ -42,7 +42,8 @@ export function look(looked: Looked, facts: ChannelFacts): Seen {
     throw new Broken(`${who} keeps the message at ${kept.offset} in another form`);
   }
   lookAtLetters(looked);
-  return { facts, messages, groups: lookAtGroups(looked) };
+  lookAtCheckpoints(looked);
+  return { facts, messages, groups: lookAtGroups(looked), scheduled: listScheduled(looked) };
 }
 
 function lookAtGroups({ channel, model, moment, who }: Looked): readonly GroupDescription[] {
@@ -80,6 +81,31 @@ function lookAtLetters({ channel, model, moment, who }: Looked): void {
     from = page.nextOffset;
   }
   expectSame(found, deadLetters.length, `[DL1] The number of dead letters: ${who}`);
+}
+
+function listScheduled({ channel, model, moment, who }: Looked): ScheduledMessage[] {
+  const messages: ScheduledMessage[] = [];
+  let after: string | undefined;
+  do {
+    const operation = { type: "list-scheduled", limit: 50, ...(after !== undefined && { after }) } as const;
+    const page = channel.apply(operation, moment);
+    if (page.type !== "scheduled-page") throw new Broken(`${who} does not list what is scheduled`);
+    messages.push(...page.messages);
+    after = page.next ?? undefined;
+  } while (after !== undefined);
+  expectSame(messages, model.scheduled, `[SD9] ${who} keeps what is scheduled`);
+  return messages;
+}
+
+function lookAtCheckpoints({ channel, model, moment, who }: Looked): void {
+  const { checkpoints } = model.state;
+  const page = channel.apply({ type: "list-checkpoints", limit: 1000 }, moment);
+  const listed = page.type === "checkpoints" ? page.checkpoints : [];
+  expectSame(listed.length, checkpoints.length, `[CP6] The number of checkpoints: ${who}`);
+  for (const checkpoint of checkpoints) {
+    const read = channel.apply({ type: "read-checkpoint", name: checkpoint.name }, moment);
+    expectSame(read, { type: "checkpoint", checkpoint }, `[CP1] ${who} keeps its checkpoints`);
+  }
 }
 
 function isSameMessage(actual: Message, { message, offset, putAtMs }: KeptMessage): boolean {

@@ -8,15 +8,16 @@ const HELP = `Usage: npm run simulate -- [options]
 
 Plays random histories on the core of the channel with the memory store: queues, logs and channels with interest, their groups, producers,
 readers, settles late and twice, times to live, connections, clock jumps, alarms that come late, twice or never, evictions and crashes at
-every boundary of storage, resizes and shutdowns. After every step
-the guarantees G1 to G8 and a naive model of SPEC.md are compared with it. The same seed gives the same history.
+every boundary of storage, resizes and shutdowns, delayed messages, puts that are sent again and come out of turn, checkpoints, and what
+rides on a settle. After every step the guarantees G1 to G9 and a naive model of SPEC.md are compared with it. The same seed gives the
+same history.
 
   --seeds N     how many seeds (default 1000), of ${STEPS_PER_SEED} steps each
   --seed S      the first seed (default 1)
   --history     print the history of the first seed, and play no other
   --help        this text
 
-Ends with 0 when all seeds pass and each operation, fault and refusal occurred in at least one of a thousand steps (judged from 100 seeds
+Ends with 0 when all seeds pass and each operation, fault, refusal and event occurred in at least one of a thousand steps (judged from 100 seeds
 on); 1 when a seed fails, with its shortened history, or when something was too rare; 2 for wrong options.
 `;
 

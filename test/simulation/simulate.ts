@@ -30,6 +30,18 @@ const LOW_LIMITS: Partial<Record<keyof typeof LIMITS, readonly [number, ...numbe
   groupsMax: [3, 2],
   doneOffsetsPerRow: [4, 1, 8_192],
   compactionSlackBytes: [4_000_000, 100],
+  delayMsMax: [120_000],
+  scheduledEntryMessagesMax: [2, 1, 1_000],
+  scheduledEntryBytesMax: [100, 8_000],
+  producerOutcomesMax: [3, 1, 1_024],
+  producersMax: [2, 2, 100],
+  producerBuckets: [1],
+  producerIdleMs: [600_000],
+  producerIdleMsMin: [5_000],
+  idempotencyKeysMax: [1_000, 2],
+  checkpointBytesMax: [60],
+  checkpointsMax: [2, 4],
+  checkpointsBytesMax: [100, 200],
 };
 
 interface Step {
@@ -78,13 +90,40 @@ export const REFUSALS: readonly string[] = [
   "too-many-groups",
   "seek-out-of-range",
   "no-readers",
+  "unknown-scheduled",
+  "producer-sequence-gap",
+  "producer-sequence-reused",
+  "stale-producer-epoch",
+  "too-many-producers",
+  "too-many-idempotency-keys",
+  "idempotency-key-reused",
+  "offset-conflict",
+  "unknown-checkpoint",
+  "checkpoint-conflict",
+  "checkpoint-too-large",
+  "too-many-checkpoints",
+  "settle-refused",
+  ...["lease-lost", "out-of-order", "checkpoint-conflict", "checkpoint-too-large", "too-many-checkpoints", "channel-full"].map(
+    (part) => `settle-refused: ${part}`,
+  ),
   ...["settled", "expired", "retried", "released", "predecessor", "disconnected", "superseded"].map(
     (cause) => `lease-lost: ${cause}`,
   ),
 ];
 
+/** What neither an operation nor a refusal tells. */
+const EVENTS: readonly string[] = [
+  "a duplicate is answered",
+  "a checkpoint rides on a settle",
+  "puts ride on a settle",
+  "messages are scheduled",
+  "scheduled messages enter",
+  "more are due than may enter at once",
+];
+
 export function createTally(): Tally {
   const tally = new Tally();
+  tally.expect("event", EVENTS);
   tally.expect("refusal", REFUSALS);
   tally.expect(
     "operation",

@@ -1,11 +1,11 @@
-// How often each operation, fault and refusal occurred. What hardly ever occurs is not tested, so a run fails when one is too rare.
+// How often each operation, fault, refusal and event occurred. What hardly ever occurs is not tested, so a run fails when one is too rare.
 
 /** The share of all steps that each has to reach, in percent. */
 const SHARE_PERCENT_MIN = 0.1;
 /** With fewer steps chance decides what occurs, and nothing is said. */
 const JUDGED_STEPS_MIN = 30_000;
 
-export type TallyKind = "operation" | "fault" | "refusal";
+export type TallyKind = "operation" | "fault" | "refusal" | "event";
 
 export class Tally {
   steps = 0;

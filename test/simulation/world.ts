@@ -2,7 +2,10 @@
 // Operations are decided by channel and model alike and compared at once; a commit makes them stand, a fault undoes them on both sides.
 import { Channel } from "../../src/channel/channel.ts";
 import type { Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Changes } from "../../src/channel/store.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { comparable, countOutcome, formatOperation, formatOutcome } from "./answers.ts";
 import { Broken, expectHolds, StorageDown } from "./failure.ts";
 import { FaultyStore } from "./faulty-store.ts";
 import { checkInvariants } from "./invariants.ts";
@@ -68,6 +71,8 @@ export class World {
   /** Alarms that follow each other keep a distance. */
   #mayRingAtMs = 0;
   #isAlarmLost = false;
+  /** Whether a commit failed and its operations are tried again one by one (rule RC6). */
+  #isRecovering = false;
 
   constructor(options: { readonly tally: Tally; readonly isRecording: boolean; readonly mayCreate: boolean }) {
     this.mayCreate = options.mayCreate;
@@ -123,11 +128,12 @@ export class World {
   perform(operation: Operation, origin?: Origin): Outcome {
     this.#lives += 1;
     const moment = this.#moment();
+    if (operation.type === "put") this.ledger.retries.noteSent(operation);
     const outcome = this.#do(() => this.#channel.apply(operation, moment, origin));
-    const expected = this.model.apply(operation, moment, origin);
+    const expected = this.model.apply(operation, moment, origin, outcome);
     this.record(() => formatOperation(operation, origin, outcome));
-    this.#countRefusals(outcome);
-    expectSame(sorted(outcome), sorted(expected), `The outcome of ${operation.type}`);
+    countOutcome(this.tally, outcome);
+    expectSame(comparable(outcome), comparable(expected), `The outcome of ${operation.type}`);
     this.#say({ operation, origin, outcome }, expected);
     this.#compareEffects();
     return outcome;
@@ -227,7 +233,7 @@ export class World {
     this.#knownAlarmAtMs = Number.MAX_SAFE_INTEGER;
     // A read that fails ends the step here, as a handler that throws does.
     this.#isAlarmLost = true;
-    this.tick();
+    this.#doWhatIsDue();
     this.#tellDirectory();
     this.#isAlarmLost = false;
     this.#mayRingAtMs = this.nowMs + ALARM_INTERVAL_MS;
@@ -236,6 +242,17 @@ export class World {
     else {
       const dueAtMs = this.#do(() => this.#channel.nextAlarmAtMs);
       this.#setAlarm(dueAtMs && Math.max(dueAtMs, this.#mayRingAtMs));
+    }
+  }
+
+  /** As the object does: one commit takes only so many delayed messages, and it goes on while it helps (rule SD6). */
+  #doWhatIsDue(): void {
+    let overdue = Infinity;
+    for (let commits = 0; commits < LIMITS.alarmCommitsMax && overdue > 0; commits++) {
+      this.tick();
+      const left = this.#channel.countOverdue(this.nowMs);
+      if (left >= overdue) return;
+      overdue = left;
     }
   }
 
@@ -249,7 +266,7 @@ export class World {
 
   /** Everything that can be seen is what the model says, for this channel and for one that wakes now, and the guarantees hold. */
   check(): void {
-    // What was due may be done only now, and not all of it with one operation (TL3). Ends: each one that does more leaves less.
+    // What was due may be done only now, and not all of it with one operation (TL3, SD6). Ends: each one that does more leaves less.
     for (let version = -1; version !== this.model.version;) {
       ({ version } = this.model);
       this.perform({ type: "describe" });
@@ -273,8 +290,7 @@ export class World {
     this.#checkTimes();
     if (seen === undefined) return;
     checkInvariants(this.#store, seen, this.nowMs);
-    const { deadLetters } = this.model.state;
-    this.ledger.check(seen.messages, deadLetters, seen.facts);
+    this.ledger.check(seen, this.model.state.deadLetters);
   }
 
   /** The alarm is set in time for everything that is due. */
@@ -302,6 +318,7 @@ export class World {
 
   /** Storage refuses the write; where there is nothing to write, nothing fails. */
   #failToCommit(): void {
+    const refused = this.#uncommitted;
     this.#store.isRefusingCommits = true;
     try {
       this.#write();
@@ -310,17 +327,33 @@ export class World {
     } catch (error) {
       if (!(error instanceof StorageDown)) throw error;
       this.drop();
+      this.#store.isRefusingCommits = false;
+      if (this.random.chance(70)) this.#recover(refused);
     }
     this.#store.isRefusingCommits = false;
   }
 
-  #say(said: Omit<Said, "life" | "isQueue" | "group">, expected: Outcome | undefined): void {
+  /** As the object does: what was asked for is tried again, each in a commit of its own, in which nothing else is done. */
+  #recover(refused: readonly Said[]): void {
+    this.#isRecovering = true;
+    for (const { operation, origin } of refused) {
+      if (operation === undefined) continue;
+      this.perform(operation, origin);
+      this.commit();
+    }
+    this.#isRecovering = false;
+  }
+
+  #say(said: Pick<Said, "operation" | "origin" | "outcome">, expected: Outcome | undefined): void {
     const { outcome } = said;
     const made = expected?.type === "got" ? expected.granted?.leaseIds : undefined;
     const told = outcome.type === "got" ? outcome.granted?.leaseIds : undefined;
     const group = made === undefined ? undefined : this.model.issue(told ?? [], made);
+    if (outcome.type === "put" && outcome.scheduled !== undefined) this.model.issueScheduled(outcome.scheduled);
     const { record } = this.model.state;
-    this.#uncommitted.push({ ...said, group, life: record?.life ?? "", isQueue: record?.settings.retention === "queue" });
+    const isQueue = record?.settings.retention === "queue";
+    const keyWindowMs = record?.settings.idempotencyWindowMs ?? 0;
+    this.#uncommitted.push({ ...said, group, life: record?.life ?? "", isQueue, atMs: this.nowMs, keyWindowMs });
   }
 
   #compareEffects(): void {
@@ -329,7 +362,7 @@ export class World {
     expectSame(effects, expected, "The answers to those who wait");
     for (const [index, { connection, request, outcome }] of effects.entries()) {
       this.record(() => `  connection ${connection} request ${request} -> ${formatOutcome(outcome)}`);
-      this.#countRefusals(outcome);
+      countOutcome(this.tally, outcome);
       this.#say({ operation: undefined, origin: { connection, request }, outcome }, expected[index]?.outcome);
     }
   }
@@ -338,10 +371,7 @@ export class World {
     // It may read, to compact.
     const changes = this.#do(() => this.#channel.takeChanges(this.nowMs));
     // As the object does, before anything is written: where the head stands may have to be read.
-    const isAlarmDue = this.#do(
-      () => changes?.channel !== undefined || (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs,
-    );
-    const alarmAtMs = isAlarmDue ? this.#do(() => this.#channel.nextAlarmAtMs) : undefined;
+    const alarmAtMs = this.#do(() => this.#findDeadline(changes));
     if (changes !== undefined) {
       this.#store.commit(changes);
       this.#isWritten = true;
@@ -351,12 +381,24 @@ export class World {
       (before) => stored.find(({ id }) => id === before.id)?.scanMark !== before.scanMark,
     );
     const isUnchanged = this.model.version === this.#storedVersion;
-    expectHolds(!isUnchanged || changes === undefined || isMarkMoved, "A refusal changes nothing");
-    const problem = this.model.adopt(stored);
+    // Keys whose window is over go with whatever commit comes then.
+    const areKeysDropped = (changes?.idempotency?.dropGenerations.length ?? 0) > 0;
+    expectHolds(!isUnchanged || changes === undefined || isMarkMoved || areKeysDropped, "A refusal changes nothing");
+    if (this.model.state.entered.messages > 0) this.tally.count("event", "scheduled messages enter");
+    if (this.#channel.countOverdue(this.nowMs) > 0) this.tally.count("event", "more are due than may enter at once");
+    const isKeyStored = areKeysDropped ? (key: string, putAtMs: number): boolean => this.#store.hasKey(key, putAtMs) : undefined;
+    const problem = this.model.noteCommit(this.nowMs, isKeyStored) ?? this.model.adopt(stored);
     if (problem !== undefined) throw new Broken(problem);
     this.#stored = this.model.state;
     this.#storedVersion = this.model.version;
     this.#setAlarm(alarmAtMs);
+  }
+
+  /** As the object does: where it does not know what the alarm is set to, it sets it for all that is due. */
+  #findDeadline(changes: Changes | undefined): number | undefined {
+    const isNearer = (this.#channel.nextServiceAtMs ?? Infinity) < this.#knownAlarmAtMs;
+    if (changes === undefined && !isNearer) return undefined;
+    return changes?.channel === undefined ? this.#channel.nextDueAtMs : this.#channel.nextAlarmAtMs;
   }
 
   /** What was written stands; who asked is answered, or not. */
@@ -416,35 +458,7 @@ export class World {
 
   #moment(): Moment {
     const { nowMs, mayCreate } = this;
-    return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32() };
+    const isRecovering = this.#isRecovering;
+    return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32(), isRecovering };
   }
-
-  #countRefusals(outcome: Outcome): void {
-    if (outcome.type === "refused") this.tally.count("refusal", outcome.refusal.kind);
-    if (outcome.type !== "settled") return;
-    for (const { refusal } of outcome.refused) {
-      this.tally.count("refusal", refusal.kind === "lease-lost" ? `lease-lost: ${refusal.cause}` : refusal.kind);
-    }
-  }
-}
-
-/** Refused entries come in no order that matters. */
-function sorted(outcome: Outcome): Outcome {
-  if (outcome.type !== "settled") return outcome;
-  return { ...outcome, refused: [...outcome.refused].sort((a, b) => (a.pointer < b.pointer ? -1 : 1)) };
-}
-
-function formatOperation(operation: Operation, origin: Origin | undefined, outcome: Outcome): string {
-  const { type, ...rest } = operation;
-  const from = origin === undefined ? "" : ` from ${origin.connection}/${origin.request}`;
-  return `  ${type} ${JSON.stringify(rest, shorten)}${from} -> ${formatOutcome(outcome)}`;
-}
-
-function formatOutcome(outcome: Outcome): string {
-  const { type, ...rest } = outcome;
-  return `${type} ${"facts" in rest ? "" : JSON.stringify(rest, shorten)}`;
-}
-
-function shorten(name: string, value: unknown): unknown {
-  return name === "body" ? Buffer.from(value as Uint8Array).toString("latin1", 0, 12) : value;
 }

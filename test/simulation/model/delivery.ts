@@ -32,6 +32,14 @@ interface Chosen {
   firstFound: number | undefined;
 }
 
+/** A settle call that is judged and not carried out. */
+interface Verdict {
+  readonly judged: readonly Judged[];
+  readonly refusals: readonly RefusedEntry[];
+}
+
+type Refused = Extract<Outcome, { type: "refused" }>;
+
 /** A lease as it was made: of which life, group, message and pull. */
 interface Issued {
   readonly life: string;
@@ -174,7 +182,8 @@ export class ModelDelivery {
     addLetter(this.#book, letter);
   }
 
-  settle(entries: readonly SettleEntry[], nowMs: number): Outcome {
+  /** Judges a call entry by entry; an id that is not ours, or that comes twice, refuses all of it. */
+  judge(entries: readonly SettleEntry[]): Verdict | Refused {
     const seen = new Set<string>();
     const live: Judged[] = [];
     const refusals: RefusedEntry[] = [];
@@ -193,7 +202,10 @@ export class ModelDelivery {
         refusals.push({ pointer, refusal: { kind: "lease-lost", offset, cause } });
       }
     }
-    const judged = this.#judgeOrder(live, refusals);
+    return { judged: this.#judgeOrder(live, refusals), refusals };
+  }
+
+  carryOut({ judged, refusals }: Verdict, nowMs: number): Extract<Outcome, { type: "settled" }> {
     this.#carryOut(judged, nowMs);
     const counts = { ack: 0, retry: 0, extend: 0, reject: 0, release: 0 } satisfies Record<SettleVerb, number>;
     for (const { entry } of judged) counts[entry.verb] += 1;

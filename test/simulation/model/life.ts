@@ -4,6 +4,7 @@ import type { ChannelRecord } from "../../../src/channel/store.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { messageBytes } from "../../../src/protocol/message.ts";
 import { DEFAULT_SETTINGS, type ChannelPatch, type GivenSettings, type Settings } from "../../../src/protocol/settings.ts";
+import { NOTHING_BESIDE } from "./beside.ts";
 import type { ModelDelivery } from "./delivery.ts";
 import { groupsOf } from "./group-book.ts";
 import { firstGroups, type ModelGroups } from "./groups.ts";
@@ -16,11 +17,13 @@ export class ModelLife {
   readonly #delivery: ModelDelivery;
   readonly #groups: ModelGroups;
 
-  constructor(
-    book: Book,
-    parts: { readonly traffic: ModelTraffic; readonly delivery: ModelDelivery; readonly groups: ModelGroups },
-  ) {
-    this.#book = book;
+  constructor(parts: {
+    readonly book: Book;
+    readonly traffic: ModelTraffic;
+    readonly delivery: ModelDelivery;
+    readonly groups: ModelGroups;
+  }) {
+    this.#book = parts.book;
     this.#traffic = parts.traffic;
     this.#delivery = parts.delivery;
     this.#groups = parts.groups;
@@ -112,13 +115,16 @@ export class ModelLife {
   expireIdle(nowMs: number): void {
     const { record, changedAtMs } = this.#book.state;
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
-    if (this.#book.depth > 0 || this.#book.waiters.length > 0) this.#book.note({ inUseAtMs: nowMs });
-    const idleSinceMs = Math.max(changedAtMs, this.#book.state.inUseAtMs, record.createdAtMs);
+    if (!this.#isIdle) this.#book.note({ inUseAtMs: nowMs });
+    // What ended just now counts too; the time of its change is lost when something changes after the clock was set back.
+    else if (changedAtMs === nowMs) this.#book.note({ inUseAtMs: Math.max(nowMs, this.#book.state.inUseAtMs) });
+    const { inUseAtMs, checkpointsChangedAtMs } = this.#book.state;
+    const idleSinceMs = Math.max(changedAtMs, checkpointsChangedAtMs, inUseAtMs, record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.erase(nowMs, true);
   }
 
   erase(nowMs: number, isExpired: boolean): number {
-    const droppedMessages = this.#book.depth;
+    const droppedMessages = this.#book.depth + this.#book.state.scheduled.length;
     const outbox = this.#nextOutbox(nowMs);
     const ended = { droppedMessages, isExpired, outbox, state: "deleted", drainUntilMs: null, deletedAtMs: nowMs } as const;
     const record: ChannelRecord = { ...this.#book.existing, ...ended };
@@ -141,7 +147,7 @@ export class ModelLife {
 
   /** When the alarm has to ring at the latest. */
   nextAlarmAtMs(nowMs: number, isWithoutIdle: boolean): number | undefined {
-    const { record, lines, puts, changedAtMs, inUseAtMs } = this.#book.state;
+    const { record, lines, puts, changedAtMs, checkpointsChangedAtMs, inUseAtMs, scheduled } = this.#book.state;
     if (record === undefined) return undefined;
     const { outbox, state, drainUntilMs, deletedAtMs, settings } = record;
     const times: number[] = [];
@@ -149,9 +155,9 @@ export class ModelLife {
     if (state === "draining" && drainUntilMs !== null) times.push(drainUntilMs);
     if (state === "deleted" && !outbox.isPending) times.push((deletedAtMs ?? 0) + LIMITS.tombstoneMs);
     // A channel in use is not idle: when it is looked at again does not matter.
-    const isIdle = this.#book.depth === 0 && this.#book.waiters.length === 0;
-    if (isIdle && !isWithoutIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
-      times.push(Math.max(changedAtMs, inUseAtMs, record.createdAtMs) + settings.expireAfterIdleMs);
+    if (this.#isIdle && !isWithoutIdle && state !== "deleted" && settings.expireAfterIdleMs !== null)
+      times.push(Math.max(changedAtMs, checkpointsChangedAtMs, inUseAtMs, record.createdAtMs) + settings.expireAfterIdleMs);
+    times.push(...scheduled.map(({ dueAtMs }) => dueAtMs));
     times.push(...lines.flatMap((group) => this.#deliveryTimes(group)).filter((atMs) => atMs > nowMs));
     // TL5
     if (puts.length > 0) times.push(...this.#headExpiries().filter((atMs) => atMs > nowMs));
@@ -173,6 +179,8 @@ export class ModelLife {
     const { gets, puts, promises, put, acked, removed, deadLettered, dropped, expired } = this.#book.state;
     const { nextOffset, deadLetters, groups } = this.#book.state;
     const { limits } = record;
+    const scheduled = this.#describeScheduled();
+    const [heldMessages, heldBytes] = [depth + scheduled.messages, bytes + scheduled.bytes];
     return {
       life: record.life,
       state: record.state,
@@ -183,9 +191,9 @@ export class ModelLife {
       depth,
       bytes,
       segments: 0,
-      utilization: Math.round(Math.max(depth / limits.maxMessages, bytes / limits.maxBytes) * 10_000) / 10_000,
+      utilization: Math.round(Math.max(heldMessages / limits.maxMessages, heldBytes / limits.maxBytes) * 10_000) / 10_000,
       isEmpty: depth === 0,
-      isFull: depth >= limits.maxMessages || bytes >= limits.maxBytes,
+      isFull: heldMessages >= limits.maxMessages || heldBytes >= limits.maxBytes,
       firstOffset: headOffset,
       nextOffset,
       waiters: waiters.length,
@@ -194,7 +202,7 @@ export class ModelLife {
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
       redrive: null,
       groups: groups.length,
-      scheduled: { messages: 0, bytes: 0, nextAtMs: null },
+      scheduled,
       counts: { put, acked, removed, deadLettered, dropped, expired },
     };
   }
@@ -206,10 +214,22 @@ export class ModelLife {
     return { ready, leased, retrying, quarantined, isLookAheadExhausted };
   }
 
-  /** Whether no group has anything left to do (GP8). */
+  #describeScheduled(): ChannelFacts["scheduled"] {
+    const { scheduled } = this.#book.state;
+    const times = scheduled.map(({ dueAtMs }) => dueAtMs);
+    const nextAtMs = times.length === 0 ? null : Math.min(...times);
+    return { messages: scheduled.length, bytes: sum(scheduled.map((entry) => entry.bytes)), nextAtMs };
+  }
+
+  /** Whether no group has anything left to do (GP8), and nothing is to come (SD10). */
   get #isDrained(): boolean {
+    if (this.#book.state.scheduled.length > 0) return false;
     if (this.#book.existing.settings.retention !== "log") return this.#book.depth === 0;
     return groupsOf(this.#book).every(({ depth }) => depth === 0);
+  }
+
+  get #isIdle(): boolean {
+    return this.#book.depth === 0 && this.#book.state.scheduled.length === 0 && this.#book.waiters.length === 0;
   }
 
   #deliveryTimes(group: number): number[] {
@@ -238,7 +258,7 @@ export class ModelLife {
   /** What a life leaves: nothing but its record. */
   #clear(change: Partial<ModelState>): void {
     const { groups, deletedGroups } = this.#book.state;
-    const nothing = { records: [], nextOffset: 1, deadLetters: [], latestPutAtMs: 0, isTimeOrdered: true };
+    const nothing = { ...NOTHING_BESIDE, records: [], nextOffset: 1, deadLetters: [], latestPutAtMs: 0, isTimeOrdered: true };
     const counts = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0, expired: 0 };
     this.#book.change({
       ...nothing,

@@ -6,12 +6,19 @@ import type { Deferred } from "../../../src/channel/delivery-store.ts";
 import type { Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
 import type { GroupDescription } from "../../../src/protocol/description.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
+import type { ScheduledMessage } from "../../../src/protocol/message.ts";
+import type { ScheduledReceipt } from "../../../src/protocol/schedule.ts";
 import { DEFAULT_SETTINGS } from "../../../src/protocol/settings.ts";
+import { NOTHING_ENTERED } from "./beside.ts";
+import { ModelCheckpoints } from "./checkpoints.ts";
+import { type IsKeyStored, ModelDedup } from "./dedup.ts";
 import { ModelDelivery } from "./delivery.ts";
 import { GroupBook, groupsOf } from "./group-book.ts";
 import { ModelGroups } from "./groups.ts";
 import { ModelLetterDesk } from "./letter-desk.ts";
 import { ModelLife } from "./life.ts";
+import { ModelRiders } from "./riders.ts";
+import { ModelSchedule } from "./schedule.ts";
 import {
   Book,
   controlOf,
@@ -39,7 +46,11 @@ export class Model {
   readonly #book = new Book();
   readonly #delivery = new ModelDelivery(this.#book);
   readonly #groups: ModelGroups;
+  readonly #schedule = new ModelSchedule(this.#book);
+  readonly #dedup = new ModelDedup(this.#book);
+  readonly #checkpoints = new ModelCheckpoints(this.#book);
   readonly #traffic: ModelTraffic;
+  readonly #riders: ModelRiders;
   readonly #letters: ModelLetterDesk;
   readonly #life: ModelLife;
   readonly #isConnected: (connection: number) => boolean;
@@ -53,10 +64,11 @@ export class Model {
         this.#traffic.refuseReaders(group, refusal);
       },
     });
-    this.#traffic = new ModelTraffic(this.#book, this.#delivery, this.#groups, isConnected);
+    const parts = { book: this.#book, delivery: this.#delivery, groups: this.#groups };
+    this.#traffic = new ModelTraffic({ ...parts, schedule: this.#schedule, dedup: this.#dedup, isConnected });
     this.#letters = new ModelLetterDesk(this.#book, this.#traffic);
-    const parts = { traffic: this.#traffic, delivery: this.#delivery, groups: this.#groups };
-    this.#life = new ModelLife(this.#book, parts);
+    this.#riders = new ModelRiders({ ...parts, traffic: this.#traffic, checkpoints: this.#checkpoints });
+    this.#life = new ModelLife({ ...parts, traffic: this.#traffic });
   }
 
   get state(): ModelState {
@@ -106,8 +118,15 @@ export class Model {
       puts: stored.puts.filter(isThere),
       promises: stored.promises.filter(isThere),
     });
+    this.#checkpoints.wake();
     const holders = this.openMessages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
     this.#lost = holders.filter((connection) => !this.#isConnected(connection));
+  }
+
+  /** A commit was written, and the next one begins. `isKeyStored` is given when keys were dropped. */
+  noteCommit(nowMs: number, isKeyStored: IsKeyStored | undefined): string | undefined {
+    this.#book.note({ entered: NOTHING_ENTERED });
+    return isKeyStored && this.state.record && this.#dedup.adopt(isKeyStored, nowMs);
   }
 
   /**
@@ -129,12 +148,24 @@ export class Model {
     return this.#delivery.issue(leaseIds, made);
   }
 
+  /** The ids of messages that the last put delayed. */
+  issueScheduled(receipts: readonly ScheduledReceipt[]): void {
+    this.#schedule.issue(receipts);
+  }
+
+  /** In the order of entering. */
+  get scheduled(): readonly ScheduledMessage[] {
+    return this.#schedule.all;
+  }
+
   takeEffects(): Effect[] {
     return this.#book.takeEffects();
   }
 
-  apply(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
-    this.#meetDeadlines(moment.nowMs);
+  /** `told` is what the channel answered; it is only asked where the rules leave the choice to it. */
+  apply(operation: Operation, moment: Moment, origin: Origin | undefined, told: Outcome): Outcome {
+    this.#book.told = told;
+    this.#meetDeadlines(moment.nowMs, moment.isRecovering);
     this.#traffic.serve(moment.nowMs);
     this.#life.finishDrain(moment.nowMs);
     const outcome = this.#decide(operation, moment, origin);
@@ -152,6 +183,8 @@ export class Model {
   }
 
   disconnect(connection: number, isClean: boolean, nowMs: number): void {
+    // It is not lost: it says how it ended (LS9).
+    this.#lost = this.#lost.filter((lost) => lost !== connection);
     this.#meetDeadlines(nowMs);
     for (const waiter of this.#book.waiters) if (waiter.connection === connection) this.#traffic.forget(waiter);
     this.#delivery.endLeasesOf(connection, isClean, nowMs);
@@ -190,11 +223,12 @@ export class Model {
       .sort((a, b) => (a.group < b.group ? -1 : 1));
   }
 
-  #meetDeadlines(nowMs: number): void {
+  #meetDeadlines(nowMs: number, isRecovering = false): void {
     for (const connection of this.#lost) this.#delivery.endLeasesOf(connection, false, nowMs);
     this.#lost = [];
     this.#delivery.advance(nowMs);
     this.#life.meetDeadline(nowMs);
+    if (!isRecovering) this.#schedule.enterDue(nowMs);
     this.#groups.applyRetention(nowMs);
   }
 
@@ -226,7 +260,7 @@ export class Model {
       case "get":
         return this.#traffic.get(record, operation, nowMs, origin);
       case "settle":
-        return this.#delivery.settle(operation.entries, nowMs);
+        return this.#riders.settle(operation, nowMs);
       case "cancel":
         if (origin !== undefined) this.#traffic.cancel({ ...origin, request: operation.request });
         return { type: "cancelled" };
@@ -243,6 +277,15 @@ export class Model {
       case "seek-group":
       case "delete-group":
         return this.#groups.decide(operation, nowMs);
+      case "list-checkpoints":
+      case "read-checkpoint":
+      case "write-checkpoint":
+      case "delete-checkpoint":
+        return this.#checkpoints.decide(operation, nowMs);
+      case "list-scheduled":
+        return this.#schedule.list(operation.after, operation.limit);
+      case "cancel-scheduled":
+        return this.#schedule.cancel(operation.scheduledId, nowMs);
       case "dead-letters":
       case "drop-dead-letters":
       case "redrive":

@@ -6,6 +6,7 @@ import type { ChannelRecord } from "../../../src/channel/store.ts";
 import type { ControlEvent, ControlRecord, Message, PutMessage } from "../../../src/protocol/message.ts";
 import type { Refusal } from "../../../src/protocol/problems.ts";
 import type { GivenDelivery, Settings } from "../../../src/protocol/settings.ts";
+import { type BesideState, NOTHING_BESIDE } from "./beside.ts";
 
 export interface ModelLease {
   /** The pull that holds it: each has a number of its own. */
@@ -84,7 +85,7 @@ export interface ModelWaiter extends Origin {
   readonly group?: number;
 }
 
-export interface ModelState {
+export interface ModelState extends BesideState {
   readonly record: ChannelRecord | undefined;
   readonly records: readonly ModelRecord[];
   readonly nextOffset: number;
@@ -113,6 +114,7 @@ export interface ModelState {
 }
 
 const EMPTY: ModelState = {
+  ...NOTHING_BESIDE,
   record: undefined,
   records: [],
   nextOffset: 1,
@@ -140,6 +142,8 @@ export class Book {
   state: ModelState = EMPTY;
   /** Rises with each change that a commit or a socket keeps. */
   version = 0;
+  /** What the channel answered to what is being decided: only for what the rules leave to it. */
+  told: Outcome | undefined;
   #effects: Effect[] = [];
 
   get messages(): readonly KeptMessage[] {
@@ -192,9 +196,9 @@ export class Book {
     this.note({ groups: this.state.groups.map((group) => (group.id === id ? { ...group, ...change } : group)) });
   }
 
-  append(messages: readonly PutMessage[], sizes: readonly number[], nowMs: number): Outcome {
+  append(messages: readonly PutMessage[], sizes: readonly number[], nowMs: number): void {
     const offset = this.state.nextOffset;
-    if (messages.length === 0) return { type: "put", offset, count: 0 };
+    if (messages.length === 0) return;
     const added = messages.map((message, index): KeptMessage => {
       return { offset: offset + index, putAtMs: nowMs, bytes: sizes[index] ?? 0, message };
     });
@@ -207,7 +211,6 @@ export class Book {
       put: this.state.put + added.length,
       ...this.#timesWith(nowMs),
     });
-    return { type: "put", offset, count: added.length };
   }
 
   /** GR2: one that directly follows another supersedes it. */
@@ -268,15 +271,15 @@ export function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
-export function refused(refusal: Refusal): Outcome {
+export function refused(refusal: Refusal): Extract<Outcome, { type: "refused" }> {
   return { type: "refused", refusal };
 }
 
-export function invalid(pointer: string): Outcome {
+export function invalid(pointer: string): Extract<Outcome, { type: "refused" }> {
   return refused({ kind: "invalid-request", errors: [{ pointer, detail: "" }] });
 }
 
-export function tooLarge(unit: "messages" | "bytes", size: number, limit: number): Outcome {
+export function tooLarge(unit: "messages" | "bytes", size: number, limit: number): Extract<Outcome, { type: "refused" }> {
   return refused({ kind: "batch-too-large", size, limit, unit });
 }
 

@@ -4,15 +4,29 @@ import type { ChannelRecord } from "../../../src/channel/store.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { messageBytes, type PutMessage } from "../../../src/protocol/message.ts";
 import type { Refusal } from "../../../src/protocol/problems.ts";
+import { isEarly, type ModelDedup, offsetOf } from "./dedup.ts";
 import type { ModelDelivery } from "./delivery.ts";
 import { GroupBook } from "./group-book.ts";
 import { findGroup, type ModelGroups } from "./groups.ts";
-import { type Book, ceilingOf, invalid, type ModelWaiter, refusalOfPut, refused, sum, tooLarge } from "./state.ts";
+import type { DueTimes, ModelSchedule } from "./schedule.ts";
+import {
+  type Book,
+  ceilingOf,
+  invalid,
+  type KeptMessage,
+  type ModelWaiter,
+  refusalOfPut,
+  refused,
+  sum,
+  tooLarge,
+} from "./state.ts";
 
 interface Size {
   readonly messages: number;
   readonly bytes: number;
 }
+
+type Refused = ReturnType<typeof refused>;
 
 const NOTHING: Outcome = { type: "got", messages: [], controls: [] };
 
@@ -20,13 +34,24 @@ export class ModelTraffic {
   readonly #book: Book;
   readonly #delivery: ModelDelivery;
   readonly #groups: ModelGroups;
+  readonly #schedule: ModelSchedule;
+  readonly #dedup: ModelDedup;
   readonly #isConnected: (connection: number) => boolean;
 
-  constructor(book: Book, delivery: ModelDelivery, groups: ModelGroups, isConnected: (connection: number) => boolean) {
-    this.#book = book;
-    this.#delivery = delivery;
-    this.#groups = groups;
-    this.#isConnected = isConnected;
+  constructor(parts: {
+    readonly book: Book;
+    readonly delivery: ModelDelivery;
+    readonly groups: ModelGroups;
+    readonly schedule: ModelSchedule;
+    readonly dedup: ModelDedup;
+    readonly isConnected: (connection: number) => boolean;
+  }) {
+    this.#book = parts.book;
+    this.#delivery = parts.delivery;
+    this.#groups = parts.groups;
+    this.#schedule = parts.schedule;
+    this.#dedup = parts.dedup;
+    this.#isConnected = parts.isConnected;
   }
 
   put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
@@ -37,16 +62,48 @@ export class ModelTraffic {
     const promise = operation.isPromised === true && earlier?.reservedUntilMs !== undefined ? earlier : undefined;
     // WT4: the promise ends with the put that comes for it, whatever becomes of the put.
     if (promise !== undefined) this.forget(promise);
-    const refusal = this.#refusePut(record, sizes, size);
-    if (refusal !== undefined) return refusal;
+    const judged = this.#dedup.judge(operation, nowMs);
+    if (judged !== undefined && !(this.#isBehind(operation, origin) && isEarly(operation, judged))) return judged;
+    const byState = refusalOfPut(record);
+    if (byState !== undefined) return refused(byState);
+    const due = this.#schedule.resolve(operation, nowMs);
+    if ("type" in due) return due;
+    const bySize = this.#refuseSize(record, sizes, size);
+    if (bySize !== undefined) return bySize;
+    // SD3: what is scheduled in a log has to fit by itself.
+    const isScheduling = record.settings.retention === "log" && due.some((atMs) => atMs !== undefined);
+    if (isScheduling && !isWithin(size, this.#scheduledSize, record.limits)) return refused(this.#fullRefusal());
     if (operation.isPromised === true) {
       if (promise === undefined) return refused({ kind: "promise-lost", id: origin?.request ?? 0 });
       const isTooLarge = size.messages > promise.max || size.bytes > promise.bytes;
-      return isTooLarge ? invalid("") : this.#book.append(messages, sizes, nowMs);
+      return isTooLarge ? invalid("") : this.#accept(operation, due, nowMs);
     }
     if (earlier !== undefined) return refused({ kind: "request-in-use", id: earlier.request });
-    const isAtOnce = messages.length === 0 || (this.#isFirstInLine(origin) && this.makeRoom(size, nowMs));
-    return isAtOnce ? this.#book.append(messages, sizes, nowMs) : this.#waitForRoom(size, waitMs, nowMs, origin);
+    const room = messages.length === 0 ? record.limits : this.#isFirstInLine(origin) ? this.#findRoom(size) : undefined;
+    if (room === undefined) return this.#waitForRoom(size, waitMs, nowMs, origin);
+    // DD8: a put that names its offset gets that one, and the record of the growth follows it.
+    if (operation.expectedOffset === undefined) this.#grow(room, nowMs);
+    const outcome = this.#accept(operation, due, nowMs);
+    if (operation.expectedOffset !== undefined) this.#grow(room, nowMs);
+    return outcome;
+  }
+
+  /** LS12: why messages can not be put along with a settle call that ends these; they never wait. */
+  refuseRiders(messages: readonly PutMessage[], ending: readonly KeptMessage[]): Refusal | undefined {
+    const record = this.#book.existing;
+    const sizes = messages.map(messageBytes);
+    const size: Size = { messages: messages.length, bytes: sum(sizes) };
+    const byState = refusalOfPut(record);
+    if (byState !== undefined) return byState;
+    const bySize = this.#refuseSize(record, sizes, size);
+    if (bySize !== undefined) return bySize.refusal;
+    const { retention } = record.settings;
+    if (messages.length === 0 || retention === "log") return undefined;
+    // With interest a message leaves when all groups have done with it.
+    const leaving = retention === "queue" ? ending : [];
+    const more: Size = { messages: size.messages - leaving.length, bytes: size.bytes - sum(leaving.map(({ bytes }) => bytes)) };
+    const isRoom = this.#book.state.puts.length === 0 && !this.hasNoReaders && this.#isFitting(more, record.limits);
+    return isRoom ? undefined : this.#fullRefusal();
   }
 
   reserve(record: ChannelRecord, operation: OperationOf<"reserve">, nowMs: number, origin: Origin | undefined): Outcome {
@@ -97,7 +154,7 @@ export class ModelTraffic {
     }
     const wait = Math.min(operation.waitMs ?? 0, LIMITS.waitMsMax);
     if (origin === undefined || wait === 0 || min === 0) return NOTHING;
-    if (record.state === "draining" && group.depth < min) {
+    if (this.#isRunningDry(record, group, min)) {
       return refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs });
     }
     const tooManyWaiters = this.#refuseWaiter(origin);
@@ -153,24 +210,25 @@ export class ModelTraffic {
 
   /** Whether `size` fits beside what is there and what is promised; grows the channel where it may (GR1). */
   makeRoom(size: Size, nowMs: number): boolean {
+    const room = this.#findRoom(size);
+    if (room !== undefined) this.#grow(room, nowMs);
+    return room !== undefined;
+  }
+
+  /** The limits in force, or those to grow to, within which `size` fits. */
+  #findRoom(size: Size): ChannelRecord["limits"] | undefined {
     const record = this.#book.existing;
     const { growth, retention } = record.settings;
-    if (this.hasNoReaders) return false;
+    if (this.hasNoReaders) return undefined;
     // GP1: a log gives up its oldest records for it.
-    if (retention === "log") return true;
+    if (retention === "log") return record.limits;
     const needed = this.#held(size);
     let { maxMessages, maxBytes } = record.limits;
     if (growth !== null) {
       maxMessages = grow(maxMessages, needed.messages, growth.factor, growth.maxMessages);
       maxBytes = grow(maxBytes, needed.bytes, growth.factor, growth.maxBytes);
     }
-    const isFitting = this.#isFitting(size, { maxMessages, maxBytes });
-    const isGrown = maxMessages !== record.limits.maxMessages || maxBytes !== record.limits.maxBytes;
-    if (isFitting && isGrown) {
-      this.#book.appendControl({ type: "resize", maxMessages, maxBytes }, nowMs);
-      this.#book.change({ record: { ...record, limits: { maxMessages, maxBytes } } });
-    }
-    return isFitting;
+    return this.#isFitting(size, { maxMessages, maxBytes }) ? { maxMessages, maxBytes } : undefined;
   }
 
   /** GP7: whether nobody would get what is put, so that it can not be put. */
@@ -179,16 +237,47 @@ export class ModelTraffic {
     return retention === "interest" && whenNoGroups === "refuse" && this.#book.state.groups.length === 0;
   }
 
-  /** What refuses a put before it matters who waits and whether there is room (rule PT1). */
-  #refusePut(record: ChannelRecord, sizes: readonly number[], size: Size): Outcome | undefined {
-    const byState = refusalOfPut(record);
-    if (byState !== undefined) return refused(byState);
+  #grow(limits: ChannelRecord["limits"], nowMs: number): void {
+    const record = this.#book.existing;
+    const isSame = limits.maxMessages === record.limits.maxMessages && limits.maxBytes === record.limits.maxBytes;
+    if (isSame) return;
+    this.#book.appendControl({ type: "resize", ...limits }, nowMs);
+    this.#book.change({ record: { ...record, limits } });
+  }
+
+  /** Stores a put: what enters at once, and what enters later. */
+  #accept(operation: OperationOf<"put">, due: DueTimes, nowMs: number): Outcome {
+    const { messages } = operation;
+    const atOnce = messages.filter((_, index) => due[index] === undefined);
+    const outcome = { offset: this.#book.state.nextOffset, entered: atOnce.length, messages };
+    this.#book.append(atOnce, atOnce.map(messageBytes), nowMs);
+    this.#dedup.note(operation, outcome, nowMs);
+    const receipts = this.#schedule.add(messages, due, nowMs);
+    const scheduled = receipts.map((receipt) => ({ ...receipt, scheduledId: "" }));
+    const put = { type: "put", offset: offsetOf(outcome), count: atOnce.length } as const;
+    return scheduled.length === 0 ? put : { ...put, scheduled };
+  }
+
+  /** DD10: whether puts of its connection are on their way, so that it has to wait. */
+  #isBehind({ isPromised, messages }: OperationOf<"put">, origin: Origin | undefined): boolean {
+    const { puts, promises } = this.#book.state;
+    const hasEarlier = [...puts, ...promises].some(({ connection }) => connection === origin?.connection);
+    return isPromised !== true && messages.length > 0 && hasEarlier;
+  }
+
+  /** What refuses a put by its size, whoever waits and whatever room there is (rules PT1 and PT5). */
+  #refuseSize(record: ChannelRecord, sizes: readonly number[], size: Size): Refused | undefined {
     const { maxMessageBytes } = record.settings;
     const largest = sizes.find((bytes) => bytes > maxMessageBytes);
     if (largest !== undefined) return refused({ kind: "message-too-large", bytes: largest, limit: maxMessageBytes });
     const tooMany = tooLargeBatch(size, { messages: LIMITS.batchMessagesMax, bytes: Infinity });
     const bytesMax = size.messages > 1 ? LIMITS.batchBytesMax : Infinity;
     return tooMany ?? tooLargeBatch(size, { messages: Infinity, bytes: bytesMax }) ?? tooLargeBatch(size, ceilingOf(record));
+  }
+
+  /** LC1 and SD10: whether a get would wait for more than is left and is to come. */
+  #isRunningDry({ state }: ChannelRecord, { depth }: GroupBook, min: number): boolean {
+    return state === "draining" && this.#book.state.scheduled.length === 0 && depth < min;
   }
 
   #isFirstInLine(origin: Origin | undefined): boolean {
@@ -208,15 +297,22 @@ export class ModelTraffic {
 
   #held(more: Size): Size {
     const { promises } = this.#book.state;
+    const promised = { messages: sum(promises.map(({ max }) => max)), bytes: sum(promises.map(({ bytes }) => bytes)) };
+    // SD3
+    const scheduled = this.#scheduledSize;
     return {
-      messages: this.#book.depth + sum(promises.map((promise) => promise.max)) + more.messages,
-      bytes: this.#book.bytes + sum(promises.map((promise) => promise.bytes)) + more.bytes,
+      messages: this.#book.depth + promised.messages + scheduled.messages + more.messages,
+      bytes: this.#book.bytes + promised.bytes + scheduled.bytes + more.bytes,
     };
   }
 
+  get #scheduledSize(): Size {
+    const { scheduled } = this.#book.state;
+    return { messages: scheduled.length, bytes: sum(scheduled.map(({ bytes }) => bytes)) };
+  }
+
   #isFitting(size: Size, limits: ChannelRecord["limits"]): boolean {
-    const { messages, bytes } = this.#held(size);
-    return messages <= limits.maxMessages && bytes <= limits.maxBytes;
+    return isWithin(size, this.#held({ messages: 0, bytes: 0 }), limits);
   }
 
   #serveFirstGet(group: number, nowMs: number): boolean {
@@ -231,7 +327,7 @@ export class ModelTraffic {
     if (waiter.deadlineMs <= nowMs) return this.#end(waiter, NOTHING);
     const taken = this.#delivery.take(group, { min, max, nowMs, lease, connection });
     if (taken !== undefined) return this.#end(waiter, taken);
-    if (record.state === "draining" && group.depth < min) {
+    if (this.#isRunningDry(record, group, min)) {
       return this.#end(waiter, refused({ kind: "channel-draining", drainUntilMs: record.drainUntilMs }));
     }
     const never = this.#refuseNeverServed(group, { min, lease });
@@ -274,11 +370,13 @@ export class ModelTraffic {
     const { depth, bytes, existing } = this.#book;
     if (this.hasNoReaders) return { kind: "no-readers", retryAfterMs: 0 };
     const { promises } = this.#book.state;
+    const scheduled = this.#scheduledSize;
+    const delayed = scheduled.messages > 0 && { scheduled };
     const promised = promises.length > 0 && {
       promisedMessages: sum(promises.map(({ max }) => max)),
       promisedBytes: sum(promises.map((promise) => promise.bytes)),
     };
-    return { kind: "channel-full", retryAfterMs: 0, depth, bytes, ...existing.limits, ...promised };
+    return { kind: "channel-full", retryAfterMs: 0, depth, bytes, ...existing.limits, ...delayed, ...promised };
   }
 
   /** The refusal of a get for more than the channel can ever have (GT3), or than may be leased at once (LS7). */
@@ -295,11 +393,15 @@ export function linesAfter(lines: readonly number[], more: readonly ModelWaiter[
   return [...new Set([...lines, ...more.map(({ group = 0 }) => group)])];
 }
 
+function isWithin(size: Size, held: Size, limits: ChannelRecord["limits"]): boolean {
+  return held.messages + size.messages <= limits.maxMessages && held.bytes + size.bytes <= limits.maxBytes;
+}
+
 function putWaiter(size: Size): Pick<ModelWaiter, "kind" | "min" | "max" | "bytes"> {
   return { kind: "put", min: size.messages, max: size.messages, bytes: size.bytes };
 }
 
-function tooLargeBatch(size: Size, limit: Size): Outcome | undefined {
+function tooLargeBatch(size: Size, limit: Size): Refused | undefined {
   if (size.messages > limit.messages) return tooLarge("messages", size.messages, limit.messages);
   return size.bytes > limit.bytes ? tooLarge("bytes", size.bytes, limit.bytes) : undefined;
 }

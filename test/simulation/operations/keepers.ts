@@ -38,7 +38,8 @@ function drawSettings(random: Random): GivenSettings {
 
 /** The settings of a channel that begins. */
 function drawLife(random: Random): GivenSettings {
-  const settings = { ...drawSettings(random), whenNoGroups: random.oneOf("refuse", "drop") } as const;
+  const idempotencyWindowMs = random.oneOf(60_000, 90_000, 600_000);
+  const settings = { ...drawSettings(random), idempotencyWindowMs, whenNoGroups: random.oneOf("refuse", "drop") } as const;
   const retention = random.oneOf("queue", "interest", "log");
   if (retention !== "log") return { ...settings, retention };
   return { ...settings, retention, growth: null, maxAgeMs: random.oneOf(null, null, 5_000, 60_000) };

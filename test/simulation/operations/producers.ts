@@ -25,13 +25,13 @@ function drawMessage(random: Random, bytes: number): PutMessage {
   return { body, presentation: "text", contentType: "text/plain; charset=utf-8", key, messageId, headers, ttlMs };
 }
 
-function drawBatch(random: Random): PutMessage[] {
+export function drawBatch(random: Random): PutMessage[] {
   const count = random.oneOf(1, 1, 1, 2, 3, 4, 7);
   return Array.from({ length: count }, () => drawMessage(random, random.oneOf(8, 8, 20, 50, 120)));
 }
 
 /** Messages that have this size together. */
-function fill(random: Random, messages: number, bytes: number): PutMessage[] {
+export function fill(random: Random, messages: number, bytes: number): PutMessage[] {
   return Array.from({ length: messages }, (_, index) => {
     const body = encodeUtf8(
       random

@@ -7,7 +7,7 @@ import type { ActorOperation } from "./operation.ts";
 
 const REASONS = ["no disk", "cannot be parsed"];
 
-function drawEntry(
+export function drawEntry(
   random: Random,
   { leaseId }: Pick<KnownLease, "leaseId">,
   index: number,
@@ -34,8 +34,14 @@ function drawEntry(
 }
 
 /** Leases that are held now, as their readers know them. */
-function heldLeases(world: World): KnownLease[] {
+export function heldLeases(world: World): KnownLease[] {
   return world.ledger.leases.filter(({ leaseId }) => world.model.findLeased(leaseId)?.state === "leased");
+}
+
+/** A lease of which an earlier one of its key is held too. */
+export function pickOutOfOrder(world: World, random: Random): KnownLease | undefined {
+  const held = heldLeases(world).filter(({ key }) => key !== undefined);
+  return random.pick(held.filter(({ key }, index) => held.slice(0, index).some((earlier) => earlier.key === key)));
 }
 
 function settle(world: World, entries: readonly SettleEntry[]): void {
@@ -106,8 +112,7 @@ export const SETTLERS: readonly ActorOperation[] = [
     name: "settle out of order",
     weight: 12,
     run: (world, random) => {
-      const held = heldLeases(world).filter(({ key }) => key !== undefined);
-      const last = random.pick(held.filter(({ key }, index) => held.slice(0, index).some((earlier) => earlier.key === key)));
+      const last = pickOutOfOrder(world, random);
       if (last === undefined) return;
       settle(world, [drawEntry(random, last, 0, random.chance(70) ? "ack" : undefined)]);
     },

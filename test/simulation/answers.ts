@@ -1,0 +1,62 @@
+// Answers of the channel: in a form that can be compared, counted, and as text for people.
+import type { Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Tally } from "./tally.ts";
+
+/** Counts what kind of an answer it is. */
+export function countOutcome(tally: Tally, outcome: Outcome): void {
+  for (const event of eventsIn(outcome)) tally.count("event", event);
+  if (outcome.type === "refused") {
+    const { refusal } = outcome;
+    tally.count("refusal", refusal.kind);
+    const parts = refusal.kind === "settle-refused" ? refusal.refused : [];
+    for (const { problem } of parts) tally.count("refusal", `settle-refused: ${problem.kind}`);
+  }
+  if (outcome.type !== "settled") return;
+  for (const { refusal } of outcome.refused) {
+    tally.count("refusal", refusal.kind === "lease-lost" ? `lease-lost: ${refusal.cause}` : refusal.kind);
+  }
+}
+
+/** Refused entries come in no order that matters, and the channel chooses how it names what is scheduled. */
+export function comparable(outcome: Outcome): object {
+  if (outcome.type === "settled") return { ...outcome, refused: byPointer(outcome.refused) };
+  if (outcome.type === "refused" && outcome.refusal.kind === "settle-refused") {
+    return { ...outcome, refusal: { ...outcome.refusal, refused: byPointer(outcome.refusal.refused) } };
+  }
+  if (outcome.type === "put" && outcome.scheduled !== undefined) {
+    return { ...outcome, scheduled: outcome.scheduled.map(({ index, deliverAtMs }) => ({ index, deliverAtMs })) };
+  }
+  return outcome;
+}
+
+function byPointer<Part extends { readonly pointer: string }>(parts: readonly Part[]): Part[] {
+  return [...parts].sort((a, b) => (a.pointer < b.pointer ? -1 : 1));
+}
+
+/** What is worth counting of an answer that is no refusal. */
+function eventsIn(outcome: Outcome): string[] {
+  if (outcome.type === "put" && outcome.isDuplicate === true) return ["a duplicate is answered"];
+  if (outcome.type === "put" && outcome.scheduled !== undefined) return ["messages are scheduled"];
+  if (outcome.type !== "settled") return [];
+  return [
+    ...(outcome.checkpoint === undefined ? [] : ["a checkpoint rides on a settle"]),
+    ...(outcome.put === undefined ? [] : ["puts ride on a settle"]),
+  ];
+}
+
+export function formatOperation(operation: Operation, origin: Origin | undefined, outcome: Outcome): string {
+  const { type, ...rest } = operation;
+  const from = origin === undefined ? "" : ` from ${origin.connection}/${origin.request}`;
+  return `  ${type} ${JSON.stringify(rest, shorten)}${from} -> ${formatOutcome(outcome)}`;
+}
+
+export function formatOutcome(outcome: Outcome): string {
+  const { type, ...rest } = outcome;
+  return `${type} ${"facts" in rest ? "" : JSON.stringify(rest, shorten)}`;
+}
+
+function shorten(name: string, value: unknown): unknown {
+  return name === "body" || (name === "value" && value instanceof Uint8Array)
+    ? Buffer.from(value as Uint8Array).toString("latin1", 0, 12)
+    : value;
+}
