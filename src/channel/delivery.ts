@@ -44,6 +44,8 @@ interface GivenBack {
 export interface TakeRequest {
   readonly min: number;
   readonly max: number;
+  /** Bytes of messages at most, or one larger message. */
+  readonly bytesMax: number;
   readonly nowMs: number;
   /** How the messages are leased; undefined for a get that removes at once. */
   readonly lease: LeaseRequest | undefined;
@@ -165,18 +167,18 @@ export class Delivery {
 
   /** Hands out `min` to `max` messages, or none. */
   take(request: TakeRequest): Taken {
-    const { lease, nowMs } = request;
+    const { lease, bytesMax, nowMs } = request;
     const room = lease === undefined ? request.max : this.#settings().maxInFlight - this.#leases.size;
     const max = Math.min(request.max, room);
     if (max < request.min || this.#countAvailableAtMost() < request.min) return { type: "too-few" };
     const isNothingOpen = this.#leases.size === 0 && this.#deferred.size === 0 && this.#cursor === this.#log.headOffset;
     const isPlain = lease === undefined && isNothingOpen && !this.#mayExpire;
-    if (isPlain && this.#backlog !== undefined) return takeFromHead(this.#backlog, request.min, max);
+    if (isPlain && this.#backlog !== undefined) return takeFromHead(this.#backlog, { min: request.min, max, bytesMax });
     const holder = lease?.holder ?? NO_HOLDER;
     const isExpired = (run: Run, place: number): boolean => (this.#expiryOf(run, place) ?? Infinity) <= nowMs;
     const choice = new Choice(this.#open, this.#cursor, {
       max,
-      bytesMax: LIMITS.replyBytesMax,
+      bytesMax,
       holder,
       nowMs,
       isExpired: this.#mayExpire ? isExpired : undefined,
@@ -424,8 +426,8 @@ export class Delivery {
 }
 
 /** The short way while nothing is open: messages are taken in one stretch from the head. */
-function takeFromHead(backlog: Backlog, min: number, max: number): Taken {
-  const stretch = backlog.plan({ messagesMax: max, bytesMax: LIMITS.replyBytesMax });
+function takeFromHead(backlog: Backlog, { min, max, bytesMax }: Pick<TakeRequest, "min" | "max" | "bytesMax">): Taken {
+  const stretch = backlog.plan({ messagesMax: max, bytesMax });
   const { messages, controls } = stretch;
   if (messages.length < min) return { type: "too-large", count: messages.length };
   backlog.take(stretch);

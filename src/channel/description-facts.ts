@@ -6,6 +6,7 @@ import { countEnded } from "./fates.ts";
 import type { Groups } from "./groups.ts";
 import type { ChannelFacts } from "./operation.ts";
 import { describeRedrive } from "./redrive-job.ts";
+import type { Streams } from "./streams.ts";
 import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { WaitLine } from "./wait-line.ts";
@@ -16,6 +17,7 @@ export interface DescribedParts {
   readonly deadLetters: DeadLetters;
   readonly schedule: Schedule;
   readonly line: WaitLine;
+  readonly streams: Streams;
 }
 
 /** Depth, bytes, utilisation and waiters as they are now. */
@@ -26,7 +28,7 @@ export function describePressure({ backlog, schedule, line }: DescribedParts, { 
 }
 
 export function describeChannel(parts: DescribedParts, record: ChannelRecord, nowMs: number): ChannelFacts {
-  const { backlog, groups, deadLetters, schedule, line } = parts;
+  const { backlog, groups, deadLetters, schedule, line, streams } = parts;
   const { depth, bytes, segments, headOffset, nextOffset, putMessages, fates } = backlog;
   const { limits } = record;
   return {
@@ -43,6 +45,7 @@ export function describeChannel(parts: DescribedParts, record: ChannelRecord, no
     firstOffset: headOffset,
     nextOffset,
     waiting: line.counts,
+    subscriptions: streams.counts,
     delivery: describeDelivery(groups, record, nowMs),
     groups: groups.size,
     deadLetters: deadLetters.totals,

@@ -7,13 +7,14 @@ import type { RefusedPart } from "../protocol/problems.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { DeadLetters } from "./dead-letters.ts";
-import { findPutAt } from "./log-reading.ts";
+import { findStart } from "./log-reading.ts";
 import type { Group, Groups } from "./groups.ts";
 import type { GroupOperation, GroupStart, Moment, OperationOf, Outcome, QuarantinedMessage } from "./operation.ts";
 import { dropDeadLetters, redrive, type RedriveParts } from "./redrive.ts";
 import type { RedriveJob } from "./redrive-job.ts";
 import { planSettlement } from "./settlement.ts";
 import type { ChannelRecord } from "./store.ts";
+import type { Streams } from "./streams.ts";
 import type { Traffic } from "./traffic.ts";
 
 export type DeskOperation =
@@ -34,6 +35,7 @@ export class GroupDesk {
   readonly #groups: Groups;
   readonly #deadLetters: DeadLetters;
   readonly #traffic: Traffic;
+  readonly #streams: Streams;
   readonly #checkpoints: Checkpoints;
   readonly #redriveParts: RedriveParts;
   readonly #job: RedriveJob;
@@ -42,6 +44,7 @@ export class GroupDesk {
     readonly redriveParts: RedriveParts;
     readonly job: RedriveJob;
     readonly traffic: Traffic;
+    readonly streams: Streams;
     readonly checkpoints: Checkpoints;
     readonly backlog: Backlog;
     readonly groups: Groups;
@@ -50,6 +53,7 @@ export class GroupDesk {
     this.#redriveParts = parts.redriveParts;
     this.#job = parts.job;
     this.#traffic = parts.traffic;
+    this.#streams = parts.streams;
     this.#checkpoints = parts.checkpoints;
     this.#backlog = parts.backlog;
     this.#groups = parts.groups;
@@ -109,6 +113,7 @@ export class GroupDesk {
         return this.#onOwnGroup(group, () => {
           this.#groups.delete(group);
           this.#traffic.refuseReaders(group.id, { kind: "unknown-group", group: group.name });
+          this.#streams.endGroup(group.id, { kind: "unknown-group", group: group.name });
           return { type: "group-deleted", group: group.name };
         });
       case "quarantine":
@@ -134,7 +139,7 @@ export class GroupDesk {
       return this.#onOwnGroup(found.value, () => ({ type: "group", description }));
     }
     if (found.refusal.kind !== "unknown-group") return { type: "refused", refusal: found.refusal };
-    const startOffset = this.#resolve(start ?? { at: "last" });
+    const startOffset = findStart(this.#backlog, start ?? { at: "last" });
     if (startOffset === undefined) return this.#refuseOutOfRange();
     const created = this.#groups.create(name, { settings, startOffset, nowMs });
     if (!created.ok) return { type: "refused", refusal: created.refusal };
@@ -142,20 +147,12 @@ export class GroupDesk {
   }
 
   #seek(group: Group, to: GroupStart, nowMs: number): Outcome {
-    const offset = this.#resolve(to);
+    const offset = findStart(this.#backlog, to);
     if (offset === undefined || group.view === undefined) return this.#refuseOutOfRange();
     if (offset < group.view.headOffset) group.delivery.clear();
     group.view.seek(offset);
     group.delivery.forgetBefore(group.view.headOffset);
     return { type: "group", description: this.#groups.describe(group, nowMs) };
-  }
-
-  /** The offset that is meant; undefined for one that is neither kept nor the next. */
-  #resolve(start: GroupStart): number | undefined {
-    const { headOffset, nextOffset } = this.#backlog;
-    if ("at" in start) return start.at === "first" ? headOffset : nextOffset;
-    if ("timeMs" in start) return findPutAt(this.#backlog, start.timeMs);
-    return start.offset >= headOffset && start.offset <= nextOffset ? start.offset : undefined;
   }
 
   #refuseOutOfRange(): Outcome {

@@ -1,6 +1,7 @@
 // Looking at the records of a log without changing anything: pages, places in time, counts.
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord, Message } from "../protocol/message.ts";
+import type { GroupStart } from "./operation.ts";
 import { endOffset, type Run } from "./run.ts";
 import { readControl } from "./stretch.ts";
 
@@ -25,6 +26,8 @@ interface BrowseRequest {
   readonly toOffset?: number;
   readonly messagesMax: number;
   readonly bytesMax: number;
+  /** Which messages are wanted; all if absent. */
+  readonly isWanted?: ((message: Message) => boolean) | undefined;
 }
 
 /** Reads from an offset on without taking. `nextOffset` is where to go on, or undefined at the end. */
@@ -46,10 +49,13 @@ export function browse(log: ReadableLog, request: BrowseRequest): BrowsedPage {
         controls.push(readControl(run, place));
         continue;
       }
-      bytes += run.messageBytes(place);
-      const isFull = messages.length === request.messagesMax || (messages.length > 0 && bytes > request.bytesMax);
+      const size = run.messageBytes(place);
+      const isFull = messages.length === request.messagesMax || (messages.length > 0 && bytes + size > request.bytesMax);
       if (isFull) return { messages, controls, nextOffset: offset };
-      messages.push(run.message(place));
+      const message = run.message(place);
+      if (request.isWanted?.(message) === false) continue;
+      bytes += size;
+      messages.push(message);
     }
     offset = endOffset(run);
   }
@@ -61,8 +67,16 @@ export function readMessage(log: ReadableLog, offset: number): Message | undefin
   return browse(log, { fromOffset: offset, toOffset: offset, messagesMax: 1, bytesMax: 0 }).messages[0];
 }
 
+/** The offset that is meant; undefined for one that is neither kept nor the next. */
+export function findStart(log: ReadableLog, start: GroupStart): number | undefined {
+  const { headOffset, nextOffset } = log;
+  if ("at" in start) return start.at === "first" ? headOffset : nextOffset;
+  if ("timeMs" in start) return findPutAt(log, start.timeMs);
+  return start.offset >= headOffset && start.offset <= nextOffset ? start.offset : undefined;
+}
+
 /** The offset of the first record that is there and was put at `timeMs` or later, else the next one. */
-export function findPutAt(log: ReadableLog, timeMs: number): number {
+function findPutAt(log: ReadableLog, timeMs: number): number {
   let offset = findPlaceOfTime(log, timeMs);
   for (let run = log.runFrom(offset); run !== undefined; run = log.runFrom(offset)) {
     for (offset = Math.max(offset, run.firstOffset); offset < endOffset(run); offset++) {

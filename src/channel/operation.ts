@@ -2,12 +2,14 @@
 import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription, GroupDescription, RedriveDescription } from "../protocol/description.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
+import type { Size } from "./admission.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
+import type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
 import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
@@ -66,7 +68,23 @@ export type Operation =
   | RestoreOperation
   | { readonly type: "list-scheduled"; readonly after?: string; readonly limit: number }
   | { readonly type: "cancel-scheduled"; readonly scheduledId: string }
-  | { readonly type: "cancel"; readonly request: number };
+  | { readonly type: "cancel"; readonly request: number }
+  | StreamOperation;
+
+/** Streams (SPEC SB); only a connection can ask for one. */
+export type StreamOperation =
+  | { readonly type: "subscribe"; readonly credit: Size; readonly target: StreamTarget }
+  | { readonly type: "credit"; readonly request: number; readonly credit: Size }
+  | { readonly type: "unsubscribe"; readonly request: number };
+
+/** A member of a group, a plain reader of a log, or one of what passes through another channel. */
+export type StreamTarget =
+  | { readonly type: "member"; readonly group?: string; readonly leaseMs: number; readonly reader?: string }
+  | { readonly type: "reader"; readonly from: StreamStart; readonly filter?: MessageFilter }
+  | { readonly type: "tap"; readonly filter?: MessageFilter };
+
+/** `resume`: a place that an earlier subscription was told. */
+export type StreamStart = GroupStart | { readonly resume: string };
 
 export type GroupOperation =
   | { readonly type: "list-groups"; readonly after?: string; readonly limit: number }
@@ -234,7 +252,29 @@ export type Outcome =
   | { readonly type: "restore-aborted"; readonly restoreId: string }
   | { readonly type: "page-staged"; readonly page: number; readonly isLast: boolean }
   | { readonly type: "cancelled" }
+  /** `resume`: where a plain reader stands. */
+  | { readonly type: "subscribed"; readonly resume?: string }
+  | { readonly type: "credited" }
+  | Delivered
+  /** A stream that was ended, by its reader or with the refusal as the reason. */
+  | { readonly type: "ended"; readonly refusal?: Refusal }
   | { readonly type: "refused"; readonly refusal: Refusal };
+
+/** What a subscriber is sent. */
+export interface Delivered extends StreamPage {
+  readonly type: "delivered";
+  /** Of a member. */
+  readonly granted?: GrantedLeases;
+  /** Of a plain reader: where it stands now, and what it will never get. */
+  readonly resume?: string;
+  readonly gap?: StreamGap;
+}
+
+/** Readers at the same place share one. */
+export interface StreamPage {
+  readonly messages: readonly Message[];
+  readonly controls: readonly ControlRecord[];
+}
 
 export interface QuarantinedMessage {
   readonly message: Message;

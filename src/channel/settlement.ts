@@ -150,6 +150,14 @@ export class Settlement {
     }
   }
 
+  /** A member left: what it holds is handed out again at once, and the attempts do not count. */
+  releaseOf(connection: number, holder: string, nowMs: number): void {
+    const leases = this.#delivery.leasesOf(connection).filter((lease) => lease.holder === holder);
+    for (const lease of leases.sort((a, b) => b.offset - a.offset)) {
+      this.#delivery.giveBack(lease, { end: "released", endedAtMs: nowMs, isCounted: false, dueAtMs: 0 });
+    }
+  }
+
   /** The lease, if it is live and that holder's. */
   findLive({ offset, holder, attempt }: LeaseRef, nowMs: number): Lease | undefined {
     const lease = this.#delivery.findLease(offset);

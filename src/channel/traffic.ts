@@ -1,7 +1,6 @@
 // Puts and gets, and the requests that wait for messages or for room. SPEC sections PT (put), GT (get) and WT (waiting).
 import { LIMITS } from "../protocol/limits.ts";
 import { invalidRequest } from "../protocol/fault.ts";
-import { LeaseSealer } from "../protocol/lease-id.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
@@ -12,16 +11,16 @@ import { isEarly, type Dedup } from "./dedup.ts";
 import { resolveDelays } from "./delays.ts";
 import { DrainRate } from "./drain-rate.ts";
 import type { Group, Groups } from "./groups.ts";
-import { drawHex, refuseGet, refusePut } from "./life-cycle.ts";
-import type { Effect, GrantedLeases, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
+import { refuseGet, refusePut } from "./life-cycle.ts";
+import type { Effect, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
 import { offsetOf } from "./outcome-window.ts";
 import type { RecordCell } from "./record-cell.ts";
 import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
+import { NOTHING_GOT, takeMessages, type TakeTerms } from "./taking.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
 
 const NO_READERS_RETRY_AFTER_MS = 1000;
-const NOTHING_GOT: Outcome = { type: "got", messages: [], controls: [] };
 
 /** The times of a put without delays. */
 const NOTHING_DUE: ReadonlyMap<number, number> = new Map();
@@ -188,7 +187,8 @@ export class Traffic {
 
   #serveFirstGet(record: ChannelRecord, group: number, moment: Moment): boolean {
     const get = this.#line.firstGet(group);
-    return get !== undefined && this.#serveGet(record, get, moment);
+    // A member has its turn at the end of the commit, so that what comes together is sent together.
+    return get !== undefined && get.holder === undefined && this.#serveGet(record, get, moment);
   }
 
   /** Refuses everybody of a kind that waits. */
@@ -330,39 +330,11 @@ export class Traffic {
     };
   }
 
-  /** Takes messages, or nothing when fewer than `min` can be had now: then undefined. */
-  #take(
-    record: ChannelRecord,
-    group: Group,
-    request: { min: number; max: number; lease: LeaseTerms | undefined; connection: number | undefined },
-    moment: Moment,
-  ): Outcome | undefined {
-    if (group.isPaused) return request.min === 0 ? NOTHING_GOT : undefined;
-    const { min, max, lease } = request;
-    const connection = lease?.isDetached === false ? request.connection : undefined;
-    const wanted = lease && {
-      holder: drawHex(moment) + drawHex(moment),
-      leaseMs: lease.leaseMs,
-      connection,
-      reader: lease.reader,
-    };
-    const taken = group.delivery.take({ min, max, nowMs: moment.nowMs, lease: wanted });
-    group.settlement.buryExhausted(moment.nowMs);
-    if (taken.type === "too-few") return undefined;
-    if (taken.type === "too-large") return refused({ kind: "batch-too-large", size: min, limit: taken.count, unit: "messages" });
-    const { messages, controls, leases, redelivered } = taken;
-    if (lease === undefined) {
-      this.#drainRate.record(messages.length, moment.nowMs);
-      return { type: "got", messages, controls };
-    }
-    const sealer = new LeaseSealer(record.leaseSecret);
-    const granted: GrantedLeases = {
-      leaseIds: leases.map((one) => sealer.format({ group: group.id, ...one })),
-      attempts: leases.map((one) => one.attempt),
-      redelivered,
-      leaseUntilMs: moment.nowMs + lease.leaseMs,
-    };
-    return { type: "got", messages, controls, granted };
+  #take(record: ChannelRecord, group: Group, request: TakeTerms, moment: Moment): Outcome | undefined {
+    const taken = takeMessages(group, { record, request, moment });
+    const isRemoved = taken?.type === "got" && request.lease === undefined;
+    if (isRemoved) this.#drainRate.record(taken.messages.length, moment.nowMs);
+    return taken;
   }
 
   /** The refusal of a get whose `min` can never be had, however long it waits. */

@@ -24,6 +24,8 @@ export interface Waiter {
   readonly lease?: LeaseTerms;
   /** For a get the number of its group; gets of different groups wait in different lines. */
   readonly group: number;
+  /** For a member of the group, which takes its place again after each turn: whose its leases are. It is no request that waits. */
+  readonly holder?: string;
 }
 
 type WaiterKey = `${number}:${number}`;
@@ -43,7 +45,7 @@ export class WaitLine {
   #nextTicket = 1;
   #reserved = { messages: 0, bytes: 0 };
 
-  /** Rebuilds the lines from the attachments of the sockets, in the order of the tickets. */
+  /** Rebuilds the lines from the attachments of the sockets, members of groups among them, in the order of the tickets. */
   restore(waiters: Iterable<Waiter>): void {
     for (const waiter of [...waiters].sort((a, b) => a.ticket - b.ticket)) {
       this.#insert(waiter);
@@ -89,6 +91,13 @@ export class WaitLine {
     return false;
   }
 
+  /** Lets a member of a group stand in its line; how many there can be, the streams see to. */
+  addMember(placeAt: (ticket: number) => Waiter): Waiter {
+    const placed = placeAt(this.#nextTicket++);
+    this.#insert(placed);
+    return placed;
+  }
+
   add(waiter: Omit<Waiter, "ticket">): Result<Waiter, Refusal> {
     const ofConnection = this.#byConnection.get(waiter.connection);
     if (ofConnection !== undefined && ofConnection.size >= LIMITS.waitersPerSocketMax) {
@@ -104,7 +113,8 @@ export class WaitLine {
     const key = keyOf(waiter.connection, waiter.request);
     if (this.#reservations.delete(key)) this.#reserve(-waiter.max, -waiter.bytes);
     else if (waiter.kind === "put") this.#puts.delete(key);
-    else this.#removeGet(waiter.group, key);
+    else this.#removeGet(waiter);
+    if (waiter.holder !== undefined) return;
     const ofConnection = this.#byConnection.get(waiter.connection);
     ofConnection?.delete(waiter.request);
     if (ofConnection?.size === 0) this.#byConnection.delete(waiter.connection);
@@ -121,9 +131,10 @@ export class WaitLine {
     return [...(this.#byConnection.get(connection)?.values() ?? [])];
   }
 
+  /** Every request that waits. */
   all(): Waiter[] {
     return [
-      ...[...this.#gets.values()].flatMap((gets) => [...gets.values()]),
+      ...[...this.#gets.values()].flatMap((gets) => [...gets.values()].filter(({ holder }) => holder === undefined)),
       ...this.#reservations.values(),
       ...this.#puts.values(),
     ];
@@ -143,29 +154,30 @@ export class WaitLine {
 
   #insert(waiter: Waiter): void {
     const key = keyOf(waiter.connection, waiter.request);
-    if (waiter.kind === "get") this.#insertGet(key, waiter);
+    if (waiter.kind === "get") this.#insertGet(waiter);
     else if (waiter.reservedUntilMs === undefined) this.#puts.set(key, waiter);
     else {
       this.#reservations.set(key, waiter);
       this.#reserve(waiter.max, waiter.bytes);
     }
+    if (waiter.holder !== undefined) return;
     let ofConnection = this.#byConnection.get(waiter.connection);
     if (ofConnection === undefined) this.#byConnection.set(waiter.connection, (ofConnection = new Map()));
     ofConnection.set(waiter.request, waiter);
     this.#changedConnections.add(waiter.connection);
   }
 
-  #insertGet(key: WaiterKey, waiter: Waiter): void {
+  #insertGet(waiter: Waiter): void {
     let gets = this.#gets.get(waiter.group);
     if (gets === undefined) this.#gets.set(waiter.group, (gets = new Map()));
-    gets.set(key, waiter);
-    this.#getCount += 1;
+    gets.set(keyOf(waiter.connection, waiter.request), waiter);
+    if (waiter.holder === undefined) this.#getCount += 1;
   }
 
-  #removeGet(group: number, key: WaiterKey): void {
+  #removeGet({ connection, request, group, holder }: Waiter): void {
     const gets = this.#gets.get(group);
-    if (gets?.delete(key) !== true) return;
-    this.#getCount -= 1;
+    if (gets?.delete(keyOf(connection, request)) !== true) return;
+    if (holder === undefined) this.#getCount -= 1;
     if (gets.size === 0) this.#gets.delete(group);
   }
 

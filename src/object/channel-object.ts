@@ -49,6 +49,8 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
     this.#loop = new CommitLoop<Entry>({
       commit: (entries) => {
         this.#committer.commit(entries);
+        // What subscribers are owed beyond a frame follows at once, behind what has come meanwhile.
+        if (this.#committer.hasMoreToDeliver) this.#loop.pushCall({ request: { type: "tick" } }, 0);
         this.#armTimer();
       },
       sync: () => this.#storage.sync(),

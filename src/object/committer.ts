@@ -65,6 +65,8 @@ export class Committer {
   #channel: Channel;
   /** Set while storage could not be read after a failure: what is in memory was never written. */
   #isStale = false;
+  /** Whether operations were carried out after a failure, and subscribers not sent what they brought. */
+  #isDeliveryOwed = false;
   /** When the alarm is known to be set, at the latest; later than any time where that is not known (rule RC8). */
   #alarmAtMs = NO_ALARM_AT_MS;
 
@@ -80,6 +82,11 @@ export class Committer {
 
   get channel(): Channel {
     return this.#channel;
+  }
+
+  /** Whether another commit has to follow at once, to send subscribers what they are owed. */
+  get hasMoreToDeliver(): boolean {
+    return this.#isDeliveryOwed || (!this.#isStale && this.#channel.hasMoreToDeliver);
   }
 
   /** Builds the channel from what is stored and from the sockets, as on waking. */
@@ -146,6 +153,7 @@ export class Committer {
       try {
         this.wake();
         answers = this.#apply([entry], { isRecovering: true });
+        this.#isDeliveryOwed ||= entry.request.type === "operate";
       } catch (error) {
         logWarning("operation-failed", { channel: this.#options.name }, error);
         answers = [{ entry, outcome: refusedAfter(error) }];
@@ -174,6 +182,12 @@ export class Committer {
       if (outcome !== undefined) answers.push({ entry, outcome });
       for (const effect of this.#channel.takeEffects()) answers.push({ entry: effect, outcome: effect.outcome });
     }
+    // Leases are rows: what frees room must not fail because of them.
+    if (!isRecovering) {
+      this.#isDeliveryOwed = false;
+      this.#channel.deliver(moment);
+      for (const effect of this.#channel.takeEffects()) answers.push({ entry: effect, outcome: effect.outcome });
+    }
     this.#write(moment.nowMs);
     return answers;
   }
@@ -185,7 +199,8 @@ export class Committer {
     const state = (): string => (stateJson ??= JSON.stringify(this.#channel.pressure ?? NO_STATE));
     const changed = this.#isStale ? [] : this.#channel.takeChangedConnections();
     for (const connection of changed) {
-      this.#options.connections.writeWaiters(connection, this.#channel.waitersOf(connection));
+      const kept = { waiters: this.#channel.waitersOf(connection), subscriptions: this.#channel.subscriptionsOf(connection) };
+      this.#options.connections.write(connection, kept);
     }
     for (const { entry, outcome } of answers) {
       try {
@@ -301,6 +316,7 @@ export class Committer {
       name,
       store: this.#store,
       waiters: connections.waiters(),
+      subscriptions: connections.subscriptions(),
       isConnected: (connection) => connections.isOpen(connection),
     });
     connections.skip(channel.lostConnections);

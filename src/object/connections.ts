@@ -1,6 +1,8 @@
 // The WebSockets of a channel: numbers, attachments that survive hibernation, and sends that can not throw.
 import type { Waiter } from "../channel/wait-line.ts";
+import type { Subscription } from "../channel/subscription.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { packSubscription, unpackSubscription, type PackedSubscription } from "./packed-subscription.ts";
 import { logWarning } from "./log.ts";
 
 /** What a socket carries through hibernation. Arrays keep it small: 64 waiters take about 5 KB of the 16 that are allowed, 13 with long readers. */
@@ -8,6 +10,8 @@ interface Attachment {
   readonly connection: number;
   readonly hasGreeted: boolean;
   readonly waiters: readonly PackedWaiter[];
+  /** Absent for a socket that an earlier release accepted. */
+  readonly subscriptions?: readonly PackedSubscription[];
   /** Where its puts come from; absent for a socket that an earlier release accepted. */
   readonly source?: string;
 }
@@ -57,6 +61,13 @@ export class Connections {
     }
   }
 
+  /** The subscriptions of all sockets. */
+  *subscriptions(): Iterable<Subscription> {
+    for (const { connection, subscriptions = [] } of this.#attachments.values()) {
+      for (const packed of subscriptions) yield unpackSubscription(connection, packed);
+    }
+  }
+
   /** Numbers that no new connection may get. */
   skip(connections: readonly number[]): void {
     for (const connection of connections) this.#lastConnection = Math.max(this.#lastConnection, connection);
@@ -83,9 +94,15 @@ export class Connections {
     return this.#sockets.get(connection)?.readyState === WebSocket.OPEN;
   }
 
-  writeWaiters(connection: number, waiters: readonly Waiter[]): void {
+  /** Keeps what a connection waits for and is subscribed to. */
+  write(
+    connection: number,
+    kept: { readonly waiters: readonly Waiter[]; readonly subscriptions: readonly Subscription[] },
+  ): void {
     const socket = this.#sockets.get(connection);
-    if (socket !== undefined) this.#update(socket, { waiters: waiters.map(packWaiter) });
+    if (socket === undefined) return;
+    const { waiters, subscriptions } = kept;
+    this.#update(socket, { waiters: waiters.map(packWaiter), subscriptions: subscriptions.map(packSubscription) });
   }
 
   /** Sends text to a connection that may have closed meanwhile. */

@@ -1,5 +1,6 @@
 // Refusals as HTTP replies (RFC 9457), with the headers that HTTP wants beside them.
-import { formatProblem, type Refusal } from "../protocol/problems.ts";
+import { formatProblem } from "../protocol/problem-format.ts";
+import type { Refusal } from "../protocol/problems.ts";
 
 export function replyWithProblem(refusal: Refusal): Response {
   const problem = formatProblem(refusal);

@@ -1,7 +1,8 @@
 // Outcomes as frames of channel.v1.json. Texts are put together by hand: bodies are spliced in and the state is encoded once a commit.
 import { formatMessage, type ControlRecord, type Message } from "../protocol/message.ts";
-import { formatProblem, type Refusal } from "../protocol/problems.ts";
-import type { GrantedLeases, Outcome } from "../channel/operation.ts";
+import { formatProblem } from "../protocol/problem-format.ts";
+import type { Refusal } from "../protocol/problems.ts";
+import type { Delivered, GrantedLeases, Outcome } from "../channel/operation.ts";
 
 /** The frame that answers request `id`, or undefined where none is sent. `state` is the JSON text of the state at the commit. */
 export function formatReply(id: number, outcome: Outcome, state: string): string | undefined {
@@ -16,6 +17,14 @@ export function formatReply(id: number, outcome: Outcome, state: string): string
       return `{"type":"wait","id":${id}}`;
     case "room":
       return `{"type":"room","id":${id},"reservedMs":${outcome.reservedMs}}`;
+    case "subscribed":
+      return JSON.stringify({ type: "subscribed", id, resume: outcome.resume });
+    case "delivered":
+      return `{"type":"deliver","id":${id},${formatDelivered(outcome)},"state":${state}}`;
+    case "ended": {
+      const problem = outcome.refusal && formatProblem(outcome.refusal);
+      return JSON.stringify({ type: "ended", id, problem });
+    }
     case "refused":
       return formatProblemFrame(outcome.refusal, id);
     default:
@@ -42,6 +51,20 @@ export function formatTaken({ messages, controls, granted }: TakenParts): string
   let taken = `"messages":[${texts.join(",")}]`;
   if (controls.length > 0) taken += `,"controls":${JSON.stringify(controls)}`;
   return granted === undefined ? taken : `${taken},"leaseUntilMs":${granted.leaseUntilMs}`;
+}
+
+/** Texts of pages that several readers are sent, made once. */
+const pageTexts = new WeakMap<readonly Message[], string>();
+
+function formatDelivered(delivered: Delivered): string {
+  const { messages, granted, gap, resume } = delivered;
+  let text = granted === undefined ? pageTexts.get(messages) : undefined;
+  if (text === undefined) {
+    text = formatTaken(delivered);
+    if (granted === undefined) pageTexts.set(messages, text);
+  }
+  if (gap !== undefined) text += `,"gap":${JSON.stringify(gap)}`;
+  return resume === undefined ? text : `${text},"resume":"${resume}"`;
 }
 
 interface TakenParts {

@@ -9,6 +9,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
 import { parseRiders } from "../protocol/riders.ts";
 import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
+import { readStreamOperation } from "./stream-requests.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
 
@@ -107,6 +108,12 @@ function readOperation(
         ...riders.value,
         ...(source !== undefined && { source }),
       });
+    }
+    case "subscribe":
+    case "credit":
+    case "unsubscribe": {
+      const operation = readStreamOperation(frame);
+      return operation.ok ? operation : refuse({ refusal: operation.refusal });
     }
     case "cancel":
       return accept({ type: "cancel", request: frame.id });

@@ -1,12 +1,12 @@
 // The HTTP routes of delivery: pull, settle, dead letters and quarantine.
 import * as v from "valibot";
 import { count, pressureStateSchema, redriveDescriptionSchema } from "./description.ts";
-import { leaseMsSchema, reasonSchema, riderEntries, settleEntries, takeEntries } from "./frames.ts";
+import { reasonSchema, riderEntries, settleEntries, takeEntries } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { keySchema } from "./message.ts";
 import { groupNameSchema, OFFSET_MAX, readerNameSchema } from "./names.ts";
 import { CHANNEL, GONE, messageSchema, numberText, takenEntries, type Route } from "./route.ts";
-import { wholeNumber } from "./settings.ts";
+import { leaseMsSchema, wholeNumber } from "./settings.ts";
 
 /** `ack: "auto"` removes at once: at-most-once delivery, which has to be asked for. Otherwise messages are leased for `leaseMs`. */
 export const pullBodySchema = v.pipe(

@@ -79,6 +79,8 @@ export interface ChannelDescription extends PressureState {
   readonly firstOffset: number;
   readonly nextOffset: number;
   readonly waiting: { readonly gets: number; readonly puts: number };
+  /** Streams that are open: members of groups, and plain readers. */
+  readonly subscriptions: { readonly members: number; readonly readers: number };
   readonly connections: number;
   /** What the depth of a queue consists of; null elsewhere, where each group has its own. */
   readonly delivery: null | {
@@ -148,6 +150,7 @@ export const channelDescriptionSchema = v.object({
   firstOffset: count,
   nextOffset: count,
   waiting: v.object({ gets: count, puts: count }),
+  subscriptions: v.object({ members: count, readers: count }),
   connections: count,
   delivery: v.nullable(
     v.object({ ready: count, leased: count, retrying: count, quarantined: count, isLookAheadExhausted: v.boolean() }),

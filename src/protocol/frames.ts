@@ -9,7 +9,8 @@ import { contentTypeSchema, putMessageSchema } from "./message.ts";
 import { checkpointNameSchema, groupNameSchema, readerNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
 import type { ScheduledReceipt } from "./schedule.ts";
-import { wholeNumber } from "./settings.ts";
+import { leaseMsSchema, wholeNumber } from "./settings.ts";
+import { STREAM_FRAME_SCHEMAS, type StreamFrame } from "./stream-frames.ts";
 
 export const SUBPROTOCOL_JSON = "channel.v1.json";
 
@@ -76,8 +77,6 @@ export const takeEntries = {
   min: v.optional(wholeNumber(0, LIMITS.batchMessagesMax)),
   waitMs: v.optional(waitMsSchema),
 };
-
-export const leaseMsSchema = wholeNumber(LIMITS.leaseMsMin, LIMITS.leaseMsMax);
 
 /** `detached`: the leases outlive the connection; without it they end when it closes. */
 const pullSchema = v.strictObject({
@@ -158,6 +157,7 @@ export const CLIENT_FRAME_SCHEMAS = {
   settle: settleSchema,
   cancel: cancelSchema,
   stats: statsSchema,
+  ...STREAM_FRAME_SCHEMAS,
 } as const;
 
 const CLIENT_FRAME_TYPES = Object.keys(CLIENT_FRAME_SCHEMAS);
@@ -210,6 +210,7 @@ export type ServerFrame =
       readonly putOffset?: number;
       readonly state: PressureState;
     }
+  | StreamFrame
   | { readonly type: "wait"; readonly id: number }
   | { readonly type: "room"; readonly id: number; readonly reservedMs: number }
   | { readonly type: "stats"; readonly id: number; readonly stats: object }

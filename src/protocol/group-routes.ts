@@ -2,19 +2,12 @@
 import * as v from "valibot";
 import { groupDescriptionSchema } from "./description.ts";
 import { LIMITS } from "./limits.ts";
-import { groupNameSchema, OFFSET_MAX } from "./names.ts";
+import { groupNameSchema } from "./names.ts";
 import { CHANNEL, GONE, numberText, type Route } from "./route.ts";
-import { deliverySchema, wholeNumber } from "./settings.ts";
+import { deliverySchema } from "./settings.ts";
+import { START_SCHEMAS } from "./start.ts";
 
-/** Where a group begins or goes on: at an offset, at what was put at a time or later, at the first that is kept, or at what comes next. */
-const startSchema = v.union(
-  [
-    v.strictObject({ offset: wholeNumber(1, OFFSET_MAX) }),
-    v.strictObject({ timeMs: wholeNumber(0, Number.MAX_SAFE_INTEGER) }),
-    v.strictObject({ at: v.picklist(["first", "last"]) }),
-  ],
-  'Expected {"offset"}, {"timeMs"} or {"at": "first" or "last"}',
-);
+const startSchema = v.union(START_SCHEMAS, 'Expected {"offset"}, {"timeMs"} or {"at": "first" or "last"}');
 
 export const groupsQuerySchema = v.strictObject({
   after: v.optional(groupNameSchema),

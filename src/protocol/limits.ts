@@ -89,6 +89,18 @@ export const LIMITS = {
   reservationMs: 5 * SECOND_MS,
   connectionsMax: 10_000,
 
+  // Streams: what a socket's attachment holds beside its waiters
+  subscriptionsPerSocketMax: 4,
+  subscriptionsMax: 10_000,
+  /** JSON of a filter. */
+  filterBytesMax: 256,
+  /** What may be on the way to a subscriber at most. */
+  creditMessagesMax: 10_000,
+  creditBytesMax: 16 * MIB,
+  /** Messages of one frame; their bytes are those of a reply. */
+  streamFrameMessagesMax: 1000,
+  resumeTokenCharsMax: 64,
+
   // Leases and delivery
   leaseMsMin: SECOND_MS,
   leaseMsMax: 12 * 60 * 60 * SECOND_MS,

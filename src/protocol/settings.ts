@@ -13,6 +13,8 @@ export function wholeNumber(min: number, max: number): v.GenericSchema<number> {
   );
 }
 
+export const leaseMsSchema = wholeNumber(LIMITS.leaseMsMin, LIMITS.leaseMsMax);
+
 const maxMessagesSchema = wholeNumber(1, LIMITS.channelMessagesMax);
 const maxBytesSchema = wholeNumber(1, LIMITS.channelBytesMax);
 

@@ -47,8 +47,8 @@ const SCHEDULE: readonly Mutant[] = [
   {
     name: "SD10: a drain does not wait for what is scheduled",
     file: "src/channel/channel.ts",
-    from: "return this.#groups.isDrained && this.#schedule.messages === 0;",
-    to: "return this.#groups.isDrained;",
+    from: "return this.#parts.groups.isDrained && this.#parts.schedule.messages === 0;",
+    to: "return this.#parts.groups.isDrained;",
   },
 ];
 
@@ -122,7 +122,7 @@ const DEDUP: readonly Mutant[] = [
   {
     name: "DD12: a new life knows the producers and keys of the old one",
     file: "src/channel/channel.ts",
-    from: "this.#dedup.restart();",
+    from: "this.#parts.dedup.restart();",
     to: "",
   },
 ];
@@ -149,7 +149,7 @@ const CHECKPOINTS: readonly Mutant[] = [
   {
     name: "CP9: a new life finds the checkpoints of the old one",
     file: "src/channel/channel.ts",
-    from: "this.#checkpoints.restart();",
+    from: "this.#parts.checkpoints.restart();",
     to: "",
   },
   {

@@ -58,13 +58,13 @@ export const GROUPS: readonly Mutant[] = [
   },
   {
     name: "GP4: a seek goes behind the next offset",
-    file: "src/channel/group-desk.ts",
+    file: "src/channel/log-reading.ts",
     from: "start.offset <= nextOffset ? start.offset",
     to: "start.offset <= nextOffset + 1 ? start.offset",
   },
   {
     name: "GP5: a paused group hands out",
-    file: "src/channel/traffic.ts",
+    file: "src/channel/taking.ts",
     from: "if (group.isPaused) return",
     to: "if (group.isPaused && moment.nowMs < 0) return",
   },
@@ -152,7 +152,7 @@ export const TIME_TO_LIVE: readonly Mutant[] = [
   {
     name: "TL5: the alarm is not set for an expiry that makes room for a waiting put",
     file: "src/channel/channel.ts",
-    from: "this.#line.firstPut() === undefined ? undefined : this.#groups.nextExpiryAtMs;",
+    from: "this.#parts.line.firstPut() === undefined ? undefined : this.#parts.groups.nextExpiryAtMs;",
     to: "undefined;",
   },
 ];

@@ -37,7 +37,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS6: the alarm is not set for leases that end while a get waits",
     file: "src/channel/channel.ts",
-    from: "const deliveryAtMs = this.#groups.nextDueAtMs(this.#line.waitingGroups());",
+    from: "const deliveryAtMs = this.#parts.groups.nextDueAtMs(this.#parts.line.waitingGroups());",
     to: "const deliveryAtMs = undefined;",
   },
   {
@@ -157,14 +157,14 @@ const CORE: readonly Mutant[] = [
   {
     name: "WT6: a waiter whose connection closed is served",
     file: "src/channel/channel.ts",
-    from: "for (const waiter of this.#line.ofConnection(connection)) this.#line.remove(waiter);",
+    from: "for (const waiter of this.#parts.line.ofConnection(connection)) this.#parts.line.remove(waiter);",
     to: "",
   },
   {
     name: "WT8: waiters are forgotten on eviction",
-    file: "src/channel/channel.ts",
-    from: "this.#line.restore(options.waiters ?? []);",
-    to: "this.#line.restore([]);",
+    file: "src/channel/channel-parts.ts",
+    from: "line.restore([...waiters, ...places]);",
+    to: "line.restore(places);",
   },
   {
     name: "LC2: a channel that was drained stays open",
@@ -175,8 +175,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "LC4: a new life keeps the dead letters of the old one",
     file: "src/channel/channel.ts",
-    from: "this.#deadLetters.clear();\n    this.#backlog.restart();",
-    to: "this.#backlog.restart();",
+    from: "this.#parts.deadLetters.clear();\n    this.#parts.backlog.restart();",
+    to: "this.#parts.backlog.restart();",
   },
 ];
 

@@ -4,6 +4,7 @@ import { Channel } from "../../src/channel/channel.ts";
 import type { CheckpointStore } from "../../src/channel/checkpoint-store.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
+import type { Subscription } from "../../src/channel/subscription.ts";
 import type { Waiter } from "../../src/channel/wait-line.ts";
 import { listSettleEntries, type SettleLists } from "../../src/channel/settle-entries.ts";
 import type { PutConditions } from "../../src/protocol/dedup.ts";
@@ -118,6 +119,7 @@ export class ChannelHarness {
   readonly #open = new Set<number>();
   /** What the sockets carry through an eviction. */
   readonly #attachments = new Map<number, readonly Waiter[]>();
+  readonly #subscriptions = new Map<number, readonly Subscription[]>();
   readonly #answers: Effect[] = [];
   #lastConnection = 0;
   #lives = 0;
@@ -155,11 +157,15 @@ export class ChannelHarness {
   }
 
   commit(): void {
+    this.channel.deliver(this.moment);
+    this.#answers.push(...this.channel.takeEffects());
     this.changes = this.channel.takeChanges(this.nowMs);
     if (this.changes !== undefined) this.store.commit(this.changes);
     if (this.channel.isReplaced) this.evict();
     for (const connection of this.channel.takeChangedConnections()) {
-      if (this.#open.has(connection)) this.#attachments.set(connection, this.channel.waitersOf(connection));
+      if (!this.#open.has(connection)) continue;
+      this.#attachments.set(connection, this.channel.waitersOf(connection));
+      this.#subscriptions.set(connection, this.channel.subscriptionsOf(connection));
     }
   }
 
@@ -200,6 +206,7 @@ export class ChannelHarness {
   cut(connection: number): void {
     this.#open.delete(connection);
     this.#attachments.delete(connection);
+    this.#subscriptions.delete(connection);
   }
 
   close(connection: number, isClean = true): void {
@@ -304,6 +311,7 @@ export class ChannelHarness {
       name: "orders",
       store: this.store,
       waiters: this.waiters,
+      subscriptions: [...this.#open].flatMap((connection) => this.#subscriptions.get(connection) ?? []),
       isConnected: (connection) => this.#open.has(connection),
     });
   }

@@ -196,6 +196,7 @@ export class ChannelModel {
       nextOffset,
       waiters: this.waiterCount,
       waiting: { gets: gets.length, puts: puts.length + promises.length },
+      subscriptions: { members: 0, readers: 0 },
       delivery: { ready: depth, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
       groups: 1,
       deadLetters: { messages: 0, bytes: 0 },

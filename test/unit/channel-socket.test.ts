@@ -2,7 +2,7 @@
 import { assert, describe, expect, test } from "vitest";
 import { ChannelSocket, type ConnectOptions, type StartTimer, type WebSocketLike } from "../../src/client/channel-socket.ts";
 import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
-import { formatProblem } from "../../src/protocol/problems.ts";
+import { formatProblem } from "../../src/protocol/problem-format.ts";
 
 const URL_OF_CHANNEL = "http://localhost/v1/channels/demo/socket";
 const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };

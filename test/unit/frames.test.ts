@@ -41,11 +41,25 @@ const VALID: readonly Record<string, unknown>[] = [
   { type: "get", id: 1, max: LIMITS.batchMessagesMax, min: 0, waitMs: 5 },
   { type: "cancel", id: 1 },
   { type: "stats", id: 1 },
+  { type: "subscribe", id: 1, credit: { messages: 0 } },
+  { type: "subscribe", id: 1, group: "g", leaseMs: LIMITS.leaseMsMax, reader: "r", credit: { messages: MOST, bytes: MOST } },
+  { type: "subscribe", id: 1, from: { resume: "life.5" }, filter: { keys: ["k"], headers: { a: "b" } }, credit: { messages: 1 } },
+  { type: "subscribe", id: 1, tap: true, credit: { messages: 1 } },
+  { type: "credit", id: 1, messages: 5, bytes: 0 },
+  { type: "unsubscribe", id: 1 },
 ];
 
 /** A frame that is refused, and the pointer of the fault. */
 const INVALID: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ type: "hello", versions: [] }, "/versions"],
+  [{ type: "subscribe", id: 1 }, "/credit"],
+  [{ type: "subscribe", id: 1, credit: { messages: -1 } }, "/credit/messages"],
+  [{ type: "subscribe", id: 1, credit: { messages: 0.5 } }, "/credit/messages"],
+  [{ type: "subscribe", id: 1, credit: { messages: 1 }, from: { offset: 0 } }, "/from"],
+  [{ type: "subscribe", id: 1, credit: { messages: 1 }, from: { at: "middle" } }, "/from"],
+  [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: [] } }, "/filter/keys"],
+  [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: ["k".repeat(LIMITS.filterBytesMax)] } }, "/filter"],
+  [{ type: "credit", id: 1, messages: 1, bytes: -5 }, "/bytes"],
   [{ type: "put", id: 1, text: "a", delayMs: LIMITS.delayMsMax + 1 }, "/delayMs"],
   [{ type: "put", id: 1, text: "a", delayMs: -1 }, "/delayMs"],
   [{ type: "put", id: 1, text: "a", deliverAtMs: 0.5 }, "/deliverAtMs"],
@@ -102,7 +116,20 @@ describe("src/protocol/frames", () => {
     (type) => {
       const parsed = parseClientFrame(JSON.stringify({ type, id: 7 }));
 
-      const frameTypes = ["hello", "put", "put-batch", "reserve", "get", "pull", "settle", "cancel", "stats"];
+      const frameTypes = [
+        "hello",
+        "put",
+        "put-batch",
+        "reserve",
+        "get",
+        "pull",
+        "settle",
+        "cancel",
+        "stats",
+        "subscribe",
+        "credit",
+        "unsubscribe",
+      ];
       expect(parsed).toEqual({
         ok: false,
         refusal: { refusal: { kind: "unknown-frame", frameType: type, frameTypes }, inReplyTo: 7 },
@@ -195,7 +222,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "713abc1a057f575e", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "f1d665a26ab5f9fb", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

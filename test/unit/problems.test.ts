@@ -4,7 +4,8 @@ import { resolve } from "node:path";
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
 import { invalidRequest, parseJson, parseWith } from "../../src/protocol/fault.ts";
-import { formatProblem, PROBLEM_TYPES, type Refusal, type RefusalKind } from "../../src/protocol/problems.ts";
+import { formatProblem } from "../../src/protocol/problem-format.ts";
+import { PROBLEM_TYPES, type Refusal, type RefusalKind } from "../../src/protocol/problems.ts";
 
 /** A refusal of each kind. */
 const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind }> } = {
@@ -20,6 +21,8 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
   "unknown-message": { kind: "unknown-message", offset: 5 },
   "unknown-checkpoint": { kind: "unknown-checkpoint", checkpoint: "totals" },
   "unknown-scheduled": { kind: "unknown-scheduled", scheduledId: "5-1" },
+  "unknown-subscription": { kind: "unknown-subscription", id: 7 },
+  "resume-lost": { kind: "resume-lost", resume: "life.5" },
   "unknown-snapshot": { kind: "unknown-snapshot", snapshotId: "0123456789abcdef" },
   "unknown-restore": { kind: "unknown-restore", channel: "orders", restoreId: "0123456789abcdef" },
   "channel-exists": { kind: "channel-exists", channel: "orders" },
@@ -60,6 +63,7 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
   "upgrade-required": { kind: "upgrade-required", protocols: ["channel.v1.json"] },
   "channel-full": { kind: "channel-full", retryAfterMs: 100, depth: 1, maxMessages: 2, bytes: 3, maxBytes: 4 },
   "too-many-waiters": { kind: "too-many-waiters", limit: 64, retryAfterMs: 1000 },
+  "too-many-subscriptions": { kind: "too-many-subscriptions", limit: 4, retryAfterMs: 1000 },
   "too-many-connections": { kind: "too-many-connections", limit: 10, retryAfterMs: 1000 },
   "too-many-producers": { kind: "too-many-producers", limit: 10, retryAfterMs: 1000 },
   "too-many-idempotency-keys": { kind: "too-many-idempotency-keys", limit: 10, retryAfterMs: 1000 },

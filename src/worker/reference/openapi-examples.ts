@@ -105,6 +105,7 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   firstOffset: 17,
   nextOffset: 18,
   waiting: { gets: 0, puts: 0 },
+  subscriptions: { members: 0, readers: 0 },
   connections: 2,
   delivery: { ready: 1, leased: 0, retrying: 0, quarantined: 0, isLookAheadExhausted: false },
   deadLetters: { messages: 0, bytes: 0 },

@@ -39,6 +39,15 @@ export const CLIENT_FRAMES: Notes<ClientFrame> = {
     description: "Ends the waiting request `id`: it is answered with what it can have now",
     example: { type: "cancel", id: 4 },
   },
+  subscribe: {
+    description: "Asks to be sent messages as they come: as a member of a group, or `from` a place of a log",
+    example: { type: "subscribe", id: 8, group: "billing", credit: { messages: 100, bytes: 1_048_576 } },
+  },
+  credit: {
+    description: "Lets so much more be sent to subscription `id`",
+    example: { type: "credit", id: 8, messages: 50, bytes: 524_288 },
+  },
+  unsubscribe: { description: "Ends subscription `id`; what it holds is released", example: { type: "unsubscribe", id: 8 } },
   stats: { description: "Asks for the description of the channel", example: { type: "stats", id: 5 } },
 };
 
@@ -59,6 +68,12 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     description: "How many entries were accepted, and which were refused and why",
     example: { type: "settled", id: 7, ...SETTLED_EXAMPLE },
   },
+  subscribed: { description: "The subscription is open", example: { type: "subscribed", id: 8 } },
+  deliver: {
+    description: "Messages of subscription `id`, within its credit",
+    example: { type: "deliver", id: 8, messages: [MESSAGE_EXAMPLE], resume: "4f0c….18", state: PRESSURE_EXAMPLE },
+  },
+  ended: { description: "Nothing more comes of subscription `id`", example: { type: "ended", id: 8 } },
   wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },
   room: {
     description: "There is room for what was reserved, for so long",

@@ -1,6 +1,7 @@
 // Refusals in the description: which of them a route can give, and the schema of each problem with its facts.
 import type { JsonSchema } from "@valibot/to-json-schema";
-import { PROBLEM_TYPES, formatProblem, type Refusal, type RefusalKind } from "../../protocol/problems.ts";
+import { formatProblem } from "../../protocol/problem-format.ts";
+import { PROBLEM_TYPES, type Refusal, type RefusalKind } from "../../protocol/problems.ts";
 import type { Route } from "../../protocol/route.ts";
 import type { ApiResponse, ApiSchema, Header } from "./openapi-document.ts";
 import { referenceTo } from "./openapi-schemas.ts";
@@ -59,6 +60,8 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-message": { offset: whole, messageId: text },
   "unknown-checkpoint": { checkpoint: text },
   "unknown-scheduled": { scheduledId: text },
+  "unknown-subscription": { id: whole },
+  "resume-lost": { resume: text },
   "unknown-redrive": {},
   "redrive-running": { ratePerSecond: whole, moved: whole },
   "unknown-snapshot": { snapshotId: text },
@@ -123,6 +126,7 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   },
   "too-many-waiters": { limit, retryAfterMs },
   "too-many-connections": { limit, retryAfterMs },
+  "too-many-subscriptions": { limit, retryAfterMs },
   "too-many-producers": { limit, retryAfterMs },
   "too-many-idempotency-keys": { limit, retryAfterMs },
   "storage-failed": { outcome: outcome("not-applied"), retryAfterMs },

@@ -198,6 +198,7 @@ export class ModelLife {
       nextOffset,
       waiters: waiters.length,
       waiting: { gets: gets.length, puts: puts.length + promises.length },
+      subscriptions: { members: 0, readers: 0 },
       delivery: this.#describeDelivery(record, nowMs),
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
       redrive: null,

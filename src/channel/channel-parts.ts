@@ -1,0 +1,93 @@
+// The parts of a channel and who knows whom; channel.ts works with them.
+import { DEFAULT_SETTINGS } from "../protocol/settings.ts";
+import { Backlog } from "./backlog.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { Dedup } from "./dedup.ts";
+import { GroupDesk } from "./group-desk.ts";
+import { Groups, type ChannelRetention } from "./groups.ts";
+import { MessageDesk } from "./message-desk.ts";
+import { RecordCell } from "./record-cell.ts";
+import { RedriveJob } from "./redrive-job.ts";
+import { Schedule } from "./schedule.ts";
+import { Snapshots } from "./snapshots.ts";
+import type { ChannelRecord, ChannelStore } from "./store.ts";
+import { Streams } from "./streams.ts";
+import type { Subscription } from "./subscription.ts";
+import { Traffic } from "./traffic.ts";
+import { WaitLine, type Waiter } from "./wait-line.ts";
+
+export interface ChannelOptions {
+  readonly name: string;
+  readonly store: ChannelStore;
+  /** Waiters found in the attachments of the open sockets. */
+  readonly waiters?: Iterable<Waiter>;
+  readonly subscriptions?: Iterable<Subscription>;
+  /** Whether a connection can still be told something: one that left takes nothing (G7). */
+  readonly isConnected: (connection: number) => boolean;
+}
+
+export interface ChannelParts {
+  readonly cell: RecordCell;
+  readonly backlog: Backlog;
+  readonly groups: Groups;
+  readonly deadLetters: DeadLetters;
+  readonly checkpoints: Checkpoints;
+  readonly schedule: Schedule;
+  readonly snapshots: Snapshots;
+  readonly dedup: Dedup;
+  readonly line: WaitLine;
+  readonly streams: Streams;
+  readonly traffic: Traffic;
+  readonly redriveJob: RedriveJob;
+  readonly groupDesk: GroupDesk;
+  readonly messageDesk: MessageDesk;
+}
+
+/** Builds them from what is stored and from what the sockets carry. */
+export function assembleParts({ store, waiters = [], subscriptions = [], isConnected }: ChannelOptions): ChannelParts {
+  const cell = new RecordCell(store.readChannel());
+  const backlog = new Backlog(store);
+  const deadLetters = new DeadLetters(store.deadLetters);
+  const channelSettings = (): ChannelRetention => retentionInForce(cell.get());
+  const groups = new Groups({ backlog, deadLetters, store: store.groups, deliveryStore: store.delivery, channelSettings });
+  const checkpoints = new Checkpoints(store.checkpoints);
+  const schedule = new Schedule(store.schedule);
+  const dedup = new Dedup(store);
+  const subscribed = [...subscriptions];
+  const line = restoreLine(waiters, subscribed);
+  const streams = new Streams({ backlog, groups, line, isConnected }, subscribed);
+  const traffic = new Traffic({ cell, backlog, groups, schedule, line, dedup, isConnected });
+  const kept = { backlog, groups, deadLetters };
+  const refuse = (record: ChannelRecord): ReturnType<Traffic["refuseRedriving"]> => traffic.refuseRedriving(record);
+  const redriveParts = { ...kept, line, held: () => traffic.held, refuse };
+  const redriveJob = new RedriveJob(cell, redriveParts);
+  return {
+    ...kept,
+    cell,
+    checkpoints,
+    schedule,
+    snapshots: new Snapshots(store.snapshots),
+    dedup,
+    line,
+    streams,
+    traffic,
+    redriveJob,
+    groupDesk: new GroupDesk({ ...kept, traffic, streams, checkpoints, redriveParts, job: redriveJob }),
+    messageDesk: new MessageDesk({ ...kept, schedule }),
+  };
+}
+
+function restoreLine(waiters: Iterable<Waiter>, subscriptions: readonly Subscription[]): WaitLine {
+  const line = new WaitLine();
+  const places = subscriptions.flatMap((one) => (one.type === "member" && one.place !== undefined ? [one.place] : []));
+  line.restore([...waiters, ...places]);
+  line.takeChangedConnections();
+  return line;
+}
+
+function retentionInForce(record: ChannelRecord | undefined): ChannelRetention {
+  const settings = record?.settings ?? DEFAULT_SETTINGS;
+  const { retention, maxAgeMs, whenNoGroups, delivery, messageTtlMs, onExpired } = settings;
+  return { retention, maxAgeMs, whenNoGroups, delivery, messageTtlMs, onExpired, limits: record?.limits ?? settings };
+}

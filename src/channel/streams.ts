@@ -1,0 +1,368 @@
+// Streams: connections that are sent messages as they come, at the pace of the credit that they give. SPEC section SB.
+import { assertNever } from "../base/assert.ts";
+import { invalidRequest } from "../protocol/fault.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { messageBytes } from "../protocol/message.ts";
+import type { Refusal } from "../protocol/problems.ts";
+import { formatResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
+import type { Size } from "./admission.ts";
+import type { Backlog } from "./backlog.ts";
+import { isWanted } from "./filter.ts";
+import type { Groups } from "./groups.ts";
+import { browse, findStart, type BrowsedPage } from "./log-reading.ts";
+import type {
+  Delivered,
+  Effect,
+  Moment,
+  OperationOf,
+  Origin,
+  Outcome,
+  StreamOperation,
+  StreamPage,
+  StreamStart,
+} from "./operation.ts";
+import type { ChannelRecord } from "./store.ts";
+import { hasCredit, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
+import { drawHolder, takeMessages } from "./taking.ts";
+import type { WaitLine } from "./wait-line.ts";
+
+const TOO_MANY_RETRY_AFTER_MS = 1000;
+
+interface StreamsParts {
+  readonly backlog: Backlog;
+  readonly groups: Groups;
+  readonly line: WaitLine;
+  /** Whether a connection can still be told something. */
+  readonly isConnected: (connection: number) => boolean;
+}
+
+export class Streams {
+  readonly #parts: StreamsParts;
+  readonly #byConnection = new Map<number, Map<number, Subscription>>();
+  readonly #changedConnections = new Set<number>();
+  #counts = { members: 0, readers: 0 };
+  #effects: Effect[] = [];
+  /** Whether credit and messages may be left that the last turn did not bring together. */
+  #hasMore = false;
+  /** Whether a reader, or where it stands, changed since the last turn. */
+  #isReaderChanged = false;
+  /** Up to where every reader with credit was served by the last turn. */
+  #servedOffset = 0;
+
+  constructor(parts: StreamsParts, subscriptions: Iterable<Subscription>) {
+    this.#parts = parts;
+    for (const subscription of subscriptions) this.#keep(subscription);
+    this.#changedConnections.clear();
+  }
+
+  get counts(): { readonly members: number; readonly readers: number } {
+    return this.#counts;
+  }
+
+  get size(): number {
+    return this.#counts.members + this.#counts.readers;
+  }
+
+  get hasMore(): boolean {
+    return this.#hasMore;
+  }
+
+  find({ connection, request }: Origin): Subscription | undefined {
+    return this.#byConnection.get(connection)?.get(request);
+  }
+
+  ofConnection(connection: number): readonly Subscription[] {
+    return [...(this.#byConnection.get(connection)?.values() ?? [])];
+  }
+
+  takeEffects(): readonly Effect[] {
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  /** Connections whose attachments have to be written. */
+  takeChangedConnections(): readonly number[] {
+    const changed = [...this.#changedConnections];
+    this.#changedConnections.clear();
+    return changed;
+  }
+
+  decide(record: ChannelRecord, operation: StreamOperation, moment: Moment, origin: Origin | undefined): Outcome {
+    if (origin === undefined) return refused(invalidRequest("", "Expected a WebSocket: only a connection can be sent messages"));
+    switch (operation.type) {
+      case "subscribe":
+        return this.#subscribe(record, operation, moment, origin);
+      case "credit":
+        return this.#grant({ ...origin, request: operation.request }, operation.credit);
+      case "unsubscribe":
+        return this.#unsubscribe({ ...origin, request: operation.request }, moment.nowMs);
+      default:
+        return assertNever(operation);
+    }
+  }
+
+  /** Forgets the subscriptions of a connection that closed. */
+  disconnect(connection: number): void {
+    for (const subscription of this.ofConnection(connection)) this.#forget(subscription);
+  }
+
+  /** Ends the subscriptions of a group that is not there any more. */
+  endGroup(group: number, refusal: Refusal): void {
+    for (const subscription of this.#all()) {
+      if (subscription.type === "member" && subscription.group === group) this.#end(subscription, refusal);
+    }
+  }
+
+  /** Ends those who can get nothing any more. Plain readers of a log that is closed are sent what is left. */
+  endAll(refusal: Refusal): void {
+    for (const subscription of this.#all()) {
+      const mayFinish = refusal.kind === "channel-closed" && subscription.type === "reader" && !subscription.isTap;
+      if (!mayFinish) this.#end(subscription, refusal);
+    }
+    this.#isReaderChanged = true;
+  }
+
+  /** Gives the first members in their lines what there is, each one frame at most; false when none of them got anything. */
+  serveMembers(record: ChannelRecord, moment: Moment, served: Set<string>): boolean {
+    let isServed = false;
+    for (const group of this.#parts.line.waitingGroups()) {
+      while (this.#serveFirst(record, group, moment, served)) isServed = true;
+    }
+    return isServed;
+  }
+
+  /** Sends the plain readers what came since their positions, each one frame at most. */
+  serveReaders(record: ChannelRecord): void {
+    const { nextOffset } = this.#parts.backlog;
+    if (this.#counts.readers === 0 || (nextOffset === this.#servedOffset && !this.#isReaderChanged)) return;
+    this.#isReaderChanged = false;
+    this.#servedOffset = nextOffset;
+    const pages = new Map<number, BrowsedPage>();
+    for (const subscription of this.#all()) {
+      if (subscription.type === "reader") this.#serveReader(record, subscription, pages);
+    }
+  }
+
+  /** To be called before the turn of a commit. */
+  beginTurn(): void {
+    this.#hasMore = false;
+  }
+
+  #subscribe(record: ChannelRecord, operation: OperationOf<"subscribe">, moment: Moment, origin: Origin): Outcome {
+    const inUse = this.#parts.line.find(origin.connection, origin.request);
+    if (inUse !== undefined) return refused({ kind: "request-in-use", id: origin.request });
+    const limit = this.#findLimit(origin.connection);
+    if (limit !== undefined) {
+      return refused({ kind: "too-many-subscriptions", limit, retryAfterMs: TOO_MANY_RETRY_AFTER_MS });
+    }
+    const { target } = operation;
+    const base = { ...origin, credit: capCredit(operation.credit) };
+    if (target.type === "member") return this.#subscribeMember(record, { ...target, ...base, type: "member" }, moment);
+    const isTap = target.type === "tap";
+    const { retention } = record.settings;
+    if (isTap === (retention === "log")) {
+      return refused({ kind: "wrong-retention", retention, needed: isTap ? ["queue", "interest"] : ["log"] });
+    }
+    const position = this.#findPosition(record, target.type === "tap" ? { at: "last" } : target.from);
+    if (typeof position !== "number") return refused(position);
+    const { filter } = target;
+    this.#keep({ ...base, type: "reader", isTap, position, ...(filter !== undefined && { filter }) });
+    this.#isReaderChanged = true;
+    return { type: "subscribed", ...(!isTap && { resume: formatResume(record.life, position) }) };
+  }
+
+  #subscribeMember(
+    record: ChannelRecord,
+    { group: name, ...member }: Omit<Member, "group" | "holder" | "place"> & { readonly group?: string },
+    moment: Moment,
+  ): Outcome {
+    if (record.state === "closed") return refused({ kind: "channel-closed" });
+    const found = this.#parts.groups.find(name);
+    if (!found.ok) return refused(found.refusal);
+    this.#keep(this.#enter({ ...member, group: found.value.id, holder: drawHolder(moment), place: undefined }));
+    return { type: "subscribed" };
+  }
+
+  /** Why a connection can have no more subscriptions: the limit that it meets. */
+  #findLimit(connection: number): number | undefined {
+    const { subscriptionsPerSocketMax, subscriptionsMax } = LIMITS;
+    if ((this.#byConnection.get(connection)?.size ?? 0) >= subscriptionsPerSocketMax) return subscriptionsPerSocketMax;
+    return this.size >= subscriptionsMax ? subscriptionsMax : undefined;
+  }
+
+  #findPosition(record: ChannelRecord, from: StreamStart): number | Refusal {
+    const { headOffset, nextOffset } = this.#parts.backlog;
+    if (!("resume" in from)) {
+      return findStart(this.#parts.backlog, from) ?? { kind: "seek-out-of-range", firstOffset: headOffset, nextOffset };
+    }
+    const place = parseResume(from.resume);
+    if (place === undefined) return invalidRequest("/from/resume", "Expected what a subscription was told as `resume`");
+    const isOurs = place.life === record.life && place.offset <= nextOffset;
+    return isOurs ? place.offset : { kind: "resume-lost", resume: from.resume };
+  }
+
+  #grant(origin: Origin, { messages, bytes }: Size): Outcome {
+    const subscription = this.find(origin);
+    if (subscription === undefined) return refused({ kind: "unknown-subscription", id: origin.request });
+    const { credit } = subscription;
+    const granted = { ...subscription, credit: capCredit({ messages: credit.messages + messages, bytes: credit.bytes + bytes }) };
+    // Who stands in a line keeps the place.
+    this.#keep(granted.type === "member" && granted.place === undefined ? this.#enter(granted) : granted);
+    this.#isReaderChanged ||= granted.type === "reader";
+    return { type: "credited" };
+  }
+
+  #unsubscribe(origin: Origin, nowMs: number): Outcome {
+    const subscription = this.find(origin);
+    if (subscription === undefined) return refused({ kind: "unknown-subscription", id: origin.request });
+    this.#forget(subscription);
+    if (subscription.type === "member") {
+      const { connection, holder } = subscription;
+      this.#parts.groups.findById(subscription.group)?.settlement.releaseOf(connection, holder, nowMs);
+    }
+    return { type: "ended" };
+  }
+
+  #serveFirst(record: ChannelRecord, group: number, moment: Moment, served: Set<string>): boolean {
+    const first = this.#parts.line.firstGet(group);
+    if (first?.holder === undefined) return false;
+    const member = this.find(first);
+    if (member?.type !== "member" || !this.#parts.isConnected(first.connection)) {
+      this.#parts.line.remove(first);
+      return true;
+    }
+    // Each has one frame in a turn: the others of its group come first, and what is left follows with the next commit.
+    if (served.has(first.holder)) return false;
+    const delivered = this.#takeFor(record, member, moment);
+    if (delivered === undefined) return false;
+    served.add(first.holder);
+    this.#send(member, delivered);
+    this.#hasMore = true;
+    return true;
+  }
+
+  #takeFor(record: ChannelRecord, member: Member, moment: Moment): Delivered | undefined {
+    const group = this.#parts.groups.findById(member.group);
+    if (group === undefined) return undefined;
+    const { connection, credit, holder, leaseMs, reader } = member;
+    const lease = { leaseMs, isDetached: false, ...(reader !== undefined && { reader }) };
+    const request = { min: 1, ...frameOf(credit), lease, connection, holder };
+    const taken = takeMessages(group, { record, request, moment });
+    return taken?.type === "got" ? { ...taken, type: "delivered" } : undefined;
+  }
+
+  #serveReader(record: ChannelRecord, reader: PlainReader, pages: Map<number, BrowsedPage>): void {
+    const { nextOffset } = this.#parts.backlog;
+    const served = reader.position < nextOffset && hasCredit(reader) ? this.#sendPage(record, reader, pages) : reader;
+    if (served.position < nextOffset) return;
+    if (record.state === "closed") this.#end(served, { kind: "channel-closed" });
+  }
+
+  /** Sends what a frame holds, and returns where the reader stands then. */
+  #sendPage(record: ChannelRecord, reader: PlainReader, pages: Map<number, BrowsedPage>): PlainReader {
+    const { backlog } = this.#parts;
+    const { messages, controls, nextOffset } = this.#readPage(reader, pages);
+    const position = nextOffset ?? backlog.nextOffset;
+    const gap = findGap(reader, backlog.headOffset);
+    const isCut = nextOffset !== undefined;
+    if (isCut) this.#hasMore = this.#isReaderChanged = true;
+    // Where nothing was wanted, only who has looked at many records is told where it stands.
+    const isSilent = messages.length === 0 && controls.length === 0 && gap === undefined && !isCut;
+    const moved: PlainReader = { ...reader, position };
+    if (isSilent) this.#keep(moved);
+    else {
+      const resume = reader.isTap ? {} : { resume: formatResume(record.life, position) };
+      this.#send(moved, { type: "delivered", messages, controls, ...resume, ...(gap !== undefined && { gap }) });
+    }
+    return moved;
+  }
+
+  /** Readers at one place without a filter share what is read and how it is written, where all of it is within their credit. */
+  #readPage(reader: PlainReader, pages: Map<number, BrowsedPage>): BrowsedPage {
+    const { position, credit, filter } = reader;
+    const { max, bytesMax } = frameOf(credit);
+    const shared = filter === undefined ? pages.get(position) : undefined;
+    const isWithin = shared !== undefined && shared.messages.length <= max && sumBytes(shared) <= bytesMax;
+    if (isWithin) return shared;
+    const page = browse(this.#parts.backlog, {
+      fromOffset: position,
+      messagesMax: max,
+      bytesMax,
+      isWanted: filter && ((message) => isWanted(filter, message)),
+    });
+    if (filter === undefined && shared === undefined) pages.set(position, page);
+    return page;
+  }
+
+  #send(subscription: Subscription, delivered: Delivered): void {
+    const { connection, request, credit } = subscription;
+    const spent = { messages: credit.messages - delivered.messages.length, bytes: credit.bytes - sumBytes(delivered) };
+    const sent = { ...subscription, credit: spent };
+    if (sent.type === "member" && sent.place !== undefined) this.#parts.line.remove(sent.place);
+    this.#keep(sent.type === "member" ? this.#enter(sent) : sent);
+    this.#effects.push({ connection, request, outcome: delivered });
+  }
+
+  #end(subscription: Subscription, refusal: Refusal): void {
+    this.#forget(subscription);
+    const { connection, request } = subscription;
+    this.#effects.push({ connection, request, outcome: { type: "ended", refusal } });
+  }
+
+  /** With credit a member stands in the line of its group, at the end. */
+  #enter(member: Member): Member {
+    if (!hasCredit(member)) return { ...member, place: undefined };
+    return { ...member, place: this.#parts.line.addMember((ticket) => placeOf(member, ticket)) };
+  }
+
+  #keep(subscription: Subscription): void {
+    const { connection, request } = subscription;
+    let ofConnection = this.#byConnection.get(connection);
+    if (ofConnection === undefined) this.#byConnection.set(connection, (ofConnection = new Map()));
+    if (!ofConnection.has(request)) this.#count(subscription, 1);
+    ofConnection.set(request, subscription);
+    this.#changedConnections.add(connection);
+  }
+
+  #forget(subscription: Subscription): void {
+    const { connection, request } = subscription;
+    const ofConnection = this.#byConnection.get(connection);
+    if (ofConnection?.delete(request) !== true) return;
+    if (ofConnection.size === 0) this.#byConnection.delete(connection);
+    this.#count(subscription, -1);
+    if (subscription.type === "member" && subscription.place !== undefined) this.#parts.line.remove(subscription.place);
+    this.#changedConnections.add(connection);
+  }
+
+  #count({ type }: Subscription, change: 1 | -1): void {
+    const { members, readers } = this.#counts;
+    this.#counts = type === "member" ? { members: members + change, readers } : { members, readers: readers + change };
+  }
+
+  #all(): Subscription[] {
+    return [...this.#byConnection.values()].flatMap((ofConnection) => [...ofConnection.values()]);
+  }
+}
+
+function refused(refusal: Refusal): Outcome {
+  return { type: "refused", refusal };
+}
+
+function capCredit({ messages, bytes }: Size): Size {
+  return { messages: Math.min(messages, LIMITS.creditMessagesMax), bytes: Math.min(bytes, LIMITS.creditBytesMax) };
+}
+
+/** What one frame may carry. */
+function frameOf({ messages, bytes }: Size): { readonly max: number; readonly bytesMax: number } {
+  return { max: Math.min(messages, LIMITS.streamFrameMessagesMax), bytesMax: Math.min(bytes, LIMITS.replyBytesMax) };
+}
+
+function sumBytes({ messages }: StreamPage): number {
+  return messages.reduce((sum, message) => sum + messageBytes(message), 0);
+}
+
+/** What a reader of a log can not be sent any more: retention was quicker. */
+function findGap({ isTap, position }: PlainReader, headOffset: number): StreamGap | undefined {
+  return isTap || position >= headOffset ? undefined : { fromOffset: position, toOffset: headOffset - 1 };
+}

@@ -1,0 +1,58 @@
+// Who is sent messages as they come, and what may still be sent. It lives in its socket's attachment, so it survives hibernation.
+import type { MessageFilter } from "../protocol/stream-frames.ts";
+import type { Size } from "./admission.ts";
+import type { Waiter } from "./wait-line.ts";
+
+export type Subscription = Member | PlainReader;
+
+interface SubscriptionBase {
+  readonly connection: number;
+  /** The id that the connection gave it. */
+  readonly request: number;
+  /** What may still be sent; the bytes are below 0 after a message that was larger than what was left. */
+  readonly credit: Size;
+}
+
+/** Shares the work of a group: what it is sent is leased. */
+export interface Member extends SubscriptionBase {
+  readonly type: "member";
+  /** The number of the group. */
+  readonly group: number;
+  /** Whose its leases are: one token for all, so that it may hold several messages of a key. */
+  readonly holder: string;
+  readonly leaseMs: number;
+  readonly reader?: string;
+  /** Where it stands in the line of its group; undefined without credit. */
+  readonly place: Waiter | undefined;
+}
+
+/** Gets every record from its position on, whatever others do. */
+export interface PlainReader extends SubscriptionBase {
+  readonly type: "reader";
+  /** Whether it sees what passes through a channel that is no log: then nothing is said of what it misses. */
+  readonly isTap: boolean;
+  /** The next record that it has not been sent. */
+  readonly position: number;
+  readonly filter?: MessageFilter;
+}
+
+/** Where a member stands. How much it takes, its credit says. */
+export function placeOf(member: Pick<Member, "connection" | "request" | "group" | "holder">, ticket: number): Waiter {
+  const { connection, request, group, holder } = member;
+  return {
+    connection,
+    request,
+    ticket,
+    kind: "get",
+    min: 1,
+    max: 1,
+    bytes: 0,
+    deadlineMs: Number.MAX_SAFE_INTEGER,
+    group,
+    holder,
+  };
+}
+
+export function hasCredit({ credit }: Subscription): boolean {
+  return credit.messages > 0 && credit.bytes > 0;
+}

@@ -1,0 +1,54 @@
+// Subscriptions as a socket's attachment carries them through hibernation: arrays, since four of them share its 16 KB with the waiters.
+import { placeOf, type Member, type PlainReader, type Subscription } from "../channel/subscription.ts";
+import type { MessageFilter } from "../protocol/stream-frames.ts";
+
+export type PackedSubscription = PackedMember | PackedReader;
+
+type PackedMember = readonly [
+  type: "member",
+  request: number,
+  messages: number,
+  bytes: number,
+  group: number,
+  holder: string,
+  leaseMs: number,
+  /** Null without credit. */
+  ticket: number | null,
+  reader: string | null,
+];
+
+type PackedReader = readonly [
+  type: "reader",
+  request: number,
+  messages: number,
+  bytes: number,
+  isTap: boolean,
+  position: number,
+  filter: MessageFilter | null,
+];
+
+export function packSubscription(subscription: Subscription): PackedSubscription {
+  const { request, credit } = subscription;
+  if (subscription.type === "member") {
+    const { group, holder, leaseMs, place, reader } = subscription;
+    return ["member", request, credit.messages, credit.bytes, group, holder, leaseMs, place?.ticket ?? null, reader ?? null];
+  }
+  const { isTap, position, filter } = subscription;
+  return ["reader", request, credit.messages, credit.bytes, isTap, position, filter ?? null];
+}
+
+export function unpackSubscription(connection: number, packed: PackedSubscription): Subscription {
+  return packed[0] === "member" ? unpackMember(connection, packed) : unpackReader(connection, packed);
+}
+
+function unpackMember(connection: number, packed: PackedMember): Member {
+  const [type, request, messages, bytes, group, holder, leaseMs, ticket, reader] = packed;
+  const base = { type, connection, request, credit: { messages, bytes }, group, holder, leaseMs };
+  const place = ticket === null ? undefined : placeOf({ connection, request, group, holder }, ticket);
+  return { ...base, place, ...(reader !== null && { reader }) };
+}
+
+function unpackReader(connection: number, packed: PackedReader): PlainReader {
+  const [type, request, messages, bytes, isTap, position, filter] = packed;
+  return { type, connection, request, credit: { messages, bytes }, isTap, position, ...(filter !== null && { filter }) };
+}

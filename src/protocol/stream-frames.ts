@@ -1,0 +1,96 @@
+// Frames of streams: a connection subscribes, grants credit, and is sent messages as they come. SPEC section SB says what they do.
+import * as v from "valibot";
+import { isLongerThan } from "./bytes.ts";
+import { LIMITS } from "./limits.ts";
+import { headersSchema, keySchema } from "./message.ts";
+import { groupNameSchema, OFFSET_MAX, readerNameSchema } from "./names.ts";
+import { leaseMsSchema, wholeNumber } from "./settings.ts";
+import type { Problem } from "./problems.ts";
+import type { PressureState } from "./description.ts";
+import { START_SCHEMAS } from "./start.ts";
+
+const idSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+
+/** More than a subscription may have counts as that. Without `bytes` the messages alone count. */
+const creditSchema = v.strictObject({
+  messages: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  bytes: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
+});
+
+const filterSchema = v.pipe(
+  v.strictObject({
+    keys: v.optional(v.pipe(v.array(keySchema), v.minLength(1, "Expected at least one key"), v.maxLength(16))),
+    headers: v.optional(headersSchema),
+  }),
+  v.check(
+    (filter) => !isLongerThan(JSON.stringify(filter), LIMITS.filterBytesMax),
+    `A filter has at most ${LIMITS.filterBytesMax} bytes of JSON`,
+  ),
+);
+
+/** Which messages a plain reader wants; all of its members have to agree. */
+export type MessageFilter = v.InferOutput<typeof filterSchema>;
+
+/** Where a plain reader begins: an offset, the first record of a time, the first that is kept, what comes next, or where it was. */
+const fromSchema = v.union(
+  [...START_SCHEMAS, v.strictObject({ resume: v.pipe(v.string(), v.maxLength(LIMITS.resumeTokenCharsMax)) })],
+  'Expected {"offset"}, {"timeMs"}, {"at":"first"}, {"at":"last"} or {"resume"}',
+);
+
+const subscribeSchema = v.strictObject({
+  type: v.literal("subscribe"),
+  id: idSchema,
+  credit: creditSchema,
+  /** A member of a group: */
+  group: v.optional(groupNameSchema),
+  leaseMs: v.optional(leaseMsSchema),
+  reader: v.optional(readerNameSchema),
+  /** A plain reader of a log: */
+  from: v.optional(fromSchema),
+  /** A plain reader of what passes through a channel that is no log. */
+  tap: v.optional(v.literal(true)),
+  filter: v.optional(filterSchema),
+});
+
+export const STREAM_FRAME_SCHEMAS = {
+  subscribe: subscribeSchema,
+  credit: v.strictObject({ type: v.literal("credit"), id: idSchema, ...creditSchema.entries }),
+  unsubscribe: v.strictObject({ type: v.literal("unsubscribe"), id: idSchema }),
+} as const;
+
+export type SubscribeFrame = v.InferOutput<typeof subscribeSchema>;
+export type GivenCredit = v.InferOutput<typeof creditSchema>;
+
+/** What the server sends to subscribers. */
+export type StreamFrame =
+  /** `resume`: where a plain reader stands. */
+  | { readonly type: "subscribed"; readonly id: number; readonly resume?: string }
+  | {
+      readonly type: "deliver";
+      readonly id: number;
+      readonly messages: readonly unknown[];
+      readonly controls?: readonly unknown[];
+      /** Of a member: until when it holds the messages. */
+      readonly leaseUntilMs?: number;
+      /** Records that a plain reader will never get, since retention gave them up before they were sent. */
+      readonly gap?: StreamGap;
+      readonly resume?: string;
+      readonly state: PressureState;
+    }
+  /** Nothing more is sent. Without a problem: as was asked for. */
+  | { readonly type: "ended"; readonly id: number; readonly problem?: Problem };
+
+export interface StreamGap {
+  readonly fromOffset: number;
+  readonly toOffset: number;
+}
+
+/** Names a place in one life of a channel. */
+export function formatResume(life: string, offset: number): string {
+  return `${life}.${offset}`;
+}
+
+export function parseResume(token: string): { readonly life: string; readonly offset: number } | undefined {
+  const { life = "", offset = "" } = /^(?<life>[^.]+)\.(?<offset>[1-9]\d{0,14})$/u.exec(token)?.groups ?? {};
+  return life === "" || Number(offset) > OFFSET_MAX ? undefined : { life, offset: Number(offset) };
+}
