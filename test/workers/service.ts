@@ -203,6 +203,8 @@ export interface Frame extends Partial<SettledJson> {
   readonly state?: PressureState;
   readonly leaseUntilMs?: number;
   readonly reservedMs?: number;
+  readonly resume?: string;
+  readonly gap?: { readonly fromOffset: number; readonly toOffset: number };
   readonly stats?: ChannelDescription;
   readonly problem?: ProblemJson;
   readonly version?: number;

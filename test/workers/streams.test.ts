@@ -1,0 +1,210 @@
+// Streams over WebSocket: what subscribers are sent, through commits, evictions and ends. SPEC section SB.
+import { evictDurableObject } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import {
+  call,
+  createChannel,
+  describeChannel,
+  entriesOf,
+  type Frame,
+  openSocket,
+  patchChannel,
+  pathOf,
+  put,
+  putBatch,
+  readProblem,
+  settle,
+  stubOf,
+  type TestSocket,
+  textsOf,
+  untilChannel,
+} from "./service.ts";
+
+const CREDIT = { messages: 100, bytes: 1_000_000 };
+
+function evict(channel: string): Promise<void> {
+  return evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
+}
+
+async function subscribe(channel: string, more: object = {}): Promise<TestSocket> {
+  const socket = await openSocket(channel);
+  expect(await socket.ask({ type: "subscribe", id: 1, credit: CREDIT, ...more })).toMatchObject({ type: "subscribed", id: 1 });
+  return socket;
+}
+
+async function deliveredTexts(socket: TestSocket): Promise<string[]> {
+  const frames = await socket.settle();
+  return frames.flatMap(({ type, messages }) => (type === "deliver" ? textsOf(messages) : [`(${type})`]));
+}
+
+describe("src/object: streams", () => {
+  test("[SB3] a member is sent what is put, by lease, and acks it on the same connection", async () => {
+    const channel = await createChannel();
+    const socket = await subscribe(channel, { leaseMs: 5_000, reader: "r1" });
+
+    await put(channel, "a");
+    const delivered = await socket.next();
+    expect(delivered).toMatchObject({
+      type: "deliver",
+      id: 1,
+      messages: [{ offset: 1, text: "a", attempt: 1 }],
+      state: { depth: 1 },
+    });
+    expect(delivered.leaseUntilMs).toBeGreaterThan(Date.now());
+    const settled = await socket.ask({ type: "settle", id: 2, acks: entriesOf(delivered.messages) });
+    expect(settled).toMatchObject({ type: "settled", acked: 1, state: { depth: 0 } });
+  });
+
+  test("[SB2] credit is granted in use", async () => {
+    const channel = await createChannel();
+    const socket = await subscribe(channel, { credit: { messages: 1 } });
+    await putBatch(channel, ["a", "b", "c"]);
+    expect(await deliveredTexts(socket)).toEqual(["a"]);
+    socket.send({ type: "credit", id: 1, messages: 1 });
+    expect(await deliveredTexts(socket)).toEqual(["b"]);
+  });
+
+  test("[SB5] [SB7] a plain reader of a log gets everything, and goes on after a reconnection", async () => {
+    const channel = await createChannel({ retention: "log" });
+    await putBatch(channel, ["a", "b"]);
+    const socket = await subscribe(channel, { from: { at: "first" }, credit: { messages: 3 } });
+    await put(channel, "c");
+    await put(channel, "d");
+    const frames = await socket.settle();
+    expect(frames.flatMap(({ messages }) => textsOf(messages))).toEqual(["a", "b", "c"]);
+    const { resume } = frames.at(-1) as Frame;
+    socket.close();
+
+    const next = await subscribe(channel, { from: { resume } });
+    expect(await deliveredTexts(next)).toEqual(["d"]);
+  });
+
+  test("[SB4] more than a frame holds follows without anybody asking", async () => {
+    const channel = await createChannel({ retention: "log" });
+    const count = 2 * LIMITS.streamFrameMessagesMax + 1;
+    await putBatch(
+      channel,
+      Array.from({ length: count }, (_, index) => String(index)),
+    );
+    const socket = await openSocket(channel);
+    socket.send({ type: "subscribe", id: 1, from: { at: "first" }, credit: { messages: count } });
+    const [, ...frames] = await socket.take(4);
+    expect(frames.map(({ messages }) => messages?.length)).toEqual([1000, 1000, 1]);
+    expect(frames.flatMap(({ messages }) => textsOf(messages)).map(Number)).toEqual(
+      Array.from({ length: count }, (_, index) => index),
+    );
+  });
+
+  test("[SB9] [G10] subscriptions survive hibernation, with their places and their credit", async () => {
+    const channel = await createChannel({ retention: "log" });
+    await call("PUT", pathOf(channel, "/groups/g"));
+    const first = await subscribe(channel, { group: "g", credit: { messages: 2 } });
+    const second = await subscribe(channel, { group: "g", credit: { messages: 1 } });
+    const reader = await subscribe(channel, { from: { at: "last" }, filter: { headers: { kind: "paid" } } });
+    await put(channel, "a");
+    await evict(channel);
+    await put(channel, "b");
+    await evict(channel);
+    await put(channel, "c");
+    await evict(channel);
+    await put(channel, "d");
+
+    expect(await deliveredTexts(first)).toEqual(["a", "c"]);
+    expect(await deliveredTexts(second)).toEqual(["b"]);
+    expect(await deliveredTexts(reader)).toEqual([]);
+    expect(await describeChannel(channel)).toMatchObject({ subscriptions: { members: 2, readers: 1 } });
+  });
+
+  test("[SB9] [G6] all that a connection may wait for and subscribe to fits its attachment", async () => {
+    const channel = await createChannel({ retention: "log" });
+    await call("PUT", pathOf(channel, "/groups/g"));
+    const socket = await openSocket(channel);
+    const reader = "r".repeat(LIMITS.readerNameCharsMax);
+    const most = { credit: { messages: LIMITS.creditMessagesMax } };
+    for (let id = 1; id <= LIMITS.waitersPerSocketMax; id++) {
+      const times = { waitMs: LIMITS.waitMsMax, leaseMs: LIMITS.leaseMsMax };
+      expect(await socket.ask({ type: "pull", id, group: "g", reader, max: 10_000, ...times })).toEqual({ type: "wait", id });
+    }
+    for (let id = 101; id <= 100 + LIMITS.subscriptionsPerSocketMax; id++) {
+      const filter = { keys: [String(id).repeat((LIMITS.filterBytesMax - 20) / 3)] };
+      const read = id % 2 === 0 ? { group: "g", reader, leaseMs: LIMITS.leaseMsMax } : { from: { at: "first" }, filter };
+      expect(await socket.ask({ type: "subscribe", id, ...most, ...read })).toMatchObject({ type: "subscribed", id });
+    }
+    await evict(channel);
+    expect(await describeChannel(channel)).toMatchObject({
+      waiting: { gets: LIMITS.waitersPerSocketMax },
+      subscriptions: { members: 2, readers: 2 },
+    });
+  });
+
+  test("[SB8] a connection that ends takes its subscriptions along, and the next member gets what it held", async () => {
+    const channel = await createChannel();
+    const first = await subscribe(channel, { credit: { messages: 1 } });
+    await put(channel, "a");
+    expect(await deliveredTexts(first)).toEqual(["a"]);
+    const second = await subscribe(channel);
+    first.close();
+    await untilChannel(channel, ({ subscriptions }) => subscriptions.members === 1);
+
+    const delivered = await second.next();
+    expect(delivered).toMatchObject({ type: "deliver", messages: [{ text: "a", attempt: 1, redelivered: true }] });
+  });
+
+  test("[SB8] unsubscribing is answered, and so is the end of the channel", async () => {
+    const channel = await createChannel();
+    const socket = await subscribe(channel);
+    expect(await socket.ask({ type: "unsubscribe", id: 1 })).toEqual({ type: "ended", id: 1 });
+    expect(await socket.ask({ type: "subscribe", id: 1, credit: CREDIT })).toMatchObject({ type: "subscribed" });
+    await patchChannel(channel, { state: "closed" });
+    expect(await socket.next()).toMatchObject({ type: "ended", id: 1, problem: { kind: "channel-closed", status: 410 } });
+  });
+
+  test("[SB1] [G11] what is asked wrongly is refused, and the socket stays open", async () => {
+    const channel = await createChannel();
+    const socket = await openSocket(channel);
+    const credit = CREDIT;
+    const wrong: readonly (readonly [object, string, string | undefined])[] = [
+      [{ from: { at: "first" } }, "wrong-retention", undefined],
+      [{ from: { at: "first" }, group: "default" }, "invalid-request", "/group"],
+      [{ from: { at: "first" }, tap: true }, "invalid-request", "/from"],
+      [{ filter: { keys: ["k"] } }, "invalid-request", "/filter"],
+      [{ group: "others" }, "wrong-retention", undefined],
+      [{ tap: true, leaseMs: 5_000 }, "invalid-request", "/leaseMs"],
+    ];
+    for (const [more, kind, pointer] of wrong) {
+      const { problem } = await socket.ask({ type: "subscribe", id: 1, credit, ...more });
+      expect(problem).toMatchObject({ kind, ...(pointer !== undefined && { errors: [{ pointer }] }) });
+    }
+    expect((await socket.ask({ type: "credit", id: 1, messages: 1 })).problem).toMatchObject({
+      kind: "unknown-subscription",
+      id: 1,
+    });
+    expect((await socket.ask({ type: "unsubscribe", id: 1 })).problem).toMatchObject({ kind: "unknown-subscription" });
+    expect(await socket.ask({ type: "subscribe", id: 1, credit })).toMatchObject({ type: "subscribed" });
+  });
+
+  test("[SB5] a reader that comes back too late is told of the gap", async () => {
+    const channel = await createChannel({ retention: "log", maxMessages: 2 });
+    await put(channel, "a");
+    const socket = await subscribe(channel, { from: { at: "first" } });
+    const { resume } = await socket.next();
+    socket.close();
+    await putBatch(channel, ["b", "c"]);
+    await put(channel, "d");
+
+    const late = await subscribe(channel, { from: { resume } });
+    expect(await late.next()).toMatchObject({ gap: { fromOffset: 2, toOffset: 2 }, messages: [{ text: "c" }, { text: "d" }] });
+  });
+
+  test("[SB3] [LS9] what a connection that was cut off held can be settled over HTTP by whoever has the lease id", async () => {
+    const channel = await createChannel();
+    const socket = await subscribe(channel);
+    await put(channel, "a");
+    const { messages } = await socket.next();
+    socket.close(1001);
+    await untilChannel(channel, ({ connections }) => connections === 0);
+    expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 1 });
+    expect((await readProblem(call("GET", pathOf(channel, "/messages/1")))).kind).toBe("unknown-message");
+  });
+});
