@@ -263,6 +263,8 @@ export type Outcome =
 /** What a subscriber is sent. */
 export interface Delivered extends StreamPage {
   readonly type: "delivered";
+  /** Of all messages, as taken off the credit. */
+  readonly bytes: number;
   /** Of a member. */
   readonly granted?: GrantedLeases;
   /** Of a plain reader: where it stands now, and what it will never get. */

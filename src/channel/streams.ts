@@ -249,7 +249,7 @@ export class Streams {
     const lease = { leaseMs, isDetached: false, ...(reader !== undefined && { reader }) };
     const request = { min: 1, ...frameOf(credit), lease, connection, holder };
     const taken = takeMessages(group, { record, request, moment });
-    return taken?.type === "got" ? { ...taken, type: "delivered" } : undefined;
+    return taken?.type === "got" ? { ...taken, type: "delivered", bytes: sumBytes(taken) } : undefined;
   }
 
   #serveReader(record: ChannelRecord, reader: PlainReader, pages: Map<number, BrowsedPage>): void {
@@ -273,7 +273,8 @@ export class Streams {
     if (isSilent) this.#keep(moved);
     else {
       const resume = reader.isTap ? {} : { resume: formatResume(record.life, position) };
-      this.#send(moved, { type: "delivered", messages, controls, ...resume, ...(gap !== undefined && { gap }) });
+      const page = { messages, controls, bytes: sumBytes({ messages }) };
+      this.#send(moved, { type: "delivered", ...page, ...resume, ...(gap !== undefined && { gap }) });
     }
     return moved;
   }
@@ -297,7 +298,7 @@ export class Streams {
 
   #send(subscription: Subscription, delivered: Delivered): void {
     const { connection, request, credit } = subscription;
-    const spent = { messages: credit.messages - delivered.messages.length, bytes: credit.bytes - sumBytes(delivered) };
+    const spent = { messages: credit.messages - delivered.messages.length, bytes: credit.bytes - delivered.bytes };
     const sent = { ...subscription, credit: spent };
     if (sent.type === "member" && sent.place !== undefined) this.#parts.line.remove(sent.place);
     this.#keep(sent.type === "member" ? this.#enter(sent) : sent);
@@ -358,7 +359,7 @@ function frameOf({ messages, bytes }: Size): { readonly max: number; readonly by
   return { max: Math.min(messages, LIMITS.streamFrameMessagesMax), bytesMax: Math.min(bytes, LIMITS.replyBytesMax) };
 }
 
-function sumBytes({ messages }: StreamPage): number {
+function sumBytes({ messages }: Pick<StreamPage, "messages">): number {
   return messages.reduce((sum, message) => sum + messageBytes(message), 0);
 }
 

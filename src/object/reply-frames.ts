@@ -63,6 +63,7 @@ function formatDelivered(delivered: Delivered): string {
     text = formatTaken(delivered);
     if (granted === undefined) pageTexts.set(messages, text);
   }
+  text += `,"bytes":${delivered.bytes}`;
   if (gap !== undefined) text += `,"gap":${JSON.stringify(gap)}`;
   return resume === undefined ? text : `${text},"resume":"${resume}"`;
 }

@@ -101,6 +101,12 @@ export const LIMITS = {
   streamFrameMessagesMax: 1000,
   resumeTokenCharsMax: 64,
 
+  // Server-Sent Events: what is on the way to a client, and how long it is quiet and waits before it comes back
+  eventCreditMessages: 500,
+  eventCreditBytes: MIB,
+  eventKeepAliveMs: 15 * SECOND_MS,
+  eventRetryMs: SECOND_MS,
+
   // Leases and delivery
   leaseMsMin: SECOND_MS,
   leaseMsMax: 12 * 60 * 60 * SECOND_MS,

@@ -54,6 +54,12 @@ export const checkpointsQuerySchema = v.strictObject({
   prefix: v.optional(checkpointNameSchema),
   limit: v.optional(numberText(1, LIMITS.checkpointsPageMax)),
 });
+/** Where a stream of events begins, unless `Last-Event-ID` says so: an offset, the first record, or the next. `filter` is JSON. */
+export const eventsQuerySchema = v.strictObject({
+  start: v.optional(v.union([v.picklist(["first", "last"]), numberText(1, OFFSET_MAX)], 'Expected an offset, "first" or "last"')),
+  timeMs: v.optional(numberText(0, Number.MAX_SAFE_INTEGER)),
+  filter: v.optional(v.string()),
+});
 export const scheduledQuerySchema = v.strictObject({
   after: v.optional(scheduledIdSchema),
   limit: v.optional(numberText(1, LIMITS.scheduledPageMax)),
@@ -329,6 +335,15 @@ export const ROUTES: readonly Route[] = [
     refusals: [...GONE, "unknown-scheduled"],
   },
   ...SNAPSHOT_ROUTES,
+  {
+    method: "get",
+    path: `${CHANNEL}/events`,
+    operationId: "readEvents",
+    summary: "Read messages as Server-Sent Events, as they come",
+    query: eventsQuerySchema,
+    replies: { 200: { description: "The stream of events; see PROTOCOL.md" } },
+    refusals: [...GONE, "wrong-retention", "seek-out-of-range", "resume-lost", "too-many-connections", "too-many-subscriptions"],
+  },
   {
     method: "get",
     path: `${CHANNEL}/socket`,

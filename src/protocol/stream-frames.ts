@@ -17,7 +17,7 @@ const creditSchema = v.strictObject({
   bytes: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER)),
 });
 
-const filterSchema = v.pipe(
+export const filterSchema = v.pipe(
   v.strictObject({
     keys: v.optional(v.pipe(v.array(keySchema), v.minLength(1, "Expected at least one key"), v.maxLength(16))),
     headers: v.optional(headersSchema),
@@ -69,6 +69,8 @@ export type StreamFrame =
       readonly type: "deliver";
       readonly id: number;
       readonly messages: readonly unknown[];
+      /** Of all messages together, as credit counts them. */
+      readonly bytes: number;
       readonly controls?: readonly unknown[];
       /** Of a member: until when it holds the messages. */
       readonly leaseUntilMs?: number;

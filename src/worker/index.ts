@@ -11,6 +11,7 @@ import { refuseRequest } from "./auth.ts";
 import { addChannelRoutes } from "./channel-routes.ts";
 import { addDeliveryRoutes } from "./delivery-routes.ts";
 import { addCheckpointRoutes } from "./checkpoint-routes.ts";
+import { addEventRoutes } from "./event-routes.ts";
 import { addGroupRoutes } from "./group-routes.ts";
 import { addHistoryRoutes } from "./history-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
@@ -32,6 +33,7 @@ addHistoryRoutes(app);
 addCheckpointRoutes(app);
 addScheduleRoutes(app);
 addSnapshotRoutes(app);
+addEventRoutes(app);
 addReferenceRoutes(app);
 
 app.notFound((context) => {

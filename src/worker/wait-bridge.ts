@@ -1,9 +1,9 @@
 // Waits for an HTTP request: holds a socket to the channel's object, which may hibernate meanwhile, while this side waits for free.
 // The deadline is kept here. After it, `cancel` is sent and the object's last word is taken, so nothing is taken and not delivered.
 import type { Env } from "../object/env.ts";
-import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON, type ServerFrame } from "../protocol/frames.ts";
+import { PROTOCOL_VERSIONS, type ServerFrame } from "../protocol/frames.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import { fetchFrom } from "./channel-client.ts";
+import { openObjectSocket } from "./object-socket.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 /** The only request of a bridge's socket. */
@@ -43,11 +43,7 @@ export async function waitOverSocket<Value>(
   request: WaitFrame,
   options: { readonly signal: AbortSignal; readonly use: (awaited: Awaited) => Value | Promise<Value> },
 ): Promise<Value> {
-  const upgrade = new Request("https://channel/socket", {
-    headers: { Upgrade: "websocket", "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON },
-  });
-  const reply = await fetchFrom(env, channel, upgrade);
-  const socket = reply.webSocket;
+  const socket = await openObjectSocket(env, channel);
   if (socket === null) throw new RefusalError(refuseLost(request));
   const aborted = new Promise<never>((_, reject) => {
     options.signal.addEventListener("abort", () => reject(new RefusalError(refuseLost(request))), { once: true });

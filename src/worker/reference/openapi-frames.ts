@@ -71,7 +71,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
   subscribed: { description: "The subscription is open", example: { type: "subscribed", id: 8 } },
   deliver: {
     description: "Messages of subscription `id`, within its credit",
-    example: { type: "deliver", id: 8, messages: [MESSAGE_EXAMPLE], resume: "4f0c….18", state: PRESSURE_EXAMPLE },
+    example: { type: "deliver", id: 8, messages: [MESSAGE_EXAMPLE], bytes: 40, resume: "4f0c….18", state: PRESSURE_EXAMPLE },
   },
   ended: { description: "Nothing more comes of subscription `id`", example: { type: "ended", id: 8 } },
   wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },

@@ -9,6 +9,7 @@ import type {
   listQuerySchema,
   pathSchemas,
   putQuerySchema,
+  eventsQuerySchema,
   scheduledQuerySchema,
 } from "../../protocol/routes.ts";
 import type { deadLetterQuerySchema } from "../../protocol/delivery-routes.ts";
@@ -23,6 +24,7 @@ type QuerySchema =
   | typeof deadLetterQuerySchema
   | typeof checkpointsQuerySchema
   | typeof scheduledQuerySchema
+  | typeof eventsQuerySchema
   | typeof snapshotPageQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
@@ -75,6 +77,9 @@ export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   page: "The number of the page, from 1. Pages are read and brought in their order; the last one may come again.",
   maxBytes: `What the page may have at most, or one row; ${LIMITS.snapshotPageBytes / MIB} MiB if absent.`,
   scheduledId: "The id that the put answered for the delayed message.",
+  start: "Where reading begins: an offset, `first` (what is kept) or `last` (what comes next, the default).",
+  timeMs: "Reading begins with what was put at this time, in milliseconds since 1970, or later.",
+  filter: "JSON of the messages that are wanted: `keys`, of which one has to be theirs, and `headers`, all of which they need.",
   after: "Begins after this name or id: the `next` of the page before.",
   prefix: "Only names that begin with this.",
   limit: `How many entries the page has at most; ${LIMITS.browseMessagesDefault} if absent.`,
@@ -254,6 +259,11 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
   commitRestore: {
     description:
       "All of it becomes visible at once. The channel goes on where the first one stood; leases have ended, and their ids are not known.",
+  },
+  readEvents: {
+    description:
+      "For `EventSource`. `Last-Event-ID` goes on where a stream ended. Without it and `start` or `timeMs` reading begins with what comes next, in a channel that is no log as a tap.",
+    mediaType: "text/event-stream",
   },
   openSocket: {
     description:

@@ -1,0 +1,33 @@
+// /v1/channels/{channel}/events: a plain reader's stream for `EventSource`.
+import type { Hono } from "hono";
+import type { Env } from "../object/env.ts";
+import { parseJson, parseWith } from "../protocol/fault.ts";
+import { eventsQuerySchema } from "../protocol/routes.ts";
+import { filterSchema } from "../protocol/stream-frames.ts";
+import { openEventStream, type EventSubscription } from "./event-stream.ts";
+import { RefusalError } from "./refusal-error.ts";
+import { channelOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+
+export function addEventRoutes(app: Hono<{ Bindings: Env }>): void {
+  app.get("/v1/channels/:channel/events", handleEvents);
+}
+
+async function handleEvents(context: AppContext): Promise<Response> {
+  const channel = channelOf(context);
+  const { start, timeMs, filter } = queryOf(context, eventsQuerySchema);
+  const wanted =
+    filter === undefined ? {} : { filter: orThrow(parseWith(filterSchema, orThrow(parseJson(filter)), "/query/filter")) };
+  const open = (subscription: EventSubscription): Promise<Response> =>
+    openEventStream(context.env, channel, { subscription: { ...subscription, ...wanted }, signal: context.req.raw.signal });
+  const resume = context.req.header("Last-Event-ID");
+  if (resume !== undefined && resume !== "") return open({ from: { resume } });
+  if (timeMs !== undefined) return open({ from: { timeMs } });
+  if (start !== undefined) return open({ from: typeof start === "number" ? { offset: start } : { at: start } });
+  try {
+    return await open({ from: { at: "last" } });
+  } catch (error) {
+    const isNoLog = error instanceof RefusalError && error.refusal.kind === "wrong-retention";
+    if (!isNoLog) throw error;
+    return open({ tap: true });
+  }
+}
