@@ -11,11 +11,6 @@ import type { Problem, Refusal } from "./problems.ts";
 import type { ScheduledReceipt } from "./schedule.ts";
 import { wholeNumber } from "./settings.ts";
 
-export const SUBPROTOCOL_JSON = "channel.v1.json";
-
-/** Versions of the protocol that this code speaks. */
-export const PROTOCOL_VERSIONS: readonly number[] = [1];
-
 const idSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 /** A longer wait is accepted and capped at `LIMITS.waitMsMax`. */
 const waitMsSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);

@@ -1,7 +1,9 @@
 // The WebSocket client against a socket that the test drives by hand: nothing here waits for real time.
 import { assert, describe, expect, test } from "vitest";
-import { ChannelSocket, type ConnectOptions, type StartTimer, type WebSocketLike } from "../../src/client/channel-socket.ts";
+import { ChannelSocket, type ConnectOptions } from "../../src/client/channel-socket.ts";
 import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
+import type { WebSocketLike } from "../../src/client/open-socket.ts";
+import type { StartTimer } from "../../src/client/timers.ts";
 import { formatProblem } from "../../src/protocol/problems.ts";
 
 const URL_OF_CHANNEL = "http://localhost/v1/channels/demo/socket";
