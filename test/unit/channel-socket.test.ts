@@ -1,83 +1,12 @@
 // The WebSocket client against a socket that the test drives by hand: nothing here waits for real time.
 import { assert, describe, expect, test } from "vitest";
 import { ChannelSocket, type ConnectOptions } from "../../src/client/channel-socket.ts";
-import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
-import type { WebSocketLike } from "../../src/client/open-socket.ts";
-import type { StartTimer } from "../../src/client/timers.ts";
 import { formatProblem } from "../../src/protocol/problems.ts";
+import { errorOf, FakeTimers, FakeWebSocket, isSettled } from "./client-doubles.ts";
 
 const URL_OF_CHANNEL = "http://localhost/v1/channels/demo/socket";
 const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
 const FULL = formatProblem({ kind: "channel-full", retryAfterMs: 100, depth: 1, maxMessages: 1, bytes: 5, maxBytes: 100 });
-
-type Frame = Readonly<Record<string, unknown>>;
-type Listener = (event: { data: unknown; code: number; reason: string }) => void;
-
-class FakeWebSocket implements WebSocketLike {
-  static last: FakeWebSocket | undefined;
-  readonly url: string;
-  readonly protocol: string;
-  readonly sent: Frame[] = [];
-  readonly #listeners = new Map<string, Listener>();
-  readyState = 0;
-
-  constructor(url: string, protocol: string) {
-    this.url = url;
-    this.protocol = protocol;
-    FakeWebSocket.last = this;
-  }
-
-  addEventListener(type: string, listener: Listener): void {
-    this.#listeners.set(type, listener);
-  }
-
-  send(data: string): void {
-    this.sent.push(JSON.parse(data) as Frame);
-  }
-
-  close(): void {
-    this.readyState = 2;
-  }
-
-  open(): void {
-    this.readyState = 1;
-    this.#emit("open", {});
-  }
-
-  receive(frame: unknown): void {
-    this.#emit("message", { data: typeof frame === "string" ? frame : JSON.stringify(frame) });
-  }
-
-  end(code: number, reason = ""): void {
-    this.readyState = 3;
-    this.#emit("close", { code, reason });
-  }
-
-  #emit(type: string, event: object): void {
-    this.#listeners.get(type)?.({ data: undefined, code: 0, reason: "", ...event });
-  }
-}
-
-/** Timers that go off when the test says so. */
-class FakeTimers {
-  readonly #running = new Set<() => void>();
-  readonly delaysMs: number[] = [];
-
-  readonly start: StartTimer = (callback, delayMs) => {
-    this.delaysMs.push(delayMs);
-    this.#running.add(callback);
-    return () => this.#running.delete(callback);
-  };
-
-  get count(): number {
-    return this.#running.size;
-  }
-
-  fire(): void {
-    for (const callback of this.#running) callback();
-    this.#running.clear();
-  }
-}
 
 function begin(options: ConnectOptions = {}): { socket: FakeWebSocket; connecting: Promise<ChannelSocket> } {
   const connecting = ChannelSocket.connect(URL_OF_CHANNEL, { WebSocket: FakeWebSocket, ...options });
@@ -93,24 +22,6 @@ async function connect(options: ConnectOptions = {}): Promise<{ socket: FakeWebS
   const channel = await connecting;
   socket.sent.length = 0;
   return { socket, channel };
-}
-
-async function errorOf(promise: Promise<unknown>): Promise<EdgeChannelError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  assert(error instanceof EdgeChannelError, `Expected an EdgeChannelError but got ${String(error)}`);
-  return error;
-}
-
-/** Whether the promise has settled, after all that is due now has run. */
-async function isSettled(promise: Promise<unknown>): Promise<boolean> {
-  let settled = false;
-  const settle = (): void => void (settled = true);
-  promise.then(settle, settle);
-  await new Promise(setImmediate);
-  return settled;
 }
 
 describe("src/client/channel-socket: connection", () => {
