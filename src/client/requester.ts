@@ -118,6 +118,9 @@ function formatSegment(segment: string | number): string {
 }
 
 function formatQuery(query: NonNullable<HttpRequest["query"]>): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined);
-  return given.length === 0 ? "" : `?${String(new URLSearchParams(given.map(([name, value]) => [name, String(value)])))}`;
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) parameters.set(name, String(value));
+  }
+  return parameters.size === 0 ? "" : `?${String(parameters)}`;
 }

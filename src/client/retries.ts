@@ -60,10 +60,12 @@ export class Retries {
   async #pause(pauseMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted === true) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const stopTimer = this.#startTimer(resolve, pauseMs);
-    signal?.addEventListener("abort", () => resolve(), { once: true });
+    const end = (): void => resolve();
+    const stopTimer = this.#startTimer(end, pauseMs);
+    signal?.addEventListener("abort", end);
     await promise;
     stopTimer();
+    signal?.removeEventListener("abort", end);
   }
 }
 

@@ -63,10 +63,10 @@ export class SocketTransport implements Transport {
   #use<Result>(signal: AbortSignal | undefined, call: (socket: ChannelSocket) => Promise<Result>): Promise<Result> {
     if (this.#isClosed) return Promise.reject(closedError());
     if (this.#socket?.isOpen === true) return call(this.#socket);
+    if (signal?.aborted === true) return Promise.reject(EdgeChannelError.aborted("Cannot connect", signal));
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     // A call that is aborted meanwhile is not sent any more: the socket refuses it.
     const onAbort = (): void => reject(EdgeChannelError.aborted("Cannot connect", signal));
-    if (signal?.aborted === true) onAbort();
     signal?.addEventListener("abort", onAbort);
     const release = (): void => signal?.removeEventListener("abort", onAbort);
     void this.#open()

@@ -138,6 +138,83 @@ describe("src/client/channel-socket: requests", () => {
     expect(await putting).toEqual({ offset: null, count: 0, scheduled, isDuplicate: false, state: STATE });
   });
 
+  test("a pull leases: it says for how long, for whom, and whether the leases outlive the connection", async () => {
+    const { socket, channel } = await connect();
+    const pulling = channel.pull({ max: 2, group: "g", leaseMs: 2000, reader: "r", detached: true });
+    void channel.pull({ detached: false });
+    const message = { offset: 4, putAtMs: 5, contentType: "x/y", leaseId: "l", attempt: 2, redelivered: true };
+
+    expect(socket.sent).toEqual([
+      { type: "pull", id: 1, max: 2, group: "g", leaseMs: 2000, reader: "r", detached: true },
+      { type: "pull", id: 2 },
+    ]);
+    socket.receive({ type: "got", id: 1, messages: [{ ...message, json: 7 }], leaseUntilMs: 9, state: STATE });
+    const messages = [{ ...message, body: { json: 7 } }];
+    expect(await pulling).toEqual({ messages, controls: [], leaseUntilMs: 9, state: STATE });
+  });
+
+  test("a settle call sends of its entries and riders what the protocol knows, and reports what became of them", async () => {
+    const { socket, channel } = await connect();
+    const message = { leaseId: "a", offset: 1, body: "x" };
+    const settling = channel.settle({
+      acks: [message],
+      retries: [{ leaseId: "b", delayMs: 5, reason: "later" }],
+      extends: [{ leaseId: "c", leaseMs: 2000 }],
+      rejects: [{ leaseId: "d", reason: "bad" }],
+      releases: [{ leaseId: "e" }],
+      checkpoint: { name: "at", value: new Uint8Array([1]), ifMatch: 3 },
+      puts: ["next", { body: { json: 1 }, key: "k" }],
+    });
+
+    expect(socket.sent).toEqual([
+      {
+        type: "settle",
+        id: 1,
+        acks: [{ leaseId: "a" }],
+        retries: [{ leaseId: "b", delayMs: 5, reason: "later" }],
+        extends: [{ leaseId: "c", leaseMs: 2000 }],
+        rejects: [{ leaseId: "d", reason: "bad" }],
+        releases: [{ leaseId: "e" }],
+        checkpoint: { name: "at", base64: "AQ==", ifMatch: 3 },
+        puts: [{ text: "next" }, { json: 1, key: "k" }],
+      },
+    ]);
+    const report = { acked: 1, retried: 1, extended: 1, rejected: 1, released: 1, refused: [], putOffset: 9, state: STATE };
+    socket.receive({ type: "settled", id: 1, ...report });
+    expect(await settling).toEqual(report);
+  });
+
+  test("a settle call that is aborted is not waited for, and may be carried out", async () => {
+    const abort = new AbortController();
+    const { socket, channel } = await connect();
+    const settling = errorOf(channel.settle({ acks: [] }, { signal: abort.signal }));
+    const asking = errorOf(channel.stats({ signal: abort.signal }));
+    abort.abort("enough");
+
+    expect(await settling).toMatchObject({ kind: "aborted", outcome: "unknown", cause: "enough" });
+    expect(await asking).toMatchObject({ kind: "aborted", outcome: "not-applied", cause: "enough" });
+    socket.receive({ type: "stats", id: 2, stats: {} });
+    expect(socket.sent.map((frame) => frame["type"])).toEqual(["settle", "stats"]);
+  });
+
+  test("[PT6] a put that asks for room first sends its size, and its bodies when there is room", async () => {
+    const { socket, channel } = await connect();
+    const putting = channel.putBatch(["é", { body: "b", key: "k" }], { reserve: true, idempotencyKey: "i" });
+    const refused = errorOf(channel.put("c", { reserve: true }));
+
+    expect(socket.sent).toEqual([
+      { type: "reserve", id: 1, messages: 2, bytes: 4 },
+      { type: "reserve", id: 2, messages: 1, bytes: 1 },
+    ]);
+    socket.receive({ type: "room", id: 1, reservedMs: 5000 });
+    const messages = [{ text: "é" }, { text: "b", key: "k" }];
+    expect(socket.sent[2]).toEqual({ type: "put-batch", id: 1, messages, idempotencyKey: "i", promised: true });
+    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 2, state: STATE });
+    expect((await putting).count).toBe(2);
+    socket.end(1006);
+    expect(await refused).toMatchObject({ kind: "connection-lost", outcome: "not-applied" });
+  });
+
   test("bodies come back in the form in which they were put", async () => {
     const { socket, channel } = await connect();
     const putting = channel.putBatch([{ body: "t" }, { body: new Uint8Array([0, 255]) }, { body: { json: null } }]);

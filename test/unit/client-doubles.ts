@@ -1,8 +1,9 @@
-// What stands for the platform under the client: a socket and timers that a test drives by hand.
+// What stands for the platform under the client: a socket, timers and a service that a test drives by hand.
 import { assert } from "vitest";
 import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
 import type { WebSocketLike } from "../../src/client/open-socket.ts";
 import type { StartTimer } from "../../src/client/timers.ts";
+import { formatProblem, type Refusal } from "../../src/protocol/problems.ts";
 
 type Frame = Readonly<Record<string, unknown>>;
 type Listener = (event: { data: unknown; code: number; reason: string }) => void;
@@ -90,3 +91,61 @@ export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   await new Promise(setImmediate);
   return settled;
 }
+
+/** A request as the service would get it. */
+export interface SentRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Parsed if it is text. */
+  readonly body: unknown;
+  readonly redirect: string | undefined;
+}
+
+/** Answers one request; `signal` is that of the request. */
+export type Answer = (signal: AbortSignal | undefined) => Response | Promise<Response>;
+
+/** A service that gives the answers that the test has written, in their order, and keeps what it was sent. */
+export class FakeService {
+  readonly sent: SentRequest[] = [];
+  readonly #answers: Answer[];
+
+  constructor(...answers: Answer[]) {
+    this.#answers = answers;
+  }
+
+  readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
+    const { method = "GET", headers, body, redirect, signal } = init;
+    const parsed: unknown = typeof body === "string" ? JSON.parse(body) : body;
+    this.sent.push({ method, url, headers: headers as Record<string, string>, body: parsed, redirect });
+    const answer = this.#answers.shift();
+    assert(answer !== undefined, `Nothing is written for ${method} ${url}`);
+    return answer(signal ?? undefined);
+  };
+}
+
+export function replyJson(body: object, status = 200): Answer {
+  return () => Response.json(body, { status });
+}
+
+export function replyProblem(refusal: Refusal): Answer {
+  const problem = formatProblem(refusal);
+  return () =>
+    new Response(JSON.stringify(problem), {
+      status: problem.status,
+      headers: { "Content-Type": "application/problem+json" },
+    });
+}
+
+/** What a proxy in between says. */
+export function replyPage(status: number, headers: Readonly<Record<string, string>> = {}): Answer {
+  return () => new Response("<html>Bad gateway</html>", { status, headers: { "Content-Type": "text/html", ...headers } });
+}
+
+export const failOnTheWay: Answer = () => Promise.reject(new TypeError("fetch failed"));
+
+/** No answer, until the request is aborted. */
+export const neverAnswer: Answer = (signal) =>
+  new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(new DOMException("This operation was aborted", "AbortError")));
+  });
