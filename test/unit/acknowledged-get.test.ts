@@ -1,10 +1,10 @@
 // A get with acks of the client, against a transport that the test plays: what of it is returned, whatever becomes of the ack.
-import { describe, expect, test } from "vitest";
+import { assert, describe, expect, test } from "vitest";
 import { getAcknowledged } from "../../src/client/acknowledged-get.ts";
 import { EdgeChannelError, type Leased, type SettleReport, type Transport } from "../../src/client/index.ts";
 import { Retries } from "../../src/client/retries.ts";
 import { formatProblem, type LeaseLossCause } from "../../src/protocol/problems.ts";
-import { errorOf } from "./client-doubles.ts";
+import { errorOf, goOffAtOnce } from "./client-doubles.ts";
 
 const STATE = { depth: 2, bytes: 2, utilization: 0, waiters: 0 };
 const AFTER = { ...STATE, depth: 0 };
@@ -42,6 +42,10 @@ function report(causes: Readonly<Record<number, LeaseLossCause>> = {}): SettleRe
   return { acked: 2 - refused.length, retried: 0, extended: 0, rejected: 0, released: 0, refused, state: AFTER };
 }
 
+function refuseCall(): never {
+  throw new Error("Nothing but pull and settle is called");
+}
+
 /** Takes two messages, or `count`; each settle call answers the next of `answers`. */
 function take(
   answers: readonly (SettleReport | EdgeChannelError)[],
@@ -49,21 +53,21 @@ function take(
 ) {
   const left = [...answers];
   const messages = [1, 2].slice(0, count).map(leased);
-  const unused = (): never => expect.unreachable("Nothing else is called");
   const transport: Transport = {
-    ...{ put: unused, putBatch: unused, get: unused, stats: unused, close: unused },
+    put: refuseCall,
+    putBatch: refuseCall,
+    get: refuseCall,
+    stats: refuseCall,
+    close: refuseCall,
     pull: () => Promise.resolve({ messages, controls: [], leaseUntilMs: 9, state: STATE }),
     settle: ({ acks }) => {
       expect(acks).toEqual(messages);
-      const answer = left.shift() ?? expect.unreachable("One settle call more than there are answers");
+      const answer = left.shift();
+      assert(answer !== undefined, "One settle call more than there are answers");
       return answer instanceof EdgeChannelError ? Promise.reject(answer) : Promise.resolve(answer);
     },
   };
-  const startTimer = (callback: () => void): (() => void) => {
-    callback();
-    return () => undefined;
-  };
-  return { getting: getAcknowledged(transport, new Retries({ retries: 2, startTimer }), { max: 2, signal }), left };
+  return { getting: getAcknowledged(transport, new Retries({ retries: 2, startTimer: goOffAtOnce }), { max: 2, signal }), left };
 }
 
 async function bodiesOf({ getting }: ReturnType<typeof take>): Promise<unknown[]> {

@@ -92,6 +92,12 @@ export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   return settled;
 }
 
+/** Timers that go off before anybody waits for them. */
+export const goOffAtOnce: StartTimer = (callback) => {
+  callback();
+  return () => undefined;
+};
+
 /** A request as the service would get it. */
 export interface SentRequest {
   readonly method: string;
@@ -141,6 +147,16 @@ export function replyProblem(refusal: Refusal): Answer {
 export function replyPage(status: number, headers: Readonly<Record<string, string>> = {}): Answer {
   return () => new Response("<html>Bad gateway</html>", { status, headers: { "Content-Type": "text/html", ...headers } });
 }
+
+/** A problem that ends before it says what it is. */
+export const cutOff: Answer = () =>
+  new Response('{"kind":', { status: 503, headers: { "Content-Type": "application/problem+json" } });
+
+/** A reply that begins well. */
+export const breakOff: Answer = () => {
+  const body = new ReadableStream({ start: (stream) => stream.error(new TypeError("terminated")) });
+  return new Response(body, { headers: { "Content-Type": "application/json" } });
+};
 
 export const failOnTheWay: Answer = () => Promise.reject(new TypeError("fetch failed"));
 

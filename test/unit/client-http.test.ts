@@ -1,7 +1,9 @@
 // The client over HTTP against a service that the test plays: what is sent, and what replies and failures become.
 import { describe, expect, test } from "vitest";
-import { Channel, EdgeChannel, type EdgeChannelOptions } from "../../src/client/index.ts";
+import { type Channel, EdgeChannel, type EdgeChannelOptions } from "../../src/client/index.ts";
 import {
+  breakOff,
+  cutOff,
   errorOf,
   failOnTheWay,
   FakeService,
@@ -127,8 +129,6 @@ describe("src/client/requester: failures", () => {
   });
 
   test("a reply of something in between is told from the service's, and says whether it may pass", async () => {
-    const cutOff: Answer = () =>
-      new Response('{"kind":', { status: 503, headers: { "Content-Type": "application/problem+json" } });
     const { channel } = open([replyPage(502), replyPage(404), replyPage(429, { "Retry-After": "7" }), cutOff, replyPage(200)]);
     const unexpected = { kind: "unexpected-reply", origin: "network" };
 
@@ -145,11 +145,7 @@ describe("src/client/requester: failures", () => {
   });
 
   test("a request that fails on the way may have changed something, a read has not", async () => {
-    const brokenOff: Answer = () => {
-      const body = new ReadableStream({ start: (stream) => stream.error(new TypeError("terminated")) });
-      return new Response(body, { headers: { "Content-Type": "application/json" } });
-    };
-    const { channel } = open([failOnTheWay, failOnTheWay, brokenOff]);
+    const { channel } = open([failOnTheWay, failOnTheWay, breakOff]);
     const lost = { kind: "connection-lost", origin: "network", retryable: true };
 
     const error = await errorOf(channel.put("a"));

@@ -1,6 +1,6 @@
 // Which calls are repeated, how often, and after which pauses. Timers go off at once.
 import { describe, expect, test } from "vitest";
-import { Channel, EdgeChannel, type EdgeChannelOptions, type StartTimer } from "../../src/client/index.ts";
+import { type Channel, EdgeChannel, type EdgeChannelOptions, type StartTimer } from "../../src/client/index.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
 import {
   type Answer,
@@ -8,6 +8,7 @@ import {
   failOnTheWay,
   FakeService,
   FakeTimers,
+  goOffAtOnce,
   replyJson,
   replyPage,
   replyProblem,
@@ -28,8 +29,7 @@ function open(answers: readonly Answer[], options: EdgeChannelOptions = {}): Ope
   const pausesMs: number[] = [];
   const startTimer: StartTimer = (callback, delayMs) => {
     pausesMs.push(delayMs);
-    callback();
-    return () => undefined;
+    return goOffAtOnce(callback, delayMs);
   };
   const client = EdgeChannel.connect("http://service.test", { fetch: service.fetch, random: () => 0.5, startTimer, ...options });
   return { service, channel: client.channel("c"), pausesMs };

@@ -10,9 +10,13 @@ type TransportName = NonNullable<EdgeChannelOptions["transport"]>;
 
 const TRANSPORTS: readonly TransportName[] = ["http", "socket"];
 
+function fetchFromWorker(url: string, init: RequestInit): Promise<Response> {
+  return exports.default.fetch(url, init);
+}
+
 function connect(transport: TransportName): EdgeChannel {
-  const fetch = (url: string, init: RequestInit): Promise<Response> => exports.default.fetch(url, init);
-  const client = EdgeChannel.connect(ORIGIN, { transport, fetch, openSocket: upgradeWith(fetch), retries: 0 });
+  const options = { fetch: fetchFromWorker, openSocket: upgradeWith(fetchFromWorker), retries: 0 };
+  const client = EdgeChannel.connect(ORIGIN, { transport, ...options });
   onTestFinished(() => client.close());
   return client;
 }
@@ -256,12 +260,12 @@ describe("src/client: what HTTP alone offers", () => {
     await channel.create({ delivery: { maxAttempts: 1 } });
     await channel.putBatch(["a", "b", "c"]);
     const { messages } = await channel.pull({ max: 3 });
-    for (const message of messages) await message.reject(`bad ${String(message.body)}`);
+    for (const [index, message] of messages.entries()) await message.reject(`bad ${index}`);
 
-    expect(await channel.deadLetters.drop({ reason: "bad a" })).toMatchObject({ moved: 1 });
+    expect(await channel.deadLetters.drop({ reason: "bad 0" })).toMatchObject({ moved: 1 });
     expect(await channel.deadLetters.redrive({ offset: 2 })).toMatchObject({ moved: 1 });
     expect(await channel.get()).toMatchObject({ body: "b", redrivenFrom: 2 });
-    expect(await collect(channel.deadLetters.list({ reason: "bad c", pageSize: 1 }))).toMatchObject([{ body: "c" }]);
+    expect(await collect(channel.deadLetters.list({ reason: "bad 2", pageSize: 1 }))).toMatchObject([{ body: "c" }]);
     expect(await channel.deadLetters.beginRedrive(1, { offset: 99 })).toMatchObject({ ratePerSecond: 1, moved: 0 });
     expect(await errorOf(channel.deadLetters.beginRedrive(1))).toMatchObject({ kind: "redrive-running" });
     expect(await channel.deadLetters.stopRedrive()).toMatchObject({ ratePerSecond: 1 });
