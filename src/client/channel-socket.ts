@@ -6,6 +6,7 @@ import type { ServerFrame } from "../protocol/frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
+import { formatJson } from "./json-text.ts";
 import { formatPutMessage, putBytes, type PutGiven } from "./message-json.ts";
 import { openChannelSocket, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
 import { startPlatformTimer, type StartTimer } from "./timers.ts";
@@ -193,7 +194,7 @@ export class ChannelSocket implements Transport {
     first?: object,
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
-    const text = JSON.stringify({ ...frame, id, waitMs });
+    const text = formatJson({ ...frame, id, waitMs });
     const cancel = (): void => this.#cancel(id);
     const startTimer = (): (() => void) | undefined =>
       waitMs !== undefined && waitMs > 0 ? this.#startTimer(cancel, Math.min(waitMs, LIMITS.waitMsMax)) : undefined;
@@ -208,7 +209,7 @@ export class ChannelSocket implements Transport {
     signal: AbortSignal | undefined,
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
-    const text = JSON.stringify({ ...frame, id });
+    const text = formatJson({ ...frame, id });
     // Stats change nothing.
     const mayApply = finalType !== "stats";
     const onAbort = (): void => {

@@ -89,9 +89,20 @@ export class EdgeChannelError extends Error {
     });
   }
 
+  /** What a call meets when this program ended the connection. */
+  static closed(outcome: RequestOutcome): EdgeChannelError {
+    const what = outcome === "unknown" ? "No answer came" : "Cannot send";
+    const facts = { kind: "connection-closed", origin: "client", retry: "never", outcome } as const;
+    return new EdgeChannelError(`${what}: the connection was closed by this program`, facts);
+  }
+
   /** A call that this side refuses to send, since the server would. */
-  static refused(message: string, kind: "invalid-request" | "request-too-large" = "invalid-request"): EdgeChannelError {
-    return new EdgeChannelError(message, { kind, origin: "client", retry: "never", outcome: "not-applied" });
+  static refused(
+    message: string,
+    kind: "invalid-request" | "request-too-large" = "invalid-request",
+    cause?: unknown,
+  ): EdgeChannelError {
+    return new EdgeChannelError(message, { kind, origin: "client", retry: "never", outcome: "not-applied", cause });
   }
 
   /** The same failure, where an earlier try of the call may have taken effect. */

@@ -13,7 +13,8 @@ import type { CallOptions, Transport } from "./transport.ts";
 export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, RetryOptions {
   /**
    * What carries puts, gets and settles: `"http"`, a request each, or `"socket"`, a WebSocket for each channel, which is faster for many of
-   * them and the only way to keep the order of puts that are not awaited. All else goes over HTTP either way. Default: `"http"`.
+   * them and the only way to keep the order of puts that are not awaited. All else goes over HTTP either way. In Workers a WebSocket
+   * belongs to the event in which it was opened, and so does a client that uses one. Default: `"http"`.
    */
   readonly transport?: "http" | "socket" | undefined;
   /** Called each time a put over a socket is told to wait for room: this is where a producer feels back-pressure. Default: none. */
@@ -60,7 +61,7 @@ export class EdgeChannel {
     return new EdgeChannel(url, options);
   }
 
-  /** A channel by its name: 1 to 128 letters, digits and `. _ ~ : -`. Over sockets the same name is the same connection. */
+  /** A channel by its name: 1 to 128 letters, digits and `. _ ~ : -`. Over sockets the same name is the same connection, until that is ended. */
   channel(name: string): Channel {
     const known = this.#connected.get(name);
     if (known !== undefined) return known;
@@ -80,7 +81,10 @@ export class EdgeChannel {
     }, after);
   }
 
-  /** Ends all connections; what is unanswered over them rejects with kind `connection-closed`. The channels go on. */
+  /**
+   * Ends all WebSockets; what is unanswered over them rejects with kind `connection-closed`, and so does every later call of the channels
+   * that used them. The channels themselves go on.
+   */
   async close(): Promise<void> {
     await Promise.all([...this.#connected.values()].map((channel) => channel.disconnect()));
   }
@@ -89,6 +93,8 @@ export class EdgeChannel {
     if (this.#options.transport !== "socket") return new HttpTransport(this.#requester, name);
     const url = this.#requester.addressOf([name, "socket"]);
     const { token, WebSocket, openSocket, onWait, startTimer } = this.#options;
-    return new SocketTransport(() => ChannelSocket.connect(url, { token, WebSocket, openSocket, onWait, startTimer }));
+    const connect = (): Promise<ChannelSocket> =>
+      ChannelSocket.connect(url, { token, WebSocket, openSocket, onWait, startTimer });
+    return new SocketTransport(connect, () => this.#connected.delete(name));
   }
 }

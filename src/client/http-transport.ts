@@ -20,7 +20,9 @@ import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseSe
 export class HttpTransport implements Transport {
   readonly #requester: Requester;
   readonly #channel: string;
-  readonly #closing = new AbortController();
+  /** One for each request: a runtime may bind what aborts it to the event that it was made in. */
+  readonly #unanswered = new Set<AbortController>();
+  #isClosed = false;
 
   constructor(requester: Requester, channel: string) {
     this.#requester = requester;
@@ -63,7 +65,8 @@ export class HttpTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#isClosed = true;
+    for (const closing of this.#unanswered) closing.abort();
   }
 
   #pull(json: object, signal: AbortSignal | undefined): Promise<Parameters<typeof parsePullResult>[0]> {
@@ -71,15 +74,17 @@ export class HttpTransport implements Transport {
   }
 
   async #request<Body>(request: HttpRequest): Promise<Body> {
-    const closing = this.#closing.signal;
-    const signal = request.signal === undefined ? closing : AbortSignal.any([request.signal, closing]);
+    if (this.#isClosed) throw EdgeChannelError.closed("not-applied");
+    const closing = new AbortController();
+    const signal = request.signal === undefined ? closing.signal : AbortSignal.any([request.signal, closing.signal]);
+    this.#unanswered.add(closing);
     try {
       return await this.#requester.requestJson<Body>({ ...request, path: [this.#channel, ...request.path], signal });
     } catch (error) {
-      const isClosed = closing.aborted && error instanceof EdgeChannelError && error.kind === "aborted";
-      if (!isClosed) throw error;
-      const facts = { kind: "connection-closed", origin: "client", retry: "never", outcome: error.outcome } as const;
-      throw new EdgeChannelError("No answer came: the connection was closed by this program", facts);
+      const isClosed = closing.signal.aborted && error instanceof EdgeChannelError && error.kind === "aborted";
+      throw isClosed ? EdgeChannelError.closed(error.outcome) : error;
+    } finally {
+      this.#unanswered.delete(closing);
     }
   }
 }

@@ -67,3 +67,17 @@ export type {
   Transport,
   WaitOptions,
 } from "./transport.ts";
+export type { CheckpointEntry } from "../protocol/checkpoint.ts";
+export type { ProducerMark } from "../protocol/dedup.ts";
+export type {
+  ChannelDescription,
+  ChannelEntry,
+  GroupDescription,
+  PressureState,
+  RedriveDescription,
+} from "../protocol/description.ts";
+export type { AttemptStep, GroupHistory, MessageHistory } from "../protocol/history.ts";
+export type { ControlEvent, ControlRecord } from "../protocol/message.ts";
+export type { Problem, Refusal, RefusalKind, Retry } from "../protocol/problems.ts";
+export type { ScheduledReceipt } from "../protocol/schedule.ts";
+export type { ChannelPatch, GivenDelivery, GivenSettings, Settings } from "../protocol/settings.ts";

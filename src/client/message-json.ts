@@ -3,6 +3,7 @@ import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8, utf8Length } from "
 import type { PutMessageJson } from "../protocol/message.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
+import { formatJson } from "./json-text.ts";
 
 /** Text, bytes, or a JSON value. */
 export type MessageBody = string | Uint8Array | { readonly json: unknown };
@@ -106,7 +107,7 @@ export function encodeBody(body: MessageBody): { readonly bytes: Uint8Array; rea
   if (typeof body === "string") return { bytes: encodeUtf8(body), contentType: DEFAULT_CONTENT_TYPES.text };
   if (body instanceof Uint8Array) return { bytes: body, contentType: DEFAULT_CONTENT_TYPES.bytes };
   const { json } = formatBody(body);
-  return { bytes: encodeUtf8(JSON.stringify(json)), contentType: DEFAULT_CONTENT_TYPES.json };
+  return { bytes: encodeUtf8(formatJson(json)), contentType: DEFAULT_CONTENT_TYPES.json };
 }
 
 /** Bytes as their content type says: JSON as a value, `text/…` as text, all else, and what is not what it says, as bytes. */

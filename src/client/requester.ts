@@ -3,6 +3,7 @@ import { isLongerThan } from "../protocol/bytes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { EdgeChannelError, type RequestOutcome } from "./edge-channel-error.ts";
 import { errorOfReply, type Fetch } from "./http-reply.ts";
+import { formatJson } from "./json-text.ts";
 
 export interface RequesterOptions {
   /** The deployment's token. Default: none, as in development on this computer. */
@@ -65,7 +66,7 @@ export class Requester {
   async #send(request: HttpRequest): Promise<{ reply: Response; outcome: RequestOutcome }> {
     const { method, signal } = request;
     if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot send the request", signal);
-    const body = request.json === undefined ? request.bytes : JSON.stringify(request.json);
+    const body = request.json === undefined ? request.bytes : formatJson(request.json);
     if (typeof body === "string" && isLongerThan(body, LIMITS.requestBodyBytesMax)) {
       const message = `Cannot send the request: it has more than ${LIMITS.requestBodyBytesMax} bytes`;
       throw EdgeChannelError.refused(message, "request-too-large");

@@ -21,11 +21,16 @@ export class SocketTransport implements Transport {
   readonly #connect: () => Promise<ChannelSocket>;
   #opening: Promise<ChannelSocket> | undefined;
   #socket: ChannelSocket | undefined;
+  readonly #onClose: () => void;
   #isClosed = false;
 
-  /** @param connect Opens a connection to the channel. */
-  constructor(connect: () => Promise<ChannelSocket>) {
+  /**
+   * @param connect Opens a connection to the channel.
+   * @param onClose Called when `close` is.
+   */
+  constructor(connect: () => Promise<ChannelSocket>, onClose: () => void) {
     this.#connect = connect;
+    this.#onClose = onClose;
   }
 
   put(message: PutGiven, options: PutOptions = {}): Promise<PutReceipt> {
@@ -55,13 +60,14 @@ export class SocketTransport implements Transport {
   /** Resolves when the connection is closed, also one that is only being opened. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#onClose();
     const opening = this.#opening;
     const socket = this.#socket ?? (await opening?.catch(() => undefined));
     await socket?.close();
   }
 
   #use<Result>(signal: AbortSignal | undefined, call: (socket: ChannelSocket) => Promise<Result>): Promise<Result> {
-    if (this.#isClosed) return Promise.reject(closedError());
+    if (this.#isClosed) return Promise.reject(EdgeChannelError.closed("not-applied"));
     if (this.#socket?.isOpen === true) return call(this.#socket);
     if (signal?.aborted === true) return Promise.reject(EdgeChannelError.aborted("Cannot connect", signal));
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
@@ -72,7 +78,7 @@ export class SocketTransport implements Transport {
     void this.#open()
       .then((socket) => {
         release();
-        if (this.#isClosed) throw closedError();
+        if (this.#isClosed) throw EdgeChannelError.closed("not-applied");
         return call(socket);
       })
       .then(resolve, (error: unknown) => {
@@ -95,9 +101,4 @@ export class SocketTransport implements Transport {
     opening.then(finish, () => finish());
     return opening;
   }
-}
-
-function closedError(): EdgeChannelError {
-  const facts = { kind: "connection-closed", origin: "client", retry: "never", outcome: "not-applied" } as const;
-  return new EdgeChannelError("Cannot send: the connection was closed by this program", facts);
 }

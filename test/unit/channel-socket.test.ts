@@ -290,6 +290,7 @@ describe("src/client/channel-socket: requests", () => {
     const error = await errorOf(channel.put({ body: "a".repeat(24 * 1024 * 1024) }));
 
     expect(error).toMatchObject({ kind: "request-too-large", origin: "client", outcome: "not-applied" });
+    expect(await errorOf(channel.put({ json: 1n }))).toMatchObject({ kind: "invalid-request", origin: "client" });
     expect(socket.sent).toEqual([]);
   });
 

@@ -97,6 +97,7 @@ describe("src/client/http-transport: requests", () => {
 
     expect(await errorOf(channel.put("a", { idempotencyKey: "é" }))).toMatchObject(refused);
     expect(await errorOf(channel.put({ json: undefined }))).toMatchObject(refused);
+    expect(await errorOf(channel.put({ json: 1n }))).toMatchObject(refused);
     expect(await errorOf(channel.put("a".repeat(24 * 1024 * 1024)))).toMatchObject({ ...refused, kind: "request-too-large" });
     expect(() => EdgeChannel.connect("ftp://service.test")).toThrow(expect.objectContaining(refused));
     expect(service.sent).toEqual([]);

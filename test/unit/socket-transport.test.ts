@@ -132,6 +132,17 @@ describe("src/client/socket-transport", () => {
     expect(lastSocket()).toBe(socket);
   });
 
+  test("a name whose connection was ended gets another one", async () => {
+    const { client, channel } = open();
+    await channel.disconnect();
+    const again = client.channel("c");
+
+    expect(client.channel("c")).toBe(again);
+    expect(again).not.toBe(channel);
+    void errorOf(again.stats());
+    expect(lastSocket().readyState).toBe(0);
+  });
+
   test("a put whose wait was aborted rejects as aborted, not as refused", async () => {
     const { channel } = open();
     const abort = new AbortController();
