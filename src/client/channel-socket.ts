@@ -112,8 +112,8 @@ export class ChannelSocket implements Transport {
     const { signal } = options;
     const isAborted = (): boolean => signal?.aborted === true;
     if (isAborted()) throw EdgeChannelError.aborted("Cannot connect", signal);
-    const opening = openChannelSocket(String(url).replace(/^http/, "ws"), options);
-    const channel = new ChannelSocket(opening instanceof Promise ? await opening.catch(refuseSocket) : opening, options);
+    const opening = openChannelSocket(String(url).replace(/^http/, "ws"), options, signal);
+    const channel = new ChannelSocket(opening instanceof Promise ? await opening : opening, options);
     const onAbort = (): void => {
       channel.#greeted.reject(EdgeChannelError.aborted("Cannot connect", signal));
       void channel.close();
@@ -366,11 +366,4 @@ function parseFrame(data: unknown): ServerFrame | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** A socket that could not even be made. What says so in our words already keeps them. */
-function refuseSocket(error: unknown): never {
-  if (error instanceof EdgeChannelError) throw error;
-  const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied", cause: error } as const;
-  throw new EdgeChannelError("Cannot connect: the connection could not be opened", facts);
 }

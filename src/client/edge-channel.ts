@@ -8,6 +8,7 @@ import type { SocketOptions } from "./open-socket.ts";
 import { Requester, type RequesterOptions } from "./requester.ts";
 import { Retries, type RetryOptions } from "./retries.ts";
 import { SocketTransport } from "./socket-transport.ts";
+import { startPlatformTimer } from "./timers.ts";
 import type { CallOptions, Transport } from "./transport.ts";
 
 export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, RetryOptions {
@@ -19,7 +20,11 @@ export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, Ret
   readonly transport?: "http" | "socket" | undefined;
   /** Called each time a put over a socket is told to wait for room: this is where a producer feels back-pressure. Default: none. */
   readonly onWait?: (() => void) | undefined;
+  /** How long a WebSocket may take to open before the calls that wait for it reject, in milliseconds. Default: 30,000. */
+  readonly connectMsMax?: number | undefined;
 }
+
+const CONNECT_MS_MAX_DEFAULT = 30_000;
 
 export interface ListChannelsOptions extends CallOptions {
   /** Only names that begin so. Default: all. */
@@ -92,9 +97,13 @@ export class EdgeChannel {
   #openTransport(name: string): Transport {
     if (this.#options.transport !== "socket") return new HttpTransport(this.#requester, name);
     const url = this.#requester.addressOf([name, "socket"]);
-    const { token, WebSocket, openSocket, onWait, startTimer } = this.#options;
-    const connect = (): Promise<ChannelSocket> =>
-      ChannelSocket.connect(url, { token, WebSocket, openSocket, onWait, startTimer });
-    return new SocketTransport(connect, () => this.#connected.delete(name));
+    const { token, WebSocket, openSocket, onWait, startTimer = startPlatformTimer, connectMsMax } = this.#options;
+    const options = { token, WebSocket, openSocket, onWait, startTimer };
+    return new SocketTransport({
+      connect: (signal) => ChannelSocket.connect(url, { ...options, signal }),
+      connectMsMax: connectMsMax ?? CONNECT_MS_MAX_DEFAULT,
+      startTimer,
+      onClose: () => this.#connected.delete(name),
+    });
   }
 }

@@ -32,24 +32,64 @@ type WithOptions = new (
   options: { readonly protocols: readonly string[]; readonly headers: object },
 ) => WebSocketLike;
 
-/** Calls the platform at once where it has a constructor, so that the first listener misses nothing. */
-export function openChannelSocket(url: string, { token, WebSocket, openSocket }: SocketOptions): ReturnType<OpenSocket> {
+/**
+ * Opens a socket, and where that takes time, waits for it until the signal is aborted. Calls the platform at once, and returns at once where
+ * it has a constructor, so that the first listener misses nothing.
+ */
+export function openChannelSocket(
+  url: string,
+  options: SocketOptions,
+  signal: AbortSignal | undefined,
+): WebSocketLike | Promise<WebSocketLike> {
+  const opening = callPlatform(url, options);
+  return opening instanceof Promise ? awaitSocket(opening, signal) : opening;
+}
+
+async function awaitSocket(opening: Promise<WebSocketLike>, signal: AbortSignal | undefined): Promise<WebSocketLike> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    aborted.reject(EdgeChannelError.aborted("Cannot connect", signal));
+    // Nobody takes it any more.
+    opening.then(
+      (socket) => socket.close(),
+      () => undefined,
+    );
+  };
+  signal?.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([opening.catch(refuseSocket), aborted.promise]);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** What says in our words already why there is no socket keeps them. */
+function refuseSocket(error: unknown): never {
+  if (error instanceof EdgeChannelError) throw error;
+  const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied", cause: error } as const;
+  throw new EdgeChannelError("Cannot connect: the connection could not be opened", facts);
+}
+
+function callPlatform(url: string, { token, WebSocket, openSocket }: SocketOptions): ReturnType<OpenSocket> {
   const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   if (openSocket !== undefined) return openSocket(url, headers);
   const Socket = WebSocket ?? globalThis.WebSocket;
-  if (token === undefined) return new Socket(url, SUBPROTOCOL_JSON);
+  if (token === undefined) return construct(() => new Socket(url, SUBPROTOCOL_JSON), "this platform refuses the address");
   const isWorker = "WebSocketPair" in globalThis;
   if (isWorker && WebSocket === undefined) return upgradeWith((address, init) => fetch(address, init))(url, headers);
-  return openWithHeaders(Socket, url, headers);
+  const WithHeaders = Socket as unknown as WithOptions;
+  return construct(
+    () => new WithHeaders(url, { protocols: [SUBPROTOCOL_JSON], headers }),
+    "this platform's WebSocket takes no token: use HTTP, or give openSocket",
+  );
 }
 
-function openWithHeaders(Socket: WebSocketConstructor, url: string, headers: object): WebSocketLike {
+function construct(make: () => WebSocketLike, why: string): WebSocketLike {
   try {
-    return new (Socket as unknown as WithOptions)(url, { protocols: [SUBPROTOCOL_JSON], headers });
+    return make();
   } catch (error) {
-    const message = "Cannot connect: this platform's WebSocket takes no token: use HTTP, or give openSocket";
     const facts = { kind: "connection-failed", origin: "client", retry: "never", outcome: "not-applied", cause: error } as const;
-    throw new EdgeChannelError(message, facts);
+    throw new EdgeChannelError(`Cannot connect: ${why}`, facts);
   }
 }
 

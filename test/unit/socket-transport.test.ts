@@ -117,19 +117,54 @@ describe("src/client/socket-transport", () => {
     expect(FakeWebSocket.last).toBeUndefined();
   });
 
-  test("closing ends the connection, also one that is only being opened, and every later call", async () => {
+  test("closing ends the connection, what is unanswered over it, and every later call", async () => {
     const { client, channel } = open();
     const putting = errorOf(channel.put("a"));
-    const closing = client.close();
     const socket = lastSocket();
     await greet(socket);
+    const closing = client.close();
 
-    expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
-    expect([socket.readyState, textsOf(socket), await isSettled(closing)]).toEqual([2, [], false]);
+    expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "unknown" });
+    expect([socket.readyState, await isSettled(closing)]).toEqual([2, false]);
     socket.end(1000);
     await closing;
     expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
     expect(lastSocket()).toBe(socket);
+  });
+
+  test("closing gives up a connection that is only being opened", async () => {
+    const timers = new FakeTimers();
+    const { client, channel } = open({ startTimer: timers.start });
+    const putting = errorOf(channel.put("a"));
+    await client.close();
+
+    expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+    expect([lastSocket().readyState, timers.count]).toEqual([2, 0]);
+  });
+
+  test("a connection that takes too long to open is given up", async () => {
+    const timers = new FakeTimers();
+    const { channel } = open({ startTimer: timers.start, connectMsMax: 700, retries: 0 });
+    const putting = errorOf(channel.put("a"));
+    lastSocket().open();
+    expect(timers.delaysMs).toEqual([700]);
+    timers.fire();
+
+    expect(await putting).toMatchObject({ kind: "connection-failed", retryable: true, outcome: "not-applied" });
+    expect(lastSocket().readyState).toBe(2);
+  });
+
+  test("an upgrade that is given up is closed when it comes after all", async () => {
+    const late = new FakeWebSocket("ws://service.test", "");
+    const upgrade = Promise.withResolvers<FakeWebSocket>();
+    const { client, channel } = open({ openSocket: () => upgrade.promise });
+    const putting = errorOf(channel.put("a"));
+    await client.close();
+    expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+    upgrade.resolve(late);
+    await new Promise(setImmediate);
+
+    expect([late.readyState, late.sent]).toEqual([2, []]);
   });
 
   test("a name whose connection was ended gets another one", async () => {
@@ -176,11 +211,27 @@ describe("src/client/open-socket", () => {
         super(url, protocol);
       }
     }
-    const { channel } = open({ WebSocket: BrowserSocket, token: "s3cret", retries: 3, startTimer: () => expect.unreachable() });
+    const timers = new FakeTimers();
+    const { channel } = open({ WebSocket: BrowserSocket, token: "s3cret", startTimer: timers.start });
 
     const error = await errorOf(channel.stats());
     expect(error).toMatchObject({ kind: "connection-failed", origin: "client", retryable: false, outcome: "not-applied" });
     expect(error.message).toContain("takes no token");
+    expect([timers.delaysMs.length, timers.count]).toEqual([1, 0]);
+  });
+
+  test("a platform that refuses the address is quoted", async () => {
+    class StrictSocket extends FakeWebSocket {
+      constructor(url: string, protocol: string) {
+        super(url, protocol);
+        throw new DOMException("An insecure connection may not be made from a page loaded over HTTPS", "SecurityError");
+      }
+    }
+    const { channel } = open({ WebSocket: StrictSocket });
+
+    const error = await errorOf(channel.stats());
+    expect(error).toMatchObject({ kind: "connection-failed", origin: "client", retryable: false, outcome: "not-applied" });
+    expect(error.cause).toMatchObject({ name: "SecurityError" });
   });
 
   test("an upgrade through fetch carries the token, and a refusal of it says why", async () => {
