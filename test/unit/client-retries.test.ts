@@ -126,7 +126,8 @@ describe("src/client/retries", () => {
     const abort = new AbortController();
     const { service, channel } = open([failOnTheWay], { startTimer: timers.start });
     const putting = errorOf(channel.put("a", { ...KEY, signal: abort.signal }));
-    while (timers.count === 0) await Promise.resolve();
+    await new Promise(setImmediate);
+    expect(timers.count).toBe(1);
     abort.abort("enough");
 
     expect(await putting).toMatchObject({ kind: "aborted", outcome: "unknown", cause: "enough" });
