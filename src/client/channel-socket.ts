@@ -1,92 +1,44 @@
 // A client of the subprotocol channel.v1.json over the standard WebSocket, for browsers, Workers and Node.
 // No reconnecting and no retries: every failure reaches the caller, with what is known about its outcome.
-import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON, type ServerFrame } from "../protocol/frames.ts";
-import type { ProducerMark } from "../protocol/dedup.ts";
-import type { ChannelDescription, PressureState } from "../protocol/description.ts";
 import { isLongerThan } from "../protocol/bytes.ts";
+import type { ChannelDescription } from "../protocol/description.ts";
+import type { ServerFrame } from "../protocol/frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { ControlRecord } from "../protocol/message.ts";
-import type { ScheduledReceipt } from "../protocol/schedule.ts";
+import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
-import { formatPutMessage, parseReceivedMessage, type PutInput, type ReceivedMessage } from "./message-json.ts";
+import { formatJson } from "./json-text.ts";
+import { formatPutMessage, putBytes, type PutGiven } from "./message-json.ts";
+import { openChannelSocket, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
+import { startPlatformTimer, type StartTimer } from "./timers.ts";
+import type {
+  CallOptions,
+  GetOptions,
+  GetResult,
+  PullOptions,
+  PullResult,
+  PutOptions,
+  PutReceipt,
+  SettleReport,
+  SettleRequest,
+  Transport,
+  WaitOptions,
+} from "./transport.ts";
+import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseSettleReport } from "./transport-json.ts";
 
-/** What is used of a WebSocket. */
-export interface WebSocketLike {
-  readonly readyState: number;
-  send(data: string): void;
-  close(code?: number, reason?: string): void;
-  addEventListener(type: "open" | "error", listener: (event: object) => void): void;
-  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
-  addEventListener(type: "close", listener: (event: { readonly code: number; readonly reason: string }) => void): void;
-}
-
-/** Calls back once after `delayMs`; returns what stops it. */
-export type StartTimer = (callback: () => void, delayMs: number) => () => void;
-
-export interface ConnectOptions {
+export interface ConnectOptions extends SocketOptions {
   /** Aborting it before the connection is made rejects `connect`. Default: none. */
   readonly signal?: AbortSignal | undefined;
-  /** Default: the platform's `WebSocket`. */
-  readonly WebSocket?: (new (url: string, protocol: string) => WebSocketLike) | undefined;
   /** Called each time the server tells a put to wait for room: this is where a producer feels back-pressure. */
   readonly onWait?: (() => void) | undefined;
   /** Default: the platform's timers. */
   readonly startTimer?: StartTimer | undefined;
 }
 
-export interface WaitOptions {
-  /** How long to wait for room or messages, in milliseconds, at most 300,000 (more counts as that). Default: 0, try once. */
-  readonly waitMs?: number | undefined;
-  /** Aborting it ends the wait; the call settles with the server's last word, so a message that was taken already still arrives. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface PutOptions extends WaitOptions {
-  /** Which put of its producer it is, from 1: sent again, also over another connection, it returns the first outcome. Default: none. */
-  readonly producer?: ProducerMark | undefined;
-  /** The same by a name of its own, 1 to 256 bytes; not together with `producer`. Default: none. */
-  readonly idempotencyKey?: string | undefined;
-  /** The put is accepted only if its first message gets this offset, else it rejects with kind `offset-conflict`. Default: any. */
-  readonly expectedOffset?: number | undefined;
-}
-
-export interface GetOptions extends WaitOptions {
-  /** The fewest messages to take: with fewer, none is taken. Default: 1. */
-  readonly min?: number | undefined;
-  /** The most messages to take, at most 10,000. Default: 1, or `min`. */
-  readonly max?: number | undefined;
-}
-
-/** What a put returns once its messages are on disk. */
-export interface PutReceipt {
-  /**
-   * The offset of the first message that entered at once; the others follow without gaps. Null when all have a delay, and for a
-   * duplicate of long ago.
-   */
-  readonly offset: number | null;
-  /** How many messages entered at once. */
-  readonly count: number;
-  /** The messages with a delay, each with the `scheduledId` by which it can be cancelled; absent where there are none, and for a duplicate. */
-  readonly scheduled?: readonly ScheduledReceipt[];
-  /** Whether the put was accepted before, and this is what came of it then. */
-  readonly isDuplicate: boolean;
-  /** The channel at the commit: depth, bytes, utilisation, waiters. */
-  readonly state: PressureState;
-}
-
-export interface GetResult {
-  /** Empty when fewer than `min` came in time. */
-  readonly messages: readonly ReceivedMessage[];
-  /** Records of the channel itself, such as a change of its limits. */
-  readonly controls: readonly ControlRecord[];
-  readonly state: PressureState;
-}
-
-type FinalFrame = Extract<ServerFrame, { type: "put-ok" | "got" | "stats" }>;
+type FinalFrame = Extract<ServerFrame, { type: "put-ok" | "got" | "settled" | "stats" }>;
 
 interface Pending {
   readonly finalType: FinalFrame["type"];
-  /** Kept until the answer: a put that waited is sent again when there is room. */
+  /** Kept until the answer: a put that waited, or asked for room first, is sent when there is room. */
   readonly text: string;
   readonly resolve: (frame: FinalFrame) => void;
   readonly reject: (error: EdgeChannelError) => void;
@@ -97,7 +49,23 @@ interface Pending {
   mayApply: boolean;
 }
 
+interface Beginning<Type extends FinalFrame["type"]> {
+  readonly finalType: Type;
+  readonly text: string;
+  /** What is sent first: the text itself, or what asks for room for it. */
+  readonly sent: string;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: () => void;
+  /** Starts what keeps the deadline, if there is one. */
+  readonly startTimer: () => (() => void) | undefined;
+  readonly mayApply: boolean;
+}
+
+/** What may have to wait, and is answered when its wait is cancelled. */
+type Waitable = "put-ok" | "got";
+
 const NORMAL_CLOSURE = 1000;
+const READY_STATE_OPEN = 1;
 const READY_STATE_CLOSING = 2;
 
 /**
@@ -110,7 +78,7 @@ const READY_STATE_CLOSING = 2;
  * const { messages } = await channel.get({ max: 10, waitMs: 5_000 });
  * await channel.close();
  */
-export class ChannelSocket {
+export class ChannelSocket implements Transport {
   readonly #socket: WebSocketLike;
   readonly #startTimer: StartTimer;
   readonly #onWait: (() => void) | undefined;
@@ -124,13 +92,15 @@ export class ChannelSocket {
     this.#socket = socket;
     this.#startTimer = options.startTimer ?? startPlatformTimer;
     this.#onWait = options.onWait;
-    socket.addEventListener("open", () => this.#send(JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS })));
+    const greet = (): void => this.#send(JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS }));
+    socket.addEventListener("open", greet);
     socket.addEventListener("message", ({ data }) => this.#receive(data));
     socket.addEventListener("error", (event) => this.#lose("the connection broke", "error" in event ? event.error : event));
     socket.addEventListener("close", ({ code, reason }) => {
       this.#lose(`the connection closed with code ${code}${reason === "" ? "" : `, ${reason}`}`, undefined);
       this.#ended.resolve();
     });
+    if (socket.readyState === READY_STATE_OPEN) greet();
   }
 
   /**
@@ -140,14 +110,17 @@ export class ChannelSocket {
    */
   static async connect(url: string | URL, options: ConnectOptions = {}): Promise<ChannelSocket> {
     const { signal } = options;
-    if (signal?.aborted === true) throw abortedError("Cannot connect", signal);
-    const Socket = options.WebSocket ?? globalThis.WebSocket;
-    const channel = new ChannelSocket(new Socket(String(url).replace(/^http/, "ws"), SUBPROTOCOL_JSON), options);
+    const isAborted = (): boolean => signal?.aborted === true;
+    if (isAborted()) throw EdgeChannelError.aborted("Cannot connect", signal);
+    const opening = openChannelSocket(String(url).replace(/^http/, "ws"), options, signal);
+    const channel = new ChannelSocket(opening instanceof Promise ? await opening : opening, options);
     const onAbort = (): void => {
-      channel.#greeted.reject(abortedError("Cannot connect", signal));
+      channel.#greeted.reject(EdgeChannelError.aborted("Cannot connect", signal));
       void channel.close();
     };
     signal?.addEventListener("abort", onAbort);
+    // It may have been aborted while the socket opened.
+    if (isAborted()) onAbort();
     try {
       await channel.#greeted.promise;
       return channel;
@@ -156,29 +129,43 @@ export class ChannelSocket {
     }
   }
 
+  /** Whether calls are sent; not so once it was closed or lost. */
+  get isOpen(): boolean {
+    return this.#failure === undefined;
+  }
+
   /** Stores one message. Rejects with kind `channel-full` when there was no room within `waitMs`. */
-  put(message: PutInput, options: PutOptions = {}): Promise<PutReceipt> {
-    return this.#put({ type: "put", ...formatPutMessage(message) }, options);
+  async put(message: PutGiven, options: PutOptions = {}): Promise<PutReceipt> {
+    return this.#put({ type: "put", ...formatPutMessage(message) }, [message], options);
   }
 
   /** Stores messages at consecutive offsets, all or none; at most 10,000 and 16 MiB together. */
-  putBatch(messages: readonly PutInput[], options: PutOptions = {}): Promise<PutReceipt> {
-    return this.#put({ type: "put-batch", messages: messages.map(formatPutMessage) }, options);
+  async putBatch(messages: readonly PutGiven[], options: PutOptions = {}): Promise<PutReceipt> {
+    return this.#put({ type: "put-batch", messages: messages.map(formatPutMessage) }, messages, options);
   }
 
   /**
    * Takes messages from the head of the channel. They are removed at once (at-most-once): if the connection breaks before the reply
    * arrives, they are lost, and the error's `outcome` is `"unknown"`.
    */
-  async get(options: GetOptions = {}): Promise<GetResult> {
-    const { min, max, ...wait } = options;
-    const { messages, controls, state } = await this.#request("got", { type: "get", min, max }, wait);
-    return { messages: messages.map(parseReceivedMessage), controls: (controls ?? []) as readonly ControlRecord[], state };
+  async get({ waitMs, signal, ...take }: GetOptions = {}): Promise<GetResult> {
+    return parseGetResult(await this.#requestWaiting("got", { type: "get", ...take }, { waitMs, signal }));
+  }
+
+  /** Takes messages by lease (at-least-once). The leases end with the connection, unless they are `detached`. */
+  async pull({ waitMs, signal, detached, ...take }: PullOptions = {}): Promise<PullResult> {
+    const frame = { type: "pull", ...take, ...(detached === true && { detached }) };
+    return parsePullResult(await this.#requestWaiting("got", frame, { waitMs, signal }));
+  }
+
+  /** Ends or extends leases. Refused entries do not reject: the report lists them. */
+  async settle(request: SettleRequest, { signal }: CallOptions = {}): Promise<SettleReport> {
+    return parseSettleReport(await this.#request("settled", { type: "settle", ...formatSettle(request) }, signal));
   }
 
   /** Describes the channel: settings, state, counts. */
-  async stats(): Promise<ChannelDescription> {
-    return (await this.#request("stats", { type: "stats" }, {})).stats as ChannelDescription;
+  async stats({ signal }: CallOptions = {}): Promise<ChannelDescription> {
+    return (await this.#request("stats", { type: "stats" }, signal)).stats as ChannelDescription;
   }
 
   /** Closes the connection and resolves when it is closed. What is unanswered rejects with kind `connection-closed`. */
@@ -192,36 +179,61 @@ export class ChannelSocket {
     return this.#ended.promise;
   }
 
-  async #put(frame: object, { waitMs, signal, ...conditions }: PutOptions): Promise<PutReceipt> {
-    const reply = await this.#request("put-ok", { ...frame, ...conditions }, { waitMs, signal });
-    const { offset, count, scheduled, duplicate, state } = reply;
-    return { offset, count, ...(scheduled !== undefined && { scheduled }), isDuplicate: duplicate === true, state };
+  async #put(frame: object, messages: readonly PutGiven[], { reserve, ...options }: PutOptions): Promise<PutReceipt> {
+    const { waitMs, signal, ...conditions } = options;
+    const bytes = reserve === true ? messages.reduce((sum, message) => sum + putBytes(message), 0) : 0;
+    const first = reserve === true ? { type: "reserve", messages: messages.length, bytes } : undefined;
+    return parsePutReceipt(await this.#requestWaiting("put-ok", { ...frame, ...conditions }, { waitMs, signal }, first));
   }
 
-  /** Sends at once, in the order of the calls. */
-  #request<Type extends FinalFrame["type"]>(
+  /** Sends at once, in the order of the calls; where `first` is given, that frame before the other, which follows on `room`. */
+  #requestWaiting<Type extends Waitable>(
     finalType: Type,
     frame: object,
     { waitMs, signal }: WaitOptions,
+    first?: object,
+  ): Promise<Extract<FinalFrame, { type: Type }>> {
+    const id = this.#nextId++;
+    const text = formatJson({ ...frame, id, waitMs });
+    const cancel = (): void => this.#cancel(id);
+    const startTimer = (): (() => void) | undefined =>
+      waitMs !== undefined && waitMs > 0 ? this.#startTimer(cancel, Math.min(waitMs, LIMITS.waitMsMax)) : undefined;
+    const sent = first === undefined ? text : JSON.stringify({ ...first, id, waitMs });
+    return this.#begin(id, { finalType, text, sent, signal, onAbort: cancel, startTimer, mayApply: first === undefined });
+  }
+
+  /** Sends what is answered without a wait; aborted, it is not waited for any more. */
+  #request<Type extends Exclude<FinalFrame["type"], Waitable>>(
+    finalType: Type,
+    frame: object,
+    signal: AbortSignal | undefined,
+  ): Promise<Extract<FinalFrame, { type: Type }>> {
+    const id = this.#nextId++;
+    const text = formatJson({ ...frame, id });
+    // Stats change nothing.
+    const mayApply = finalType !== "stats";
+    const onAbort = (): void => {
+      this.#take(id)?.reject(EdgeChannelError.aborted("No answer came", signal, mayApply ? "unknown" : "not-applied"));
+    };
+    return this.#begin(id, { finalType, text, sent: text, signal, onAbort, startTimer: () => undefined, mayApply });
+  }
+
+  #begin<Type extends FinalFrame["type"]>(
+    id: number,
+    { finalType, text, sent, signal, onAbort, startTimer, mayApply }: Beginning<Type>,
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const { promise, resolve, reject } = Promise.withResolvers<FinalFrame>();
-    const id = this.#nextId++;
-    const text = JSON.stringify({ ...frame, id, waitMs });
     const refusal = this.#refuseRequest(text, signal);
     if (refusal !== undefined) reject(refusal);
     else {
-      const cancel = (): void => this.#cancel(id);
-      const stopTimer =
-        waitMs !== undefined && waitMs > 0 ? this.#startTimer(cancel, Math.min(waitMs, LIMITS.waitMsMax)) : undefined;
-      signal?.addEventListener("abort", cancel);
+      const stopTimer = startTimer();
+      signal?.addEventListener("abort", onAbort);
       const release = (): void => {
         stopTimer?.();
-        signal?.removeEventListener("abort", cancel);
+        signal?.removeEventListener("abort", onAbort);
       };
-      // Stats change nothing; a get removes.
-      const mayApply = finalType !== "stats";
       this.#pending.set(id, { finalType, text, resolve, reject, release, isCancelled: false, mayApply });
-      this.#send(text);
+      this.#send(sent);
     }
     // Only a frame of the final type resolves it.
     return promise as Promise<Extract<FinalFrame, { type: Type }>>;
@@ -229,11 +241,11 @@ export class ChannelSocket {
 
   #refuseRequest(text: string, signal: AbortSignal | undefined): EdgeChannelError | undefined {
     if (this.#failure !== undefined) return new EdgeChannelError(`Cannot send: ${this.#failure.how}`, this.#failure.options);
-    if (signal?.aborted === true) return abortedError("Cannot send the request", signal);
+    if (signal?.aborted === true) return EdgeChannelError.aborted("Cannot send the request", signal);
     if (!isLongerThan(text, LIMITS.frameBytesMax)) return undefined;
     // The server would end the connection, and with it all other requests.
     const message = `Cannot send the frame: it has more than ${LIMITS.frameBytesMax} bytes`;
-    return new EdgeChannelError(message, { kind: "request-too-large", origin: "client", retry: "never", outcome: "not-applied" });
+    return EdgeChannelError.refused(message, "request-too-large");
   }
 
   /** Ends a wait. The server answers as if the time were over; an answer that is on its way stands. */
@@ -266,6 +278,7 @@ export class ChannelSocket {
         return this.#sendAgain(frame.id);
       case "put-ok":
       case "got":
+      case "settled":
       case "stats":
         return this.#resolve(frame);
       case "problem":
@@ -353,20 +366,4 @@ function parseFrame(data: unknown): ServerFrame | undefined {
   } catch {
     return undefined;
   }
-}
-
-function abortedError(what: string, signal: AbortSignal | undefined): EdgeChannelError {
-  const facts = {
-    kind: "aborted",
-    origin: "client",
-    retry: "never",
-    outcome: "not-applied",
-    cause: signal?.reason as unknown,
-  } as const;
-  return new EdgeChannelError(`${what}: the signal was aborted`, facts);
-}
-
-function startPlatformTimer(callback: () => void, delayMs: number): () => void {
-  const timer = setTimeout(callback, delayMs);
-  return () => clearTimeout(timer);
 }

@@ -4,23 +4,34 @@ import type { Problem, RefusalKind, Retry } from "../protocol/problems.ts";
 /** The kinds of the server's problems, and those that arise on this side. They are API and never change; messages may. */
 export type EdgeChannelErrorKind =
   | RefusalKind
-  /** The signal was aborted before anything was sent. */
+  /** No message came in time: what `get` throws. */
+  | "empty"
+  /** The signal was aborted. `outcome` says whether that came too late to keep the request from taking effect. */
   | "aborted"
   /** The WebSocket did not open. Browsers and Node do not tell why. */
   | "connection-failed"
-  /** The WebSocket closed or broke. */
+  /** The WebSocket closed or broke, or an HTTP request found no way to the server or its reply none back. */
   | "connection-lost"
   /** `close()` was called. */
   | "connection-closed"
+  /** The reply is none of this service: a proxy's page, a redirection. */
+  | "unexpected-reply"
   /** The server sent what the protocol does not know. */
   | "protocol-violation";
+
+/** Whether a request may have taken effect: it certainly has not, or nobody knows. */
+export type RequestOutcome = "not-applied" | "unknown";
 
 export interface EdgeChannelErrorOptions {
   readonly kind: EdgeChannelErrorKind;
   readonly origin: "server" | "network" | "client";
   readonly retry: Retry;
-  readonly outcome: "not-applied" | "unknown";
-  readonly problem?: Problem;
+  readonly outcome: RequestOutcome;
+  readonly problem?: Problem | undefined;
+  /** Of a reply that is no problem; otherwise the problem tells. */
+  readonly status?: number | undefined;
+  /** Of a reply that is no problem; otherwise the problem tells. */
+  readonly retryAfterMs?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -33,23 +44,30 @@ export interface EdgeChannelErrorOptions {
 export class EdgeChannelError extends Error {
   override readonly name = "EdgeChannelError";
   readonly kind: EdgeChannelErrorKind;
-  /** The HTTP status of the server's problem; undefined for failures that are not the server's. */
+  /** The HTTP status of the server's problem, or of another reply; undefined for failures that are no reply. */
   readonly status: number | undefined;
   readonly origin: "server" | "network" | "client";
   /** What may be tried: nothing, the same again after a pause, or the same after reading the current state. */
   readonly retry: Retry;
-  readonly outcome: "not-applied" | "unknown";
+  /** Whether the same call may succeed after a pause. After `outcome` `"unknown"` it may then happen twice. */
+  readonly retryable: boolean;
+  /** The pause that the server asks for, in milliseconds; undefined where it says none. */
+  readonly retryAfterMs: number | undefined;
+  readonly outcome: RequestOutcome;
   /** The server's problem (RFC 9457) with the facts of the refusal. */
   readonly problem: Problem | undefined;
 
   constructor(message: string, options: EdgeChannelErrorOptions) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
+    const { problem } = options;
     this.kind = options.kind;
     this.origin = options.origin;
     this.retry = options.retry;
+    this.retryable = options.retry === "after";
+    this.retryAfterMs = problem !== undefined && "retryAfterMs" in problem ? problem.retryAfterMs : options.retryAfterMs;
     this.outcome = options.outcome;
-    this.problem = options.problem;
-    this.status = options.problem?.status;
+    this.problem = problem;
+    this.status = problem?.status ?? options.status;
   }
 
   /** A refusal changed nothing, unless it says otherwise. */
@@ -57,5 +75,40 @@ export class EdgeChannelError extends Error {
     const { kind, retry } = problem;
     const outcome = "outcome" in problem ? problem.outcome : "not-applied";
     return new EdgeChannelError(problem.detail, { kind, origin: "server", retry, outcome, problem });
+  }
+
+  /** The signal's reason becomes the cause. */
+  static aborted(what: string, signal: AbortSignal | undefined, outcome: RequestOutcome = "not-applied"): EdgeChannelError {
+    const cause: unknown = signal?.reason;
+    return new EdgeChannelError(`${what}: the signal was aborted`, {
+      kind: "aborted",
+      origin: "client",
+      retry: "never",
+      outcome,
+      cause,
+    });
+  }
+
+  /** What a call meets when this program ended the connection. */
+  static closed(outcome: RequestOutcome): EdgeChannelError {
+    const what = outcome === "unknown" ? "No answer came" : "Cannot send";
+    const facts = { kind: "connection-closed", origin: "client", retry: "never", outcome } as const;
+    return new EdgeChannelError(`${what}: the connection was closed by this program`, facts);
+  }
+
+  /** A call that this side refuses to send, since the server would. */
+  static refused(
+    message: string,
+    kind: "invalid-request" | "request-too-large" = "invalid-request",
+    cause?: unknown,
+  ): EdgeChannelError {
+    return new EdgeChannelError(message, { kind, origin: "client", retry: "never", outcome: "not-applied", cause });
+  }
+
+  /** The same failure, where an earlier try of the call may have taken effect. */
+  withUnknownOutcome(): EdgeChannelError {
+    if (this.outcome === "unknown") return this;
+    const { kind, origin, retry, problem, status, retryAfterMs, cause } = this;
+    return new EdgeChannelError(this.message, { kind, origin, retry, outcome: "unknown", problem, status, retryAfterMs, cause });
   }
 }

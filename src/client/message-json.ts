@@ -1,10 +1,12 @@
-// Messages between the program and the JSON frames: a body goes as text, base64 or JSON and comes back in the form in which it was put.
-import { decodeBase64, encodeBase64 } from "../protocol/bytes.ts";
+// Messages between the program and JSON: a body goes as text, base64 or JSON and comes back in the form in which it was put.
+import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8, utf8Length } from "../protocol/bytes.ts";
 import type { PutMessageJson } from "../protocol/message.ts";
+import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
+import { formatJson } from "./json-text.ts";
 
 /** Text, bytes, or a JSON value. */
-type MessageBody = string | Uint8Array | { readonly json: unknown };
+export type MessageBody = string | Uint8Array | { readonly json: unknown };
 
 /** A message to put. */
 export interface PutInput {
@@ -21,38 +23,108 @@ export interface PutInput {
   readonly delayMs?: number | undefined;
   /** Enters the channel at this time, in milliseconds since 1970; at once if it is over. Not together with `delayMs`. Default: at once. */
   readonly deliverAtMs?: number | undefined;
+  /** How long it is worth handing out once it entered, in milliseconds, at most 10 years. Default: the channel's `messageTtlMs`. */
+  readonly ttlMs?: number | undefined;
 }
 
-/** A message as a reader gets it. */
-export interface ReceivedMessage {
-  /** Its place in the channel. The first message of a channel has 1; later ones have higher offsets, with gaps. */
-  readonly offset: number;
+/** A message to put, or its body alone. */
+export type PutGiven = MessageBody | PutInput;
+
+/** What is known of a message wherever it lies. */
+export interface MessageFacts {
   /** When it was stored, in milliseconds since 1970. */
   readonly putAtMs: number;
   readonly contentType: string;
-  readonly key?: string;
-  readonly messageId?: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly key?: string | undefined;
+  readonly messageId?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** How long it is worth handing out, in milliseconds, if it says so itself. */
+  readonly ttlMs?: number | undefined;
   readonly body: MessageBody;
 }
 
-type ReceivedJson = Omit<ReceivedMessage, "body"> & { readonly json?: unknown; readonly text?: string; readonly base64?: string };
-
-export function formatPutMessage({ body, ...rest }: PutInput): PutMessageJson {
-  if (typeof body === "string") return { ...rest, text: body };
-  if (body instanceof Uint8Array) return { ...rest, base64: encodeBase64(body) };
-  return { ...rest, json: body.json };
+/** A message as a reader gets it. */
+export interface ReceivedMessage extends MessageFacts {
+  /** Its place in the channel. The first message of a channel has 1; later ones have higher offsets, with gaps. */
+  readonly offset: number;
+  /** The offset that it had before it was put again from the dead letters. */
+  readonly redrivenFrom?: number | undefined;
 }
 
-export function parseReceivedMessage(form: unknown): ReceivedMessage {
-  // The shape is the server's promise; only what could turn into a wrong body is checked.
-  const { json, text, base64, ...rest } = form as ReceivedJson;
-  if (text !== undefined) return { ...rest, body: text };
-  if (json !== undefined) return { ...rest, body: { json } };
+/** A message as JSON shows it. */
+export type MessageJson<Shown extends MessageFacts> = Omit<Shown, "body"> & {
+  readonly json?: unknown;
+  readonly text?: string;
+  readonly base64?: string;
+};
+
+export function formatPutMessage(given: PutGiven): PutMessageJson {
+  const { body, ...rest } = toPutInput(given);
+  return { ...rest, ...formatBody(body) };
+}
+
+function toPutInput(given: PutGiven): PutInput {
+  if (typeof given === "string" || given instanceof Uint8Array) return { body: given };
+  return "body" in given ? given : { body: given };
+}
+
+/** The one of the members `text`, `base64` and `json` that holds the body. */
+export function formatBody(body: MessageBody): Pick<PutMessageJson, "text" | "base64" | "json"> {
+  if (typeof body === "string") return { text: body };
+  if (body instanceof Uint8Array) return { base64: encodeBase64(body) };
+  // JSON has nothing for it, and leaving it out would leave the message without a body.
+  if (body.json === undefined) throw EdgeChannelError.refused("Cannot put a JSON body: its value is undefined");
+  return { json: body.json };
+}
+
+/** The shape is the server's promise; only what could turn into a wrong body is checked. */
+export function parseMessage<Shown extends MessageFacts>(form: MessageJson<Shown>): Shown {
+  const { json, text, base64, ...rest } = form;
+  return { ...rest, body: parseBody(json, text, base64) } as unknown as Shown;
+}
+
+function parseBody(json: unknown, text: string | undefined, base64: string | undefined): MessageBody {
+  if (text !== undefined) return text;
+  if (json !== undefined) return { json };
   const bytes = base64 === undefined ? undefined : decodeBase64(base64);
-  if (bytes === undefined) {
-    const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "unknown" } as const;
-    throw new EdgeChannelError(`Cannot read message ${rest.offset}: it has no body`, facts);
+  if (bytes !== undefined) return bytes;
+  const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "unknown" } as const;
+  throw new EdgeChannelError("Cannot read a message: it has no body", facts);
+}
+
+/** How many bytes a put counts against `maxBytes` (SPEC PT6). */
+export function putBytes(given: PutGiven): number {
+  const { body, contentType, key = "", messageId = "", headers = {} } = toPutInput(given);
+  const { bytes, contentType: own } = encodeBody(body);
+  let count = bytes.byteLength + utf8Length(key) + utf8Length(messageId);
+  if (contentType !== undefined && contentType !== own) count += utf8Length(contentType);
+  for (const [name, value] of Object.entries(headers)) count += utf8Length(name) + utf8Length(value);
+  return count;
+}
+
+/** A body as bytes, with the content type that it has unless another is given. */
+export function encodeBody(body: MessageBody): { readonly bytes: Uint8Array; readonly contentType: string } {
+  if (typeof body === "string") return { bytes: encodeUtf8(body), contentType: DEFAULT_CONTENT_TYPES.text };
+  if (body instanceof Uint8Array) return { bytes: body, contentType: DEFAULT_CONTENT_TYPES.bytes };
+  const { json } = formatBody(body);
+  return { bytes: encodeUtf8(formatJson(json)), contentType: DEFAULT_CONTENT_TYPES.json };
+}
+
+/** Bytes as their content type says: JSON as a value, `text/…` as text, all else, and what is not what it says, as bytes. */
+export function decodeBody(contentType: string, bytes: Uint8Array): MessageBody {
+  const presentation = presentationOf(contentType);
+  const text = presentation === "bytes" ? undefined : decodeUtf8(bytes);
+  if (text === undefined) return bytes;
+  if (presentation === "text") return text;
+  try {
+    return { json: JSON.parse(text) as unknown };
+  } catch {
+    return bytes;
   }
-  return { ...rest, body: bytes };
+}
+
+function presentationOf(contentType: string): Presentation {
+  const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  if (mediaType === "application/json" || mediaType.endsWith("+json")) return "json";
+  return mediaType.startsWith("text/") ? "text" : "bytes";
 }

@@ -2,7 +2,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Moment, Operation, Origin } from "../channel/operation.ts";
 import { MeteredStorage } from "../storage/metered-storage.ts";
-import { PROTOCOL_VERSIONS } from "../protocol/frames.ts";
+import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { Committer, type Entry, type Performed } from "./committer.ts";
 import { CommitLoop } from "./commit-loop.ts";

@@ -1,5 +1,5 @@
 // The WebSocket handshake of a channel.
-import { SUBPROTOCOL_JSON } from "../protocol/frames.ts";
+import { SUBPROTOCOL_JSON } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatSource } from "../protocol/source.ts";

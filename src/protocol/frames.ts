@@ -12,11 +12,6 @@ import type { ScheduledReceipt } from "./schedule.ts";
 import { leaseMsSchema, wholeNumber } from "./settings.ts";
 import { STREAM_FRAME_SCHEMAS, type StreamFrame } from "./stream-frames.ts";
 
-export const SUBPROTOCOL_JSON = "channel.v1.json";
-
-/** Versions of the protocol that this code speaks. */
-export const PROTOCOL_VERSIONS: readonly number[] = [1];
-
 const idSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 /** A longer wait is accepted and capped at `LIMITS.waitMsMax`. */
 const waitMsSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);

@@ -4,16 +4,10 @@ import { accept, refuse, type Result } from "../base/result.ts";
 import { decodeBase64, encodeBase64, decodeUtf8, encodeUtf8, utf8Length } from "./bytes.ts";
 import { invalidRequest, parseJson, type InvalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
+import { DEFAULT_CONTENT_TYPES, type Presentation } from "./presentation.ts";
 import { delayMsSchema, deliverAtMsSchema, ttlMsSchema } from "./schedule.ts";
 
-/** Which JSON member carries the body: chosen when the message is put, and kept, so that a reader sees what the producer sent. */
-export type Presentation = "bytes" | "text" | "json";
-
-export const DEFAULT_CONTENT_TYPES: { readonly [Member in Presentation]: string } = {
-  bytes: "application/octet-stream",
-  text: "text/plain; charset=utf-8",
-  json: "application/json",
-};
+export { DEFAULT_CONTENT_TYPES, type Presentation } from "./presentation.ts";
 
 /** What a producer gives. `body` is opaque to the channel. */
 export interface PutMessage {

@@ -1,10 +1,11 @@
 // Server-Sent Events: a plain reader's stream for `EventSource`. The worker holds the connection and passes on what the object sends over
 // a socket, so that the object sleeps while nothing comes. Credit is granted as the client reads, so a slow one costs no memory.
 import type { Env } from "../object/env.ts";
-import { PROTOCOL_VERSIONS, type ServerFrame } from "../protocol/frames.ts";
+import type { ServerFrame } from "../protocol/frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatResume, parseResume, type MessageFilter } from "../protocol/stream-frames.ts";
+import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { openObjectSocket } from "./object-socket.ts";
 import { RefusalError } from "./refusal-error.ts";
 

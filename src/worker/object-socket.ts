@@ -1,6 +1,6 @@
 // A socket from the worker to the object of a channel: the object may hibernate meanwhile, while this side waits for free.
 import type { Env } from "../object/env.ts";
-import { SUBPROTOCOL_JSON } from "../protocol/frames.ts";
+import { SUBPROTOCOL_JSON } from "../protocol/version.ts";
 import { fetchFrom } from "./channel-client.ts";
 
 /** Opens one, not accepted yet and without a greeting; null when the object did not answer with one. */

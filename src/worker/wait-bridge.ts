@@ -1,8 +1,9 @@
 // Waits for an HTTP request: holds a socket to the channel's object, which may hibernate meanwhile, while this side waits for free.
 // The deadline is kept here. After it, `cancel` is sent and the object's last word is taken, so nothing is taken and not delivered.
 import type { Env } from "../object/env.ts";
-import { PROTOCOL_VERSIONS, type ServerFrame } from "../protocol/frames.ts";
+import type { ServerFrame } from "../protocol/frames.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { openObjectSocket } from "./object-socket.ts";
 import { RefusalError } from "./refusal-error.ts";
 

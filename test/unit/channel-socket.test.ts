@@ -1,81 +1,12 @@
 // The WebSocket client against a socket that the test drives by hand: nothing here waits for real time.
 import { assert, describe, expect, test } from "vitest";
-import { ChannelSocket, type ConnectOptions, type StartTimer, type WebSocketLike } from "../../src/client/channel-socket.ts";
-import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
+import { ChannelSocket, type ConnectOptions } from "../../src/client/channel-socket.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
+import { errorOf, FakeTimers, FakeWebSocket, isSettled } from "./client-doubles.ts";
 
 const URL_OF_CHANNEL = "http://localhost/v1/channels/demo/socket";
 const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
 const FULL = formatProblem({ kind: "channel-full", retryAfterMs: 100, depth: 1, maxMessages: 1, bytes: 5, maxBytes: 100 });
-
-type Frame = Readonly<Record<string, unknown>>;
-type Listener = (event: { data: unknown; code: number; reason: string }) => void;
-
-class FakeWebSocket implements WebSocketLike {
-  static last: FakeWebSocket | undefined;
-  readonly url: string;
-  readonly protocol: string;
-  readonly sent: Frame[] = [];
-  readonly #listeners = new Map<string, Listener>();
-  readyState = 0;
-
-  constructor(url: string, protocol: string) {
-    this.url = url;
-    this.protocol = protocol;
-    FakeWebSocket.last = this;
-  }
-
-  addEventListener(type: string, listener: Listener): void {
-    this.#listeners.set(type, listener);
-  }
-
-  send(data: string): void {
-    this.sent.push(JSON.parse(data) as Frame);
-  }
-
-  close(): void {
-    this.readyState = 2;
-  }
-
-  open(): void {
-    this.readyState = 1;
-    this.#emit("open", {});
-  }
-
-  receive(frame: unknown): void {
-    this.#emit("message", { data: typeof frame === "string" ? frame : JSON.stringify(frame) });
-  }
-
-  end(code: number, reason = ""): void {
-    this.readyState = 3;
-    this.#emit("close", { code, reason });
-  }
-
-  #emit(type: string, event: object): void {
-    this.#listeners.get(type)?.({ data: undefined, code: 0, reason: "", ...event });
-  }
-}
-
-/** Timers that go off when the test says so. */
-class FakeTimers {
-  readonly #running = new Set<() => void>();
-  readonly delaysMs: number[] = [];
-
-  readonly start: StartTimer = (callback, delayMs) => {
-    this.delaysMs.push(delayMs);
-    this.#running.add(callback);
-    return () => this.#running.delete(callback);
-  };
-
-  get count(): number {
-    return this.#running.size;
-  }
-
-  fire(): void {
-    for (const callback of this.#running) callback();
-    this.#running.clear();
-  }
-}
 
 function begin(options: ConnectOptions = {}): { socket: FakeWebSocket; connecting: Promise<ChannelSocket> } {
   const connecting = ChannelSocket.connect(URL_OF_CHANNEL, { WebSocket: FakeWebSocket, ...options });
@@ -91,24 +22,6 @@ async function connect(options: ConnectOptions = {}): Promise<{ socket: FakeWebS
   const channel = await connecting;
   socket.sent.length = 0;
   return { socket, channel };
-}
-
-async function errorOf(promise: Promise<unknown>): Promise<EdgeChannelError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  assert(error instanceof EdgeChannelError, `Expected an EdgeChannelError but got ${String(error)}`);
-  return error;
-}
-
-/** Whether the promise has settled, after all that is due now has run. */
-async function isSettled(promise: Promise<unknown>): Promise<boolean> {
-  let settled = false;
-  const settle = (): void => void (settled = true);
-  promise.then(settle, settle);
-  await new Promise(setImmediate);
-  return settled;
 }
 
 describe("src/client/channel-socket: connection", () => {
@@ -225,6 +138,83 @@ describe("src/client/channel-socket: requests", () => {
     expect(await putting).toEqual({ offset: null, count: 0, scheduled, isDuplicate: false, state: STATE });
   });
 
+  test("a pull leases: it says for how long, for whom, and whether the leases outlive the connection", async () => {
+    const { socket, channel } = await connect();
+    const pulling = channel.pull({ max: 2, group: "g", leaseMs: 2000, reader: "r", detached: true });
+    void channel.pull({ detached: false });
+    const message = { offset: 4, putAtMs: 5, contentType: "x/y", leaseId: "l", attempt: 2, redelivered: true };
+
+    expect(socket.sent).toEqual([
+      { type: "pull", id: 1, max: 2, group: "g", leaseMs: 2000, reader: "r", detached: true },
+      { type: "pull", id: 2 },
+    ]);
+    socket.receive({ type: "got", id: 1, messages: [{ ...message, json: 7 }], leaseUntilMs: 9, state: STATE });
+    const messages = [{ ...message, body: { json: 7 } }];
+    expect(await pulling).toEqual({ messages, controls: [], leaseUntilMs: 9, state: STATE });
+  });
+
+  test("a settle call sends of its entries and riders what the protocol knows, and reports what became of them", async () => {
+    const { socket, channel } = await connect();
+    const message = { leaseId: "a", offset: 1, body: "x" };
+    const settling = channel.settle({
+      acks: [message],
+      retries: [{ leaseId: "b", delayMs: 5, reason: "later" }],
+      extends: [{ leaseId: "c", leaseMs: 2000 }],
+      rejects: [{ leaseId: "d", reason: "bad" }],
+      releases: [{ leaseId: "e" }],
+      checkpoint: { name: "at", value: new Uint8Array([1]), ifMatch: 3 },
+      puts: ["next", { body: { json: 1 }, key: "k" }],
+    });
+
+    expect(socket.sent).toEqual([
+      {
+        type: "settle",
+        id: 1,
+        acks: [{ leaseId: "a" }],
+        retries: [{ leaseId: "b", delayMs: 5, reason: "later" }],
+        extends: [{ leaseId: "c", leaseMs: 2000 }],
+        rejects: [{ leaseId: "d", reason: "bad" }],
+        releases: [{ leaseId: "e" }],
+        checkpoint: { name: "at", base64: "AQ==", ifMatch: 3 },
+        puts: [{ text: "next" }, { json: 1, key: "k" }],
+      },
+    ]);
+    const report = { acked: 1, retried: 1, extended: 1, rejected: 1, released: 1, refused: [], putOffset: 9, state: STATE };
+    socket.receive({ type: "settled", id: 1, ...report });
+    expect(await settling).toEqual(report);
+  });
+
+  test("a settle call that is aborted is not waited for, and may be carried out", async () => {
+    const abort = new AbortController();
+    const { socket, channel } = await connect();
+    const settling = errorOf(channel.settle({ acks: [] }, { signal: abort.signal }));
+    const asking = errorOf(channel.stats({ signal: abort.signal }));
+    abort.abort("enough");
+
+    expect(await settling).toMatchObject({ kind: "aborted", outcome: "unknown", cause: "enough" });
+    expect(await asking).toMatchObject({ kind: "aborted", outcome: "not-applied", cause: "enough" });
+    socket.receive({ type: "stats", id: 2, stats: {} });
+    expect(socket.sent.map((frame) => frame["type"])).toEqual(["settle", "stats"]);
+  });
+
+  test("[PT6] a put that asks for room first sends its size, and its bodies when there is room", async () => {
+    const { socket, channel } = await connect();
+    const putting = channel.putBatch(["é", { body: "b", key: "k" }], { reserve: true, idempotencyKey: "i" });
+    const refused = errorOf(channel.put("c", { reserve: true }));
+
+    expect(socket.sent).toEqual([
+      { type: "reserve", id: 1, messages: 2, bytes: 4 },
+      { type: "reserve", id: 2, messages: 1, bytes: 1 },
+    ]);
+    socket.receive({ type: "room", id: 1, reservedMs: 5000 });
+    const messages = [{ text: "é" }, { text: "b", key: "k" }];
+    expect(socket.sent[2]).toEqual({ type: "put-batch", id: 1, messages, idempotencyKey: "i", promised: true });
+    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 2, state: STATE });
+    expect((await putting).count).toBe(2);
+    socket.end(1006);
+    expect(await refused).toMatchObject({ kind: "connection-lost", outcome: "not-applied" });
+  });
+
   test("bodies come back in the form in which they were put", async () => {
     const { socket, channel } = await connect();
     const putting = channel.putBatch([{ body: "t" }, { body: new Uint8Array([0, 255]) }, { body: { json: null } }]);
@@ -300,6 +290,7 @@ describe("src/client/channel-socket: requests", () => {
     const error = await errorOf(channel.put({ body: "a".repeat(24 * 1024 * 1024) }));
 
     expect(error).toMatchObject({ kind: "request-too-large", origin: "client", outcome: "not-applied" });
+    expect(await errorOf(channel.put({ json: 1n }))).toMatchObject({ kind: "invalid-request", origin: "client" });
     expect(socket.sent).toEqual([]);
   });
 

@@ -2,13 +2,8 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
-import {
-  CLIENT_FRAME_SCHEMAS,
-  CLOSE_CODES,
-  parseClientFrame,
-  PROTOCOL_VERSIONS,
-  SUBPROTOCOL_JSON,
-} from "../../src/protocol/frames.ts";
+import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES, parseClientFrame } from "../../src/protocol/frames.ts";
+import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { channelNameSchema, checkpointNameSchema } from "../../src/protocol/names.ts";
 import { PROBLEM_TYPES } from "../../src/protocol/problems.ts";

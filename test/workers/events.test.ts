@@ -160,7 +160,8 @@ describe("GET …/events", () => {
     await untilChannel(channel, ({ subscriptions }) => subscriptions.readers === 1);
     await events.close();
     await put(channel, "a");
-    await untilChannel(channel, ({ subscriptions }) => subscriptions.readers === 0);
+    const { subscriptions } = await untilChannel(channel, (description) => description.subscriptions.readers === 0);
+    expect(subscriptions).toEqual({ members: 0, readers: 0 });
   });
 
   test("[G11] what cannot be read is refused before any event", async () => {

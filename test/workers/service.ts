@@ -2,9 +2,10 @@
 import { env, exports } from "cloudflare:workers";
 import { expect, onTestFinished } from "vitest";
 import type { ChannelDescription, PressureState } from "../../src/protocol/description.ts";
-import { type ServerFrame, SUBPROTOCOL_JSON } from "../../src/protocol/frames.ts";
+import type { ServerFrame } from "../../src/protocol/frames.ts";
 import type { RefusalKind, Retry } from "../../src/protocol/problems.ts";
 import type { ScheduledReceipt } from "../../src/protocol/schedule.ts";
+import { SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
 
 export const ORIGIN = "http://localhost";
 

@@ -1,7 +1,8 @@
 // Streams lines through one small channel: producers that are faster than the readers, so that they have to wait for room.
 import { setTimeout as delay } from "node:timers/promises";
-import { ChannelSocket, type GetResult } from "../../client/channel-socket.ts";
+import { ChannelSocket } from "../../client/channel-socket.ts";
 import type { ReceivedMessage } from "../../client/message-json.ts";
+import type { GetResult } from "../../client/transport.ts";
 import type { ChannelDescription, PressureState } from "../../protocol/description.ts";
 import type { Line } from "./lines.ts";
 import { Reassembly } from "./reassembly.ts";

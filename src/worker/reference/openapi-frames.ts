@@ -1,5 +1,6 @@
 // The frames of channel.v1.json in short, each by an example. PROTOCOL.md is the full account.
-import { CLOSE_CODES, SUBPROTOCOL_JSON, type ClientFrame, type ServerFrame } from "../../protocol/frames.ts";
+import { CLOSE_CODES, type ClientFrame, type ServerFrame } from "../../protocol/frames.ts";
+import { SUBPROTOCOL_JSON } from "../../protocol/version.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { SocketNotes } from "./openapi-document.ts";
 import { DESCRIPTION_EXAMPLE, LEASE_ID_EXAMPLE, MESSAGE_EXAMPLE, PRESSURE_EXAMPLE, SETTLED_EXAMPLE } from "./openapi-examples.ts";

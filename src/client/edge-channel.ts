@@ -1,0 +1,109 @@
+// The way in: one service, its channels by their names.
+import type { ChannelEntry } from "../protocol/description.ts";
+import { Channel } from "./channel.ts";
+import { ChannelCalls, iteratePages } from "./channel-calls.ts";
+import { ChannelSocket } from "./channel-socket.ts";
+import { HttpTransport } from "./http-transport.ts";
+import type { SocketOptions } from "./open-socket.ts";
+import { Requester, type RequesterOptions } from "./requester.ts";
+import { Retries, type RetryOptions } from "./retries.ts";
+import { SocketTransport } from "./socket-transport.ts";
+import { startPlatformTimer } from "./timers.ts";
+import type { CallOptions, Transport } from "./transport.ts";
+
+export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, RetryOptions {
+  /**
+   * What carries puts, gets and settles: `"http"`, a request each, or `"socket"`, a WebSocket for each channel, which is faster for many of
+   * them and the only way to keep the order of puts that are not awaited. All else goes over HTTP either way. In Workers a WebSocket
+   * belongs to the event in which it was opened, and so does a client that uses one. Default: `"http"`.
+   */
+  readonly transport?: "http" | "socket" | undefined;
+  /** Called each time a put over a socket is told to wait for room: this is where a producer feels back-pressure. Default: none. */
+  readonly onWait?: (() => void) | undefined;
+  /** How long a WebSocket may take to open before the calls that wait for it reject, in milliseconds. Default: 30,000. */
+  readonly connectMsMax?: number | undefined;
+}
+
+const CONNECT_MS_MAX_DEFAULT = 30_000;
+
+export interface ListChannelsOptions extends CallOptions {
+  /** Only names that begin so. Default: all. */
+  readonly prefix?: string | undefined;
+  /** Only names behind this one. Default: all. */
+  readonly after?: string | undefined;
+  /** Channels of one request, at most 1,000. Default: 100. */
+  readonly pageSize?: number | undefined;
+}
+
+/**
+ * A client of one service. It runs in Node from version 22, browsers and Workers.
+ *
+ * @example
+ * const client = EdgeChannel.connect("https://channels.example.com", { token, transport: "socket" });
+ * const orders = client.channel("orders");
+ * await orders.put({ json: { order: 7 } }, { waitMs: 5_000 });
+ * await client.close();
+ */
+export class EdgeChannel {
+  readonly #options: EdgeChannelOptions;
+  readonly #requester: Requester;
+  readonly #retries: Retries;
+  /** Those that have a connection of their own. */
+  readonly #connected = new Map<string, Channel>();
+
+  private constructor(url: string | URL, options: EdgeChannelOptions) {
+    this.#options = options;
+    this.#requester = new Requester(url, options);
+    this.#retries = new Retries(options);
+  }
+
+  /**
+   * Sends nothing yet: connections are made by the first call that needs them, and again after they were lost.
+   *
+   * @param url The address of the service, `http(s)://HOST`, with the path that comes before `/v1` if there is one.
+   */
+  static connect(url: string | URL, options: EdgeChannelOptions = {}): EdgeChannel {
+    return new EdgeChannel(url, options);
+  }
+
+  /** A channel by its name: 1 to 128 letters, digits and `. _ ~ : -`. Over sockets the same name is the same connection, until that is ended. */
+  channel(name: string): Channel {
+    const known = this.#connected.get(name);
+    if (known !== undefined) return known;
+    const calls = new ChannelCalls(this.#requester, this.#retries, name);
+    const channel = new Channel(name, this.#openTransport(name), calls, this.#retries);
+    if (this.#options.transport === "socket") this.#connected.set(name, channel);
+    return channel;
+  }
+
+  /** All channels in the order of their names, from a directory that is seconds behind. */
+  channels({ signal, prefix, after, pageSize }: ListChannelsOptions = {}): AsyncGenerator<ChannelEntry, void, undefined> {
+    const calls = new ChannelCalls(this.#requester, this.#retries, undefined);
+    return iteratePages<ChannelEntry, string>(async (mark) => {
+      const query = { after: mark, prefix, limit: pageSize };
+      const page = await calls.read<{ channels: ChannelEntry[]; next: string | null }>({ path: [], query, signal });
+      return { items: page.channels, next: page.next };
+    }, after);
+  }
+
+  /**
+   * Ends all WebSockets; what is unanswered over them rejects with kind `connection-closed`, and so does every later call of the channels
+   * that used them. The channels themselves go on.
+   */
+  async close(): Promise<void> {
+    await Promise.all([...this.#connected.values()].map((channel) => channel.disconnect()));
+  }
+
+  #openTransport(name: string): Transport {
+    if (this.#options.transport !== "socket") return new HttpTransport(this.#requester, name);
+    const url = this.#requester.addressOf([name, "socket"]);
+    const { token, WebSocket, openSocket, onWait, startTimer = startPlatformTimer, connectMsMax } = this.#options;
+    const options = { token, WebSocket, openSocket, onWait, startTimer };
+    return new SocketTransport({
+      connect: (signal) => ChannelSocket.connect(url, { ...options, signal }),
+      connectMsMax: connectMsMax ?? CONNECT_MS_MAX_DEFAULT,
+      startTimer,
+      onClose: () => this.#connected.delete(name),
+    });
+  }
+}

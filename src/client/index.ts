@@ -1,0 +1,83 @@
+// The client's public face.
+export { EdgeChannel, type EdgeChannelOptions, type ListChannelsOptions } from "./edge-channel.ts";
+export {
+  Channel,
+  type BrowsedPage,
+  type BrowseOptions,
+  type DeleteOptions,
+  type DeleteReport,
+  type GetBatchOptions,
+  type GetMessageOptions,
+  type PulledMessages,
+} from "./channel.ts";
+export { ChannelSocket, type ConnectOptions } from "./channel-socket.ts";
+export {
+  Checkpoint,
+  type CheckpointValue,
+  type DeleteCheckpointOptions,
+  type ListCheckpointsOptions,
+  type WriteCheckpointOptions,
+} from "./checkpoints.ts";
+export {
+  DeadLetters,
+  Quarantine,
+  type BoundedDeadLetterFilter,
+  type DeadLetter,
+  type DeadLetterFilter,
+  type ListDeadLettersOptions,
+  type ListQuarantineOptions,
+  type MovedReport,
+  type QuarantinedMessage,
+  type QuarantineFilter,
+} from "./dead-letters.ts";
+export {
+  EdgeChannelError,
+  type EdgeChannelErrorKind,
+  type EdgeChannelErrorOptions,
+  type RequestOutcome,
+} from "./edge-channel-error.ts";
+export { Groups, type CreateGroupOptions, type GroupPlace, type ListGroupsOptions } from "./groups.ts";
+export type { Fetch } from "./http-reply.ts";
+export { LeasedMessage, type RetryMessageOptions } from "./leased-message.ts";
+export type { MessageBody, MessageFacts, PutGiven, PutInput, ReceivedMessage } from "./message-json.ts";
+export {
+  upgradeWith,
+  type OpenSocket,
+  type SocketOptions,
+  type WebSocketConstructor,
+  type WebSocketLike,
+} from "./open-socket.ts";
+export type { RequesterOptions } from "./requester.ts";
+export type { RetryOptions } from "./retries.ts";
+export { ScheduledMessages, type ListScheduledOptions, type ScheduledMessage } from "./scheduled-messages.ts";
+export type { StartTimer } from "./timers.ts";
+export type {
+  CallOptions,
+  CheckpointRider,
+  GetOptions,
+  GetResult,
+  Leased,
+  LeaseRef,
+  PullOptions,
+  PullResult,
+  PutOptions,
+  PutReceipt,
+  SettleReport,
+  SettleRequest,
+  Transport,
+  WaitOptions,
+} from "./transport.ts";
+export type { CheckpointEntry } from "../protocol/checkpoint.ts";
+export type { ProducerMark } from "../protocol/dedup.ts";
+export type {
+  ChannelDescription,
+  ChannelEntry,
+  GroupDescription,
+  PressureState,
+  RedriveDescription,
+} from "../protocol/description.ts";
+export type { AttemptStep, GroupHistory, MessageHistory } from "../protocol/history.ts";
+export type { ControlEvent, ControlRecord } from "../protocol/message.ts";
+export type { Problem, Refusal, RefusalKind, Retry } from "../protocol/problems.ts";
+export type { ScheduledReceipt } from "../protocol/schedule.ts";
+export type { ChannelPatch, GivenDelivery, GivenSettings, Settings } from "../protocol/settings.ts";

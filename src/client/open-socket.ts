@@ -1,0 +1,116 @@
+// Opens the WebSocket of a channel: as browsers do, with headers as Node and others do, or by an upgrade through fetch as Workers do.
+import { SUBPROTOCOL_JSON } from "../protocol/version.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
+import { errorOfReply, type Fetch } from "./http-reply.ts";
+
+/** What is used of a WebSocket. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  send(data: string): void;
+  close(code?: number, reason?: string): void;
+  addEventListener(type: "open" | "error", listener: (event: object) => void): void;
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
+  addEventListener(type: "close", listener: (event: { readonly code: number; readonly reason: string }) => void): void;
+}
+
+/** Opens a WebSocket of the subprotocol `channel.v1.json` to a `ws(s)://` address, with these headers. It may be open already. */
+export type OpenSocket = (url: string, headers: Readonly<Record<string, string>>) => WebSocketLike | Promise<WebSocketLike>;
+
+export type WebSocketConstructor = new (url: string, protocol: string) => WebSocketLike;
+
+export interface SocketOptions {
+  /** The deployment's token. Browsers cannot send one with a WebSocket: there, use HTTP. Default: none. */
+  readonly token?: string | undefined;
+  /** Default: the platform's `WebSocket`. */
+  readonly WebSocket?: WebSocketConstructor | undefined;
+  /** How to open a WebSocket, in place of `WebSocket`. Default: by its constructor, in Workers with a token by `upgradeWith(fetch)`. */
+  readonly openSocket?: OpenSocket | undefined;
+}
+
+type WithOptions = new (
+  url: string,
+  options: { readonly protocols: readonly string[]; readonly headers: object },
+) => WebSocketLike;
+
+/**
+ * Opens a socket, and where that takes time, waits for it until the signal is aborted. Calls the platform at once, and returns at once where
+ * it has a constructor, so that the first listener misses nothing.
+ */
+export function openChannelSocket(
+  url: string,
+  options: SocketOptions,
+  signal: AbortSignal | undefined,
+): WebSocketLike | Promise<WebSocketLike> {
+  const opening = callPlatform(url, options);
+  return opening instanceof Promise ? awaitSocket(opening, signal) : opening;
+}
+
+async function awaitSocket(opening: Promise<WebSocketLike>, signal: AbortSignal | undefined): Promise<WebSocketLike> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    aborted.reject(EdgeChannelError.aborted("Cannot connect", signal));
+    // Nobody takes it any more.
+    opening.then(
+      (socket) => socket.close(),
+      () => undefined,
+    );
+  };
+  signal?.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([opening.catch(refuseSocket), aborted.promise]);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** What says in our words already why there is no socket keeps them. */
+function refuseSocket(error: unknown): never {
+  if (error instanceof EdgeChannelError) throw error;
+  const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied", cause: error } as const;
+  throw new EdgeChannelError("Cannot connect: the connection could not be opened", facts);
+}
+
+function callPlatform(url: string, { token, WebSocket, openSocket }: SocketOptions): ReturnType<OpenSocket> {
+  const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+  if (openSocket !== undefined) return openSocket(url, headers);
+  const Socket = WebSocket ?? globalThis.WebSocket;
+  if (token === undefined) return construct(() => new Socket(url, SUBPROTOCOL_JSON), "this platform refuses the address");
+  const isWorker = "WebSocketPair" in globalThis;
+  if (isWorker && WebSocket === undefined) return upgradeWith((address, init) => fetch(address, init))(url, headers);
+  const WithHeaders = Socket as unknown as WithOptions;
+  return construct(
+    () => new WithHeaders(url, { protocols: [SUBPROTOCOL_JSON], headers }),
+    "this platform's WebSocket takes no token: use HTTP, or give openSocket",
+  );
+}
+
+function construct(make: () => WebSocketLike, why: string): WebSocketLike {
+  try {
+    return make();
+  } catch (error) {
+    const facts = { kind: "connection-failed", origin: "client", retry: "never", outcome: "not-applied", cause: error } as const;
+    throw new EdgeChannelError(`Cannot connect: ${why}`, facts);
+  }
+}
+
+/** A WebSocket that waits to be accepted, as Workers get it with a reply. */
+interface UpgradedSocket extends WebSocketLike {
+  accept(): void;
+}
+
+/**
+ * Opens WebSockets by an upgrade through `fetch`, as Workers can: also through a service binding.
+ *
+ * @example
+ * EdgeChannel.connect(url, { transport: "socket", openSocket: upgradeWith((url, init) => env.CHANNELS.fetch(url, init)) });
+ */
+export function upgradeWith(fetch: Fetch): OpenSocket {
+  return async (url, given) => {
+    const headers = { Upgrade: "websocket", "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON, ...given };
+    const reply = await fetch(url.replace(/^ws/, "http"), { headers });
+    const socket = "webSocket" in reply ? (reply.webSocket as UpgradedSocket | null) : null;
+    if (socket === null) throw await errorOfReply(reply, "not-applied");
+    socket.accept();
+    return socket;
+  };
+}

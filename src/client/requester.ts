@@ -1,0 +1,127 @@
+// One HTTP request to the service: address, token, body, and what its failure means. Sent once; who repeats decides elsewhere.
+import { isLongerThan } from "../protocol/bytes.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { EdgeChannelError, type RequestOutcome } from "./edge-channel-error.ts";
+import { errorOfReply, type Fetch } from "./http-reply.ts";
+import { formatJson } from "./json-text.ts";
+
+export interface RequesterOptions {
+  /** The deployment's token. Default: none, as in development on this computer. */
+  readonly token?: string | undefined;
+  /** Default: the platform's `fetch`. */
+  readonly fetch?: Fetch | undefined;
+}
+
+export interface HttpRequest {
+  readonly method: "GET" | "PUT" | "POST" | "PATCH" | "DELETE";
+  /** Segments below `/v1/channels`, not escaped yet. */
+  readonly path: readonly (string | number)[];
+  /** What is undefined is left out. */
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A body in JSON. */
+  readonly json?: object;
+  readonly bytes?: Uint8Array;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface BytesReply {
+  readonly headers: Headers;
+  readonly bytes: Uint8Array;
+}
+
+export class Requester {
+  /** `…/v1/channels` without a slash at the end. */
+  readonly #base: string;
+  readonly #fetch: Fetch;
+  readonly #authorization: Readonly<Record<string, string>>;
+
+  /** @param url The address of the service, with or without a path that its own paths come behind. */
+  constructor(url: string | URL, options: RequesterOptions = {}) {
+    this.#base = baseOf(url);
+    this.#fetch = options.fetch ?? ((address, init) => fetch(address, init));
+    this.#authorization = options.token === undefined ? {} : { Authorization: `Bearer ${options.token}` };
+  }
+
+  /** The address of what is below `/v1/channels`. */
+  addressOf(path: readonly (string | number)[]): string {
+    return [this.#base, ...path.map(formatSegment)].join("/");
+  }
+
+  /** Sends a request that is answered in JSON. */
+  async requestJson<Body>(request: HttpRequest): Promise<Body> {
+    const { reply, outcome } = await this.#send(request);
+    if (reply.headers.get("Content-Type")?.startsWith("application/json") !== true) throw await errorOfReply(reply, outcome);
+    // The shape is the server's promise.
+    return receive<Body>(reply.json() as Promise<Body>, request.signal, outcome);
+  }
+
+  /** Sends a request whose reply's body is bytes. */
+  async requestBytes(request: HttpRequest): Promise<BytesReply> {
+    const { reply, outcome } = await this.#send(request);
+    const buffer = await receive(reply.arrayBuffer(), request.signal, outcome);
+    return { headers: reply.headers, bytes: new Uint8Array(buffer) };
+  }
+
+  async #send(request: HttpRequest): Promise<{ reply: Response; outcome: RequestOutcome }> {
+    const { method, signal } = request;
+    if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot send the request", signal);
+    const body = request.json === undefined ? request.bytes : formatJson(request.json);
+    if (typeof body === "string" && isLongerThan(body, LIMITS.requestBodyBytesMax)) {
+      const message = `Cannot send the request: it has more than ${LIMITS.requestBodyBytesMax} bytes`;
+      throw EdgeChannelError.refused(message, "request-too-large");
+    }
+    const contentType = request.json === undefined ? {} : { "Content-Type": "application/json" };
+    const sending = this.#fetch(this.addressOf(request.path) + formatQuery(request.query ?? {}), {
+      method,
+      headers: { ...contentType, ...request.headers, ...this.#authorization },
+      // A post that is sent on may become a get, and the token is for nobody else.
+      redirect: "manual",
+      ...(body !== undefined && { body: body as string | Uint8Array<ArrayBuffer> }),
+      ...(signal !== undefined && { signal }),
+    });
+    const outcome = method === "GET" ? "not-applied" : "unknown";
+    const reply = await receive(sending, signal, outcome);
+    if (!reply.ok) throw await errorOfReply(reply, outcome);
+    return { reply, outcome };
+  }
+}
+
+/** What came, or the error that says why it did not. `outcome` is what is known of a request that was sent. */
+async function receive<Value>(coming: Promise<Value>, signal: AbortSignal | undefined, outcome: RequestOutcome): Promise<Value> {
+  try {
+    return await coming;
+  } catch (error) {
+    if (signal?.aborted === true) throw EdgeChannelError.aborted("No answer came", signal, outcome);
+    const facts = { kind: "connection-lost", origin: "network", retry: "after", outcome, cause: error } as const;
+    throw new EdgeChannelError("No answer came: the request failed on the way", facts);
+  }
+}
+
+function baseOf(url: string | URL): string {
+  const base = URL.parse(String(url));
+  if (base === null || !/^https?:$/.test(base.protocol)) {
+    throw EdgeChannelError.refused(`Cannot use the address "${String(url)}": it has to begin with http:// or https://`);
+  }
+  return `${base.origin}${base.pathname.replace(/\/+$/, "")}/v1/channels`;
+}
+
+function formatSegment(segment: string | number): string {
+  // No address can name them: it would be another one.
+  if (segment === "" || segment === "." || segment === "..") {
+    throw EdgeChannelError.refused(`Cannot name "${segment}" in an address`);
+  }
+  try {
+    return encodeURIComponent(segment);
+  } catch {
+    throw EdgeChannelError.refused("Cannot name text with lone surrogates in an address");
+  }
+}
+
+function formatQuery(query: NonNullable<HttpRequest["query"]>): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) parameters.set(name, String(value));
+  }
+  return parameters.size === 0 ? "" : `?${String(parameters)}`;
+}

@@ -1,0 +1,76 @@
+// Repeats calls that may be repeated: those that change nothing, and puts that the channel recognises.
+import { EdgeChannelError } from "./edge-channel-error.ts";
+import { startPlatformTimer, type StartTimer } from "./timers.ts";
+
+export interface RetryOptions {
+  /**
+   * How often a call that failed is repeated, if that is safe: reads, and puts with a producer's number or an idempotency key. A full
+   * channel is no failure: `waitMs` waits for room. Each repetition waits anew. Default: 3.
+   */
+  readonly retries?: number | undefined;
+  /** From 0 to 1, without 1: spreads the pauses. Default: `Math.random`. */
+  readonly random?: (() => number) | undefined;
+  /** Default: the platform's timers. */
+  readonly startTimer?: StartTimer | undefined;
+}
+
+const RETRIES_DEFAULT = 3;
+const PAUSE_MS_FIRST = 100;
+const PAUSE_MS_MAX = 10_000;
+/** A server that asks for a longer pause is not asked again by itself. */
+const RETRY_AFTER_MS_MAX = 30_000;
+
+/** What the caller has to decide about: the state of the channel, no failure. */
+const STATES: ReadonlySet<string> = new Set(["channel-full", "no-readers", "empty"]);
+
+export class Retries {
+  readonly #retries: number;
+  readonly #random: () => number;
+  readonly #startTimer: StartTimer;
+
+  constructor(options: RetryOptions = {}) {
+    this.#retries = options.retries ?? RETRIES_DEFAULT;
+    this.#random = options.random ?? Math.random;
+    this.#startTimer = options.startTimer ?? startPlatformTimer;
+  }
+
+  /** Calls until one try succeeds. Rejects with the last failure; its outcome is unknown if that of any try was. */
+  async run<Value>(attempt: () => Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
+    let mayHaveApplied = false;
+    for (let failures = 1; ; failures++) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!(error instanceof EdgeChannelError)) throw error;
+        mayHaveApplied ||= error.outcome === "unknown";
+        const told = mayHaveApplied ? error.withUnknownOutcome() : error;
+        if (failures > this.#retries || !isWorthRepeating(error)) throw told;
+        await this.#pause(this.#pauseMs(error, failures), signal);
+        if (signal?.aborted === true) throw EdgeChannelError.aborted(told.message, signal, told.outcome);
+      }
+    }
+  }
+
+  /** What the server asks for, and on top of it a random part of a time that doubles: those who failed together do not come back together. */
+  #pauseMs({ retryAfterMs = 0 }: EdgeChannelError, failures: number): number {
+    return retryAfterMs + this.#random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** (failures - 1));
+  }
+
+  /** Ends early when the signal is aborted. */
+  async #pause(pauseMs: number, signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted === true) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const end = (): void => resolve();
+    const stopTimer = this.#startTimer(end, pauseMs);
+    signal?.addEventListener("abort", end);
+    await promise;
+    stopTimer();
+    signal?.removeEventListener("abort", end);
+  }
+}
+
+/** What passes by itself, and what may have succeeded: the same call again tells. */
+function isWorthRepeating({ kind, retry, retryable, retryAfterMs = 0, outcome }: EdgeChannelError): boolean {
+  if (STATES.has(kind) || retry === "never" || retryAfterMs > RETRY_AFTER_MS_MAX) return false;
+  return retryable || outcome === "unknown";
+}

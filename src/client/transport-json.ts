@@ -1,0 +1,66 @@
+// The members that requests and replies have in common over HTTP and in frames.
+import type { ControlRecord } from "../protocol/message.ts";
+import type { PressureState } from "../protocol/description.ts";
+import type { ScheduledReceipt } from "../protocol/schedule.ts";
+import { formatBody, formatPutMessage, parseMessage, type MessageJson, type ReceivedMessage } from "./message-json.ts";
+import type { CheckpointRider, GetResult, Leased, PullResult, PutReceipt, SettleReport, SettleRequest } from "./transport.ts";
+
+/** The members of a settle request. Entries may be whole messages: only what the protocol knows of them is sent. */
+export function formatSettle({ acks, retries, extends: longer, rejects, releases, checkpoint, puts }: SettleRequest): object {
+  return {
+    acks: acks?.map(({ leaseId }) => ({ leaseId })),
+    retries: retries?.map(({ leaseId, delayMs, reason }) => ({ leaseId, delayMs, reason })),
+    extends: longer?.map(({ leaseId, leaseMs }) => ({ leaseId, leaseMs })),
+    rejects: rejects?.map(({ leaseId, reason }) => ({ leaseId, reason })),
+    releases: releases?.map(({ leaseId }) => ({ leaseId })),
+    checkpoint: checkpoint && formatCheckpoint(checkpoint),
+    puts: puts?.map(formatPutMessage),
+  };
+}
+
+function formatCheckpoint({ name, value, contentType, ifMatch, ifNoneMatch }: CheckpointRider): object {
+  return { name, contentType, ifMatch, ifNoneMatch, ...formatBody(value) };
+}
+
+interface PutReply {
+  readonly offset: number | null;
+  readonly count: number;
+  readonly scheduled?: readonly ScheduledReceipt[];
+  readonly duplicate?: true;
+  readonly state: PressureState;
+}
+
+export function parsePutReceipt({ offset, count, scheduled, duplicate, state }: PutReply): PutReceipt {
+  return { offset, count, ...(scheduled !== undefined && { scheduled }), isDuplicate: duplicate === true, state };
+}
+
+interface TakenReply {
+  /** As JSON shows leased messages; without a lease they lack the members of one. */
+  readonly messages: readonly unknown[];
+  readonly controls?: readonly unknown[];
+  readonly leaseUntilMs?: number;
+  readonly state: PressureState;
+}
+
+export function parseGetResult({ messages, controls, state }: TakenReply): GetResult {
+  return {
+    messages: messages.map((form) => parseMessage(form as MessageJson<ReceivedMessage>)),
+    controls: (controls ?? []) as readonly ControlRecord[],
+    state,
+  };
+}
+
+export function parsePullResult(reply: TakenReply): PullResult {
+  const messages = reply.messages.map((form) => parseMessage(form as MessageJson<Leased>));
+  return { ...parseGetResult({ ...reply, messages: [] }), messages, leaseUntilMs: reply.leaseUntilMs };
+}
+
+/** Without the members of a frame that are not the report's. */
+export function parseSettleReport(reply: SettleReport): SettleReport {
+  const { acked, retried, extended, rejected, released, refused, checkpointVersion, putOffset, state } = reply;
+  const riders = {
+    ...(checkpointVersion !== undefined && { checkpointVersion }),
+    ...(putOffset !== undefined && { putOffset }),
+  };
+  return { acked, retried, extended, rejected, released, refused, ...riders, state };
+}

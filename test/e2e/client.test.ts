@@ -1,0 +1,63 @@
+// The client in Node against a runtime that wants a token, and that is killed and started again under it.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
+import { type Channel, EdgeChannel, EdgeChannelError, type EdgeChannelOptions } from "../../src/client/index.ts";
+
+const TOKEN = "s3cret-token";
+const TRANSPORTS = ["http", "socket"] as const;
+
+let dir: string;
+let bundle: string;
+let runtime: LocalRuntime;
+
+function start(port?: number): Promise<LocalRuntime> {
+  const vars = { API_TOKEN: TOKEN, AUTO_CREATE: "true" };
+  return startLocalRuntime({ bundle, storageDir: join(dir, "storage"), vars, ...(port !== undefined && { port }) });
+}
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "edge-channel-client-test-"));
+  ({ bundle } = await buildWorker({ outDir: join(dir, "build") }));
+  runtime = await start();
+});
+
+afterAll(async () => {
+  await runtime.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function openChannel(options: EdgeChannelOptions): Channel {
+  const client = EdgeChannel.connect(runtime.url, options);
+  onTestFinished(() => client.close());
+  return client.channel(`c-${crypto.randomUUID()}`);
+}
+
+describe.each(TRANSPORTS)("src/client in Node over %s", (transport) => {
+  test("[protocol:authentication] it is served with the token, and told what is wrong without it", async () => {
+    const channel = openChannel({ transport, token: TOKEN });
+    const receipt = await channel.put({ json: { job: 7 } });
+
+    expect(receipt).toMatchObject({ offset: 1, count: 1 });
+    expect(await channel.get({ waitMs: 5_000 })).toMatchObject({ offset: 1, body: { json: { job: 7 } } });
+    const refused = openChannel({ transport, retries: 0 }).put("a");
+    const error: unknown = await refused.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(EdgeChannelError);
+    // Node does not tell why a WebSocket did not open.
+    expect(error).toMatchObject({ kind: transport === "http" ? "unauthorized" : "connection-failed", outcome: "not-applied" });
+  });
+
+  test("[G9] it goes on where the runtime is killed and started again, and a put with a key is stored once", async () => {
+    const channel = openChannel({ transport, token: TOKEN });
+    const options = { idempotencyKey: "once" };
+    const first = await channel.put("a", options);
+    await runtime.kill();
+    runtime = await start(runtime.port);
+
+    expect(await channel.put("a", options)).toMatchObject({ offset: first.offset, isDuplicate: true });
+    expect((await channel.stats()).counts.put).toBe(1);
+    expect((await channel.get()).body).toBe("a");
+  });
+});

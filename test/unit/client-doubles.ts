@@ -1,0 +1,168 @@
+// What stands for the platform under the client: a socket, timers and a service that a test drives by hand.
+import { assert } from "vitest";
+import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
+import type { WebSocketLike } from "../../src/client/open-socket.ts";
+import type { StartTimer } from "../../src/client/timers.ts";
+import { formatProblem } from "../../src/protocol/problem-format.ts";
+import type { Refusal } from "../../src/protocol/problems.ts";
+
+type Frame = Readonly<Record<string, unknown>>;
+type Listener = (event: { data: unknown; code: number; reason: string }) => void;
+
+export class FakeWebSocket implements WebSocketLike {
+  static last: FakeWebSocket | undefined;
+  readonly url: string;
+  readonly protocol: string;
+  readonly sent: Frame[] = [];
+  readonly #listeners = new Map<string, Listener>();
+  readyState = 0;
+
+  constructor(url: string, protocol: string) {
+    this.url = url;
+    this.protocol = protocol;
+    FakeWebSocket.last = this;
+  }
+
+  addEventListener(type: string, listener: Listener): void {
+    this.#listeners.set(type, listener);
+  }
+
+  send(data: string): void {
+    this.sent.push(JSON.parse(data) as Frame);
+  }
+
+  close(): void {
+    this.readyState = 2;
+  }
+
+  open(): void {
+    this.readyState = 1;
+    this.#emit("open", {});
+  }
+
+  receive(frame: unknown): void {
+    this.#emit("message", { data: typeof frame === "string" ? frame : JSON.stringify(frame) });
+  }
+
+  end(code: number, reason = ""): void {
+    this.readyState = 3;
+    this.#emit("close", { code, reason });
+  }
+
+  #emit(type: string, event: object): void {
+    this.#listeners.get(type)?.({ data: undefined, code: 0, reason: "", ...event });
+  }
+}
+
+/** Timers that go off when the test says so. */
+export class FakeTimers {
+  readonly #running = new Set<() => void>();
+  readonly delaysMs: number[] = [];
+
+  readonly start: StartTimer = (callback, delayMs) => {
+    this.delaysMs.push(delayMs);
+    this.#running.add(callback);
+    return () => this.#running.delete(callback);
+  };
+
+  get count(): number {
+    return this.#running.size;
+  }
+
+  fire(): void {
+    for (const callback of this.#running) callback();
+    this.#running.clear();
+  }
+}
+
+export async function errorOf(promise: Promise<unknown>): Promise<EdgeChannelError> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert(error instanceof EdgeChannelError, `Expected an EdgeChannelError but got ${String(error)}`);
+  return error;
+}
+
+/** Whether the promise has settled, after all that is due now has run. */
+export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  const settle = (): void => void (settled = true);
+  promise.then(settle, settle);
+  await new Promise(setImmediate);
+  return settled;
+}
+
+/** Timers that go off before anybody waits for them. */
+export const goOffAtOnce: StartTimer = (callback) => {
+  callback();
+  return () => undefined;
+};
+
+/** A request as the service would get it. */
+export interface SentRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Parsed if it is text. */
+  readonly body: unknown;
+  readonly redirect: string | undefined;
+}
+
+/** Answers one request; `signal` is that of the request. */
+export type Answer = (signal: AbortSignal | undefined) => Response | Promise<Response>;
+
+/** A service that gives the answers that the test has written, in their order, and keeps what it was sent. */
+export class FakeService {
+  readonly sent: SentRequest[] = [];
+  readonly #answers: Answer[];
+
+  constructor(...answers: Answer[]) {
+    this.#answers = answers;
+  }
+
+  readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
+    const { method = "GET", headers, body, redirect, signal } = init;
+    const parsed: unknown = typeof body === "string" ? JSON.parse(body) : body;
+    this.sent.push({ method, url, headers: headers as Record<string, string>, body: parsed, redirect });
+    const answer = this.#answers.shift();
+    assert(answer !== undefined, `Nothing is written for ${method} ${url}`);
+    return answer(signal ?? undefined);
+  };
+}
+
+export function replyJson(body: object, status = 200): Answer {
+  return () => Response.json(body, { status });
+}
+
+export function replyProblem(refusal: Refusal): Answer {
+  const problem = formatProblem(refusal);
+  return () =>
+    new Response(JSON.stringify(problem), {
+      status: problem.status,
+      headers: { "Content-Type": "application/problem+json" },
+    });
+}
+
+/** What a proxy in between says. */
+export function replyPage(status: number, headers: Readonly<Record<string, string>> = {}): Answer {
+  return () => new Response("<html>Bad gateway</html>", { status, headers: { "Content-Type": "text/html", ...headers } });
+}
+
+/** A problem that ends before it says what it is. */
+export const cutOff: Answer = () =>
+  new Response('{"kind":', { status: 503, headers: { "Content-Type": "application/problem+json" } });
+
+/** A reply that begins well. */
+export const breakOff: Answer = () => {
+  const body = new ReadableStream({ start: (stream) => stream.error(new TypeError("terminated")) });
+  return new Response(body, { headers: { "Content-Type": "application/json" } });
+};
+
+export const failOnTheWay: Answer = () => Promise.reject(new TypeError("fetch failed"));
+
+/** No answer, until the request is aborted. */
+export const neverAnswer: Answer = (signal) =>
+  new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(new DOMException("This operation was aborted", "AbortError")));
+  });

@@ -1,0 +1,208 @@
+// The client over HTTP against a service that the test plays: what is sent, and what replies and failures become.
+import { describe, expect, test } from "vitest";
+import { type Channel, EdgeChannel, type EdgeChannelOptions } from "../../src/client/index.ts";
+import {
+  breakOff,
+  cutOff,
+  errorOf,
+  failOnTheWay,
+  FakeService,
+  isSettled,
+  neverAnswer,
+  replyJson,
+  replyPage,
+  replyProblem,
+  type Answer,
+} from "./client-doubles.ts";
+
+const BASE = "http://service.test/under/v1/channels/c";
+const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
+const STORED = { offset: 1, count: 1, state: STATE };
+
+function open(answers: readonly Answer[], options: EdgeChannelOptions = {}): { service: FakeService; channel: Channel } {
+  const service = new FakeService(...answers);
+  const client = EdgeChannel.connect("http://service.test/under/", { fetch: service.fetch, retries: 0, ...options });
+  return { service, channel: client.channel("c") };
+}
+
+describe("src/client/http-transport: requests", () => {
+  test("puts carry their conditions in the address and in headers, and each body as what it is", async () => {
+    const { service, channel } = open([replyJson(STORED, 201), replyJson({ ...STORED, duplicate: true }, 201)]);
+
+    const receipts = [
+      await channel.put("a", { waitMs: 5, expectedOffset: 7, producer: { id: "p", epoch: 0, seq: 3 } }),
+      await channel.putBatch([{ json: null }, { body: new Uint8Array([1]), key: "k", delayMs: 5 }], { idempotencyKey: 'a "b\\' }),
+    ];
+
+    expect(receipts.map(({ isDuplicate }) => isDuplicate)).toEqual([false, true]);
+    expect(service.sent).toEqual([
+      {
+        method: "POST",
+        url: `${BASE}/messages/batch?waitMs=5&expectedOffset=7`,
+        headers: { "Content-Type": "application/json", "Producer-Id": "p", "Producer-Epoch": "0", "Producer-Seq": "3" },
+        body: { messages: [{ text: "a" }] },
+        redirect: "manual",
+      },
+      {
+        method: "POST",
+        url: `${BASE}/messages/batch`,
+        headers: { "Content-Type": "application/json", "Idempotency-Key": String.raw`"a \"b\\"` },
+        body: { messages: [{ json: null }, { base64: "AQ==", key: "k", delayMs: 5 }] },
+        redirect: "manual",
+      },
+    ]);
+  });
+
+  test("a get that the server acks is one pull, and one that the client acks is a pull and a settle", async () => {
+    const message = {
+      offset: 4,
+      putAtMs: 5,
+      contentType: "text/plain",
+      text: "hi",
+      leaseId: "l",
+      attempt: 1,
+      redelivered: false,
+    };
+    const settled = { acked: 1, retried: 0, extended: 0, rejected: 0, released: 0, refused: [], state: STATE };
+    const { service, channel } = open([
+      replyJson({ messages: [message], state: STATE }),
+      replyJson({ messages: [message], leaseUntilMs: 9, state: STATE }),
+      replyJson(settled),
+    ]);
+
+    await channel.get({ ack: "server", waitMs: 10, group: "g" });
+    const got = await channel.getBatch({ max: 5, leaseMs: 2000, reader: "r", detached: true });
+
+    expect(got.map(({ body }) => body)).toEqual(["hi"]);
+    expect(service.sent.map(({ url, body }) => [url.slice(BASE.length), body])).toEqual([
+      ["/messages/pull", { ack: "auto", min: 1, max: 1, waitMs: 10, group: "g" }],
+      ["/messages/pull", { max: 5, leaseMs: 2000, reader: "r" }],
+      ["/messages/settle", { acks: [{ leaseId: "l" }] }],
+    ]);
+  });
+
+  test("the token goes with every request, and nothing is followed to another address", async () => {
+    const { service, channel } = open([replyJson({ depth: 0 }), replyPage(302)], { token: "s3cret" });
+
+    await channel.stats();
+    const error = await errorOf(channel.purge());
+
+    expect(service.sent.map(({ headers }) => headers["Authorization"])).toEqual(["Bearer s3cret", "Bearer s3cret"]);
+    expect(error).toMatchObject({ kind: "unexpected-reply", status: 302, retryable: false, outcome: "unknown" });
+  });
+
+  test("what this side can tell is refused before anything is sent", async () => {
+    const { service, channel } = open([]);
+    const refused = { kind: "invalid-request", origin: "client", retryable: false, outcome: "not-applied" };
+
+    expect(await errorOf(channel.put("a", { idempotencyKey: "é" }))).toMatchObject(refused);
+    expect(await errorOf(channel.put({ json: undefined }))).toMatchObject(refused);
+    expect(await errorOf(channel.put({ json: 1n }))).toMatchObject(refused);
+    expect(await errorOf(channel.put("a".repeat(24 * 1024 * 1024)))).toMatchObject({ ...refused, kind: "request-too-large" });
+    expect(() => EdgeChannel.connect("ftp://service.test")).toThrow(expect.objectContaining(refused));
+    expect(service.sent).toEqual([]);
+  });
+});
+
+describe("src/client/requester: failures", () => {
+  test("a problem becomes an error with its facts", async () => {
+    const facts = { depth: 1, maxMessages: 1, bytes: 5, maxBytes: 100 };
+    const { channel } = open([
+      replyProblem({ kind: "channel-full", retryAfterMs: 120, ...facts }),
+      replyProblem({ kind: "internal", outcome: "unknown" }),
+    ]);
+
+    expect(await errorOf(channel.put("a"))).toMatchObject({
+      kind: "channel-full",
+      status: 429,
+      origin: "server",
+      retryable: true,
+      retryAfterMs: 120,
+      outcome: "not-applied",
+      problem: facts,
+    });
+    expect(await errorOf(channel.put("a"))).toMatchObject({
+      kind: "internal",
+      status: 500,
+      retryable: false,
+      outcome: "unknown",
+    });
+  });
+
+  test("a reply of something in between is told from the service's, and says whether it may pass", async () => {
+    const { channel } = open([replyPage(502), replyPage(404), replyPage(429, { "Retry-After": "7" }), cutOff, replyPage(200)]);
+    const unexpected = { kind: "unexpected-reply", origin: "network" };
+
+    expect(await errorOf(channel.put("a"))).toMatchObject({ ...unexpected, status: 502, retryable: true, outcome: "unknown" });
+    expect(await errorOf(channel.stats())).toMatchObject({
+      ...unexpected,
+      status: 404,
+      retryable: false,
+      outcome: "not-applied",
+    });
+    expect(await errorOf(channel.stats())).toMatchObject({ ...unexpected, status: 429, retryable: true, retryAfterMs: 7000 });
+    expect(await errorOf(channel.stats())).toMatchObject({ ...unexpected, status: 503, retryable: true });
+    expect(await errorOf(channel.put("a"))).toMatchObject({ ...unexpected, status: 200, retryable: false, outcome: "unknown" });
+  });
+
+  test("a request that fails on the way may have changed something, a read has not", async () => {
+    const { channel } = open([failOnTheWay, failOnTheWay, breakOff]);
+    const lost = { kind: "connection-lost", origin: "network", retryable: true };
+
+    const error = await errorOf(channel.put("a"));
+    expect(error).toMatchObject({ ...lost, outcome: "unknown" });
+    expect(error.cause).toEqual(new TypeError("fetch failed"));
+    expect(await errorOf(channel.stats())).toMatchObject({ ...lost, outcome: "not-applied" });
+    expect(await errorOf(channel.purge())).toMatchObject({ ...lost, outcome: "unknown" });
+  });
+
+  test("an aborted request says whether it may have been carried out", async () => {
+    const { service, channel } = open([neverAnswer, neverAnswer]);
+    const abort = new AbortController();
+    const putting = errorOf(channel.put("a", { signal: abort.signal }));
+    const reading = errorOf(channel.browsePage({ signal: abort.signal }));
+    abort.abort("enough");
+
+    expect(await putting).toMatchObject({ kind: "aborted", origin: "client", outcome: "unknown", cause: "enough" });
+    expect(await reading).toMatchObject({ kind: "aborted", outcome: "not-applied", cause: "enough" });
+    expect(await errorOf(channel.put("b", { signal: abort.signal }))).toMatchObject({ kind: "aborted", outcome: "not-applied" });
+    expect(service.sent).toHaveLength(2);
+  });
+
+  test("disconnecting ends what is unanswered, and every later call", async () => {
+    const { channel } = open([neverAnswer]);
+    const getting = errorOf(channel.get({ waitMs: 1000 }));
+    expect(await isSettled(getting)).toBe(false);
+    await channel.disconnect();
+
+    expect(await getting).toMatchObject({ kind: "connection-closed", outcome: "unknown" });
+    expect(await errorOf(channel.put("a"))).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+  });
+
+  test("a checkpoint whose reply tells no version is not taken for one", async () => {
+    const { channel } = open([() => new Response("x", { headers: { "Content-Type": "text/plain" } })]);
+
+    expect(await errorOf(channel.checkpoint("at").read())).toMatchObject({ kind: "unexpected-reply" });
+  });
+});
+
+describe("src/client/channel-calls: pages", () => {
+  test("a page is asked for when the one before was used up, an empty one is passed over", async () => {
+    const message = { offset: 4, putAtMs: 5, contentType: "text/plain", text: "hi" };
+    const { service, channel } = open([
+      replyJson({ messages: [], next: 4 }),
+      replyJson({ messages: [message], next: 5 }),
+      replyJson({ messages: [{ ...message, offset: 5 }], next: null }),
+    ]);
+    const requests: number[] = [];
+
+    for await (const { offset } of channel.browse({ from: 2, pageSize: 1 })) requests.push(offset, service.sent.length);
+
+    expect(requests).toEqual([4, 2, 5, 3]);
+    expect(service.sent.map(({ url }) => url.slice(BASE.length))).toEqual([
+      "/messages?from=2&limit=1",
+      "/messages?from=4&limit=1",
+      "/messages?from=5&limit=1",
+    ]);
+  });
+});

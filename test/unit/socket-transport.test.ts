@@ -1,0 +1,254 @@
+// Connections that come and go under one transport, over sockets that the test drives by hand.
+import { assert, describe, expect, test } from "vitest";
+import { EdgeChannel, type EdgeChannelOptions, upgradeWith } from "../../src/client/index.ts";
+import { errorOf, FakeService, FakeTimers, FakeWebSocket, isSettled, replyPage, replyProblem } from "./client-doubles.ts";
+
+const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
+
+function open(options: EdgeChannelOptions = {}) {
+  FakeWebSocket.last = undefined;
+  const client = EdgeChannel.connect("http://service.test", { transport: "socket", WebSocket: FakeWebSocket, ...options });
+  return { client, channel: client.channel("c") };
+}
+
+function lastSocket(): FakeWebSocket {
+  assert(FakeWebSocket.last !== undefined, "No socket was opened");
+  return FakeWebSocket.last;
+}
+
+/** Lets a socket open, and all that is due with it happen. */
+async function greet(socket: FakeWebSocket): Promise<void> {
+  socket.open();
+  socket.receive({ type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 });
+  await new Promise(setImmediate);
+}
+
+function textsOf(socket: FakeWebSocket): unknown[] {
+  return socket.sent.filter((frame) => frame["type"] === "put").map((frame) => frame["text"]);
+}
+
+describe("src/client/socket-transport", () => {
+  test("the first call opens the connection; those made meanwhile are sent in their order, before later ones", async () => {
+    const { channel } = open();
+    expect(FakeWebSocket.last).toBeUndefined();
+    const abort = new AbortController();
+    const puts = [channel.put("a"), channel.put("b", { signal: abort.signal }), channel.put("c")];
+    const socket = lastSocket();
+    const later = new Promise<void>((resolve) => {
+      setImmediate(() => {
+        puts.push(channel.put("d"));
+        resolve();
+      });
+    });
+    await greet(socket);
+    await later;
+
+    expect([socket.url, textsOf(socket)]).toEqual(["ws://service.test/v1/channels/c/socket", ["a", "b", "c", "d"]]);
+    for (const id of [1, 2, 3, 4]) socket.receive({ type: "put-ok", id, offset: id, count: 1, state: STATE });
+    expect((await Promise.all(puts)).map(({ offset }) => offset)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("a lost connection rejects what is unanswered; the next call opens another one", async () => {
+    const { channel } = open();
+    const lost = errorOf(channel.put("a"));
+    const first = lastSocket();
+    await greet(first);
+    first.end(1006);
+    const next = channel.stats();
+    const second = lastSocket();
+    await greet(second);
+    second.receive({ type: "stats", id: 1, stats: { depth: 3 } });
+
+    expect(await lost).toMatchObject({ kind: "connection-lost", outcome: "unknown" });
+    expect(second).not.toBe(first);
+    expect([textsOf(second), await next]).toEqual([[], { depth: 3 }]);
+  });
+
+  test("[G9] a put with a key is sent again over the next connection", async () => {
+    const timers = new FakeTimers();
+    const { channel } = open({ startTimer: timers.start });
+    const putting = channel.put("a", { idempotencyKey: "k" });
+    const first = lastSocket();
+    await greet(first);
+    first.end(1006);
+    await new Promise(setImmediate);
+    timers.fire();
+    await new Promise(setImmediate);
+    const second = lastSocket();
+    await greet(second);
+    second.receive({ type: "put-ok", id: 1, offset: 7, count: 1, duplicate: true, state: STATE });
+
+    expect(await putting).toMatchObject({ offset: 7, isDuplicate: true });
+    expect([textsOf(first), textsOf(second)]).toEqual([["a"], ["a"]]);
+  });
+
+  test("a connection that cannot be made rejects all who wait for it, and the next call tries again", async () => {
+    const { channel } = open({ retries: 0 });
+    const failing = [errorOf(channel.put("a")), errorOf(channel.stats())];
+    lastSocket().end(1006);
+
+    for (const error of await Promise.all(failing)) {
+      expect(error).toMatchObject({ kind: "connection-failed", retryable: true, outcome: "not-applied" });
+    }
+    const putting = channel.put("b");
+    await greet(lastSocket());
+    lastSocket().receive({ type: "put-ok", id: 1, offset: 1, count: 1, state: STATE });
+    expect((await putting).offset).toBe(1);
+  });
+
+  test("a call that is aborted while the connection opens is not sent, and the others are", async () => {
+    const { channel } = open();
+    const abort = new AbortController();
+    const aborted = errorOf(channel.put("a", { signal: abort.signal }));
+    const putting = channel.put("b");
+    abort.abort("enough");
+
+    expect(await aborted).toMatchObject({ kind: "aborted", outcome: "not-applied", cause: "enough" });
+    await greet(lastSocket());
+    lastSocket().receive({ type: "put-ok", id: lastSocket().sent.at(-1)?.["id"], offset: 1, count: 1, state: STATE });
+    expect(await putting).toMatchObject({ offset: 1 });
+    expect(textsOf(lastSocket())).toEqual(["b"]);
+  });
+
+  test("a call that is aborted already opens nothing", async () => {
+    const { channel } = open();
+
+    expect(await errorOf(channel.put("a", { signal: AbortSignal.abort() }))).toMatchObject({ kind: "aborted" });
+    expect(FakeWebSocket.last).toBeUndefined();
+  });
+
+  test("closing ends the connection, what is unanswered over it, and every later call", async () => {
+    const { client, channel } = open();
+    const putting = errorOf(channel.put("a"));
+    const socket = lastSocket();
+    await greet(socket);
+    const closing = client.close();
+
+    expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "unknown" });
+    expect([socket.readyState, await isSettled(closing)]).toEqual([2, false]);
+    socket.end(1000);
+    await closing;
+    expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+    expect(lastSocket()).toBe(socket);
+  });
+
+  test("closing gives up a connection that is only being opened", async () => {
+    const timers = new FakeTimers();
+    const { client, channel } = open({ startTimer: timers.start });
+    const putting = errorOf(channel.put("a"));
+    await client.close();
+
+    expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+    expect([lastSocket().readyState, timers.count]).toEqual([2, 0]);
+  });
+
+  test("a connection that takes too long to open is given up", async () => {
+    const timers = new FakeTimers();
+    const { channel } = open({ startTimer: timers.start, connectMsMax: 700, retries: 0 });
+    const putting = errorOf(channel.put("a"));
+    lastSocket().open();
+    expect(timers.delaysMs).toEqual([700]);
+    timers.fire();
+
+    expect(await putting).toMatchObject({ kind: "connection-failed", retryable: true, outcome: "not-applied" });
+    expect(lastSocket().readyState).toBe(2);
+  });
+
+  test("an upgrade that is given up is closed when it comes after all", async () => {
+    const late = new FakeWebSocket("ws://service.test", "");
+    const upgrade = Promise.withResolvers<FakeWebSocket>();
+    const { client, channel } = open({ openSocket: () => upgrade.promise });
+    const putting = errorOf(channel.put("a"));
+    await client.close();
+    expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+    upgrade.resolve(late);
+    await new Promise(setImmediate);
+
+    expect([late.readyState, late.sent]).toEqual([2, []]);
+  });
+
+  test("a name whose connection was ended gets another one", async () => {
+    const { client, channel } = open();
+    await channel.disconnect();
+    const again = client.channel("c");
+
+    expect(client.channel("c")).toBe(again);
+    expect(again).not.toBe(channel);
+    void errorOf(again.stats());
+    expect(lastSocket().readyState).toBe(0);
+  });
+
+  test("a put whose wait was aborted rejects as aborted, not as refused", async () => {
+    const { channel } = open();
+    const abort = new AbortController();
+    const putting = errorOf(channel.put("a", { waitMs: 1000, signal: abort.signal }));
+    const socket = lastSocket();
+    await greet(socket);
+    socket.receive({ type: "wait", id: 1 });
+    abort.abort("enough");
+    socket.receive({
+      type: "problem",
+      inReplyTo: 1,
+      problem: { kind: "channel-full", retry: "after", status: 429, detail: "Full" },
+    });
+
+    expect(await putting).toMatchObject({ kind: "aborted", outcome: "not-applied", cause: "enough" });
+  });
+});
+
+describe("src/client/open-socket", () => {
+  test("a token goes in a header of the upgrade where the platform lets it", async () => {
+    const { channel } = open({ token: "s3cret" });
+    void errorOf(channel.put("a"));
+
+    expect(lastSocket().protocol).toEqual({ protocols: ["channel.v1.json"], headers: { Authorization: "Bearer s3cret" } });
+  });
+
+  test("a platform that takes no headers is told so, and not asked again", async () => {
+    class BrowserSocket extends FakeWebSocket {
+      constructor(url: string, protocol: string) {
+        if (typeof protocol !== "string") throw new SyntaxError("The subprotocol is invalid");
+        super(url, protocol);
+      }
+    }
+    const timers = new FakeTimers();
+    const { channel } = open({ WebSocket: BrowserSocket, token: "s3cret", startTimer: timers.start });
+
+    const error = await errorOf(channel.stats());
+    expect(error).toMatchObject({ kind: "connection-failed", origin: "client", retryable: false, outcome: "not-applied" });
+    expect(error.message).toContain("takes no token");
+    expect([timers.delaysMs.length, timers.count]).toEqual([1, 0]);
+  });
+
+  test("a platform that refuses the address is quoted", async () => {
+    class StrictSocket extends FakeWebSocket {
+      constructor(url: string, protocol: string) {
+        super(url, protocol);
+        throw new DOMException("An insecure connection may not be made from a page loaded over HTTPS", "SecurityError");
+      }
+    }
+    const { channel } = open({ WebSocket: StrictSocket });
+
+    const error = await errorOf(channel.stats());
+    expect(error).toMatchObject({ kind: "connection-failed", origin: "client", retryable: false, outcome: "not-applied" });
+    expect(error.cause).toMatchObject({ name: "SecurityError" });
+  });
+
+  test("an upgrade through fetch carries the token, and a refusal of it says why", async () => {
+    const service = new FakeService(replyProblem({ kind: "unauthorized" }), replyPage(502));
+    const { channel } = open({ openSocket: upgradeWith(service.fetch), token: "s3cret", retries: 0 });
+
+    expect(await errorOf(channel.put("a"))).toMatchObject({ kind: "unauthorized", status: 401, outcome: "not-applied" });
+    expect(await errorOf(channel.put("a"))).toMatchObject({ kind: "unexpected-reply", status: 502, outcome: "not-applied" });
+    expect(service.sent[0]).toMatchObject({
+      url: "http://service.test/v1/channels/c/socket",
+      headers: { Upgrade: "websocket", "Sec-WebSocket-Protocol": "channel.v1.json", Authorization: "Bearer s3cret" },
+    });
+  });
+
+  test("an upgrade that fails on the way may be tried again", async () => {
+    const { channel } = open({ openSocket: () => Promise.reject(new TypeError("fetch failed")), retries: 0 });
+
+    expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-failed", retryable: true, outcome: "not-applied" });
+  });
+});
