@@ -1,0 +1,23 @@
+// Builds what the npm package ships into dist/: the client as one module for every platform, and its declarations.
+import { execFile } from "node:child_process";
+import { rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+
+const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
+const DIST_DIR = fileURLToPath(new URL("../../dist/", import.meta.url));
+
+await rm(DIST_DIR, { recursive: true, force: true });
+await build({
+  absWorkingDir: PROJECT_DIR,
+  entryPoints: ["src/client/index.ts"],
+  outfile: "dist/client/index.js",
+  bundle: true,
+  format: "esm",
+  platform: "neutral",
+  target: "es2022",
+  sourcemap: true,
+  legalComments: "none",
+});
+await promisify(execFile)("tsc", ["-p", "src/client/tsconfig.build.json"], { cwd: PROJECT_DIR });

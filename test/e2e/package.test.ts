@@ -1,0 +1,84 @@
+// The npm package: clean by the judgement of its checkers, and what a program in an empty folder can do with it.
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+
+const PROGRAM = `
+import { EdgeChannel, EdgeChannelError, type ReceivedMessage } from "edge-channel/client";
+
+const client = EdgeChannel.connect(process.argv[2] ?? "");
+const jobs = client.channel("jobs");
+await jobs.put({ json: { job: 7 } });
+const message: ReceivedMessage = await jobs.get({ waitMs: 5_000 });
+const error: unknown = await jobs.read(0).catch((reason: unknown) => reason);
+console.log(JSON.stringify({ body: message.body, kind: error instanceof EdgeChannelError ? error.kind : undefined }));
+await client.close();
+`;
+
+const TYPES = {
+  compilerOptions: {
+    target: "ES2024",
+    lib: ["ES2024", "DOM"],
+    module: "NodeNext",
+    strict: true,
+    noEmit: true,
+    // What the package declares has to hold by itself.
+    skipLibCheck: false,
+    types: [],
+  },
+  files: ["program.ts", "globals.d.ts"],
+};
+
+let dir: string;
+let runtime: LocalRuntime;
+
+/** Runs a program of the project, and returns what it printed. */
+async function run(program: string, args: readonly string[], cwd: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(program, args, { cwd, maxBuffer: 8 * 1024 * 1024 });
+  return stdout;
+}
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "edge-channel-package-"));
+  await run("npm", ["pack", "--pack-destination", dir], ROOT);
+  const [tarball = ""] = (await readdir(dir)).filter((name) => name.endsWith(".tgz"));
+  const empty = join(dir, "empty");
+  await mkdir(empty);
+  await writeFile(join(empty, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(dir, tarball)], empty);
+  await writeFile(join(empty, "program.ts"), PROGRAM);
+  await writeFile(join(empty, "globals.d.ts"), "declare const process: { readonly argv: readonly string[] };\n");
+  await writeFile(join(empty, "tsconfig.json"), JSON.stringify(TYPES));
+  const { bundle } = await buildWorker({ outDir: join(dir, "worker") });
+  runtime = await startLocalRuntime({
+    bundle,
+    storageDir: join(dir, "storage"),
+    vars: { DEVELOPMENT: "1", AUTO_CREATE: "true" },
+  });
+});
+
+afterAll(async () => {
+  await runtime.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+describe("the npm package", () => {
+  test("its checkers find nothing", async () => {
+    await expect(run("npm", ["run", "check:package"], ROOT)).resolves.toContain("All good!");
+  });
+
+  test("a program in an empty folder is checked against its declarations", async () => {
+    await expect(run(join(ROOT, "node_modules/.bin/tsc"), ["-p", "."], join(dir, "empty"))).resolves.toBe("");
+  });
+
+  test("and puts and gets with it", async () => {
+    const printed = await run(process.execPath, ["program.ts", runtime.url], join(dir, "empty"));
+    expect(JSON.parse(printed)).toEqual({ body: { json: { job: 7 } }, kind: "invalid-request" });
+  });
+});
