@@ -17,6 +17,7 @@ import { GroupBook, groupsOf } from "./group-book.ts";
 import { ModelGroups } from "./groups.ts";
 import { ModelLetterDesk } from "./letter-desk.ts";
 import { ModelLife } from "./life.ts";
+import { findPage } from "./page.ts";
 import { ModelRiders } from "./riders.ts";
 import { ModelSchedule } from "./schedule.ts";
 import {
@@ -28,10 +29,10 @@ import {
   messageOf,
   type ModelGroup,
   type ModelMessage,
-  type ModelRecord,
   type ModelState,
   refused,
 } from "./state.ts";
+import { type FindPosition, ModelStreams } from "./streams.ts";
 import { linesAfter, ModelTraffic } from "./traffic.ts";
 
 type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge";
@@ -53,6 +54,7 @@ export class Model {
   readonly #riders: ModelRiders;
   readonly #letters: ModelLetterDesk;
   readonly #life: ModelLife;
+  readonly #streams: ModelStreams;
   readonly #isConnected: (connection: number) => boolean;
   /** Connections that a crash cut off: their leases begin their grace when the channel next acts (LS9). */
   #lost: readonly number[] = [];
@@ -63,12 +65,16 @@ export class Model {
       refuseReaders: (group, refusal) => {
         this.#traffic.refuseReaders(group, refusal);
       },
+      endGroup: (group, refusal) => {
+        this.#streams.endGroup(group, refusal);
+      },
     });
     const parts = { book: this.#book, delivery: this.#delivery, groups: this.#groups };
     this.#traffic = new ModelTraffic({ ...parts, schedule: this.#schedule, dedup: this.#dedup, isConnected });
     this.#letters = new ModelLetterDesk(this.#book, this.#traffic);
     this.#riders = new ModelRiders({ ...parts, traffic: this.#traffic, checkpoints: this.#checkpoints });
-    this.#life = new ModelLife({ ...parts, traffic: this.#traffic });
+    this.#streams = new ModelStreams({ ...parts, traffic: this.#traffic, isConnected });
+    this.#life = new ModelLife({ ...parts, traffic: this.#traffic, streams: this.#streams });
   }
 
   get state(): ModelState {
@@ -117,6 +123,7 @@ export class Model {
       lines: linesAfter([], gets),
       puts: stored.puts.filter(isThere),
       promises: stored.promises.filter(isThere),
+      subscriptions: stored.subscriptions.filter(isThere),
     });
     this.#checkpoints.wake();
     const holders = this.openMessages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
@@ -175,6 +182,33 @@ export class Model {
     return outcome;
   }
 
+  /** SB4: what the operations of a commit brought is sent. */
+  deliver(nowMs: number, findPosition: FindPosition): void {
+    if (!this.#isAlive) return;
+    const served = new Set<number>();
+    for (let isServed = this.#hasMembers; isServed;) {
+      const waiting = this.#book.waiters.length;
+      isServed = this.#streams.serveMembers(nowMs, served);
+      // What expired makes room, and may have been the last.
+      this.#groups.applyRetention(nowMs);
+      this.#traffic.serve(nowMs);
+      isServed ||= this.#book.waiters.length < waiting;
+    }
+    this.#life.finishDrain(nowMs);
+    if (this.#isAlive) this.#streams.serveReaders(this.#book.existing, findPosition);
+  }
+
+  /** Whether anybody would be sent anything if there were another commit. */
+  isDeliveryOwed(nowMs: number, findPosition: FindPosition): boolean {
+    if (this.state.subscriptions.length === 0) return false;
+    const { state, version } = this.#book;
+    this.deliver(nowMs, findPosition);
+    const isOwed = this.#book.takeEffects().length > 0;
+    this.#book.state = state;
+    this.#book.version = version;
+    return isOwed;
+  }
+
   tick(nowMs: number): void {
     this.#meetDeadlines(nowMs);
     this.#traffic.serve(nowMs);
@@ -187,6 +221,7 @@ export class Model {
     this.#lost = this.#lost.filter((lost) => lost !== connection);
     this.#meetDeadlines(nowMs);
     for (const waiter of this.#book.waiters) if (waiter.connection === connection) this.#traffic.forget(waiter);
+    this.#streams.disconnect(connection);
     this.#delivery.endLeasesOf(connection, isClean, nowMs);
     this.#traffic.serve(nowMs);
     this.#life.finishDrain(nowMs);
@@ -198,6 +233,15 @@ export class Model {
 
   isForgotten(nowMs: number): boolean {
     return this.#life.isForgotten(nowMs);
+  }
+
+  get #isAlive(): boolean {
+    const { record } = this.#book.state;
+    return record !== undefined && record.state !== "deleted";
+  }
+
+  get #hasMembers(): boolean {
+    return this.#book.state.subscriptions.some(({ type }) => type === "member");
   }
 
   #adoptGroup(group: GroupBook, { deferred, scanMark }: StoredGroup): string | undefined {
@@ -236,7 +280,7 @@ export class Model {
     if (operation.type === "create") return this.#life.create(operation.settings, moment);
     const before = this.state;
     const isMissing = before.record === undefined || before.record.isExpired;
-    const isUse = operation.type === "put" || operation.type === "get" || operation.type === "reserve";
+    const isUse = isUseOf(operation);
     if (isMissing && isUse && moment.mayCreate) {
       this.#life.begin({ ...DEFAULT_SETTINGS, expireAfterIdleMs: LIMITS.autoCreatedExpireAfterIdleMs }, moment);
       const outcome = this.#decideOnRecord(operation, moment, origin);
@@ -252,12 +296,21 @@ export class Model {
     const { nowMs } = moment;
     if (record === undefined || record.isExpired) return refused({ kind: "unknown-channel", channel: "orders" });
     if (record.state === "deleted") return refused(deletedRefusal(record));
+    // SB1: a subscription has its id for itself.
+    if (origin !== undefined && isUseOf(operation) && this.#streams.find(origin) !== undefined)
+      return refused({ kind: "request-in-use", id: origin.request });
     switch (operation.type) {
+      case "subscribe":
+      case "credit":
+      case "unsubscribe":
+        return this.#streams.decide(record, operation, nowMs, origin);
       case "put":
         return this.#traffic.put(record, operation, nowMs, origin);
       case "reserve":
         return this.#traffic.reserve(record, operation, nowMs, origin);
       case "get":
+        // SB4: members that stand before it have their turns.
+        if (moment.isRecovering !== true) this.#streams.serveMembers(nowMs, new Set());
         return this.#traffic.get(record, operation, nowMs, origin);
       case "settle":
         return this.#riders.settle(operation, nowMs);
@@ -352,25 +405,17 @@ export class Model {
     return depth;
   }
 
-  #browse(fromOffset: number, limit: number): Outcome {
-    const messages: KeptMessage[] = [];
-    const controls: ModelRecord[] = [];
-    let bytes = 0;
-    let nextOffset: number | null = null;
-    for (const record of this.state.records.filter((kept) => kept.offset >= fromOffset)) {
-      if (record.message === undefined) {
-        controls.push(record);
-        continue;
-      }
-      bytes += record.bytes;
-      if (messages.length === limit || (messages.length > 0 && bytes > LIMITS.replyBytesMax)) {
-        nextOffset = record.offset;
-        break;
-      }
-      messages.push(record);
-    }
-    return { type: "page", messages: messages.map(messageOf), controls: controls.flatMap(controlOf), nextOffset };
+  #browse(fromOffset: number, max: number): Outcome {
+    const { told } = this.#book;
+    const toldNext = told?.type === "page" ? (told.nextOffset ?? this.state.nextOffset) : undefined;
+    const asked = { fromOffset, max, bytesMax: LIMITS.replyBytesMax, told: toldNext };
+    const { messages, controls, next = null } = findPage(this.#book, asked);
+    return { type: "page", messages: messages.map(messageOf), controls: controls.flatMap(controlOf), nextOffset: next };
   }
+}
+
+function isUseOf({ type }: Operation): boolean {
+  return type === "put" || type === "get" || type === "reserve" || type === "subscribe";
 }
 
 /** What was only parked behind the scan mark is found again by the scan. */
