@@ -96,7 +96,9 @@ export class Streams {
   }
 
   decide(record: ChannelRecord, operation: StreamOperation, moment: Moment, origin: Origin | undefined): Outcome {
-    if (origin === undefined) return refused(invalidRequest("", "Expected a WebSocket: only a connection can be sent messages"));
+    // After a failed commit a frame may be decided again when its connection is gone: nobody would ever end what it subscribes to.
+    if (origin === undefined || !this.#parts.isConnected(origin.connection))
+      return refused(invalidRequest("", "Expected a WebSocket: only a connection can be sent messages"));
     switch (operation.type) {
       case "subscribe":
         return this.#subscribe(record, operation, moment, origin);

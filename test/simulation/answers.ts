@@ -31,11 +31,14 @@ export function comparable(outcome: Outcome): object {
 
 /** Answers to those who wait come in the order in which they were served; no rule says in which order subscribers are sent theirs. */
 export function inOrder(effects: readonly Effect[]): readonly Effect[] {
-  const isSent = ({ outcome: { type } }: Effect): boolean => type === "delivered" || type === "ended";
   const sent = effects.filter(isSent);
   if (sent.length === 0) return effects;
   sent.sort((a, b) => a.connection - b.connection || a.request - b.request);
   return [...effects.filter((effect) => !isSent(effect)), ...sent];
+}
+
+function isSent({ outcome: { type } }: Effect): boolean {
+  return type === "delivered" || type === "ended";
 }
 
 function byPointer<Part extends { readonly pointer: string }>(parts: readonly Part[]): Part[] {
@@ -58,7 +61,11 @@ function eventsIn(outcome: Outcome): string[] {
 function eventsInDelivered({ messages, controls, granted, resume, gap }: Delivered): string[] {
   const isBare = granted === undefined && messages.length + controls.length === 0 && gap === undefined;
   return [
-    granted === undefined ? (resume === undefined ? "a tap is sent a frame" : "a reader is sent a frame") : "a member is sent a frame",
+    granted === undefined
+      ? resume === undefined
+        ? "a tap is sent a frame"
+        : "a reader is sent a frame"
+      : "a member is sent a frame",
     ...(granted?.redelivered.includes(true) === true ? ["a member is sent what came back"] : []),
     ...(gap === undefined ? [] : ["a reader is told of a gap"]),
     ...(isBare ? ["a reader is only told how far it came"] : []),

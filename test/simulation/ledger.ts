@@ -226,7 +226,11 @@ export class Ledger {
     for (const [index, { body }] of messages.entries()) this.#standing.set(offset + index, body);
   }
 
-  #noteGot({ messages, granted }: Extract<Outcome, { type: "got" | "delivered" }>, { isQueue, group = 0 }: Said, isAnswered: boolean): void {
+  #noteGot(
+    { messages, granted }: Extract<Outcome, { type: "got" | "delivered" }>,
+    { isQueue, group = 0 }: Said,
+    isAnswered: boolean,
+  ): void {
     const lastOfKey = this.#lastOfKey.get(group) ?? new Map<string, number>();
     this.#lastOfKey.set(group, lastOfKey);
     for (const [index, { offset, key, body, redrivenFrom }] of messages.entries()) {

@@ -74,7 +74,7 @@ export class Readings {
   /** A life ended: what was read of it says nothing of the next. */
   beginLife(): void {
     this.#subscribed.clear();
-    for (const token of this.#byToken.keys()) this.#remember(token, NOTHING_READ);
+    for (const token of this.tokens) this.#byToken.set(token, NOTHING_READ);
   }
 
   #begin({ target }: OperationOf<"subscribe">, token: string): Reading | undefined {
@@ -108,7 +108,10 @@ export class Readings {
     const offsets = [...messages, ...controls].map(({ offset }) => offset);
     for (const offset of offsets) {
       const isInPlace = offset >= Math.max(reading.position, (gap?.toOffset ?? 0) + 1) && offset < position;
-      expectHolds(isInPlace && !reading.seen.has(offset), `[SB5] ${name} is sent ${offset} between ${reading.position} and ${resume}`);
+      expectHolds(
+        isInPlace && !reading.seen.has(offset),
+        `[SB5] ${name} is sent ${offset} between ${reading.position} and ${resume}`,
+      );
     }
     const isOrdered = messages.every(({ offset }, index) => offset > (messages[index - 1]?.offset ?? 0));
     expectHolds(isOrdered, `[SB5] ${name} is sent ${offsets.join(", ")}`);

@@ -359,8 +359,7 @@ function isBlocked(
 ): boolean {
   if (message.key === undefined) return false;
   const isOwn = (other: ModelMessage): boolean => other.lease !== undefined && other.lease.holder === holder;
-  const isOpen = (other: ModelMessage): boolean =>
-    !messages.includes(other) && !expired.includes(other.offset) && !isOwn(other);
+  const isOpen = (other: ModelMessage): boolean => !messages.includes(other) && !expired.includes(other.offset) && !isOwn(other);
   return group.messages.some((other) => other.message.key === message.key && other.offset < offset && isOpen(other));
 }
 
@@ -382,10 +381,7 @@ function pauseOf(group: GroupBook, attempt: number, delayMs: number | undefined)
 }
 
 /** Adds a message unless the reply has no room for it; the first always has. */
-function take(
-  message: ModelMessage,
-  { chosen, bytesMax }: { readonly chosen: Chosen; readonly bytesMax: number },
-): boolean {
+function take(message: ModelMessage, { chosen, bytesMax }: { readonly chosen: Chosen; readonly bytesMax: number }): boolean {
   const bytes = chosen.messages.reduce((total, one) => total + one.bytes, 0);
   chosen.isCut = chosen.messages.length > 0 && bytes + message.bytes > bytesMax;
   if (!chosen.isCut) chosen.messages.push(message);

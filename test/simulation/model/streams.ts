@@ -13,7 +13,6 @@ import {
   invalid,
   type KeptMessage,
   messageOf,
-  type ModelMember,
   type ModelReader,
   type ModelSubscription,
   type ModelWaiter,
@@ -48,7 +47,7 @@ export class ModelStreams {
   }
 
   decide(record: ChannelRecord, operation: StreamOperation, nowMs: number, origin: Origin | undefined): Outcome {
-    if (origin === undefined) return invalid("");
+    if (origin === undefined || !this.#isConnected(origin.connection)) return invalid("");
     if (operation.type === "subscribe") return this.#subscribe(record, operation, origin);
     const subscription = this.find({ ...origin, request: operation.request });
     if (subscription === undefined) return refused({ kind: "unknown-subscription", id: operation.request });
@@ -129,8 +128,7 @@ export class ModelStreams {
     const [life, offset, ...rest] = from.resume.split(".");
     const place = Number(offset);
     if (life === "" || rest.length > 0 || !(place >= 1) || offset !== String(place)) return invalid("/from/resume");
-    if (life !== record.life || place > this.#book.state.nextOffset)
-      return refused({ kind: "resume-lost", resume: from.resume });
+    if (life !== record.life || place > this.#book.state.nextOffset) return refused({ kind: "resume-lost", resume: from.resume });
     return place;
   }
 
@@ -160,7 +158,11 @@ export class ModelStreams {
     if (taken?.type !== "got") return false;
     served.add(holder);
     this.#traffic.forget(place);
-    this.#send(member, { ...taken, type: "delivered", bytes: sum(taken.messages.map((message) => this.#bytesAt(message.offset))) });
+    this.#send(member, {
+      ...taken,
+      type: "delivered",
+      bytes: sum(taken.messages.map((message) => this.#bytesAt(message.offset))),
+    });
     return true;
   }
 

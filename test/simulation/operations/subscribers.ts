@@ -7,7 +7,7 @@ import type { Random } from "../random.ts";
 import type { World } from "../world.ts";
 import { drawStart } from "./groups.ts";
 import { type ActorOperation, drawGroup, drawOrigin } from "./operation.ts";
-import { drawBatch, KEYS } from "./producers.ts";
+import { drawBatch, fill, KEYS } from "./producers.ts";
 
 type Credit = OperationOf<"credit">["credit"];
 
@@ -40,7 +40,15 @@ function drawToken(world: World, random: Random): string {
   const told = random.pick(world.ledger.readings.tokens) ?? "life-0.1";
   const [life = ""] = told.split(".");
   const known = [...world.ledger.readings.tokens].reverse()[0] ?? told;
-  return random.oneOf(known, known, told, told, `${life}.${world.model.state.nextOffset + random.oneOf(0, 1, 50)}`, `${life}.0`, life);
+  return random.oneOf(
+    known,
+    known,
+    told,
+    told,
+    `${life}.${world.model.state.nextOffset + random.oneOf(0, 1, 50)}`,
+    `${life}.0`,
+    life,
+  );
 }
 
 function subscribe(world: World, random: Random, target: StreamTarget): void {
@@ -53,7 +61,7 @@ function drawReader(world: World, random: Random): StreamTarget {
   return { type: "reader", from, ...drawFilter(random) };
 }
 
-function drawMember(world: World, random: Random): StreamTarget {
+function drawMember(world: World, random: Random): Extract<StreamTarget, { type: "member" }> {
   return { type: "member", leaseMs: random.oneOf(1_000, 2_500, 30_000, 600_000), ...drawGroup(world, random) };
 }
 
@@ -148,6 +156,44 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
       world.disconnect(reader.connection, random.chance(50));
       if (random.chance(60)) world.perform({ type: "put", messages: drawBatch(random) });
       subscribe(world, random, { type: "reader", from: { resume: before } });
+    },
+  },
+  {
+    name: "read too slowly",
+    weight: 14,
+    run: (world, random) => {
+      // A log gives up what its reader was not sent.
+      if (world.model.state.record?.settings.retention !== "log") return;
+      const origin = drawOrigin(world, random);
+      const credit = { messages: random.oneOf(0, 1), bytes: 5_000 };
+      world.perform({ type: "subscribe", credit, target: { type: "reader", from: { at: "first" } } }, origin);
+      const { maxMessages } = world.model.state.record.limits;
+      for (let put = 0; put * 4 < maxMessages; put++) {
+        world.perform({ type: "put", messages: fill(random, 4, 8) });
+        world.end("none");
+      }
+      world.perform({ type: "credit", request: origin.request, credit: { messages: 3, bytes: 5_000 } }, origin);
+    },
+  },
+  {
+    name: "go on with the token of another life or place",
+    weight: 6,
+    run: (world, random) => {
+      if (world.model.state.record?.settings.retention !== "log") return;
+      const { record, nextOffset } = world.model.state;
+      const resume = random.oneOf("life-0.1", `${record.life}.${nextOffset + random.oneOf(1, 50)}`);
+      subscribe(world, random, { type: "reader", from: { resume } });
+    },
+  },
+  {
+    name: "end what is subscribed to",
+    weight: 5,
+    run: (world, random) => {
+      const { groups, record } = world.model.state;
+      const group = random.pick(groups)?.name;
+      subscribe(world, random, group === undefined ? drawPlain(world, random) : { ...drawMember(world, random), group });
+      if (record?.settings.retention === "queue" || group === undefined) world.perform({ type: "delete", graceMs: 0 });
+      else world.perform({ type: "delete-group", group });
     },
   },
   {
