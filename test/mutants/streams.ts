@@ -77,6 +77,12 @@ export const STREAMS: readonly Mutant[] = [
     to: "if (isServed) traffic.serve(moment);",
   },
   {
+    name: "SB8: what a turn found expired does not end a drain",
+    file: "src/channel/channel.ts",
+    from: "isServed ||= line.size < waiting;\n    }\n    this.#finishDrain(moment.nowMs);",
+    to: "isServed ||= line.size < waiting;\n    }",
+  },
+  {
     name: "SB5: a reader does not move on",
     file: STREAMS_FILE,
     from: "const moved: PlainReader = { ...reader, position };",

@@ -44,7 +44,7 @@ const LOW_LIMITS: Partial<Record<keyof typeof LIMITS, readonly [number, ...numbe
   streamFrameMessagesMax: [3, 1, 1_000],
   creditMessagesMax: [20, 6],
   creditBytesMax: [8_000, 500],
-  browseRecordsMax: [20_000, 6, 3],
+  browseRecordsMax: [20_000, 6, 3, 3],
   checkpointBytesMax: [60],
   checkpointsMax: [2, 4],
   checkpointsBytesMax: [100, 200],

@@ -31,6 +31,7 @@ import {
   type ModelMessage,
   type ModelState,
   refused,
+  sum,
 } from "./state.ts";
 import { type FindPosition, ModelStreams } from "./streams.ts";
 import { linesAfter, ModelTraffic } from "./traffic.ts";
@@ -56,6 +57,8 @@ export class Model {
   readonly #life: ModelLife;
   readonly #streams: ModelStreams;
   readonly #isConnected: (connection: number) => boolean;
+  /** Whether a turn of the last commit found messages whose time was over. */
+  #hasExpired = false;
   /** Connections that a crash cut off: their leases begin their grace when the channel next acts (LS9). */
   #lost: readonly number[] = [];
 
@@ -185,6 +188,7 @@ export class Model {
   /** SB4: what the operations of a commit brought is sent. */
   deliver(nowMs: number, findPosition: FindPosition): void {
     if (!this.#isAlive) return;
+    const expired = this.#countExpired();
     const served = new Set<number>();
     for (let isServed = this.#hasMembers; isServed;) {
       const waiting = this.#book.waiters.length;
@@ -194,13 +198,18 @@ export class Model {
       this.#traffic.serve(nowMs);
       isServed ||= this.#book.waiters.length < waiting;
     }
+    this.#hasExpired = this.#countExpired() > expired;
     this.#life.finishDrain(nowMs);
     if (this.#isAlive) this.#streams.serveReaders(this.#book.existing, findPosition);
   }
 
-  /** Whether anybody would be sent anything if there were another commit. */
+  /**
+   * Whether anybody would be sent anything if there were another commit. Where so many wait that a turn looked no further (KO4), and some of
+   * them expired, the next one may look further, whenever it comes.
+   */
   isDeliveryOwed(nowMs: number, findPosition: FindPosition): boolean {
-    if (this.state.subscriptions.length === 0) return false;
+    const isLookAheadShort = LIMITS.lookAheadMax < this.openMessages.length;
+    if (this.state.subscriptions.length === 0 || (this.#hasExpired && isLookAheadShort)) return false;
     const { state, version } = this.#book;
     this.deliver(nowMs, findPosition);
     const isOwed = this.#book.takeEffects().length > 0;
@@ -233,6 +242,10 @@ export class Model {
 
   isForgotten(nowMs: number): boolean {
     return this.#life.isForgotten(nowMs);
+  }
+
+  #countExpired(): number {
+    return sum(this.state.groups.map(({ expired, deadLettered }) => expired + deadLettered));
   }
 
   get #isAlive(): boolean {

@@ -159,6 +159,15 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
     },
   },
   {
+    name: "read what nobody puts",
+    weight: 12,
+    run: (world, random) => {
+      const filter: MessageFilter = { keys: ["nobody's"] };
+      const isLog = world.model.state.record?.settings.retention === "log";
+      subscribe(world, random, isLog ? { type: "reader", from: { at: "first" }, filter } : { type: "tap", filter });
+    },
+  },
+  {
     name: "read too slowly",
     weight: 14,
     run: (world, random) => {
