@@ -3,8 +3,6 @@
 import { Channel } from "../../src/channel/channel.ts";
 import type { Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes } from "../../src/channel/store.ts";
-import type { Waiter } from "../../src/channel/wait-line.ts";
-import { packSubscription, type PackedSubscription, unpackSubscription } from "../../src/object/packed-subscription.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { comparable, countOutcome, formatOperation, formatOutcome, inOrder } from "./answers.ts";
 import { Broken, expectHolds, StorageDown } from "./failure.ts";
@@ -15,6 +13,7 @@ import { describeWoken, findReader, look } from "./look.ts";
 import { Model } from "./model/model.ts";
 import { Random } from "./random.ts";
 import { expectSame } from "./same.ts";
+import { Sockets } from "./sockets.ts";
 import type { Tally } from "./tally.ts";
 
 const START_MS = 1_800_000_000_000;
@@ -38,14 +37,6 @@ export type Fault =
   /** As above, but the commit is on disk, and nobody was answered. */
   | "crash-after-commit";
 
-/** What a socket carries through an eviction. */
-interface Attachment {
-  readonly waiters: readonly Waiter[];
-  readonly subscriptions: readonly PackedSubscription[];
-}
-
-const NOTHING_ATTACHED: Attachment = { waiters: [], subscriptions: [] };
-
 /** The step ends here: what it did was dropped. */
 export class StepDropped extends Error {}
 
@@ -65,8 +56,7 @@ export class World {
   /** What stands after the last commit. */
   #stored: Model["state"];
   #storedVersion = 0;
-  /** Open sockets, and those that closed without the channel having heard of it. */
-  readonly #sockets = new Map<number, { isOpen: boolean; attachment: Attachment }>();
+  readonly #sockets = new Sockets();
   #lastConnection = 0;
   #lives = 0;
   #uncommitted: Said[] = [];
@@ -97,7 +87,7 @@ export class World {
   }
 
   get connections(): readonly number[] {
-    return [...this.#sockets.keys()];
+    return this.#sockets.all;
   }
 
   get openConnections(): readonly number[] {
@@ -105,7 +95,7 @@ export class World {
   }
 
   isOpen(connection: number): boolean {
-    return this.#sockets.get(connection)?.isOpen === true;
+    return this.#sockets.isOpen(connection);
   }
 
   record(line: () => string): void {
@@ -115,14 +105,13 @@ export class World {
   connect(): void {
     // As the object does: a number that no socket and no lease has any more is given again.
     this.#lastConnection += 1;
-    this.#sockets.set(this.#lastConnection, { isOpen: true, attachment: NOTHING_ATTACHED });
+    this.#sockets.open(this.#lastConnection);
     this.record(() => `  connection ${this.#lastConnection} opens`);
   }
 
   /** The socket closes; the channel has not heard of it yet. */
   cut(connection: number): void {
-    const socket = this.#sockets.get(connection);
-    if (socket !== undefined) socket.isOpen = false;
+    this.#sockets.cut(connection);
     this.ledger.forgetConnection(connection);
     this.record(() => `  connection ${connection} is cut`);
   }
@@ -130,7 +119,7 @@ export class World {
   /** The channel hears that a connection closed. */
   disconnect(connection: number, isClean: boolean): void {
     this.cut(connection);
-    this.#sockets.delete(connection);
+    this.#sockets.remove(connection);
     this.record(() => `  connection ${connection} closed ${isClean ? "cleanly" : "uncleanly"}`);
     this.#isDecided = true;
     this.#do(() => this.#channel.disconnect(connection, this.#moment(), isClean));
@@ -214,10 +203,7 @@ export class World {
 
   #writeAttachments(): void {
     for (const connection of this.#channel.takeChangedConnections()) {
-      const socket = this.#sockets.get(connection);
-      if (socket?.isOpen !== true) continue;
-      const subscriptions = this.#channel.subscriptionsOf(connection).map(packSubscription);
-      socket.attachment = { waiters: this.#channel.waitersOf(connection), subscriptions };
+      this.#sockets.attach(connection, this.#channel.waitersOf(connection), this.#channel.subscriptionsOf(connection));
     }
   }
 
@@ -476,7 +462,7 @@ export class World {
 
   #killSockets(): void {
     for (const connection of this.connections) this.ledger.forgetConnection(connection);
-    this.#sockets.clear();
+    this.#sockets.removeAll();
   }
 
   #wake(): void {
@@ -493,13 +479,8 @@ export class World {
   }
 
   #build(): Channel {
-    const open = [...this.#sockets].filter(([, { isOpen }]) => isOpen);
-    const waiters = open.flatMap(([, { attachment }]) => attachment.waiters);
-    const subscriptions = open.flatMap(([connection, { attachment }]) =>
-      attachment.subscriptions.map((packed) => unpackSubscription(connection, packed)),
-    );
     const isConnected = (connection: number): boolean => this.isOpen(connection);
-    return new Channel({ name: "orders", store: this.#store, waiters, subscriptions, isConnected });
+    return new Channel({ name: "orders", store: this.#store, ...this.#sockets.attached, isConnected });
   }
 
   #moment(): Moment {

@@ -1,7 +1,6 @@
 // A naive channel that follows SPEC.md word by word: plain lists of messages, one for the channel and one for each group, in which each
 // message has a state; no indexes, no segments, no storage.
 // It decides what every operation answers, what a pull may return and in which order, when leases end and delays are over, and what dies.
-import { assertNever } from "../../../src/base/assert.ts";
 import type { Deferred } from "../../../src/channel/delivery-store.ts";
 import type { Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
 import type { GroupDescription } from "../../../src/protocol/description.ts";
@@ -17,16 +16,14 @@ import { GroupBook, groupsOf } from "./group-book.ts";
 import { ModelGroups } from "./groups.ts";
 import { ModelLetterDesk } from "./letter-desk.ts";
 import { ModelLife } from "./life.ts";
-import { findPage } from "./page.ts";
+import { type MessageOperation, ModelMessageDesk } from "./message-desk.ts";
 import { ModelRiders } from "./riders.ts";
 import { ModelSchedule } from "./schedule.ts";
 import {
   Book,
-  controlOf,
   deletedRefusal,
   type GroupRecord,
   type KeptMessage,
-  messageOf,
   type ModelGroup,
   type ModelMessage,
   type ModelState,
@@ -36,7 +33,6 @@ import {
 import { type FindPosition, ModelStreams } from "./streams.ts";
 import { linesAfter, ModelTraffic } from "./traffic.ts";
 
-type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge";
 /** What is stored of a group's delivery. */
 export interface StoredGroup {
   readonly id: number;
@@ -54,6 +50,7 @@ export class Model {
   readonly #traffic: ModelTraffic;
   readonly #riders: ModelRiders;
   readonly #letters: ModelLetterDesk;
+  readonly #messages = new ModelMessageDesk(this.#book);
   readonly #life: ModelLife;
   readonly #streams: ModelStreams;
   readonly #isConnected: (connection: number) => boolean;
@@ -360,70 +357,8 @@ export class Model {
       case "drop-quarantine":
         return this.#letters.decide(operation, nowMs);
       default:
-        return this.#decideOnMessages(operation as OperationOf<MessageOperation>, nowMs);
+        return this.#messages.decide(operation as OperationOf<MessageOperation>, nowMs);
     }
-  }
-
-  #decideOnMessages(operation: OperationOf<MessageOperation>, nowMs: number): Outcome {
-    switch (operation.type) {
-      case "browse":
-        return this.#browse(operation.fromOffset, operation.limit);
-      case "read": {
-        const { offset } = operation;
-        const found = this.#book.find(offset);
-        return found === undefined
-          ? refused({ kind: "unknown-message", offset })
-          : { type: "message", message: messageOf(found) };
-      }
-      case "remove": {
-        const { offset } = operation;
-        return this.#remove(offset, nowMs) ? { type: "removed", offset } : refused({ kind: "unknown-message", offset });
-      }
-      case "remove-by-id": {
-        const { messageId } = operation;
-        const offset = this.messages.find(({ message }) => message.messageId === messageId)?.offset ?? 0;
-        return this.#remove(offset, nowMs) ? { type: "removed", offset } : refused({ kind: "unknown-message", messageId });
-      }
-      case "purge":
-        return { type: "purged", removedMessages: this.#purge(nowMs) };
-      default:
-        return assertNever(operation);
-    }
-  }
-
-  /** Removes a message, for every group that had not done with it. */
-  #remove(offset: number, nowMs: number): boolean {
-    if (this.#book.find(offset) === undefined) return false;
-    for (const group of groupsOf(this.#book)) group.finish(offset, "removed", nowMs);
-    // The group of a queue has ended it already.
-    if (this.#book.find(offset) !== undefined) this.#book.end([offset], "removed", nowMs);
-    return true;
-  }
-
-  #purge(nowMs: number): number {
-    const { depth } = this.#book;
-    const { groups, removed } = this.state;
-    const cleared = { records: [], frontier: 0, scanMark: 0 };
-    this.#book.change({
-      records: [],
-      groups: groups.map((group) => {
-        const open = new GroupBook(this.#book, group.id).depth;
-        return { ...group, ...cleared, removed: group.removed + open };
-      }),
-      removed: removed + depth,
-      latestPutAtMs: 0,
-      isTimeOrdered: true,
-      changedAtMs: nowMs,
-    });
-    return depth;
-  }
-
-  #browse(fromOffset: number, max: number): Outcome {
-    const { told } = this.#book;
-    const toldNext = told?.type === "page" ? (told.nextOffset ?? this.state.nextOffset) : undefined;
-    const asked = { fromOffset, max, bytesMax: LIMITS.replyBytesMax, told: toldNext };
-    const { messages, controls, next = null } = findPage(this.#book, asked);
-    return { type: "page", messages: messages.map(messageOf), controls: controls.flatMap(controlOf), nextOffset: next };
   }
 }
 
