@@ -12,7 +12,7 @@ import { NOTHING_ENTERED } from "./beside.ts";
 import { ModelCheckpoints } from "./checkpoints.ts";
 import { type IsKeyStored, ModelDedup } from "./dedup.ts";
 import { ModelDelivery } from "./delivery.ts";
-import { GroupBook, groupsOf } from "./group-book.ts";
+import { type GroupBook, groupsOf } from "./group-book.ts";
 import { ModelGroups } from "./groups.ts";
 import { ModelLetterDesk } from "./letter-desk.ts";
 import { ModelLife } from "./life.ts";
