@@ -53,9 +53,9 @@ export class Channel {
     const record = this.#parts.cell.get();
     this.#parts.streams.beginTurn();
     if (record === undefined || record.state === "deleted") return;
-    const served = new Set<string>();
-    while (this.#parts.streams.serveMembers(record, moment, served)) this.#parts.traffic.serve(moment);
-    this.#parts.streams.serveReaders(record);
+    if (this.#parts.streams.counts.members > 0) this.#deliverToMembers(record, moment);
+    const left = this.#parts.cell.get();
+    if (left !== undefined && left.state !== "deleted") this.#parts.streams.serveReaders(left);
   }
 
   /** Whether another commit has to follow at once, since subscribers may be owed more than a frame. */
@@ -237,7 +237,7 @@ export class Channel {
         return this.#parts.traffic.reserve(record, operation, moment.nowMs, origin);
       case "get":
         // Members that stand before it have their turn first.
-        this.#parts.streams.serveMembers(record, moment, new Set());
+        if (moment.isRecovering !== true) this.#parts.streams.serveMembers(record, moment, new Set());
         return this.#parts.traffic.get(record, operation, moment, origin);
       case "cancel":
         if (origin !== undefined) this.#parts.traffic.cancel(record, { ...origin, request: operation.request }, moment.nowMs);
@@ -269,6 +269,21 @@ export class Channel {
       default:
         return this.#decideAtGroupDesk(record, operation, moment);
     }
+  }
+
+  /** Ends: each round sends or answers something. */
+  #deliverToMembers(record: ChannelRecord, moment: Moment): void {
+    const { groups, line, streams, traffic } = this.#parts;
+    const served = new Set<string>();
+    for (let isServed = true; isServed;) {
+      const waiting = line.size;
+      isServed = streams.serveMembers(record, moment, served);
+      // What was found to have expired makes room, and may have been the last.
+      groups.applyRetention(moment.nowMs);
+      traffic.serve(moment);
+      isServed ||= line.size < waiting;
+    }
+    this.#finishDrain(moment.nowMs);
   }
 
   #decideAtGroupDesk(record: ChannelRecord, operation: DeskOperation, moment: Moment): Outcome {

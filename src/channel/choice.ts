@@ -7,7 +7,7 @@ import type { KeyLines } from "./key-lines.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import { endOffset, type Run } from "./run.ts";
 import { readControl } from "./stretch.ts";
-import type { MinHeap } from "../base/min-heap.ts";
+import { MinHeap } from "../base/min-heap.ts";
 
 export interface ChoiceRequest {
   readonly max: number;
@@ -49,6 +49,8 @@ export class Choice {
   readonly #open: OpenMessages;
   readonly #request: ChoiceRequest;
   readonly #poppedReady: number[] = [];
+  /** Offsets of deferred messages that wait behind others that this reader holds: it alone may have them. */
+  readonly #own = new MinHeap<number>((a, b) => a < b);
   readonly #chosenOfKey = new Map<string, number>();
   readonly #chosen = new Set<number>();
   readonly #parkedKeys = new Set<string>();
@@ -58,6 +60,7 @@ export class Choice {
     this.#open = open;
     this.#request = request;
     this.cursor = cursor;
+    for (const offset of open.keys.firstBehind(request.holder)) this.#own.push(offset);
     this.#chooseReady();
     if (!this.isCutByBytes) this.#scan();
   }
@@ -74,29 +77,38 @@ export class Choice {
   }
 
   #chooseReady(): void {
-    const { ready, log } = this.#open;
-    for (let offset = ready.peek(); offset !== undefined && !this.#isFull; offset = ready.peek()) {
+    const { log } = this.#open;
+    for (let offset = this.#peekReady(); offset !== undefined && !this.#isFull; offset = this.#peekReady()) {
       if (!this.#isAvailable(offset)) {
-        ready.pop();
+        this.#popReady(offset);
         continue;
       }
       const run = log.runFrom(offset);
       if (run === undefined || run.firstOffset > offset) {
-        ready.pop();
+        this.#popReady(offset);
         continue;
       }
       if (this.#request.isExpired?.(run, offset - run.firstOffset) === true) {
-        ready.pop();
+        this.#popReady(offset);
         this.expired.push(offset);
         this.#chosen.add(offset);
         this.#offerNextOfKey(offset);
         continue;
       }
       if (!this.#take(run, offset - run.firstOffset)) return;
-      ready.pop();
+      this.#popReady(offset);
       this.#poppedReady.push(offset);
       this.#offerNextOfKey(offset);
     }
+  }
+
+  #peekReady(): number | undefined {
+    const [own, ready] = [this.#own.peek(), this.#open.ready.peek()];
+    return own === undefined || ready === undefined ? (own ?? ready) : Math.min(own, ready);
+  }
+
+  #popReady(offset: number): void {
+    for (const heap of [this.#own, this.#open.ready]) if (heap.peek() === offset) heap.pop();
   }
 
   /** Whether a deferred message may be handed out now: due, not quarantined, and the first of its key that is not chosen yet. */

@@ -10,6 +10,8 @@ interface KeyLine {
 
 export class KeyLines {
   readonly #lines = new Map<string, KeyLine>();
+  /** Keys of which a holder has messages while later ones are deferred, by holder. */
+  readonly #contended = new Map<string, Set<string>>();
 
   /** Keys with open messages. */
   get size(): number {
@@ -43,18 +45,26 @@ export class KeyLines {
     return this.#lines.get(key)?.leased ?? [];
   }
 
+  /** The first deferred message of each key of which `holder` has earlier ones: nobody else may have it. */
+  firstBehind(holder: string): number[] {
+    return [...(this.#contended.get(holder) ?? [])].flatMap((key) => this.#lines.get(key)?.deferred[0] ?? []);
+  }
+
   lease(key: string, offset: number, holder: string): void {
     const line = this.#lineOf(key);
     remove(line.deferred, offset);
     insert(line.leased, offset);
     line.holder = holder;
+    this.#noteContention(key, line, holder);
   }
 
   defer(key: string, offset: number): void {
     const line = this.#lineOf(key);
+    const { holder } = line;
     remove(line.leased, offset);
     if (line.leased.length === 0) line.holder = undefined;
     insert(line.deferred, offset);
+    this.#noteContention(key, line, holder);
   }
 
   /** Forgets a message that ended. Returns the message of the key that may be handed to anybody now. */
@@ -63,6 +73,7 @@ export class KeyLines {
     if (line === undefined) return undefined;
     remove(line.leased, offset);
     remove(line.deferred, offset);
+    this.#noteContention(key, line, line.holder);
     if (line.leased.length > 0) return undefined;
     line.holder = undefined;
     if (line.deferred.length === 0) this.#lines.delete(key);
@@ -77,6 +88,16 @@ export class KeyLines {
 
   clear(): void {
     this.#lines.clear();
+    this.#contended.clear();
+  }
+
+  #noteContention(key: string, { leased, deferred }: KeyLine, holder: string | undefined): void {
+    if (holder === undefined) return;
+    const keys = this.#contended.get(holder);
+    if (leased.length > 0 && deferred.length > 0) {
+      if (keys === undefined) this.#contended.set(holder, new Set([key]));
+      else keys.add(key);
+    } else if (keys?.delete(key) === true && keys.size === 0) this.#contended.delete(holder);
   }
 
   #lineOf(key: string): KeyLine {

@@ -36,6 +36,13 @@ interface StreamsParts {
   readonly isConnected: (connection: number) => boolean;
 }
 
+/** What was read for a reader, and how much it could have been. */
+interface SharedPage {
+  readonly page: BrowsedPage;
+  readonly max: number;
+  readonly bytesMax: number;
+}
+
 export class Streams {
   readonly #parts: StreamsParts;
   readonly #byConnection = new Map<number, Map<number, Subscription>>();
@@ -89,7 +96,9 @@ export class Streams {
   }
 
   decide(record: ChannelRecord, operation: StreamOperation, moment: Moment, origin: Origin | undefined): Outcome {
-    if (origin === undefined) return refused(invalidRequest("", "Expected a WebSocket: only a connection can be sent messages"));
+    // After a failed commit a frame may be decided again when its connection is gone: nobody would ever end what it subscribes to.
+    if (origin === undefined || !this.#parts.isConnected(origin.connection))
+      return refused(invalidRequest("", "Expected a WebSocket: only a connection can be sent messages"));
     switch (operation.type) {
       case "subscribe":
         return this.#subscribe(record, operation, moment, origin);
@@ -138,7 +147,7 @@ export class Streams {
     if (this.#counts.readers === 0 || (nextOffset === this.#servedOffset && !this.#isReaderChanged)) return;
     this.#isReaderChanged = false;
     this.#servedOffset = nextOffset;
-    const pages = new Map<number, BrowsedPage>();
+    const pages = new Map<number, SharedPage>();
     for (const subscription of this.#all()) {
       if (subscription.type === "reader") this.#serveReader(record, subscription, pages);
     }
@@ -252,7 +261,7 @@ export class Streams {
     return taken?.type === "got" ? { ...taken, type: "delivered", bytes: sumBytes(taken) } : undefined;
   }
 
-  #serveReader(record: ChannelRecord, reader: PlainReader, pages: Map<number, BrowsedPage>): void {
+  #serveReader(record: ChannelRecord, reader: PlainReader, pages: Map<number, SharedPage>): void {
     const { nextOffset } = this.#parts.backlog;
     const served = reader.position < nextOffset && hasCredit(reader) ? this.#sendPage(record, reader, pages) : reader;
     if (served.position < nextOffset) return;
@@ -260,7 +269,7 @@ export class Streams {
   }
 
   /** Sends what a frame holds, and returns where the reader stands then. */
-  #sendPage(record: ChannelRecord, reader: PlainReader, pages: Map<number, BrowsedPage>): PlainReader {
+  #sendPage(record: ChannelRecord, reader: PlainReader, pages: Map<number, SharedPage>): PlainReader {
     const { backlog } = this.#parts;
     const { messages, controls, nextOffset } = this.#readPage(reader, pages);
     const position = nextOffset ?? backlog.nextOffset;
@@ -280,19 +289,18 @@ export class Streams {
   }
 
   /** Readers at one place without a filter share what is read and how it is written, where all of it is within their credit. */
-  #readPage(reader: PlainReader, pages: Map<number, BrowsedPage>): BrowsedPage {
+  #readPage(reader: PlainReader, pages: Map<number, SharedPage>): BrowsedPage {
     const { position, credit, filter } = reader;
     const { max, bytesMax } = frameOf(credit);
     const shared = filter === undefined ? pages.get(position) : undefined;
-    const isWithin = shared !== undefined && shared.messages.length <= max && sumBytes(shared) <= bytesMax;
-    if (isWithin) return shared;
+    if (shared !== undefined && isAllFor(shared, { max, bytesMax })) return shared.page;
     const page = browse(this.#parts.backlog, {
       fromOffset: position,
       messagesMax: max,
       bytesMax,
       isWanted: filter && ((message) => isWanted(filter, message)),
     });
-    if (filter === undefined && shared === undefined) pages.set(position, page);
+    if (filter === undefined && max >= (shared?.max ?? 0)) pages.set(position, { page, max, bytesMax });
     return page;
   }
 
@@ -357,6 +365,13 @@ function capCredit({ messages, bytes }: Size): Size {
 /** What one frame may carry. */
 function frameOf({ messages, bytes }: Size): { readonly max: number; readonly bytesMax: number } {
   return { max: Math.min(messages, LIMITS.streamFrameMessagesMax), bytesMax: Math.min(bytes, LIMITS.replyBytesMax) };
+}
+
+/** Whether a page that was read for another is what this one would read: neither more nor less. */
+function isAllFor(shared: SharedPage, { max, bytesMax }: { readonly max: number; readonly bytesMax: number }): boolean {
+  const { page } = shared;
+  const isWithin = page.messages.length <= max && sumBytes(page) <= bytesMax;
+  return isWithin && (page.nextOffset === undefined || (shared.max >= max && shared.bytesMax >= bytesMax));
 }
 
 function sumBytes({ messages }: Pick<StreamPage, "messages">): number {

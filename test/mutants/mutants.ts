@@ -2,6 +2,7 @@
 import { BESIDE } from "./beside.ts";
 import { GROUPS, TIME_TO_LIVE } from "./groups.ts";
 import type { Mutant } from "./mutant.ts";
+import { STREAMS } from "./streams.ts";
 
 const CORE: readonly Mutant[] = [
   {
@@ -245,4 +246,4 @@ const OBJECT: readonly Mutant[] = [
   },
 ];
 
-export const MUTANTS: readonly Mutant[] = [...CORE, ...GROUPS, ...TIME_TO_LIVE, ...BESIDE, ...STORAGE, ...OBJECT];
+export const MUTANTS: readonly Mutant[] = [...CORE, ...GROUPS, ...TIME_TO_LIVE, ...BESIDE, ...STREAMS, ...STORAGE, ...OBJECT];

@@ -1,5 +1,5 @@
 // Answers of the channel: in a form that can be compared, counted, and as text for people.
-import type { Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Delivered, Effect, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Tally } from "./tally.ts";
 
 /** Counts what kind of an answer it is. */
@@ -29,6 +29,18 @@ export function comparable(outcome: Outcome): object {
   return outcome;
 }
 
+/** Answers to those who wait come in the order in which they were served; no rule says in which order subscribers are sent theirs. */
+export function inOrder(effects: readonly Effect[]): readonly Effect[] {
+  const sent = effects.filter(isSent);
+  if (sent.length === 0) return effects;
+  sent.sort((a, b) => a.connection - b.connection || a.request - b.request);
+  return [...effects.filter((effect) => !isSent(effect)), ...sent];
+}
+
+function isSent({ outcome: { type } }: Effect): boolean {
+  return type === "delivered" || type === "ended";
+}
+
 function byPointer<Part extends { readonly pointer: string }>(parts: readonly Part[]): Part[] {
   return [...parts].sort((a, b) => (a.pointer < b.pointer ? -1 : 1));
 }
@@ -37,10 +49,26 @@ function byPointer<Part extends { readonly pointer: string }>(parts: readonly Pa
 function eventsIn(outcome: Outcome): string[] {
   if (outcome.type === "put" && outcome.isDuplicate === true) return ["a duplicate is answered"];
   if (outcome.type === "put" && outcome.scheduled !== undefined) return ["messages are scheduled"];
+  if (outcome.type === "delivered") return eventsInDelivered(outcome);
+  if (outcome.type === "ended" && outcome.refusal !== undefined) return [`a subscription ends: ${outcome.refusal.kind}`];
   if (outcome.type !== "settled") return [];
   return [
     ...(outcome.checkpoint === undefined ? [] : ["a checkpoint rides on a settle"]),
     ...(outcome.put === undefined ? [] : ["puts ride on a settle"]),
+  ];
+}
+
+function eventsInDelivered({ messages, controls, granted, resume, gap }: Delivered): string[] {
+  const isBare = granted === undefined && messages.length + controls.length === 0 && gap === undefined;
+  return [
+    granted === undefined
+      ? resume === undefined
+        ? "a tap is sent a frame"
+        : "a reader is sent a frame"
+      : "a member is sent a frame",
+    ...(granted?.redelivered.includes(true) === true ? ["a member is sent what came back"] : []),
+    ...(gap === undefined ? [] : ["a reader is told of a gap"]),
+    ...(isBare ? ["a reader is only told how far it came"] : []),
   ];
 }
 

@@ -5,6 +5,7 @@ import type { CheckpointEntry } from "../../src/protocol/checkpoint.ts";
 import type { PutMessage, ScheduledMessage } from "../../src/protocol/message.ts";
 import { expectHolds } from "./failure.ts";
 import type { Seen } from "./invariants.ts";
+import { Readings } from "./readings.ts";
 import { RetryLedger } from "./retries.ts";
 
 /** A lease that a reader was told of. */
@@ -55,6 +56,8 @@ export class Ledger {
   readonly #lastOfKey = new Map<number, Map<string, number>>();
   /** What clients put with a number or a key, and what they were told of it. */
   readonly retries = new RetryLedger();
+  /** What subscribers were sent. */
+  readonly readings = new Readings();
   /** Delayed messages by their ids: when they enter, nobody is told their offsets. */
   #scheduled = new Map<string, Delayed>();
   /** Of all lives. */
@@ -91,7 +94,9 @@ export class Ledger {
     }
     if (outcome.type === "unscheduled") this.#scheduled.delete(outcome.scheduledId);
     if (outcome.type === "checkpoint-written") this.#noteVersion(outcome.checkpoint);
-    if (outcome.type === "got") this.#noteGot(outcome, said, isAnswered);
+    if (outcome.type === "got" || (outcome.type === "delivered" && outcome.granted !== undefined))
+      this.#noteGot(outcome, said, isAnswered);
+    this.#noteStream(said, isAnswered);
     if (outcome.type === "removed" && !this.#standing.delete(outcome.offset)) this.#endedInSilence += 1;
     if (outcome.type === "purged") this.#notePurged(outcome.removedMessages);
     if (outcome.type === "moved" && operation?.type === "drop-quarantine" && isQueue) this.#endedInSilence += outcome.moved;
@@ -108,6 +113,7 @@ export class Ledger {
   /** A connection is gone, and its number may be given again. */
   forgetConnection(connection: number): void {
     this.#waiting = this.#waiting.filter((waiter) => waiter.connection !== connection);
+    this.readings.forgetConnection(connection);
   }
 
   /** G1 and G8: what was put and did not end is there, whole and unchanged, and nothing else is. */
@@ -139,6 +145,13 @@ export class Ledger {
     expectHolds(lost <= silent, `[G1] lost without a word: ${[...left.keys(), ...enteredUnseen].join(", ")}`);
     this.#endedInSilence = 0;
     this.#silentEnds = silentEnds;
+    this.readings.check(kept);
+  }
+
+  #noteStream({ operation, origin, outcome, life }: Said, isAnswered: boolean): void {
+    const asked = operation?.type === "subscribe" || operation?.type === "credit" ? operation : undefined;
+    if (asked?.type === "subscribe") this.readings.noteRefused(asked, outcome, life);
+    if (isAnswered && origin !== undefined && this.#isOpen(origin.connection)) this.readings.note(asked, origin, outcome);
   }
 
   #beginLife(life: string): void {
@@ -148,6 +161,7 @@ export class Ledger {
     this.#lastPutOffset = 0;
     this.#lastOfKey.clear();
     this.retries.beginLife();
+    this.readings.beginLife();
     this.#scheduled = new Map();
     this.#versions.clear();
     this.#endedInSilence = 0;
@@ -212,7 +226,11 @@ export class Ledger {
     for (const [index, { body }] of messages.entries()) this.#standing.set(offset + index, body);
   }
 
-  #noteGot({ messages, granted }: Extract<Outcome, { type: "got" }>, { isQueue, group = 0 }: Said, isAnswered: boolean): void {
+  #noteGot(
+    { messages, granted }: Extract<Outcome, { type: "got" | "delivered" }>,
+    { isQueue, group = 0 }: Said,
+    isAnswered: boolean,
+  ): void {
     const lastOfKey = this.#lastOfKey.get(group) ?? new Map<string, number>();
     this.#lastOfKey.set(group, lastOfKey);
     for (const [index, { offset, key, body, redrivenFrom }] of messages.entries()) {

@@ -1,6 +1,7 @@
 // Looks at all that a channel shows, and compares it with the model.
 import type { Channel } from "../../src/channel/channel.ts";
-import type { ChannelFacts, Moment } from "../../src/channel/operation.ts";
+import type { ChannelFacts, Moment, Origin } from "../../src/channel/operation.ts";
+import type { PlainReader } from "../../src/channel/subscription.ts";
 import type { GroupDescription } from "../../src/protocol/description.ts";
 import type { Message, ScheduledMessage } from "../../src/protocol/message.ts";
 import { Broken, expectHolds } from "./failure.ts";
@@ -15,6 +16,12 @@ export interface Looked {
   readonly model: Model;
   readonly moment: Moment;
   readonly who: string;
+}
+
+/** A plain reader of a channel, as it is kept. */
+export function findReader(channel: Channel, { connection, request }: Origin): PlainReader | undefined {
+  const found = channel.subscriptionsOf(connection).find((one) => one.request === request);
+  return found?.type === "reader" ? found : undefined;
 }
 
 /** What a channel that just woke says of itself, and a model that woke with it. */
@@ -41,9 +48,27 @@ export function look(looked: Looked, facts: ChannelFacts): Seen {
     expectSame(message, { ...kept.message, offset: kept.offset, putAtMs: kept.putAtMs }, `${who} keeps its messages`);
     throw new Broken(`${who} keeps the message at ${kept.offset} in another form`);
   }
+  lookAtSubscriptions(looked);
   lookAtLetters(looked);
   lookAtCheckpoints(looked);
   return { facts, messages, groups: lookAtGroups(looked), scheduled: listScheduled(looked) };
+}
+
+/** SB9: what is kept of each subscription. */
+function lookAtSubscriptions({ channel, model, who }: Looked): void {
+  for (const { connection, request, credit, ...expected } of model.state.subscriptions) {
+    const found = channel.subscriptionsOf(connection).find((one) => one.request === request);
+    const what = `${who} keeps the subscription ${connection}/${request}`;
+    expectSame(found?.credit, credit, `[SB2] ${what}`);
+    if (found?.type === "reader" && expected.type === "reader") {
+      const { isTap, position, filter } = found;
+      expectSame({ type: "reader", isTap, position, filter }, expected, `[SB5] ${what}`);
+    } else {
+      const isRight = found?.type === expected.type && found.type === "member";
+      const hasCredit = credit.messages > 0 && credit.bytes > 0;
+      expectHolds(isRight && (found.place !== undefined) === hasCredit, `[SB3] ${what}`);
+    }
+  }
 }
 
 function lookAtGroups({ channel, model, moment, who }: Looked): readonly GroupDescription[] {

@@ -8,8 +8,8 @@ const HELP = `Usage: npm run simulate -- [options]
 
 Plays random histories on the core of the channel with the memory store: queues, logs and channels with interest, their groups, producers,
 readers, settles late and twice, times to live, connections, clock jumps, alarms that come late, twice or never, evictions and crashes at
-every boundary of storage, resizes and shutdowns, delayed messages, puts that are sent again and come out of turn, checkpoints, and what
-rides on a settle. After every step the guarantees G1 to G9 and a naive model of SPEC.md are compared with it. The same seed gives the
+every boundary of storage, resizes and shutdowns, delayed messages, puts that are sent again and come out of turn, checkpoints, what rides
+on a settle, and subscribers: members, plain readers that come back by their tokens, and taps. After every step the guarantees G1 to G9 and a naive model of SPEC.md are compared with it. The same seed gives the
 same history.
 
   --seeds N     how many seeds (default 1000), of ${STEPS_PER_SEED} steps each

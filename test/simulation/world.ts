@@ -1,19 +1,19 @@
 // The world around a channel: storage, sockets, an alarm and a clock, all of which can fail; beside it the model and the ledger.
 // Operations are decided by channel and model alike and compared at once; a commit makes them stand, a fault undoes them on both sides.
 import { Channel } from "../../src/channel/channel.ts";
-import type { Effect, Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes } from "../../src/channel/store.ts";
-import type { Waiter } from "../../src/channel/wait-line.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { comparable, countOutcome, formatOperation, formatOutcome } from "./answers.ts";
+import { comparable, countOutcome, formatOperation, formatOutcome, inOrder } from "./answers.ts";
 import { Broken, expectHolds, StorageDown } from "./failure.ts";
 import { FaultyStore } from "./faulty-store.ts";
 import { checkInvariants } from "./invariants.ts";
 import { Ledger, type Said } from "./ledger.ts";
-import { describeWoken, look } from "./look.ts";
+import { describeWoken, findReader, look } from "./look.ts";
 import { Model } from "./model/model.ts";
 import { Random } from "./random.ts";
 import { expectSame } from "./same.ts";
+import { Sockets } from "./sockets.ts";
 import type { Tally } from "./tally.ts";
 
 const START_MS = 1_800_000_000_000;
@@ -56,8 +56,7 @@ export class World {
   /** What stands after the last commit. */
   #stored: Model["state"];
   #storedVersion = 0;
-  /** Open sockets, and those that closed without the channel having heard of it. */
-  readonly #sockets = new Map<number, { isOpen: boolean; attachment: readonly Waiter[] }>();
+  readonly #sockets = new Sockets();
   #lastConnection = 0;
   #lives = 0;
   #uncommitted: Said[] = [];
@@ -73,6 +72,10 @@ export class World {
   #isAlarmLost = false;
   /** Whether a commit failed and its operations are tried again one by one (rule RC6). */
   #isRecovering = false;
+  /** Whether anything was decided since the last commit: without that there is none. */
+  #isDecided = false;
+  /** Whether operations were tried again after a failure, and subscribers not sent what they brought. */
+  #isDeliveryOwed = false;
 
   constructor(options: { readonly tally: Tally; readonly isRecording: boolean; readonly mayCreate: boolean }) {
     this.mayCreate = options.mayCreate;
@@ -84,7 +87,7 @@ export class World {
   }
 
   get connections(): readonly number[] {
-    return [...this.#sockets.keys()];
+    return this.#sockets.all;
   }
 
   get openConnections(): readonly number[] {
@@ -92,7 +95,7 @@ export class World {
   }
 
   isOpen(connection: number): boolean {
-    return this.#sockets.get(connection)?.isOpen === true;
+    return this.#sockets.isOpen(connection);
   }
 
   record(line: () => string): void {
@@ -102,14 +105,13 @@ export class World {
   connect(): void {
     // As the object does: a number that no socket and no lease has any more is given again.
     this.#lastConnection += 1;
-    this.#sockets.set(this.#lastConnection, { isOpen: true, attachment: [] });
+    this.#sockets.open(this.#lastConnection);
     this.record(() => `  connection ${this.#lastConnection} opens`);
   }
 
   /** The socket closes; the channel has not heard of it yet. */
   cut(connection: number): void {
-    const socket = this.#sockets.get(connection);
-    if (socket !== undefined) socket.isOpen = false;
+    this.#sockets.cut(connection);
     this.ledger.forgetConnection(connection);
     this.record(() => `  connection ${connection} is cut`);
   }
@@ -117,8 +119,9 @@ export class World {
   /** The channel hears that a connection closed. */
   disconnect(connection: number, isClean: boolean): void {
     this.cut(connection);
-    this.#sockets.delete(connection);
+    this.#sockets.remove(connection);
     this.record(() => `  connection ${connection} closed ${isClean ? "cleanly" : "uncleanly"}`);
+    this.#isDecided = true;
     this.#do(() => this.#channel.disconnect(connection, this.#moment(), isClean));
     this.model.disconnect(connection, isClean, this.nowMs);
     this.#compareEffects();
@@ -128,6 +131,7 @@ export class World {
   perform(operation: Operation, origin?: Origin): Outcome {
     this.#lives += 1;
     const moment = this.#moment();
+    this.#isDecided = true;
     if (operation.type === "put") this.ledger.retries.noteSent(operation);
     const outcome = this.#do(() => this.#channel.apply(operation, moment, origin));
     const expected = this.model.apply(operation, moment, origin, outcome);
@@ -157,6 +161,7 @@ export class World {
         this.drop();
         return;
       case "crash-after-commit":
+        this.#deliver();
         this.#write();
         this.#stand(false);
         this.#killSockets();
@@ -171,23 +176,41 @@ export class World {
     }
   }
 
-  /** Writes what was decided, answers, and writes the attachments. */
+  /** Writes what was decided, answers, and writes the attachments. What subscribers are owed beyond that follows at once, or with the next. */
   commit(): void {
+    this.#deliver();
     this.#write();
     this.#stand(true);
     this.#writeAttachments();
+    const isOwed = !this.#isRecovering && (this.#isDeliveryOwed || this.#channel.hasMoreToDeliver);
+    if (isOwed && this.random.chance(70)) this.tick();
+  }
+
+  /** As the object does, when all operations of a commit are decided: what they brought is sent to subscribers. */
+  #deliver(): void {
+    if (!this.#isDecided) return;
+    this.#isDecided = false;
+    // While operations are carried out again after a failure nothing is sent (rule SB4).
+    this.#isDeliveryOwed = this.#isRecovering;
+    if (this.#isRecovering) return;
+    this.#do(() => this.#channel.deliver(this.#moment()));
+    const findPosition = (origin: Origin): number | undefined => findReader(this.#channel, origin)?.position;
+    this.model.deliver(this.nowMs, findPosition);
+    this.#compareEffects();
+    if (this.#channel.hasMoreToDeliver) this.tally.count("event", "subscribers are owed more than a frame");
+    else expectHolds(!this.model.isDeliveryOwed(this.nowMs, () => undefined), "[SB4] Subscribers are owed nothing more");
   }
 
   #writeAttachments(): void {
     for (const connection of this.#channel.takeChangedConnections()) {
-      const socket = this.#sockets.get(connection);
-      if (socket?.isOpen === true) socket.attachment = this.#channel.waitersOf(connection);
+      this.#sockets.attach(connection, this.#channel.waitersOf(connection), this.#channel.subscriptionsOf(connection));
     }
   }
 
   /** What was not committed is forgotten, as if it had never been asked for. */
   drop(): void {
     this.#uncommitted = [];
+    this.#isDecided = false;
     this.#wake();
   }
 
@@ -258,6 +281,7 @@ export class World {
 
   tick(): void {
     this.record(() => `  tick at ${this.nowMs - START_MS}`);
+    this.#isDecided = true;
     this.#do(() => this.#channel.tick(this.#moment()));
     this.model.tick(this.nowMs);
     this.#compareEffects();
@@ -319,6 +343,7 @@ export class World {
   /** Storage refuses the write; where there is nothing to write, nothing fails. */
   #failToCommit(): void {
     const refused = this.#uncommitted;
+    this.#deliver();
     this.#store.isRefusingCommits = true;
     try {
       this.#write();
@@ -342,12 +367,13 @@ export class World {
       this.commit();
     }
     this.#isRecovering = false;
+    if (this.#isDeliveryOwed) this.tick();
   }
 
   #say(said: Pick<Said, "operation" | "origin" | "outcome">, expected: Outcome | undefined): void {
     const { outcome } = said;
-    const made = expected?.type === "got" ? expected.granted?.leaseIds : undefined;
-    const told = outcome.type === "got" ? outcome.granted?.leaseIds : undefined;
+    const made = expected !== undefined && "granted" in expected ? expected.granted?.leaseIds : undefined;
+    const told = "granted" in outcome ? outcome.granted?.leaseIds : undefined;
     const group = made === undefined ? undefined : this.model.issue(told ?? [], made);
     if (outcome.type === "put" && outcome.scheduled !== undefined) this.model.issueScheduled(outcome.scheduled);
     const { record } = this.model.state;
@@ -357,8 +383,8 @@ export class World {
   }
 
   #compareEffects(): void {
-    const effects: readonly Effect[] = this.#channel.takeEffects();
-    const expected = this.model.takeEffects();
+    const effects = inOrder(this.#channel.takeEffects());
+    const expected = inOrder(this.model.takeEffects());
     expectSame(effects, expected, "The answers to those who wait");
     for (const [index, { connection, request, outcome }] of effects.entries()) {
       this.record(() => `  connection ${connection} request ${request} -> ${formatOutcome(outcome)}`);
@@ -419,6 +445,7 @@ export class World {
     if (record === undefined || !record.outbox.isPending || record.outbox.nextAttemptAtMs > this.nowMs) return;
     const isDone = this.random.chance(80);
     const { version } = record.outbox;
+    this.#isDecided = true;
     this.#channel.settleOutbox(version, isDone, this.nowMs);
     this.model.settleOutbox(version, isDone, this.nowMs);
     this.record(() => `  the directory ${isDone ? "was told" : "did not answer"}`);
@@ -435,7 +462,7 @@ export class World {
 
   #killSockets(): void {
     for (const connection of this.connections) this.ledger.forgetConnection(connection);
-    this.#sockets.clear();
+    this.#sockets.removeAll();
   }
 
   #wake(): void {
@@ -446,14 +473,14 @@ export class World {
     this.#lastConnection = Math.max(0, ...this.connections, ...this.#channel.lostConnections);
     this.model.wake(this.#stored);
     // Sockets that are gone took their requests with them, also when their number is given again.
-    const { gets, lines, puts, promises } = this.model.state;
-    this.#stored = { ...this.#stored, gets, lines, puts, promises };
+    const { gets, lines, puts, promises, subscriptions } = this.model.state;
+    this.#stored = { ...this.#stored, gets, lines, puts, promises, subscriptions };
     this.#storedVersion = this.model.version;
   }
 
   #build(): Channel {
-    const waiters = [...this.#sockets.values()].filter(({ isOpen }) => isOpen).flatMap(({ attachment }) => attachment);
-    return new Channel({ name: "orders", store: this.#store, waiters, isConnected: (connection) => this.isOpen(connection) });
+    const isConnected = (connection: number): boolean => this.isOpen(connection);
+    return new Channel({ name: "orders", store: this.#store, ...this.#sockets.attached, isConnected });
   }
 
   #moment(): Moment {

@@ -214,6 +214,43 @@ describe("src/channel/streams: members", () => {
     expect(channel.channel.hasMoreToDeliver).toBe(false);
   });
 
+  test("[SB3] [KO1] a member gets what waits behind its own messages of a key, also if another one's turn passed it", () => {
+    const channel = channelWith();
+    const first = subscribe(channel, MEMBER, { messages: 1 });
+    const other = subscribe(channel, MEMBER, { messages: 1 });
+    channel.putMessages([keyed("a"), keyed("b"), textMessage("c")]);
+    expect(sent(channel)).toEqual([
+      [first.connection, "a"],
+      [other.connection, "c"],
+    ]);
+    grant(channel, first, { messages: 5 });
+    expect(sent(channel)).toEqual([[first.connection, "b"]]);
+  });
+
+  test("[SB4] [TL2] what a turn finds expired makes room for a put that waits", () => {
+    const channel = channelWith({ maxMessages: 2, messageTtlMs: 1_000, onExpired: "drop" });
+    const member = subscribe(channel, MEMBER, { messages: 1 });
+    channel.put(["a", "b"]);
+    const waiting = { connection: channel.connect(), request: 1 };
+    channel.put(["c"], { waitMs: 60_000, origin: waiting });
+    channel.takeAnswers();
+    channel.nowMs += 2_000;
+    grant(channel, member, { messages: 1 });
+    expect(channel.takeAnswers()).toMatchObject([{ ...waiting, outcome: { type: "room" } }]);
+  });
+
+  test("[SB8] [LC2] what a turn finds expired may have been the last of a channel that drains", () => {
+    const channel = channelWith({ messageTtlMs: 1_000, onExpired: "drop" });
+    const member = subscribe(channel, MEMBER, { messages: 0 });
+    // What lies behind a control record at the head is looked at by readers alone.
+    channel.patch({ maxMessages: 5 });
+    channel.put(["a"]);
+    channel.patch({ state: "draining" });
+    channel.nowMs += 2_000;
+    grant(channel, member, { messages: 1 });
+    expect(channel.takeAnswers()).toEqual([{ ...member, outcome: endedBy("channel-closed") }]);
+  });
+
   test("[SB8] [LS5] unsubscribing releases what is held, and the attempt does not count", () => {
     const channel = channelWith();
     const { connection, request } = subscribe(channel, MEMBER, { messages: 1 });
@@ -335,6 +372,15 @@ describe("src/channel/streams: plain readers", () => {
     expect(third?.map(textOf)).toEqual(["a"]);
   });
 
+  test("[SB5] a reader with little credit does not make the frames of others at its place small", () => {
+    const channel = channelWith(LOG);
+    subscribe(channel, FIRST, { messages: 1 });
+    subscribe(channel, FIRST);
+    subscribe(channel, FIRST);
+    channel.put(["a", "b"]);
+    expect(sent(channel).map(([, texts]) => texts)).toEqual(["a", "a,b", "a,b"]);
+  });
+
   test("[SB5] a tap sees what comes next through a queue, and misses what was taken before", () => {
     const channel = channelWith();
     channel.put(["before"]);
@@ -437,6 +483,14 @@ describe("src/channel/streams: who may subscribe", () => {
     expect(kindOf(channelWith().apply({ type: "subscribe", target: MEMBER, credit: creditOf({}) }))).toBe("invalid-request");
   });
 
+  test("[SB1] [SB8] a connection that is gone subscribes to nothing", () => {
+    const channel = channelWith();
+    const origin = { connection: channel.connect(), request: 1 };
+    channel.cut(origin.connection);
+    expect(kindOf(trySubscribe(channel, MEMBER, origin))).toBe("invalid-request");
+    expect(channel.describe().subscriptions).toEqual({ members: 0, readers: 0 });
+  });
+
   test("[SB1] [LC7] subscribing creates a channel where first use does", () => {
     const channel = new ChannelHarness({ mayCreate: true });
     expect(kindOf(trySubscribe(channel, MEMBER))).toBe("subscribed");
@@ -475,6 +529,18 @@ describe("src/channel/streams: sleep", () => {
     channel.close(connection);
     channel.tick(120_000);
     expect(kindOf(channel.apply({ type: "describe" }))).toBe("unknown-channel");
+  });
+
+  test("[SB4] [RC6] a get that is carried out again after a failure sends members nothing, and leaves them what they stand for", () => {
+    const channel = channelWith();
+    const member = subscribe(channel, MEMBER);
+    channel.together(() => {
+      channel.put(["a"]);
+      const got = channel.channel.apply({ type: "get", max: 5 }, { ...channel.moment, isRecovering: true });
+      expect(expectType(got, "got").messages).toEqual([]);
+      expect(channel.channel.takeEffects()).toEqual([]);
+    });
+    expect(sent(channel)).toEqual([[member.connection, "a"]]);
   });
 
   test("[SB4] [RC6] what was decided and not written was not sent, and is sent later", () => {

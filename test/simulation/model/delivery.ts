@@ -19,6 +19,10 @@ interface Want {
   readonly nowMs: number;
   readonly lease: LeaseTerms | undefined;
   readonly connection: number | undefined;
+  /** Default: those of a reply. */
+  readonly bytesMax?: number;
+  /** Whose the leases are; somebody new if absent. */
+  readonly holder?: number;
 }
 
 interface Chosen {
@@ -46,6 +50,7 @@ interface Issued {
   readonly group: number;
   readonly offset: number;
   readonly holder: number;
+  readonly attempt: number;
 }
 
 export class ModelDelivery {
@@ -84,7 +89,7 @@ export class ModelDelivery {
     const max = lease === undefined ? want.max : Math.min(want.max, group.settings.maxInFlight - inFlight);
     const quarantined = group.messages.filter((message) => message.isQuarantined).length;
     if (max < min || group.depth - inFlight - quarantined < min) return undefined;
-    const chosen = this.#choose(group, max, nowMs);
+    const chosen = this.#choose(group, { ...want, max });
     const taken = this.#takeChosen(group, chosen, want);
     for (const offset of chosen.expired) this.#expire(group, offset, nowMs);
     return taken;
@@ -182,6 +187,18 @@ export class ModelDelivery {
     addLetter(this.#book, letter);
   }
 
+  /** Somebody who may hold leases. */
+  newHolder(): number {
+    this.#lastHolder += 1;
+    return this.#lastHolder;
+  }
+
+  /** SB8: what a holder has is released. */
+  releaseOf(group: GroupBook, holder: number, nowMs: number): void {
+    for (const { offset } of group.leased.filter(({ lease }) => lease?.holder === holder).toReversed())
+      this.giveBack(group, offset, { end: "released", isCounted: false, nowMs });
+  }
+
   /** Judges a call entry by entry; an id that is not ours, or that comes twice, refuses all of it. */
   judge(entries: readonly SettleEntry[]): Verdict | Refused {
     const seen = new Set<string>();
@@ -193,10 +210,10 @@ export class ModelDelivery {
       seen.add(leaseId);
       const issued = this.#issued.get(leaseId);
       if (issued?.life !== this.#book.existing.life) return refused({ kind: "invalid-lease", pointer });
-      const { offset, holder } = issued;
+      const { offset, holder, attempt } = issued;
       const message = this.#findMessage(issued);
       const group = new GroupBook(this.#book, issued.group);
-      if (message?.lease?.holder === holder) live.push({ entry, message, group });
+      if (message?.lease?.holder === holder && message.attempts === attempt) live.push({ entry, message, group });
       else {
         const cause = message === undefined ? "settled" : message.state === "leased" ? "superseded" : (message.end ?? "expired");
         refusals.push({ pointer, refusal: { kind: "lease-lost", offset, cause } });
@@ -228,17 +245,16 @@ export class ModelDelivery {
   #grant(
     group: GroupBook,
     messages: readonly ModelMessage[],
-    { lease, connection, nowMs }: Want & { lease: LeaseTerms },
+    { lease, connection, nowMs, holder = this.newHolder() }: Want & { lease: LeaseTerms },
   ): GrantedLeases {
-    this.#lastHolder += 1;
     const leaseUntilMs = nowMs + lease.leaseMs;
-    const holder = this.#lastHolder;
     const held = { holder, deadlineMs: leaseUntilMs, connection: lease.isDetached ? undefined : connection };
     const leaseIds: string[] = [];
     for (const { offset, attempts } of messages) {
       group.update(offset, { state: "leased", attempts: attempts + 1, lease: held, end: undefined, dueFromMs: undefined });
-      const leaseId = `${holder}/${offset}`;
-      this.#made.set(leaseId, { life: this.#book.existing.life, group: group.id, offset, holder });
+      const attempt = attempts + 1;
+      const leaseId = `${holder}/${group.id}/${offset}/${attempt}`;
+      this.#made.set(leaseId, { life: this.#book.existing.life, group: group.id, offset, holder, attempt });
       leaseIds.push(leaseId);
     }
     return {
@@ -250,7 +266,7 @@ export class ModelDelivery {
   }
 
   /** First what delivery has passed and may be had now, then what it has not looked at yet; each in the order of offsets. */
-  #choose(group: GroupBook, max: number, nowMs: number): Chosen {
+  #choose(group: GroupBook, { max, nowMs, bytesMax = LIMITS.replyBytesMax, holder }: Want): Chosen {
     const { records, frontier } = group.state;
     const chosen: Chosen = { messages: [], controls: [], parked: [], expired: [], isCut: false, frontier, firstFound: undefined };
     const isOver = (message: ModelMessage): boolean => (this.expiresAtMs(message) ?? Infinity) <= nowMs;
@@ -258,9 +274,9 @@ export class ModelDelivery {
     for (const message of known) {
       if (chosen.messages.length === max || chosen.isCut) break;
       const isDue = !message.isQuarantined && message.dueAtMs <= nowMs;
-      if (!isDue || isBlocked(group, message, chosen)) continue;
+      if (!isDue || isBlocked(group, message, { chosen, holder })) continue;
       if (isOver(message)) chosen.expired.push(message.offset);
-      else take(message, chosen);
+      else take(message, { chosen, bytesMax });
     }
     if (chosen.isCut) return chosen;
     chosen.frontier = Math.max(frontier, group.headOffset);
@@ -274,13 +290,13 @@ export class ModelDelivery {
       } else if (record.state !== "fresh") continue;
       else if (isFull) return chosen;
       else if (isOver(record)) chosen.expired.push(record.offset);
-      else if (isBlocked(group, record, chosen)) {
+      else if (isBlocked(group, record, { chosen, holder })) {
         // KO4
         const waiting = known.filter((message) => !chosen.messages.includes(message)).length + chosen.parked.length;
         if (waiting >= LIMITS.lookAheadMax) return chosen;
         chosen.parked.push(record.offset);
       } else {
-        if (!take(record, chosen)) return chosen;
+        if (!take(record, { chosen, bytesMax })) return chosen;
         chosen.firstFound ??= record.offset;
       }
     }
@@ -335,10 +351,15 @@ interface Judged {
   readonly group: GroupBook;
 }
 
-/** KO1: whether an earlier message of its key is neither ended nor given in the same reply. */
-function isBlocked(group: GroupBook, { message, offset }: ModelMessage, { messages, expired }: Chosen): boolean {
+/** KO1: whether an earlier message of its key is neither ended nor given in the same reply, nor held by whoever asks (SB3). */
+function isBlocked(
+  group: GroupBook,
+  { message, offset }: ModelMessage,
+  { chosen: { messages, expired }, holder }: { readonly chosen: Chosen; readonly holder: number | undefined },
+): boolean {
   if (message.key === undefined) return false;
-  const isOpen = (other: ModelMessage): boolean => !messages.includes(other) && !expired.includes(other.offset);
+  const isOwn = (other: ModelMessage): boolean => other.lease !== undefined && other.lease.holder === holder;
+  const isOpen = (other: ModelMessage): boolean => !messages.includes(other) && !expired.includes(other.offset) && !isOwn(other);
   return group.messages.some((other) => other.message.key === message.key && other.offset < offset && isOpen(other));
 }
 
@@ -360,9 +381,9 @@ function pauseOf(group: GroupBook, attempt: number, delayMs: number | undefined)
 }
 
 /** Adds a message unless the reply has no room for it; the first always has. */
-function take(message: ModelMessage, chosen: Chosen): boolean {
+function take(message: ModelMessage, { chosen, bytesMax }: { readonly chosen: Chosen; readonly bytesMax: number }): boolean {
   const bytes = chosen.messages.reduce((total, one) => total + one.bytes, 0);
-  chosen.isCut = chosen.messages.length > 0 && bytes + message.bytes > LIMITS.replyBytesMax;
+  chosen.isCut = chosen.messages.length > 0 && bytes + message.bytes > bytesMax;
   if (!chosen.isCut) chosen.messages.push(message);
   return !chosen.isCut;
 }

@@ -8,6 +8,7 @@ import { type Book, freshOf, type ModelGroup, refused } from "./state.ts";
 /** What can end the waiting of a group's readers. */
 interface Readers {
   refuseReaders(group: number, refusal: Refusal): void;
+  endGroup(group: number, refusal: Refusal): void;
 }
 
 const NEEDS_GROUPS: Refusal = { kind: "wrong-retention", retention: "queue", needed: ["interest", "log"] };
@@ -86,8 +87,8 @@ export class ModelGroups {
     const { group: name, settings, start = { at: "last" } } = operation;
     if (this.#isQueue) return refused(NEEDS_GROUPS);
     if (found instanceof GroupBook) return { type: "group", description: found.describe(nowMs) };
-    const offset = this.#resolve(start);
-    if (offset === undefined) return this.#outOfRange();
+    const offset = this.resolve(start);
+    if (offset === undefined) return this.outOfRange();
     const { groups, deletedGroups } = this.#book.state;
     if (groups.length >= LIMITS.groupsMax) return refused({ kind: "too-many-groups", limit: LIMITS.groupsMax });
     const taken = new Set([...deletedGroups, ...groups.map((group) => group.id)]);
@@ -99,8 +100,8 @@ export class ModelGroups {
   }
 
   #seek(group: GroupBook, to: GroupStart, nowMs: number): Outcome {
-    const offset = this.#resolve(to);
-    if (offset === undefined) return this.#outOfRange();
+    const offset = this.resolve(to);
+    if (offset === undefined) return this.outOfRange();
     if (offset >= group.headOffset) group.passUntil(offset, "skipped");
     else this.#book.changeGroup(group.id, this.#beginAt(offset));
     return { type: "group", description: group.describe(nowMs) };
@@ -110,6 +111,7 @@ export class ModelGroups {
     const { groups, deletedGroups } = this.#book.state;
     this.#book.change({ groups: groups.filter((group) => group.id !== id), deletedGroups: [...deletedGroups, id] });
     this.#readers.refuseReaders(id, { kind: "unknown-group", group: name });
+    this.#readers.endGroup(id, { kind: "unknown-group", group: name });
     return { type: "group-deleted", group: name };
   }
 
@@ -120,7 +122,7 @@ export class ModelGroups {
   }
 
   /** GP4: the offset that is meant; undefined for one that is neither kept nor the next. */
-  #resolve(start: GroupStart): number | undefined {
+  resolve(start: GroupStart): number | undefined {
     const { headOffset } = this.#book;
     const { records, nextOffset } = this.#book.state;
     if ("at" in start) return start.at === "first" ? headOffset : nextOffset;
@@ -128,7 +130,7 @@ export class ModelGroups {
     return start.offset >= headOffset && start.offset <= nextOffset ? start.offset : undefined;
   }
 
-  #outOfRange(): Outcome {
+  outOfRange(): Outcome {
     const { headOffset, state } = this.#book;
     return refused({ kind: "seek-out-of-range", firstOffset: headOffset, nextOffset: state.nextOffset });
   }

@@ -9,6 +9,7 @@ import type { ModelDelivery } from "./delivery.ts";
 import { groupsOf } from "./group-book.ts";
 import { firstGroups, type ModelGroups } from "./groups.ts";
 import { type Book, deletedRefusal, faultOf, invalid, type ModelState, refusalOfPut, refused, sum } from "./state.ts";
+import type { ModelStreams } from "./streams.ts";
 import type { ModelTraffic } from "./traffic.ts";
 
 export class ModelLife {
@@ -16,17 +17,20 @@ export class ModelLife {
   readonly #traffic: ModelTraffic;
   readonly #delivery: ModelDelivery;
   readonly #groups: ModelGroups;
+  readonly #streams: ModelStreams;
 
   constructor(parts: {
     readonly book: Book;
     readonly traffic: ModelTraffic;
     readonly delivery: ModelDelivery;
     readonly groups: ModelGroups;
+    readonly streams: ModelStreams;
   }) {
     this.#book = parts.book;
     this.#traffic = parts.traffic;
     this.#delivery = parts.delivery;
     this.#groups = parts.groups;
+    this.#streams = parts.streams;
   }
 
   create(given: GivenSettings, moment: Moment): Outcome {
@@ -131,6 +135,7 @@ export class ModelLife {
     this.#clear({ record, groups: [], changedAtMs: nowMs });
     this.#traffic.refuseWaiting("put", deletedRefusal(record));
     this.#traffic.refuseWaiting("get", deletedRefusal(record));
+    this.#streams.endAll(deletedRefusal(record));
     return droppedMessages;
   }
 
@@ -176,8 +181,9 @@ export class ModelLife {
 
   describe(nowMs: number): ChannelFacts {
     const { existing: record, depth, bytes, headOffset, waiters } = this.#book;
-    const { gets, puts, promises, put, acked, removed, deadLettered, dropped, expired } = this.#book.state;
-    const { nextOffset, deadLetters, groups } = this.#book.state;
+    const { puts, promises, put, acked, removed, deadLettered, dropped, expired } = this.#book.state;
+    const { nextOffset, deadLetters, groups, subscriptions } = this.#book.state;
+    const members = subscriptions.filter(({ type }) => type === "member").length;
     const { limits } = record;
     const scheduled = this.#describeScheduled();
     const [heldMessages, heldBytes] = [depth + scheduled.messages, bytes + scheduled.bytes];
@@ -197,8 +203,8 @@ export class ModelLife {
       firstOffset: headOffset,
       nextOffset,
       waiters: waiters.length,
-      waiting: { gets: gets.length, puts: puts.length + promises.length },
-      subscriptions: { members: 0, readers: 0 },
+      waiting: { gets: this.#book.gets.length, puts: puts.length + promises.length },
+      subscriptions: { members, readers: subscriptions.length - members },
       delivery: this.#describeDelivery(record, nowMs),
       deadLetters: { messages: deadLetters.length, bytes: sum(deadLetters.map(({ message }) => messageBytes(message))) },
       redrive: null,
@@ -230,7 +236,10 @@ export class ModelLife {
   }
 
   get #isIdle(): boolean {
-    return this.#book.depth === 0 && this.#book.state.scheduled.length === 0 && this.#book.waiters.length === 0;
+    const { scheduled, subscriptions } = this.#book.state;
+    // SB9
+    const isInUse = this.#book.waiters.length > 0 || subscriptions.length > 0;
+    return this.#book.depth === 0 && scheduled.length === 0 && !isInUse;
   }
 
   #deliveryTimes(group: number): number[] {
@@ -253,7 +262,9 @@ export class ModelLife {
     const record = this.#book.existing;
     const put = refusalOfPut(record);
     if (put !== undefined) this.#traffic.refuseWaiting("put", put);
-    if (record.state === "closed") this.#traffic.refuseWaiting("get", { kind: "channel-closed" });
+    if (record.state !== "closed") return;
+    this.#traffic.refuseWaiting("get", { kind: "channel-closed" });
+    this.#streams.endAll({ kind: "channel-closed" });
   }
 
   /** What a life leaves: nothing but its record. */

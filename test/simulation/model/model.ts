@@ -1,7 +1,6 @@
 // A naive channel that follows SPEC.md word by word: plain lists of messages, one for the channel and one for each group, in which each
 // message has a state; no indexes, no segments, no storage.
 // It decides what every operation answers, what a pull may return and in which order, when leases end and delays are over, and what dies.
-import { assertNever } from "../../../src/base/assert.ts";
 import type { Deferred } from "../../../src/channel/delivery-store.ts";
 import type { Effect, Moment, Operation, OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
 import type { GroupDescription } from "../../../src/protocol/description.ts";
@@ -13,28 +12,27 @@ import { NOTHING_ENTERED } from "./beside.ts";
 import { ModelCheckpoints } from "./checkpoints.ts";
 import { type IsKeyStored, ModelDedup } from "./dedup.ts";
 import { ModelDelivery } from "./delivery.ts";
-import { GroupBook, groupsOf } from "./group-book.ts";
+import { type GroupBook, groupsOf } from "./group-book.ts";
 import { ModelGroups } from "./groups.ts";
 import { ModelLetterDesk } from "./letter-desk.ts";
 import { ModelLife } from "./life.ts";
+import { type MessageOperation, ModelMessageDesk } from "./message-desk.ts";
 import { ModelRiders } from "./riders.ts";
 import { ModelSchedule } from "./schedule.ts";
 import {
   Book,
-  controlOf,
   deletedRefusal,
   type GroupRecord,
   type KeptMessage,
-  messageOf,
   type ModelGroup,
   type ModelMessage,
-  type ModelRecord,
   type ModelState,
   refused,
+  sum,
 } from "./state.ts";
+import { type FindPosition, ModelStreams } from "./streams.ts";
 import { linesAfter, ModelTraffic } from "./traffic.ts";
 
-type MessageOperation = "browse" | "read" | "remove" | "remove-by-id" | "purge";
 /** What is stored of a group's delivery. */
 export interface StoredGroup {
   readonly id: number;
@@ -52,8 +50,12 @@ export class Model {
   readonly #traffic: ModelTraffic;
   readonly #riders: ModelRiders;
   readonly #letters: ModelLetterDesk;
+  readonly #messages = new ModelMessageDesk(this.#book);
   readonly #life: ModelLife;
+  readonly #streams: ModelStreams;
   readonly #isConnected: (connection: number) => boolean;
+  /** Whether a turn of the last commit found messages whose time was over. */
+  #hasExpired = false;
   /** Connections that a crash cut off: their leases begin their grace when the channel next acts (LS9). */
   #lost: readonly number[] = [];
 
@@ -63,12 +65,16 @@ export class Model {
       refuseReaders: (group, refusal) => {
         this.#traffic.refuseReaders(group, refusal);
       },
+      endGroup: (group, refusal) => {
+        this.#streams.endGroup(group, refusal);
+      },
     });
     const parts = { book: this.#book, delivery: this.#delivery, groups: this.#groups };
     this.#traffic = new ModelTraffic({ ...parts, schedule: this.#schedule, dedup: this.#dedup, isConnected });
     this.#letters = new ModelLetterDesk(this.#book, this.#traffic);
     this.#riders = new ModelRiders({ ...parts, traffic: this.#traffic, checkpoints: this.#checkpoints });
-    this.#life = new ModelLife({ ...parts, traffic: this.#traffic });
+    this.#streams = new ModelStreams({ ...parts, traffic: this.#traffic, isConnected });
+    this.#life = new ModelLife({ ...parts, traffic: this.#traffic, streams: this.#streams });
   }
 
   get state(): ModelState {
@@ -117,6 +123,7 @@ export class Model {
       lines: linesAfter([], gets),
       puts: stored.puts.filter(isThere),
       promises: stored.promises.filter(isThere),
+      subscriptions: stored.subscriptions.filter(isThere),
     });
     this.#checkpoints.wake();
     const holders = this.openMessages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
@@ -175,6 +182,39 @@ export class Model {
     return outcome;
   }
 
+  /** SB4: what the operations of a commit brought is sent. */
+  deliver(nowMs: number, findPosition: FindPosition): void {
+    if (!this.#isAlive) return;
+    const expired = this.#countExpired();
+    const served = new Set<number>();
+    for (let isServed = this.#hasMembers; isServed;) {
+      const waiting = this.#book.waiters.length;
+      isServed = this.#streams.serveMembers(nowMs, served);
+      // What expired makes room, and may have been the last.
+      this.#groups.applyRetention(nowMs);
+      this.#traffic.serve(nowMs);
+      isServed ||= this.#book.waiters.length < waiting;
+    }
+    this.#hasExpired = this.#countExpired() > expired;
+    this.#life.finishDrain(nowMs);
+    if (this.#isAlive) this.#streams.serveReaders(this.#book.existing, findPosition);
+  }
+
+  /**
+   * Whether anybody would be sent anything if there were another commit. Where so many wait that a turn looked no further (KO4), and some of
+   * them expired, the next one may look further, whenever it comes.
+   */
+  isDeliveryOwed(nowMs: number, findPosition: FindPosition): boolean {
+    const isLookAheadShort = LIMITS.lookAheadMax < this.openMessages.length;
+    if (this.state.subscriptions.length === 0 || (this.#hasExpired && isLookAheadShort)) return false;
+    const { state, version } = this.#book;
+    this.deliver(nowMs, findPosition);
+    const isOwed = this.#book.takeEffects().length > 0;
+    this.#book.state = state;
+    this.#book.version = version;
+    return isOwed;
+  }
+
   tick(nowMs: number): void {
     this.#meetDeadlines(nowMs);
     this.#traffic.serve(nowMs);
@@ -187,6 +227,7 @@ export class Model {
     this.#lost = this.#lost.filter((lost) => lost !== connection);
     this.#meetDeadlines(nowMs);
     for (const waiter of this.#book.waiters) if (waiter.connection === connection) this.#traffic.forget(waiter);
+    this.#streams.disconnect(connection);
     this.#delivery.endLeasesOf(connection, isClean, nowMs);
     this.#traffic.serve(nowMs);
     this.#life.finishDrain(nowMs);
@@ -198,6 +239,19 @@ export class Model {
 
   isForgotten(nowMs: number): boolean {
     return this.#life.isForgotten(nowMs);
+  }
+
+  #countExpired(): number {
+    return sum(this.state.groups.map(({ expired, deadLettered }) => expired + deadLettered));
+  }
+
+  get #isAlive(): boolean {
+    const { record } = this.#book.state;
+    return record !== undefined && record.state !== "deleted";
+  }
+
+  get #hasMembers(): boolean {
+    return this.#book.state.subscriptions.some(({ type }) => type === "member");
   }
 
   #adoptGroup(group: GroupBook, { deferred, scanMark }: StoredGroup): string | undefined {
@@ -236,7 +290,7 @@ export class Model {
     if (operation.type === "create") return this.#life.create(operation.settings, moment);
     const before = this.state;
     const isMissing = before.record === undefined || before.record.isExpired;
-    const isUse = operation.type === "put" || operation.type === "get" || operation.type === "reserve";
+    const isUse = isUseOf(operation);
     if (isMissing && isUse && moment.mayCreate) {
       this.#life.begin({ ...DEFAULT_SETTINGS, expireAfterIdleMs: LIMITS.autoCreatedExpireAfterIdleMs }, moment);
       const outcome = this.#decideOnRecord(operation, moment, origin);
@@ -252,12 +306,21 @@ export class Model {
     const { nowMs } = moment;
     if (record === undefined || record.isExpired) return refused({ kind: "unknown-channel", channel: "orders" });
     if (record.state === "deleted") return refused(deletedRefusal(record));
+    // SB1: a subscription has its id for itself.
+    if (origin !== undefined && isUseOf(operation) && this.#streams.find(origin) !== undefined)
+      return refused({ kind: "request-in-use", id: origin.request });
     switch (operation.type) {
+      case "subscribe":
+      case "credit":
+      case "unsubscribe":
+        return this.#streams.decide(record, operation, nowMs, origin);
       case "put":
         return this.#traffic.put(record, operation, nowMs, origin);
       case "reserve":
         return this.#traffic.reserve(record, operation, nowMs, origin);
       case "get":
+        // SB4: members that stand before it have their turns.
+        if (moment.isRecovering !== true) this.#streams.serveMembers(nowMs, new Set());
         return this.#traffic.get(record, operation, nowMs, origin);
       case "settle":
         return this.#riders.settle(operation, nowMs);
@@ -294,83 +357,13 @@ export class Model {
       case "drop-quarantine":
         return this.#letters.decide(operation, nowMs);
       default:
-        return this.#decideOnMessages(operation as OperationOf<MessageOperation>, nowMs);
+        return this.#messages.decide(operation as OperationOf<MessageOperation>, nowMs);
     }
   }
+}
 
-  #decideOnMessages(operation: OperationOf<MessageOperation>, nowMs: number): Outcome {
-    switch (operation.type) {
-      case "browse":
-        return this.#browse(operation.fromOffset, operation.limit);
-      case "read": {
-        const { offset } = operation;
-        const found = this.#book.find(offset);
-        return found === undefined
-          ? refused({ kind: "unknown-message", offset })
-          : { type: "message", message: messageOf(found) };
-      }
-      case "remove": {
-        const { offset } = operation;
-        return this.#remove(offset, nowMs) ? { type: "removed", offset } : refused({ kind: "unknown-message", offset });
-      }
-      case "remove-by-id": {
-        const { messageId } = operation;
-        const offset = this.messages.find(({ message }) => message.messageId === messageId)?.offset ?? 0;
-        return this.#remove(offset, nowMs) ? { type: "removed", offset } : refused({ kind: "unknown-message", messageId });
-      }
-      case "purge":
-        return { type: "purged", removedMessages: this.#purge(nowMs) };
-      default:
-        return assertNever(operation);
-    }
-  }
-
-  /** Removes a message, for every group that had not done with it. */
-  #remove(offset: number, nowMs: number): boolean {
-    if (this.#book.find(offset) === undefined) return false;
-    for (const group of groupsOf(this.#book)) group.finish(offset, "removed", nowMs);
-    // The group of a queue has ended it already.
-    if (this.#book.find(offset) !== undefined) this.#book.end([offset], "removed", nowMs);
-    return true;
-  }
-
-  #purge(nowMs: number): number {
-    const { depth } = this.#book;
-    const { groups, removed } = this.state;
-    const cleared = { records: [], frontier: 0, scanMark: 0 };
-    this.#book.change({
-      records: [],
-      groups: groups.map((group) => {
-        const open = new GroupBook(this.#book, group.id).depth;
-        return { ...group, ...cleared, removed: group.removed + open };
-      }),
-      removed: removed + depth,
-      latestPutAtMs: 0,
-      isTimeOrdered: true,
-      changedAtMs: nowMs,
-    });
-    return depth;
-  }
-
-  #browse(fromOffset: number, limit: number): Outcome {
-    const messages: KeptMessage[] = [];
-    const controls: ModelRecord[] = [];
-    let bytes = 0;
-    let nextOffset: number | null = null;
-    for (const record of this.state.records.filter((kept) => kept.offset >= fromOffset)) {
-      if (record.message === undefined) {
-        controls.push(record);
-        continue;
-      }
-      bytes += record.bytes;
-      if (messages.length === limit || (messages.length > 0 && bytes > LIMITS.replyBytesMax)) {
-        nextOffset = record.offset;
-        break;
-      }
-      messages.push(record);
-    }
-    return { type: "page", messages: messages.map(messageOf), controls: controls.flatMap(controlOf), nextOffset };
-  }
+function isUseOf({ type }: Operation): boolean {
+  return type === "put" || type === "get" || type === "reserve" || type === "subscribe";
 }
 
 /** What was only parked behind the scan mark is found again by the scan. */

@@ -6,6 +6,7 @@ import type { ChannelRecord } from "../../../src/channel/store.ts";
 import type { ControlEvent, ControlRecord, Message, PutMessage } from "../../../src/protocol/message.ts";
 import type { Refusal } from "../../../src/protocol/problems.ts";
 import type { GivenDelivery, Settings } from "../../../src/protocol/settings.ts";
+import type { MessageFilter } from "../../../src/protocol/stream-frames.ts";
 import { type BesideState, NOTHING_BESIDE } from "./beside.ts";
 
 export interface ModelLease {
@@ -83,7 +84,37 @@ export interface ModelWaiter extends Origin {
   readonly lease?: LeaseTerms | undefined;
   /** For a get the number of its group. */
   readonly group?: number;
+  /** No request, but a member of the group in its place (SB3). */
+  readonly isMember?: true;
 }
+
+/** What may be sent to a subscriber, and what was (SB2). */
+export interface Size {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+interface ModelSubscribed extends Origin {
+  readonly credit: Size;
+}
+
+export interface ModelMember extends ModelSubscribed {
+  readonly type: "member";
+  readonly group: number;
+  /** Whose its leases are. */
+  readonly holder: number;
+  readonly leaseMs: number;
+}
+
+export interface ModelReader extends ModelSubscribed {
+  readonly type: "reader";
+  readonly isTap: boolean;
+  /** The next record that it has not been sent. */
+  readonly position: number;
+  readonly filter: MessageFilter | undefined;
+}
+
+export type ModelSubscription = ModelMember | ModelReader;
 
 export interface ModelState extends BesideState {
   readonly record: ChannelRecord | undefined;
@@ -111,6 +142,8 @@ export interface ModelState extends BesideState {
   readonly lines: readonly number[];
   readonly puts: readonly ModelWaiter[];
   readonly promises: readonly ModelWaiter[];
+  /** In the order in which they were asked for. */
+  readonly subscriptions: readonly ModelSubscription[];
 }
 
 const EMPTY: ModelState = {
@@ -135,6 +168,7 @@ const EMPTY: ModelState = {
   lines: [],
   puts: [],
   promises: [],
+  subscriptions: [],
 };
 
 /** The state, its changes, and answers to those who wait. */
@@ -145,6 +179,7 @@ export class Book {
   /** What the channel answered to what is being decided: only for what the rules leave to it. */
   told: Outcome | undefined;
   #effects: Effect[] = [];
+  #sent: Effect[] = [];
 
   get messages(): readonly KeptMessage[] {
     return this.state.records.filter((record) => record.message !== undefined);
@@ -163,9 +198,15 @@ export class Book {
     return this.state.records[0]?.offset ?? this.state.nextOffset;
   }
 
+  /** Every request that waits. */
   get waiters(): readonly ModelWaiter[] {
-    const { gets, lines, promises, puts } = this.state;
-    return [...lines.flatMap((group) => gets.filter((get) => get.group === group)), ...promises, ...puts];
+    const { lines, promises, puts } = this.state;
+    return [...lines.flatMap((group) => this.gets.filter((get) => get.group === group)), ...promises, ...puts];
+  }
+
+  /** The gets that wait, without the members of groups that stand among them. */
+  get gets(): readonly ModelWaiter[] {
+    return this.state.gets.filter(({ isMember }) => isMember !== true);
   }
 
   get existing(): ChannelRecord {
@@ -241,8 +282,13 @@ export class Book {
     this.#effects.push({ connection, request, outcome });
   }
 
+  /** What a subscriber is sent: it comes after the answers to those who wait. */
+  send({ connection, request }: Origin, outcome: Outcome): void {
+    this.#sent.push({ connection, request, outcome });
+  }
+
   takeEffects(): Effect[] {
-    return this.#effects.splice(0);
+    return [...this.#effects.splice(0), ...this.#sent.splice(0)];
   }
 
   #timesWith(nowMs: number): Pick<ModelState, "changedAtMs" | "latestPutAtMs" | "isTimeOrdered"> {

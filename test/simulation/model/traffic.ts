@@ -17,14 +17,10 @@ import {
   type ModelWaiter,
   refusalOfPut,
   refused,
+  type Size,
   sum,
   tooLarge,
 } from "./state.ts";
-
-interface Size {
-  readonly messages: number;
-  readonly bytes: number;
-}
 
 type Refused = ReturnType<typeof refused>;
 
@@ -183,7 +179,7 @@ export class ModelTraffic {
   }
 
   refuseReaders(group: number, refusal: Refusal): void {
-    for (const waiter of this.#book.state.gets) if (waiter.group === group) this.#end(waiter, refused(refusal));
+    for (const waiter of this.#book.gets) if (waiter.group === group) this.#end(waiter, refused(refusal));
   }
 
   cancel(origin: Origin): void {
@@ -317,7 +313,8 @@ export class ModelTraffic {
 
   #serveFirstGet(group: number, nowMs: number): boolean {
     const first = this.#book.state.gets.find((get) => get.group === group);
-    return first !== undefined && this.#serveGet(first, new GroupBook(this.#book, group), nowMs);
+    // A member has its turn when all operations of the commit are decided (SB4).
+    return first !== undefined && first.isMember !== true && this.#serveGet(first, new GroupBook(this.#book, group), nowMs);
   }
 
   #serveGet(waiter: ModelWaiter, group: GroupBook, nowMs: number): boolean {

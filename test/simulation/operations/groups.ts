@@ -16,7 +16,7 @@ function drawGroupSettings(random: Random): GivenDelivery {
   return random.oneOf<GivenDelivery>({}, { maxInFlight }, others);
 }
 
-function drawStart(world: World, random: Random): GroupStart {
+export function drawStart(world: World, random: Random): GroupStart {
   const { records, isTimeOrdered } = world.model.state;
   const timeMs = (random.pick(records)?.putAtMs ?? world.nowMs) + random.oneOf(-1, 0, 0, 1);
   return random.oneOf<GroupStart>(

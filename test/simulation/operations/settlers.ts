@@ -85,7 +85,7 @@ export const SETTLERS: readonly ActorOperation[] = [
   },
   {
     name: "settle what was lost",
-    weight: 50,
+    weight: 58,
     run: (world, random) => {
       const lost = random.some(
         world.ledger.leases.filter(({ leaseId }) => world.model.findLeased(leaseId)?.state === "back"),
@@ -119,7 +119,7 @@ export const SETTLERS: readonly ActorOperation[] = [
   },
   {
     name: "settle after an earlier one came back",
-    weight: 12,
+    weight: 18,
     run: (world, random) => {
       const held = heldLeases(world).filter(({ key }) => key !== undefined);
       const first = held.find(({ key, offset }) => held.some((later) => later.key === key && later.offset > offset));

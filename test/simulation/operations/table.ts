@@ -9,6 +9,7 @@ import { PRODUCERS } from "./producers.ts";
 import { READERS } from "./readers.ts";
 import { RETRIERS } from "./retriers.ts";
 import { SETTLERS } from "./settlers.ts";
+import { SUBSCRIBERS } from "./subscribers.ts";
 import { TIME } from "./time.ts";
 
 export const OPERATIONS: readonly ActorOperation[] = [
@@ -17,6 +18,7 @@ export const OPERATIONS: readonly ActorOperation[] = [
   ...RETRIERS,
   ...READERS,
   ...SETTLERS,
+  ...SUBSCRIBERS,
   ...CHECKPOINTS,
   ...CONNECTIONS,
   ...KEEPERS,
