@@ -3,7 +3,7 @@
 // the commit has to write. If that write fails, the object is dropped and built again from the store, as on waking.
 import type { PressureState } from "../protocol/description.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
-import { Backlog, NO_BACKLOG_CHANGES } from "./backlog.ts";
+import { Backlog } from "./backlog.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { Dedup } from "./dedup.ts";
 import * as lifeCycle from "./life-cycle.ts";
@@ -17,7 +17,7 @@ import { RedriveJob } from "./redrive-job.ts";
 import { RecordCell } from "./record-cell.ts";
 import { Schedule } from "./schedule.ts";
 import { Snapshots } from "./snapshots.ts";
-import type { ChannelRecord, Changes, ChannelStore } from "./store.ts";
+import { NO_BACKLOG_CHANGES, type ChannelRecord, type Changes, type ChannelStore } from "./store.ts";
 import { refused, Traffic } from "./traffic.ts";
 import { WaitLine, type Waiter } from "./wait-line.ts";
 
@@ -101,6 +101,7 @@ export class Channel {
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
   apply(operation: Operation, moment: Moment, origin?: Origin): Outcome {
+    this.#backlog.noteStored();
     // Waiters whose time is over must not stand in the way.
     this.#advance(moment);
     const outcome = this.#decide(operation, moment, origin);
@@ -112,6 +113,7 @@ export class Channel {
 
   /** Does what is due though nobody asks: ends leases and delays, lets messages enter, takes back room, ends a drain or an idle life. */
   tick(moment: Moment): void {
+    this.#backlog.noteStored();
     this.#redriveJob.step(moment);
     this.#advance(moment);
     this.#expireIdle(moment.nowMs);
@@ -119,6 +121,7 @@ export class Channel {
 
   /** Forgets the waiting requests of a connection that closed, and ends its leases (rule LS9); others may be served now. */
   disconnect(connection: number, moment: Moment, isClean: boolean): void {
+    this.#backlog.noteStored();
     // One whose close wakes the object is not lost: it tells how it ended.
     this.#lostConnections = this.#lostConnections.filter((lost) => lost !== connection);
     this.#meetDeadlines(moment);

@@ -156,6 +156,8 @@ export class ChannelHarness {
 
   commit(): void {
     this.changes = this.channel.takeChanges(this.nowMs);
+    // As the object does: the next deadline is looked for before anything is written.
+    void this.channel.nextDueAtMs;
     if (this.changes !== undefined) this.store.commit(this.changes);
     if (this.channel.isReplaced) this.evict();
     for (const connection of this.channel.takeChangedConnections()) {
