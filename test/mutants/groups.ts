@@ -105,6 +105,12 @@ export const GROUPS: readonly Mutant[] = [
     to: "    messages: end - firstOffset,\n    bytes,\n    // What is left out",
   },
   {
+    name: "RC9: the head stops before what compaction left out",
+    file: "src/channel/stretch.ts",
+    from: "(!run.isPresent(place) || !isOver(run.firstOffset + place)) && walk.step",
+    to: "!isOver(run.firstOffset + place) && walk.step",
+  },
+  {
     name: "RC9: what a commit changed in segments is forgotten before it is stored",
     file: "src/channel/head-window.ts",
     from: "    this.#handedOver = { isCompacted };",

@@ -117,6 +117,27 @@ describe("src/channel/compaction", () => {
     }
   });
 
+  test("[RC9] the head passes what was left out behind a control record, though no total tells of it any more", () => {
+    withoutSlack(() => {
+      const channel = new ChannelHarness({ settings: {} });
+      channel.put(["a"]);
+      channel.together(() => {
+        channel.patch({ maxMessages: 10 });
+        channel.put(["long enough", "to be more", "than what is left"]);
+      });
+      channel.put(["b"]);
+      channel.together(() => {
+        for (const offset of [3, 4, 5]) channel.apply({ type: "remove", offset });
+      });
+      expect(channel.changes?.insertSegments).toMatchObject([{ firstOffset: 2, count: 4, messages: 0 }]);
+      channel.apply({ type: "remove", offset: 1 });
+      expect(channel.describe().firstOffset).toBe(2);
+
+      expect(channel.pull()).toMatchObject({ messages: [{ offset: 6 }], controls: [{ offset: 2 }] });
+      expect(channel.describe().firstOffset).toBe(6);
+    });
+  });
+
   test("[RC9] [TL5] what a commit ends stays ended, though the next deadline is looked for before it is stored", () => {
     withoutSlack(() => {
       const channel = new ChannelHarness({ settings: { maxMessages: 6, messageTtlMs: 60_000 } });
