@@ -39,17 +39,6 @@ const EMPTY_POSITION: Position = {
   writtenAtMs: 0,
 };
 
-export const NO_BACKLOG_CHANGES: BacklogChanges = {
-  isPurge: false,
-  deleteBelowOffset: 0,
-  deleteSegments: [],
-  insertSegments: [],
-  writeGone: new Map(),
-  deleteMessageIds: [],
-  insertMessageIds: [],
-  position: undefined,
-};
-
 export class Backlog implements GroupLog {
   readonly #store: ChannelStore;
   readonly #window: HeadWindow;
@@ -318,8 +307,17 @@ export class Backlog implements GroupLog {
     return this.#removedAhead.messages > 0 || this.#removedAhead.segments > 0 || this.#lastControlOffset >= offset;
   }
 
-  /** Hands over what has to be written and begins the next commit; undefined when nothing changed. */
+  /** To be called before anything is decided: what was handed over is stored by now. */
+  noteStored(): void {
+    this.#window.noteStored();
+  }
+
+  /**
+   * Hands over what has to be written and begins the next commit; undefined when nothing changed. It may be read before that
+   * is stored: the next deadline is looked for first, and may need the run at a head.
+   */
   takeChanges(nowMs: number): BacklogChanges | undefined {
+    this.noteStored();
     const fromPlace = Math.max(0, this.#headOffset - this.#pending.firstOffset);
     const cuts = cutSegments(this.#pending, fromPlace);
     this.#lostAheadBytes += this.#pending.bytesFrom(fromPlace) - cuts.reduce((bytes, { run }) => bytes + run.bytes, 0);
@@ -347,9 +345,7 @@ export class Backlog implements GroupLog {
       position,
     };
     this.#resetChanges();
-    // What was compacted is read anew.
-    if (compaction !== undefined) this.#window.clear();
-    this.#window.settle();
+    this.#window.handOver(compaction !== undefined);
     return isChanged ? changes : undefined;
   }
 

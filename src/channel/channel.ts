@@ -3,14 +3,13 @@
 // the commit has to write. If that write fails, the object is dropped and built again from the store, as on waking.
 import type { PressureState } from "../protocol/description.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
-import { NO_BACKLOG_CHANGES } from "./backlog.ts";
 import { assembleParts, type ChannelOptions, type ChannelParts } from "./channel-parts.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { describeChannel, describePressure } from "./description-facts.ts";
 import type { DeskOperation } from "./group-desk.ts";
 import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome, RestoreOperation } from "./operation.ts";
 import type { Subscription } from "./subscription.ts";
-import type { ChannelRecord, Changes } from "./store.ts";
+import { NO_BACKLOG_CHANGES, type ChannelRecord, type Changes } from "./store.ts";
 import { refused } from "./traffic.ts";
 import type { Waiter } from "./wait-line.ts";
 
@@ -39,6 +38,7 @@ export class Channel {
 
   /** Decides one operation. What it means for requests that wait is in `takeEffects`. */
   apply(operation: Operation, moment: Moment, origin?: Origin): Outcome {
+    this.#parts.backlog.noteStored();
     // Waiters whose time is over must not stand in the way.
     this.#advance(moment);
     const outcome = this.#decide(operation, moment, origin);
@@ -65,6 +65,7 @@ export class Channel {
 
   /** Does what is due though nobody asks: ends leases and delays, lets messages enter, takes back room, ends a drain or an idle life. */
   tick(moment: Moment): void {
+    this.#parts.backlog.noteStored();
     this.#parts.redriveJob.step(moment);
     this.#advance(moment);
     this.#expireIdle(moment.nowMs);
@@ -72,6 +73,7 @@ export class Channel {
 
   /** Forgets the waiting requests of a connection that closed, and ends its leases (rule LS9); others may be served now. */
   disconnect(connection: number, moment: Moment, isClean: boolean): void {
+    this.#parts.backlog.noteStored();
     // One whose close wakes the object is not lost: it tells how it ended.
     this.#lostConnections = this.#lostConnections.filter((lost) => lost !== connection);
     this.#meetDeadlines(moment);

@@ -18,6 +18,8 @@ export class HeadWindow {
   readonly #touched = new Map<number, Run>();
   /** First offsets of segments that this commit deletes; the store still shows them. */
   readonly #deleted = new Set<number>();
+  /** What was handed over and, as far as is known, is not stored yet: whether it writes segments anew. */
+  #handedOver: { readonly isCompacted: boolean } | undefined;
   /** The run outside the window that was looked at last: settling a segment's messages one after the other reads it once. */
   #recent: Run | undefined;
 
@@ -78,17 +80,28 @@ export class HeadWindow {
     this.#bytes -= run.bytes;
   }
 
-  /** Forgets what only the commit needed: the store shows it now. */
-  settle(): void {
-    this.#touched.clear();
-    this.#deleted.clear();
+  /** Notes that the commit goes to the store. Until `noteStored` the runs that it changed go before what the store shows. */
+  handOver(isCompacted: boolean): void {
+    this.#handedOver = { isCompacted };
+  }
+
+  /** Forgets what only the commit needed: the store shows it now. Segments that were written anew are read anew. */
+  noteStored(): void {
+    if (this.#handedOver?.isCompacted === true) this.clear();
+    else if (this.#handedOver !== undefined) this.#forgetCommit();
   }
 
   clear(): void {
     this.#runs.length = 0;
     this.#bytes = 0;
     this.#recent = undefined;
-    this.settle();
+    this.#forgetCommit();
+  }
+
+  #forgetCommit(): void {
+    this.#touched.clear();
+    this.#deleted.clear();
+    this.#handedOver = undefined;
   }
 
   #load(segment: StoredSegment): Run {

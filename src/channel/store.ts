@@ -124,6 +124,17 @@ export interface BacklogChanges {
   readonly position: Position | undefined;
 }
 
+export const NO_BACKLOG_CHANGES: BacklogChanges = {
+  isPurge: false,
+  deleteBelowOffset: 0,
+  deleteSegments: [],
+  insertSegments: [],
+  writeGone: new Map(),
+  deleteMessageIds: [],
+  insertMessageIds: [],
+  position: undefined,
+};
+
 /** Everything one commit changes, applied whole or not at all (G8). */
 export interface Changes extends BacklogChanges {
   readonly checkpoints: CheckpointChanges | undefined;

@@ -125,10 +125,12 @@ export function walkStretch(source: RunSource, headOffset: number, request: Stre
   let run = source.runFrom(headOffset);
   let place = run === undefined ? 0 : Math.max(0, headOffset - run.firstOffset);
   let offset = run === undefined ? source.nextOffset : headOffset;
+  const isOver = (at: number): boolean => walk.isFull && !source.mayFollow(at);
   while (run !== undefined) {
-    while (place < run.count && !(walk.isFull && !source.mayFollow(run.firstOffset + place)) && walk.step(run, place)) place++;
+    // What compaction left out counts as passed once the head has come to its segment: no total says any more that it follows.
+    while (place < run.count && (!run.isPresent(place) || !isOver(run.firstOffset + place)) && walk.step(run, place)) place++;
     offset = run.firstOffset + place;
-    if (place < run.count || (walk.isFull && !source.mayFollow(offset))) break;
+    if (place < run.count || isOver(offset)) break;
     const next = source.runFrom(endOffset(run));
     if (next === undefined) {
       // The tail may have been removed: the head must not stay before it.

@@ -104,6 +104,18 @@ export const GROUPS: readonly Mutant[] = [
     from: "    messages,\n    bytes,\n    // What is left out",
     to: "    messages: end - firstOffset,\n    bytes,\n    // What is left out",
   },
+  {
+    name: "RC9: the head stops before what compaction left out",
+    file: "src/channel/stretch.ts",
+    from: "(!run.isPresent(place) || !isOver(run.firstOffset + place)) && walk.step",
+    to: "!isOver(run.firstOffset + place) && walk.step",
+  },
+  {
+    name: "RC9: what a commit changed in segments is forgotten before it is stored",
+    file: "src/channel/head-window.ts",
+    from: "    this.#handedOver = { isCompacted };",
+    to: "    this.#handedOver = { isCompacted };\n    this.noteStored();",
+  },
 ];
 
 export const TIME_TO_LIVE: readonly Mutant[] = [

@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { ChannelHarness, expectType, sizedMessage } from "./channel-harness.ts";
+import { ChannelHarness, expectType, kindOf, sizedMessage } from "./channel-harness.ts";
 
 function storedBytes(channel: ChannelHarness): number {
   return channel.store.listSegments().reduce((bytes, { block }) => bytes + block.byteLength, 0);
@@ -31,6 +31,17 @@ function settleSpread(messages: number, bytes: number, keep: number): ChannelHar
     }
   }
   return channel;
+}
+
+/** Compaction begins as soon as more was removed than is kept. */
+function withoutSlack(work: () => void): void {
+  const slack = LIMITS.compactionSlackBytes;
+  Object.assign(LIMITS, { compactionSlackBytes: 0 });
+  try {
+    work();
+  } finally {
+    Object.assign(LIMITS, { compactionSlackBytes: slack });
+  }
 }
 
 describe("src/channel/compaction", () => {
@@ -104,6 +115,47 @@ describe("src/channel/compaction", () => {
       expect(channel.describe().depth).toBe(depth);
       channel.apply({ type: "get", max: 1 });
     }
+  });
+
+  test("[RC9] the head passes what was left out behind a control record, though no total tells of it any more", () => {
+    withoutSlack(() => {
+      const channel = new ChannelHarness({ settings: {} });
+      channel.put(["a"]);
+      channel.together(() => {
+        channel.patch({ maxMessages: 10 });
+        channel.put(["long enough", "to be more", "than what is left"]);
+      });
+      channel.put(["b"]);
+      channel.together(() => {
+        for (const offset of [3, 4, 5]) channel.apply({ type: "remove", offset });
+      });
+      expect(channel.changes?.insertSegments).toMatchObject([{ firstOffset: 2, count: 4, messages: 0 }]);
+      channel.apply({ type: "remove", offset: 1 });
+      expect(channel.describe().firstOffset).toBe(2);
+
+      expect(channel.pull()).toMatchObject({ messages: [{ offset: 6 }], controls: [{ offset: 2 }] });
+      expect(channel.describe().firstOffset).toBe(6);
+    });
+  });
+
+  test("[RC9] [TL5] what a commit ends stays ended, though the next deadline is looked for before it is stored", () => {
+    withoutSlack(() => {
+      const channel = new ChannelHarness({ settings: { maxMessages: 6, messageTtlMs: 60_000 } });
+      channel.put(["a", "b", "c"]);
+      channel.put(["d", "e", "f"]);
+      const [a, b, c, d, e] = expectType(channel.pull({ max: 6 }), "got").granted?.leaseIds ?? [];
+      const origin = { connection: channel.connect(), request: 1 };
+      expect(kindOf(channel.put(["1", "2", "3", "4", "5"], { waitMs: 10_000, origin }))).toBe("waiting");
+
+      const acks = [b, c, d, e].map((leaseId = "") => ({ leaseId }));
+      channel.settle({ acks, retries: [{ leaseId: a ?? "", delayMs: 1 }] });
+
+      expect(channel.changes?.insertSegments.map(({ messages }) => messages)).toEqual([1]);
+      expect(channel.browseTexts()).toEqual(["a", "f"]);
+      channel.nowMs += 1;
+      expect(channel.getTexts(6)).toEqual(["a"]);
+      expect(channel.describe()).toMatchObject({ depth: 1, firstOffset: 6, counts: { acked: 5 } });
+    });
   });
 
   test("[RC9] [G4] whatever is removed, kept, put, evicted: contents, totals and proportion are right", () => {

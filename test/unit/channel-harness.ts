@@ -160,6 +160,8 @@ export class ChannelHarness {
     this.channel.deliver(this.moment);
     this.#answers.push(...this.channel.takeEffects());
     this.changes = this.channel.takeChanges(this.nowMs);
+    // As the object does: the next deadline is looked for before anything is written.
+    void this.channel.nextDueAtMs;
     if (this.changes !== undefined) this.store.commit(this.changes);
     if (this.channel.isReplaced) this.evict();
     for (const connection of this.channel.takeChangedConnections()) {
