@@ -6,6 +6,7 @@ import { DeadLetters } from "./dead-letters.ts";
 import { Dedup } from "./dedup.ts";
 import { GroupDesk } from "./group-desk.ts";
 import { Groups, type ChannelRetention } from "./groups.ts";
+import { IdleGroups } from "./idle-groups.ts";
 import { MessageDesk } from "./message-desk.ts";
 import { RecordCell } from "./record-cell.ts";
 import { RedriveJob } from "./redrive-job.ts";
@@ -31,6 +32,7 @@ export interface ChannelParts {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
   readonly groups: Groups;
+  readonly idleGroups: IdleGroups;
   readonly deadLetters: DeadLetters;
   readonly checkpoints: Checkpoints;
   readonly schedule: Schedule;
@@ -57,7 +59,8 @@ export function assembleParts({ store, waiters = [], subscriptions = [], isConne
   const subscribed = [...subscriptions];
   const line = restoreLine(waiters, subscribed);
   const streams = new Streams({ backlog, groups, line, isConnected }, subscribed);
-  const traffic = new Traffic({ cell, backlog, groups, schedule, line, dedup, isConnected });
+  const idleGroups = new IdleGroups({ groups, line, streams });
+  const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, isConnected });
   const kept = { backlog, groups, deadLetters };
   const refuse = (record: ChannelRecord): ReturnType<Traffic["refuseRedriving"]> => traffic.refuseRedriving(record);
   const redriveParts = { ...kept, line, held: () => traffic.held, refuse };
@@ -65,6 +68,7 @@ export function assembleParts({ store, waiters = [], subscriptions = [], isConne
   return {
     ...kept,
     cell,
+    idleGroups,
     checkpoints,
     schedule,
     snapshots: new Snapshots(store.snapshots),

@@ -42,6 +42,7 @@ export class Channel {
     // Waiters whose time is over must not stand in the way.
     this.#advance(moment);
     const outcome = this.#decide(operation, moment, origin);
+    this.#parts.idleGroups.look(moment.nowMs);
     this.#parts.groups.applyRetention(moment.nowMs);
     this.#parts.traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
@@ -112,6 +113,7 @@ export class Channel {
 
   /** To be asked on waking: when the alarm is set to at the latest, by what is stored (rule RC8). Undefined where none may be set. */
   findAlarmOnWaking(nowMs: number): number | undefined {
+    this.#parts.idleGroups.look(nowMs);
     // An idle time begins anew each time the alarm finds the channel in use, which is not stored.
     return this.#computeNextAlarm(() => nowMs);
   }
@@ -411,7 +413,15 @@ export class Channel {
     if (record?.state === "draining" && record.drainUntilMs !== null && record.drainUntilMs <= nowMs)
       this.#erase(record, nowMs, false);
     this.#enterDue(moment);
+    this.#expireGroups(nowMs);
     this.#parts.groups.applyRetention(nowMs);
+  }
+
+  /** A group that nobody reads ends, and what it held back makes room (rule GP10). */
+  #expireGroups(nowMs: number): void {
+    const { idleGroups, groupDesk } = this.#parts;
+    idleGroups.look(nowMs);
+    for (const group of idleGroups.findIdle(nowMs)) groupDesk.delete(group);
   }
 
   /** What is due gets its offsets, before anybody asks for it (rule SD5). It fits: it was counted. */
@@ -460,7 +470,13 @@ export class Channel {
     const record = this.#parts.cell.get();
     const staleAtMs = this.#parts.snapshots.nextDueAtMs;
     if (record === undefined) return this.#parts.snapshots.isLeftOver ? LONG_AGO_MS : staleAtMs;
-    const times = [this.#parts.schedule.nextAtMs, this.nextServiceAtMs, this.#parts.redriveJob.nextAtMs, staleAtMs];
+    const times = [
+      this.#parts.schedule.nextAtMs,
+      this.nextServiceAtMs,
+      this.#parts.redriveJob.nextAtMs,
+      staleAtMs,
+      this.#parts.idleGroups.nextAtMs,
+    ];
     const dueAtMs = Math.min(...times.map((atMs) => atMs ?? Infinity));
     return lifeCycle.computeNextAlarm(record, { readLastUseMs, dueAtMs: dueAtMs === Infinity ? undefined : dueAtMs });
   }

@@ -111,9 +111,7 @@ export class GroupDesk {
         return this.#onOwnGroup(group, () => this.#seek(group, operation.to, nowMs));
       case "delete-group":
         return this.#onOwnGroup(group, () => {
-          this.#groups.delete(group);
-          this.#traffic.refuseReaders(group.id, { kind: "unknown-group", group: group.name });
-          this.#streams.endGroup(group.id, { kind: "unknown-group", group: group.name });
+          this.delete(group);
           return { type: "group-deleted", group: group.name };
         });
       case "quarantine":
@@ -126,13 +124,20 @@ export class GroupDesk {
     }
   }
 
+  /** Ends a group, and whoever waits for its messages. */
+  delete(group: Group): void {
+    this.#groups.delete(group);
+    this.#traffic.refuseReaders(group.id, { kind: "unknown-group", group: group.name });
+    this.#streams.endGroup(group.id, { kind: "unknown-group", group: group.name });
+  }
+
   /** The group of a queue is the queue: it has the channel's settings, and goes with it. */
   #onOwnGroup(group: Group, use: () => Outcome): Outcome {
     if (group.view !== undefined) return use();
     return { type: "refused", refusal: { kind: "wrong-retention", retention: "queue", needed: ["interest", "log"] } };
   }
 
-  #create({ group: name, settings, start }: OperationOf<"create-group">, nowMs: number): Outcome {
+  #create({ group: name, settings, expireAfterIdleMs, start }: OperationOf<"create-group">, nowMs: number): Outcome {
     const found = this.#groups.find(name);
     if (found.ok) {
       const description = this.#groups.describe(found.value, nowMs);
@@ -141,7 +146,7 @@ export class GroupDesk {
     if (found.refusal.kind !== "unknown-group") return { type: "refused", refusal: found.refusal };
     const startOffset = findStart(this.#backlog, start ?? { at: "last" });
     if (startOffset === undefined) return this.#refuseOutOfRange();
-    const created = this.#groups.create(name, { settings, startOffset, nowMs });
+    const created = this.#groups.create(name, { settings, expireAfterIdleMs, startOffset, nowMs });
     if (!created.ok) return { type: "refused", refusal: created.refusal };
     return { type: "group-created", description: this.#groups.describe(created.value, nowMs) };
   }

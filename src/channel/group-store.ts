@@ -45,6 +45,8 @@ export interface GroupRecord {
   readonly isPaused: boolean;
   /** Settings of the group's own, over those of the channel. */
   readonly settings: GivenDelivery;
+  /** After how long without a reader it ends by itself; absent for one that does not. */
+  readonly expireAfterIdleMs?: number | undefined;
   readonly position: GroupPosition;
 }
 

@@ -28,6 +28,7 @@ export interface Group {
   readonly createdAtMs: number;
   readonly isPaused: boolean;
   readonly settings: GivenDelivery;
+  readonly expireAfterIdleMs: number | null;
   /** Undefined for the group of a queue, whose position is that of the backlog. */
   readonly view: GroupView | undefined;
   readonly delivery: Delivery;
@@ -59,6 +60,7 @@ export class Groups {
   /** Groups that this commit deletes: their numbers are not used again before. */
   readonly #deleted = new Map<number, Group>();
   #isCleared = false;
+  #expiring = 0;
 
   constructor(options: GroupsOptions) {
     this.#options = options;
@@ -71,6 +73,11 @@ export class Groups {
   *all(): Iterable<Group> {
     const isQueue = this.#retention === "queue";
     for (const group of this.#byId.values()) if ((group.id === QUEUE_GROUP_ID) === isQueue) yield group;
+  }
+
+  /** How many have an idle time. */
+  get expiring(): number {
+    return this.#expiring;
   }
 
   get size(): number {
@@ -101,7 +108,12 @@ export class Groups {
 
   create(
     name: string,
-    request: { readonly settings: GivenDelivery; readonly startOffset: number; readonly nowMs: number },
+    request: {
+      readonly settings: GivenDelivery;
+      readonly expireAfterIdleMs?: number | undefined;
+      readonly startOffset: number;
+      readonly nowMs: number;
+    },
   ): Result<Group, Refusal> {
     if (this.#retention === "queue") {
       return refuse({ kind: "wrong-retention", retention: "queue", needed: ["interest", "log"] });
@@ -109,8 +121,9 @@ export class Groups {
     if (this.#byId.size > LIMITS.groupsMax) return refuse({ kind: "too-many-groups", limit: LIMITS.groupsMax });
     let id = 1;
     while (this.#byId.has(id) || this.#deleted.has(id)) id++;
-    const { settings, nowMs: createdAtMs } = request;
-    const group = this.#build({ id, name, createdAtMs, isPaused: false, settings, position: NO_POSITION }, NOTHING_STORED);
+    const { settings, expireAfterIdleMs, nowMs: createdAtMs } = request;
+    const record = { id, name, createdAtMs, isPaused: false, settings, expireAfterIdleMs, position: NO_POSITION };
+    const group = this.#build(record, NOTHING_STORED);
     group.view?.begin(request.startOffset);
     this.#keep(group);
     this.#changed.add(id);
@@ -134,6 +147,7 @@ export class Groups {
   delete(group: Group): void {
     this.#byName.delete(group.name);
     this.#byId.delete(group.id);
+    if (group.expireAfterIdleMs !== null) this.#expiring -= 1;
     this.#changed.delete(group.id);
     group.delivery.clear();
     this.#deleted.set(group.id, group);
@@ -231,6 +245,7 @@ export class Groups {
       createdAtMs: group.createdAtMs,
       isPaused: group.isPaused,
       settings: this.settingsOf(group),
+      expireAfterIdleMs: group.expireAfterIdleMs,
       headOffset: log.headOffset,
       depth: log.depth,
       ready: log.depth - leased - retrying - quarantined,
@@ -294,6 +309,7 @@ export class Groups {
   }
 
   #keep(group: Group): void {
+    if (group.expireAfterIdleMs !== null && !this.#byId.has(group.id)) this.#expiring += 1;
     this.#byId.set(group.id, group);
     if (group.id !== QUEUE_GROUP_ID) this.#byName.set(group.name, group);
   }
@@ -309,13 +325,20 @@ export class Groups {
       deadLetters: this.#options.deadLetters,
       settings,
     });
-    const about = { id: QUEUE_GROUP_ID, name: DEFAULT_GROUP, createdAtMs: 0, isPaused: false, settings: {} };
+    const about = {
+      id: QUEUE_GROUP_ID,
+      name: DEFAULT_GROUP,
+      createdAtMs: 0,
+      isPaused: false,
+      settings: {},
+      expireAfterIdleMs: null,
+    };
     return { ...about, view: undefined, delivery, settlement };
   }
 
   #build(record: GroupRecord, stored: StoredDelivery): Group {
     const { backlog, store, deadLetters } = this.#options;
-    const { id, name, createdAtMs, isPaused, settings, position } = record;
+    const { id, name, createdAtMs, isPaused, settings, expireAfterIdleMs = null, position } = record;
     const view = new GroupView({ id, log: backlog, store, position });
     const current = (): DeliverySettings => this.settingsOf(this.#byId.get(id) ?? record);
     const delivery = new Delivery({ log: view, stored, settings: current, expiry: () => this.#options.channelSettings() });
@@ -326,10 +349,11 @@ export class Groups {
       deadLetters,
       settings: current,
     });
-    return { id, name, createdAtMs, isPaused, settings, view, delivery, settlement };
+    return { id, name, createdAtMs, isPaused, settings, expireAfterIdleMs, view, delivery, settlement };
   }
 }
 
-function recordOf({ id, name, createdAtMs, isPaused, settings }: Group, { position }: GroupView): GroupRecord {
-  return { id, name, createdAtMs, isPaused, settings, position };
+function recordOf(group: Group, { position }: GroupView): GroupRecord {
+  const { id, name, createdAtMs, isPaused, settings, expireAfterIdleMs } = group;
+  return { id, name, createdAtMs, isPaused, settings, expireAfterIdleMs: expireAfterIdleMs ?? undefined, position };
 }

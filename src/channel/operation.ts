@@ -89,7 +89,14 @@ export type StreamStart = GroupStart | { readonly resume: string };
 export type GroupOperation =
   | { readonly type: "list-groups"; readonly after?: string; readonly limit: number }
   | { readonly type: "describe-group" | "delete-group"; readonly group: string }
-  | { readonly type: "create-group"; readonly group: string; readonly settings: GivenDelivery; readonly start?: GroupStart }
+  | {
+      readonly type: "create-group";
+      readonly group: string;
+      readonly settings: GivenDelivery;
+      /** After how long without a reader it ends by itself; never if absent. */
+      readonly expireAfterIdleMs?: number;
+      readonly start?: GroupStart;
+    }
   | { readonly type: "change-group"; readonly group: string; readonly settings?: GivenDelivery; readonly isPaused?: boolean }
   | { readonly type: "seek-group"; readonly group: string; readonly to: GroupStart };
 

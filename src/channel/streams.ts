@@ -74,6 +74,10 @@ export class Streams {
     return this.#hasMore;
   }
 
+  hasMembers(group: number): boolean {
+    return this.#counts.members > 0 && this.#all().some((one) => one.type === "member" && one.group === group);
+  }
+
   find({ connection, request }: Origin): Subscription | undefined {
     return this.#byConnection.get(connection)?.get(request);
   }

@@ -11,6 +11,7 @@ import { isEarly, type Dedup } from "./dedup.ts";
 import { resolveDelays } from "./delays.ts";
 import { DrainRate } from "./drain-rate.ts";
 import type { Group, Groups } from "./groups.ts";
+import type { IdleGroups } from "./idle-groups.ts";
 import { refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
 import { offsetOf } from "./outcome-window.ts";
@@ -36,6 +37,7 @@ export interface TrafficOptions {
   readonly cell: RecordCell;
   readonly backlog: Backlog;
   readonly groups: Groups;
+  readonly idleGroups: IdleGroups;
   readonly schedule: Schedule;
   readonly line: WaitLine;
   readonly dedup: Dedup;
@@ -47,6 +49,7 @@ export class Traffic {
   readonly #cell: RecordCell;
   readonly #backlog: Backlog;
   readonly #groups: Groups;
+  readonly #idleGroups: IdleGroups;
   readonly #schedule: Schedule;
   readonly #line: WaitLine;
   readonly #dedup: Dedup;
@@ -58,6 +61,7 @@ export class Traffic {
     this.#cell = options.cell;
     this.#backlog = options.backlog;
     this.#groups = options.groups;
+    this.#idleGroups = options.idleGroups;
     this.#schedule = options.schedule;
     this.#line = options.line;
     this.#dedup = options.dedup;
@@ -118,6 +122,7 @@ export class Traffic {
     const found = this.#groups.find(operation.group);
     if (!found.ok) return refused(found.refusal);
     const group = found.value;
+    this.#idleGroups.noteUse(group, moment.nowMs);
     const never = this.#refuseNeverServed(record, group, { min, lease });
     if (never !== undefined) return refused(never);
     if (this.#line.firstGet(group.id) === undefined) {

@@ -13,6 +13,8 @@ export interface CreateGroupOptions extends CallOptions {
   readonly settings?: GivenDelivery | undefined;
   /** Where it begins. Default: `{ at: "last" }`, with the next message. */
   readonly start?: GroupPlace | undefined;
+  /** After how many milliseconds without a reader it ends by itself, 10 seconds to 365 days. Default: never. */
+  readonly expireAfterIdleMs?: number | undefined;
 }
 
 export interface ListGroupsOptions extends CallOptions {
@@ -43,8 +45,8 @@ export class Groups {
   }
 
   /** Creates a group, or confirms that it exists: then nothing is changed. */
-  create(group: string, { signal, settings, start }: CreateGroupOptions = {}): Promise<GroupDescription> {
-    return this.#change({ method: "PUT", path: ["groups", group], json: { settings, start }, signal });
+  create(group: string, { signal, ...json }: CreateGroupOptions = {}): Promise<GroupDescription> {
+    return this.#change({ method: "PUT", path: ["groups", group], json, signal });
   }
 
   describe(group: string, { signal }: CallOptions = {}): Promise<GroupDescription> {

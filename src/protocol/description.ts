@@ -29,6 +29,8 @@ export interface GroupDescription {
   readonly createdAtMs: number;
   readonly isPaused: boolean;
   readonly settings: DeliverySettings;
+  /** After how long without a reader it ends by itself; null where it does not. */
+  readonly expireAfterIdleMs: number | null;
   /** The first record that the group has not done with. */
   readonly headOffset: number;
   readonly depth: number;
@@ -183,6 +185,7 @@ export const groupDescriptionSchema = v.object({
   createdAtMs: count,
   isPaused: v.boolean(),
   settings: deliveryDescriptionSchema,
+  expireAfterIdleMs: v.nullable(count),
   headOffset: count,
   depth: count,
   ready: count,

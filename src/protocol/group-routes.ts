@@ -4,7 +4,7 @@ import { groupDescriptionSchema } from "./description.ts";
 import { LIMITS } from "./limits.ts";
 import { groupNameSchema } from "./names.ts";
 import { CHANNEL, GONE, numberText, type Route } from "./route.ts";
-import { deliverySchema } from "./settings.ts";
+import { deliverySchema, wholeNumber } from "./settings.ts";
 import { START_SCHEMAS } from "./start.ts";
 
 const startSchema = v.union(START_SCHEMAS, 'Expected {"offset"}, {"timeMs"} or {"at": "first" or "last"}');
@@ -14,7 +14,12 @@ export const groupsQuerySchema = v.strictObject({
   limit: v.optional(numberText(1, LIMITS.groupsMax)),
 });
 /** `settings` are those of the channel where they are absent; `start` is the next message if absent. */
-export const createGroupBodySchema = v.strictObject({ settings: v.optional(deliverySchema), start: v.optional(startSchema) });
+export const createGroupBodySchema = v.strictObject({
+  settings: v.optional(deliverySchema),
+  start: v.optional(startSchema),
+  /** A reader that died then holds nothing back any more. */
+  expireAfterIdleMs: v.optional(wholeNumber(LIMITS.groupIdleMsMin, LIMITS.expireAfterIdleMsMax)),
+});
 export const changeGroupBodySchema = v.strictObject({ settings: v.optional(deliverySchema), isPaused: v.optional(v.boolean()) });
 export const seekBodySchema = startSchema;
 

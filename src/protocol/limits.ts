@@ -150,6 +150,7 @@ export const LIMITS = {
 
   // Groups and retention
   groupsMax: 1000,
+  groupIdleMsMin: 10 * SECOND_MS,
   groupsPageDefault: 100,
   doneOffsetsPerRow: 8192,
   maxAgeMsMin: SECOND_MS,

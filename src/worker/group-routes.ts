@@ -33,8 +33,14 @@ async function handleCreate(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const group = groupOf(context);
   queryOf(context, noQuerySchema);
-  const { settings = {}, start } = await jsonBodyOf(context, createGroupBodySchema, { ...BODY, fallback: {} });
-  const operation: Operation = { type: "create-group", group, settings, ...(start !== undefined && { start }) };
+  const { settings = {}, start, expireAfterIdleMs } = await jsonBodyOf(context, createGroupBodySchema, { ...BODY, fallback: {} });
+  const operation: Operation = {
+    type: "create-group",
+    group,
+    settings,
+    ...(start !== undefined && { start }),
+    ...(expireAfterIdleMs !== undefined && { expireAfterIdleMs }),
+  };
   const { outcome } = await ask(context.env, channel, operation, ["group", "group-created"]);
   return context.json(outcome.description, outcome.type === "group-created" ? 201 : 200);
 }

@@ -120,6 +120,7 @@ const GROUP_EXAMPLE: GroupDescription = {
   group: "billing",
   createdAtMs: 1_767_222_000_000,
   isPaused: false,
+  expireAfterIdleMs: null,
   settings: DEFAULT_SETTINGS.delivery,
   headOffset: 17,
   depth: 1,

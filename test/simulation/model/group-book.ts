@@ -96,6 +96,7 @@ export class GroupBook {
       createdAtMs,
       isPaused,
       settings: this.settings,
+      expireAfterIdleMs: null,
       headOffset: this.headOffset,
       depth,
       ready: depth - leased - retrying - quarantined,
