@@ -309,7 +309,7 @@ export class Consumer implements AsyncDisposable {
   async #finish(): Promise<void> {
     if (!this.#isStopping || this.#runs.size > 0) return;
     await this.#queue.finish();
-    this.#source.end();
+    this.#source.end?.();
     this.#stopRenewing();
     this.#halt.abort();
     if (this.#failure === undefined) this.#done.resolve();

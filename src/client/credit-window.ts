@@ -35,8 +35,8 @@ export class CreditWindow {
   takeOwed(isHungry: boolean): Credit | undefined {
     const owed = { messages: this.#owedMessages, bytes: this.#owedBytes };
     const { messages, bytes } = this.#max;
-    const isDue = isHungry || owed.messages >= messages * GRANTED_PART || owed.bytes >= bytes * GRANTED_PART;
-    if (owed.messages === 0 || !isDue) return undefined;
+    const isMuch = owed.messages >= messages * GRANTED_PART || owed.bytes >= bytes * GRANTED_PART;
+    if (!isMuch && (!isHungry || owed.messages === 0)) return undefined;
     this.#owedMessages = this.#owedBytes = 0;
     return owed;
   }

@@ -12,8 +12,8 @@ export interface LeaseSource {
   grant(credit: Credit): void;
   /** Takes no more. Absent where the leases would end: what still comes has to be released. */
   stop?(): void;
-  /** Ends it, and the leases that it still has. */
-  end(): void;
+  /** Ends it, and the leases that it still has. Absent where `stop` was all. */
+  end?(): void;
 }
 
 export interface LeaseSourceOptions {
@@ -71,10 +71,6 @@ class PullSource implements LeaseSource {
   stop(): void {
     this.#ending.abort();
     this.#wake();
-  }
-
-  end(): void {
-    this.stop();
   }
 
   async #pullAll(onProgress: () => void): Promise<void> {

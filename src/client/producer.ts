@@ -192,8 +192,7 @@ export class Producer implements AsyncDisposable {
 
   #resolve(puts: readonly Put[], receipt: PutReceipt): void {
     const messages = puts.map(({ message }) => message);
-    const receipts = receiptsOf(messages, receipt);
-    for (const [index, put] of puts.entries()) put.resolve(receipts[index] ?? { offset: null });
+    for (const [index, own] of receiptsOf(messages, receipt).entries()) puts[index]?.resolve(own);
     this.#forget(puts);
   }
 

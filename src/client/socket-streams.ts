@@ -1,5 +1,4 @@
 // The subscriptions of one connection: what comes for each goes to its listener.
-import type { Problem } from "../protocol/problems.ts";
 import type { MessageFilter, StreamFrame } from "../protocol/stream-frames.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 
@@ -59,7 +58,7 @@ export class SocketStreams {
   }
 
   receive(frame: StreamFrame): void {
-    if (frame.type === "ended") return this.end(frame.id, errorOf(frame.problem));
+    if (frame.type === "ended") return this.end(frame.id, frame.problem && EdgeChannelError.fromProblem(frame.problem));
     const listener = this.#listeners.get(frame.id);
     if (frame.type === "deliver") listener?.onDeliver(frame);
     else listener?.onBegin(frame.resume);
@@ -74,8 +73,4 @@ export class SocketStreams {
   endAll(error: EdgeChannelError): void {
     for (const id of this.#listeners.keys()) this.end(id, error);
   }
-}
-
-function errorOf(problem: Problem | undefined): EdgeChannelError | undefined {
-  return problem && EdgeChannelError.fromProblem(problem);
 }
