@@ -91,6 +91,6 @@ export class MessageStream extends MessageIterator<LeasedMessage> {
   /** Stops, and gives up the message that the loop has. */
   protected leave(): void {
     void this.#consumer.stop();
-    this.#current?.reject(new RetryError("The reader left"));
+    this.#current?.reject(new RetryError());
   }
 }

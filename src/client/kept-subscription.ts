@@ -54,7 +54,13 @@ export class KeptSubscription {
         onBegin,
         onDeliver: (frame) => {
           onProgress();
-          if (!signal.aborted) onDeliver(frame);
+          try {
+            if (!signal.aborted) onDeliver(frame);
+          } catch (error) {
+            // A message that cannot be read.
+            this.#handle?.end();
+            reject(error);
+          }
         },
         onEnd: (error) => (error === undefined ? resolve() : reject(error)),
       },

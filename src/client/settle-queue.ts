@@ -101,11 +101,8 @@ export class SettleQueue {
     const problems = new Map(report.refused.map(({ pointer, problem }) => [pointer, problem]));
     for (const [index, { verb, resolve }] of part.entries()) {
       const problem = problems.get(pointers[index] ?? "");
-      resolve(tries > 1 && verb !== "extends" && isOwnTrace(problem) ? undefined : problem);
+      const isOwnTrace = tries > 1 && verb !== "extends" && problem?.kind === "lease-lost" && OWN_TRACES.test(problem.cause);
+      resolve(isOwnTrace ? undefined : problem);
     }
   }
-}
-
-function isOwnTrace(problem: Problem | undefined): boolean {
-  return problem?.kind === "lease-lost" && OWN_TRACES.test(problem.cause);
 }

@@ -123,8 +123,11 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
     const { onControl, onGap } = this.#options;
     if (control !== undefined) onControl?.(control);
     else if (gap === undefined) this.#resume = resume;
-    else if (onGap === undefined) throw gapError(gap);
-    else onGap(gap);
+    else if (onGap !== undefined) onGap(gap);
+    else {
+      const facts = { kind: "gap", origin: "server", retry: "never", outcome: "not-applied", cause: gap } as const;
+      throw new EdgeChannelError(`Cannot read on: the log gave up the records ${gap.fromOffset} to ${gap.toOffset}`, facts);
+    }
   }
 
   #makeRequest(): SubscribeRequest {
@@ -167,9 +170,4 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
     this.#kept.end();
     this.wake();
   }
-}
-
-function gapError(gap: StreamGap): EdgeChannelError {
-  const what = `Cannot read on: the log gave up the records from ${gap.fromOffset} to ${gap.toOffset}`;
-  return new EdgeChannelError(what, { kind: "gap", origin: "server", retry: "never", outcome: "not-applied", cause: gap });
 }

@@ -7,21 +7,6 @@ const SECOND_MS = 1000;
 const DAY_MS = 24 * 60 * 60 * SECOND_MS;
 
 export const LIMITS = {
-  // What clients keep as well
-  batchMessagesMax: client.BATCH_MESSAGES_MAX,
-  batchBytesMax: client.BATCH_BYTES_MAX,
-  frameBytesMax: client.FRAME_BYTES_MAX,
-  requestBodyBytesMax: client.REQUEST_BODY_BYTES_MAX,
-  waitMsMax: client.WAIT_MS_MAX,
-  producerEpochMax: client.PRODUCER_EPOCH_MAX,
-  creditMessagesMax: client.CREDIT_MESSAGES_MAX,
-  creditBytesMax: client.CREDIT_BYTES_MAX,
-  leaseMsMin: client.LEASE_MS_MIN,
-  leaseMsMax: client.LEASE_MS_MAX,
-  leaseMsDefault: client.LEASE_MS_DEFAULT,
-  settleEntriesMax: client.SETTLE_ENTRIES_MAX,
-  reasonBytesMax: client.REASON_BYTES_MAX,
-
   // Names
   channelNameCharsMax: 128,
   checkpointNameCharsMax: 128,
@@ -33,6 +18,8 @@ export const LIMITS = {
 
   // Messages and batches
   messageBytesMax: 16 * MIB,
+  batchMessagesMax: client.BATCH_MESSAGES_MAX,
+  batchBytesMax: client.BATCH_BYTES_MAX,
   /** Message bytes of one reply; a single larger message still travels alone. */
   replyBytesMax: 8 * MIB,
   browseMessagesMax: 1000,
@@ -40,7 +27,9 @@ export const LIMITS = {
   /** Records that one browse looks at, removed ones too; it then says where to go on. */
   browseRecordsMax: 20_000,
 
-  // What arrives in one piece, beside frames and bodies
+  // What arrives in one piece. Base64 of the largest batch, with its headers, still fits.
+  frameBytesMax: client.FRAME_BYTES_MAX,
+  requestBodyBytesMax: client.REQUEST_BODY_BYTES_MAX,
   controlBodyBytesMax: 64 * KIB,
   /** Nesting of the JSON of a request, its own objects and lists included. */
   jsonLevelsMax: 256,
@@ -71,6 +60,7 @@ export const LIMITS = {
 
   // Dedup: producers
   producerIdCharsMax: 128,
+  producerEpochMax: client.PRODUCER_EPOCH_MAX,
   /** Outcomes that are kept of each producer. */
   producerOutcomesMax: 1024,
   /** What they take at most in storage. */
@@ -94,6 +84,7 @@ export const LIMITS = {
   idempotencyGenerationsMax: 16,
 
   // Waiting
+  waitMsMax: client.WAIT_MS_MAX,
   waitersPerSocketMax: 64,
   waitersMax: 16_384,
   reservationMs: 5 * SECOND_MS,
@@ -104,6 +95,9 @@ export const LIMITS = {
   subscriptionsMax: 10_000,
   /** JSON of a filter. */
   filterBytesMax: 256,
+  /** What may be on the way to a subscriber at most. */
+  creditMessagesMax: client.CREDIT_MESSAGES_MAX,
+  creditBytesMax: client.CREDIT_BYTES_MAX,
   /** Messages of one frame; their bytes are those of a reply. */
   streamFrameMessagesMax: 1000,
   resumeTokenCharsMax: 64,
@@ -115,6 +109,9 @@ export const LIMITS = {
   eventRetryMs: SECOND_MS,
 
   // Leases and delivery
+  leaseMsMin: client.LEASE_MS_MIN,
+  leaseMsMax: client.LEASE_MS_MAX,
+  leaseMsDefault: client.LEASE_MS_DEFAULT,
   /** Messages that are handed out and not settled, at most. */
   inFlightMax: 10_000,
   /** Messages that delivery has passed and that came back or wait behind earlier ones of their keys: with so many it looks no further. */
@@ -127,6 +124,8 @@ export const LIMITS = {
   retryDelayMsDefaultMax: 5 * 60 * SECOND_MS,
   maxAttemptsDefault: 10,
   maxAttemptsMax: 1000,
+  settleEntriesMax: client.SETTLE_ENTRIES_MAX,
+  reasonBytesMax: client.REASON_BYTES_MAX,
   readerNameCharsMax: 128,
   /** Ended attempts that a message's history keeps, and the bytes they may take. */
   historyEventsMax: 16,

@@ -170,6 +170,15 @@ describe("src/client/subscription", () => {
     expect(await errorOf(stream.next())).toMatchObject({ kind: "channel-closed", status: 410 });
   });
 
+  test("a message that cannot be read ends it, and not the program", async () => {
+    const { stream } = await subscribe();
+    const frame = { messages: [{ offset: 1, ...FACTS }], bytes: 1, resume: "life.2", state: STATE };
+    lastSocket().receive({ type: "deliver", id: 1, ...frame });
+
+    expect(await errorOf(stream.next())).toMatchObject({ kind: "protocol-violation", retryable: false });
+    expect(lastSocket().sent.at(-1)).toEqual({ type: "unsubscribe", id: 1 });
+  });
+
   test("a refusal ends it, and is not asked again", async () => {
     const { channel } = openChannel();
     const stream = channel.subscribe({ tap: true, filter: { keys: ["k"] } });
