@@ -5,6 +5,7 @@ import { assert, describe, expect, onTestFinished, test } from "vitest";
 import {
   type Channel,
   EdgeChannel,
+  type EdgeChannelError,
   type EdgeChannelOptions,
   type LeasedMessage,
   type ReceivedMessage,
@@ -245,6 +246,7 @@ describe("src/client over socket: what goes wrong in the middle", () => {
   test("[LS9] [G10] a consumer loses nothing and acks nothing twice, through evictions and lost connections", async () => {
     const { channel, cutOff, evict } = open("socket");
     await channel.create();
+    const lost: string[] = [];
     const seen: string[] = [];
     const done = Promise.withResolvers<void>();
     const consumer = channel.consume(
@@ -254,7 +256,7 @@ describe("src/client over socket: what goes wrong in the middle", () => {
         if (seen.length % 40 === 0) await evict();
         if (new Set(seen).size === 200) done.resolve();
       },
-      { concurrency: 4, prefetch: 16 },
+      { concurrency: 4, prefetch: 16, onReconnect: ({ kind }) => lost.push(kind) },
     );
     await open("http", channel.name).channel.putBatch(numbers(0, 200));
     await done.promise;
@@ -262,6 +264,7 @@ describe("src/client over socket: what goes wrong in the middle", () => {
 
     const { depth, counts } = await open("http", channel.name).channel.stats();
     expect([depth, counts.acked]).toEqual([0, 200]);
+    expect(lost.length).toBeGreaterThanOrEqual(4);
     // Held on over each connection: nothing had to be handed out again.
     expect(seen.length).toBe(200);
   });
@@ -270,8 +273,10 @@ describe("src/client over socket: what goes wrong in the middle", () => {
     const { channel, cutOff, evict } = open("socket");
     await channel.create();
     const receipts: Promise<{ readonly offset: number | null }>[] = [];
+    const retries: string[] = [];
     {
-      await using producer = channel.producer({ maxBatchMessages: 3, maxOutstandingBytes: 400 });
+      const onRetry = ({ kind }: EdgeChannelError): void => void retries.push(kind);
+      await using producer = channel.producer({ maxBatchMessages: 3, maxOutstandingBytes: 400, onRetry });
       for (const [index, body] of numbers(0, 300).entries()) {
         receipts.push(producer.put(body));
         await producer.ready();
@@ -284,6 +289,8 @@ describe("src/client over socket: what goes wrong in the middle", () => {
     const stored = await collect(channel.browse({ pageSize: 1000 }));
     expect(stored.map(({ body }) => body)).toEqual(numbers(0, 300));
     expect(offsets).toEqual(stored.map(({ offset }) => offset));
+    // Some of what was cut off had not been answered.
+    expect(retries).toContain("connection-lost");
   });
 });
 
