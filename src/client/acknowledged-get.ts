@@ -17,7 +17,7 @@ export async function getAcknowledged(transport: Transport, retries: Retries, op
   if (report === undefined) return { messages, controls, state };
   const lost = report.refused.filter(({ problem }) => !isSettled(problem));
   const places = new Set(lost.map(({ pointer }) => pointer));
-  const kept = messages.filter((_, index) => !places.has(`/acks/${index}`));
+  const kept = messages.filter((_, index) => !places.has(`/acks/${index}/leaseId`));
   const [first] = lost;
   if (kept.length === 0 && first !== undefined) throw EdgeChannelError.fromProblem(first.problem);
   return { messages: kept, controls, state: report.state };

@@ -3,12 +3,13 @@
 import { isLongerThan } from "../protocol/bytes.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
-import { LIMITS } from "../protocol/limits.ts";
+import { FRAME_BYTES_MAX, WAIT_MS_MAX } from "../protocol/client-limits.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
 import { formatJson } from "./json-text.ts";
 import { formatPutMessage, putBytes, type PutGiven } from "./message-json.ts";
 import { openChannelSocket, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
+import { SocketStreams, type StreamHandle, type StreamListener, type SubscribeRequest } from "./socket-streams.ts";
 import { startPlatformTimer, type StartTimer } from "./timers.ts";
 import type {
   CallOptions,
@@ -20,7 +21,7 @@ import type {
   PutReceipt,
   SettleReport,
   SettleRequest,
-  Transport,
+  StreamingTransport,
   WaitOptions,
 } from "./transport.ts";
 import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseSettleReport } from "./transport-json.ts";
@@ -78,11 +79,13 @@ const READY_STATE_CLOSING = 2;
  * const { messages } = await channel.get({ max: 10, waitMs: 5_000 });
  * await channel.close();
  */
-export class ChannelSocket implements Transport {
+export class ChannelSocket implements StreamingTransport {
+  readonly keepsOrder = true;
   readonly #socket: WebSocketLike;
   readonly #startTimer: StartTimer;
   readonly #onWait: (() => void) | undefined;
   readonly #pending = new Map<number, Pending>();
+  readonly #streams = new SocketStreams((text) => this.#send(text));
   readonly #greeted = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #failure: { readonly how: string; readonly options: EdgeChannelErrorOptions } | undefined;
@@ -168,6 +171,15 @@ export class ChannelSocket implements Transport {
     return (await this.#request("stats", { type: "stats" }, signal)).stats as ChannelDescription;
   }
 
+  /** Asks to be sent messages as they come. At most 4 subscriptions of a connection, each until its `onEnd`. */
+  async subscribe(request: SubscribeRequest, listener: StreamListener, { signal }: CallOptions = {}): Promise<StreamHandle> {
+    const id = this.#nextId++;
+    const text = formatJson({ type: "subscribe", id, ...request });
+    const refusal = this.#refuseRequest(text, signal);
+    if (refusal !== undefined) throw refusal;
+    return this.#streams.begin(id, text, listener);
+  }
+
   /** Closes the connection and resolves when it is closed. What is unanswered rejects with kind `connection-closed`. */
   close(): Promise<void> {
     this.#fail("the connection was closed by this program", {
@@ -197,7 +209,7 @@ export class ChannelSocket implements Transport {
     const text = formatJson({ ...frame, id, waitMs });
     const cancel = (): void => this.#cancel(id);
     const startTimer = (): (() => void) | undefined =>
-      waitMs !== undefined && waitMs > 0 ? this.#startTimer(cancel, Math.min(waitMs, LIMITS.waitMsMax)) : undefined;
+      waitMs !== undefined && waitMs > 0 ? this.#startTimer(cancel, Math.min(waitMs, WAIT_MS_MAX)) : undefined;
     const sent = first === undefined ? text : JSON.stringify({ ...first, id, waitMs });
     return this.#begin(id, { finalType, text, sent, signal, onAbort: cancel, startTimer, mayApply: first === undefined });
   }
@@ -242,9 +254,9 @@ export class ChannelSocket implements Transport {
   #refuseRequest(text: string, signal: AbortSignal | undefined): EdgeChannelError | undefined {
     if (this.#failure !== undefined) return new EdgeChannelError(`Cannot send: ${this.#failure.how}`, this.#failure.options);
     if (signal?.aborted === true) return EdgeChannelError.aborted("Cannot send the request", signal);
-    if (!isLongerThan(text, LIMITS.frameBytesMax)) return undefined;
+    if (!isLongerThan(text, FRAME_BYTES_MAX)) return undefined;
     // The server would end the connection, and with it all other requests.
-    const message = `Cannot send the frame: it has more than ${LIMITS.frameBytesMax} bytes`;
+    const message = `Cannot send the frame: it has more than ${FRAME_BYTES_MAX} bytes`;
     return EdgeChannelError.refused(message, "request-too-large");
   }
 
@@ -283,6 +295,10 @@ export class ChannelSocket implements Transport {
         return this.#resolve(frame);
       case "problem":
         return this.#refuse(frame);
+      case "subscribed":
+      case "deliver":
+      case "ended":
+        return this.#streams.receive(frame);
       default:
         // A later version may tell more; what has to be understood is agreed in the greeting.
         return undefined;
@@ -319,7 +335,9 @@ export class ChannelSocket implements Transport {
       const { kind, retry } = problem;
       return this.#fail(problem.detail, { kind, origin: "server", retry, outcome: "not-applied", problem });
     }
-    this.#take(inReplyTo)?.reject(EdgeChannelError.fromProblem(problem));
+    const error = EdgeChannelError.fromProblem(problem);
+    this.#take(inReplyTo)?.reject(error);
+    this.#streams.end(inReplyTo, error);
   }
 
   #take(id: number): Pending | undefined {
@@ -354,6 +372,7 @@ export class ChannelSocket implements Transport {
       const outcome = pending?.mayApply === true ? "unknown" : "not-applied";
       pending?.reject(new EdgeChannelError(`No answer came: ${how}`, { ...options, outcome }));
     }
+    this.#streams.endAll(new EdgeChannelError(`The stream ended: ${how}`, options));
     if (this.#socket.readyState < READY_STATE_CLOSING) this.#socket.close(NORMAL_CLOSURE);
   }
 }

@@ -7,13 +7,18 @@ import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 import { getAcknowledged } from "./acknowledged-get.ts";
 import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
 import { Checkpoint, listCheckpoints, type ListCheckpointsOptions } from "./checkpoints.ts";
+import { consumeBatches, consumeEach, MessageStream, type BatchHandler, type MessageHandler } from "./consume.ts";
+import type { ConsumeBatchesOptions, ConsumeOptions, ConsumeWithOptions } from "./consume-options.ts";
+import type { Consumer, ConsumerParts } from "./consumer.ts";
 import { DeadLetters, Quarantine } from "./dead-letters.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { Groups } from "./groups.ts";
 import { LeasedMessage } from "./leased-message.ts";
 import { parseMessage, type MessageJson, type PutGiven, type ReceivedMessage } from "./message-json.ts";
+import { Producer, type ProducerOptions } from "./producer.ts";
 import type { Retries } from "./retries.ts";
 import { ScheduledMessages } from "./scheduled-messages.ts";
+import { Subscription, type SubscribeOptions } from "./subscription.ts";
 import type {
   CallOptions,
   GetResult,
@@ -233,6 +238,44 @@ export class Channel {
     return reply.removedMessages;
   }
 
+  /**
+   * Messages as they come, in order and each once, without taking them: a log from any place, or as a tap what passes through another
+   * channel. Needs `transport: "socket"`.
+   *
+   * @example
+   * for await (const message of channel.subscribe({ from: { at: "first" }, signal })) show(message);
+   */
+  subscribe(options: SubscribeOptions = {}): Subscription {
+    return new Subscription(this.#parts, options);
+  }
+
+  /**
+   * Takes messages by lease ahead of the work on them, for a loop, or for a handler of one message, or with `batchSize` of many. Over
+   * sockets they are sent as they come; over HTTP they are pulled.
+   *
+   * @example
+   * for await (const message of channel.consume({ signal })) await work(message);
+   * @example
+   * await using consumer = channel.consume((message) => work(message), { concurrency: 8 });
+   * await consumer.done;
+   */
+  consume(options?: ConsumeOptions): MessageStream;
+  consume(handler: BatchHandler, options: ConsumeBatchesOptions): Consumer;
+  consume(handler: MessageHandler, options?: ConsumeWithOptions): Consumer;
+  consume(
+    given: ConsumeOptions | MessageHandler | BatchHandler = {},
+    options: ConsumeWithOptions | ConsumeBatchesOptions = {},
+  ): MessageStream | Consumer {
+    if (typeof given !== "function") return new MessageStream(this.#parts, given);
+    if ("batchSize" in options) return consumeBatches(this.#parts, given as BatchHandler, options);
+    return consumeEach(this.#parts, given as MessageHandler, options);
+  }
+
+  /** Puts messages in batches, each once and in order, also over connections that are lost. */
+  producer(options: ProducerOptions = {}): Producer {
+    return new Producer(this.transport, this.#retries, options);
+  }
+
   /** Describes the channel: settings, limits, state, counts. */
   stats(options: CallOptions = {}): Promise<ChannelDescription> {
     return this.#retries.run(() => this.transport.stats(options), options.signal);
@@ -276,6 +319,10 @@ export class Channel {
   /** Ends this program's connection to the channel; what is unanswered rejects with kind `connection-closed`. The channel goes on. */
   disconnect(): Promise<void> {
     return this.transport.close();
+  }
+
+  get #parts(): ConsumerParts {
+    return { transport: this.transport, retries: this.#retries };
   }
 
   #take({ ack, leaseMs, reader, detached, ...take }: GetBatchOptions): Promise<GetResult> {

@@ -6,6 +6,8 @@ export type EdgeChannelErrorKind =
   | RefusalKind
   /** No message came in time: what `get` throws. */
   | "empty"
+  /** A log gave up records before a subscription without `onGap` was sent them: `cause` has `fromOffset` and `toOffset`. */
+  | "gap"
   /** The signal was aborted. `outcome` says whether that came too late to keep the request from taking effect. */
   | "aborted"
   /** The WebSocket did not open. Browsers and Node do not tell why. */
@@ -89,11 +91,11 @@ export class EdgeChannelError extends Error {
     });
   }
 
-  /** What a call meets when this program ended the connection. */
-  static closed(outcome: RequestOutcome): EdgeChannelError {
+  /** What a call meets when this program ended the connection, or what else it is made by. */
+  static closed(outcome: RequestOutcome, closed = "connection"): EdgeChannelError {
     const what = outcome === "unknown" ? "No answer came" : "Cannot send";
     const facts = { kind: "connection-closed", origin: "client", retry: "never", outcome } as const;
-    return new EdgeChannelError(`${what}: the connection was closed by this program`, facts);
+    return new EdgeChannelError(`${what}: the ${closed} was closed by this program`, facts);
   }
 
   /** A call that this side refuses to send, since the server would. */

@@ -18,6 +18,7 @@ import type {
 import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseSettleReport } from "./transport-json.ts";
 
 export class HttpTransport implements Transport {
+  readonly keepsOrder = false;
   readonly #requester: Requester;
   readonly #channel: string;
   /** One for each request: a runtime may bind what aborts it to the event that it was made in. */

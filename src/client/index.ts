@@ -37,6 +37,9 @@ export {
   type RequestOutcome,
 } from "./edge-channel-error.ts";
 export { Groups, type CreateGroupOptions, type GroupPlace, type ListGroupsOptions } from "./groups.ts";
+export type { BatchHandler, HandlerContext, MessageHandler, MessageStream } from "./consume.ts";
+export type { ConsumeBatchesOptions, ConsumeOptions, ConsumeWithOptions } from "./consume-options.ts";
+export type { Consumer } from "./consumer.ts";
 export type { Fetch } from "./http-reply.ts";
 export { LeasedMessage, type RetryMessageOptions } from "./leased-message.ts";
 export type { MessageBody, MessageFacts, PutGiven, PutInput, ReceivedMessage } from "./message-json.ts";
@@ -47,9 +50,13 @@ export {
   type WebSocketConstructor,
   type WebSocketLike,
 } from "./open-socket.ts";
+export type { ProducedReceipt } from "./own-offsets.ts";
+export type { Producer, ProducerOptions } from "./producer.ts";
 export type { RequesterOptions } from "./requester.ts";
 export type { RetryOptions } from "./retries.ts";
 export { ScheduledMessages, type ListScheduledOptions, type ScheduledMessage } from "./scheduled-messages.ts";
+export type { Credit, StreamStart } from "./socket-streams.ts";
+export type { SubscribeOptions, Subscription } from "./subscription.ts";
 export type { StartTimer } from "./timers.ts";
 export type {
   CallOptions,
@@ -67,6 +74,7 @@ export type {
   Transport,
   WaitOptions,
 } from "./transport.ts";
+export { RejectError, RetryError, type RetryErrorOptions } from "./verdict.ts";
 export type { CheckpointEntry } from "../protocol/checkpoint.ts";
 export type { ProducerMark } from "../protocol/dedup.ts";
 export type {
@@ -80,4 +88,5 @@ export type { AttemptStep, GroupHistory, MessageHistory } from "../protocol/hist
 export type { ControlEvent, ControlRecord } from "../protocol/message.ts";
 export type { Problem, Refusal, RefusalKind, Retry } from "../protocol/problems.ts";
 export type { ScheduledReceipt } from "../protocol/schedule.ts";
+export type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
 export type { ChannelPatch, GivenDelivery, GivenSettings, Settings } from "../protocol/settings.ts";

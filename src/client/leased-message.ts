@@ -1,7 +1,12 @@
 // A message that a reader holds, and how it is settled by itself.
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { MessageBody } from "./message-json.ts";
-import type { CallOptions, Leased, SettleRequest, Transport } from "./transport.ts";
+import type { CallOptions, Leased, SettleReport, SettleRequest } from "./transport.ts";
+
+/** What carries the settling: the transport, or who collects for it. */
+export interface Settler {
+  settle(request: SettleRequest, options?: CallOptions): Promise<Pick<SettleReport, "refused">>;
+}
 
 export interface RetryMessageOptions extends CallOptions {
   /** When it may be handed out again, in milliseconds from now, at most 30 days. Default: the channel's delay for the attempt. */
@@ -15,34 +20,23 @@ export interface RetryMessageOptions extends CallOptions {
  * `out-of-order` when an earlier message of its key is not settled yet. No call is repeated by itself.
  */
 export class LeasedMessage implements Leased {
-  readonly offset: number;
-  readonly putAtMs: number;
-  readonly contentType: string;
-  readonly key: string | undefined;
-  readonly messageId: string | undefined;
-  readonly headers: Readonly<Record<string, string>> | undefined;
-  readonly ttlMs: number | undefined;
-  readonly redrivenFrom: number | undefined;
-  readonly body: MessageBody;
-  readonly leaseId: string;
-  readonly attempt: number;
-  readonly redelivered: boolean;
-  readonly #transport: Transport;
+  declare readonly offset: number;
+  declare readonly putAtMs: number;
+  declare readonly contentType: string;
+  declare readonly key: string | undefined;
+  declare readonly messageId: string | undefined;
+  declare readonly headers: Readonly<Record<string, string>> | undefined;
+  declare readonly ttlMs: number | undefined;
+  declare readonly redrivenFrom: number | undefined;
+  declare readonly body: MessageBody;
+  declare readonly leaseId: string;
+  declare readonly attempt: number;
+  declare readonly redelivered: boolean;
+  readonly #settler: Settler;
 
-  constructor(message: Leased, transport: Transport) {
-    this.offset = message.offset;
-    this.putAtMs = message.putAtMs;
-    this.contentType = message.contentType;
-    this.key = message.key;
-    this.messageId = message.messageId;
-    this.headers = message.headers;
-    this.ttlMs = message.ttlMs;
-    this.redrivenFrom = message.redrivenFrom;
-    this.body = message.body;
-    this.leaseId = message.leaseId;
-    this.attempt = message.attempt;
-    this.redelivered = message.redelivered;
-    this.#transport = transport;
+  constructor(message: Leased, settler: Settler) {
+    Object.assign(this, message);
+    this.#settler = settler;
   }
 
   /** It is done: nobody gets it again. */
@@ -71,7 +65,7 @@ export class LeasedMessage implements Leased {
   }
 
   async #settle(request: SettleRequest, options: CallOptions): Promise<void> {
-    const { refused } = await this.#transport.settle(request, options);
+    const { refused } = await this.#settler.settle(request, options);
     const problem = refused[0]?.problem;
     if (problem !== undefined) throw EdgeChannelError.fromProblem(problem);
   }

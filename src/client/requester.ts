@@ -1,6 +1,6 @@
 // One HTTP request to the service: address, token, body, and what its failure means. Sent once; who repeats decides elsewhere.
 import { isLongerThan } from "../protocol/bytes.ts";
-import { LIMITS } from "../protocol/limits.ts";
+import { REQUEST_BODY_BYTES_MAX } from "../protocol/client-limits.ts";
 import { EdgeChannelError, type RequestOutcome } from "./edge-channel-error.ts";
 import { errorOfReply, type Fetch } from "./http-reply.ts";
 import { formatJson } from "./json-text.ts";
@@ -67,8 +67,8 @@ export class Requester {
     const { method, signal } = request;
     if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot send the request", signal);
     const body = request.json === undefined ? request.bytes : formatJson(request.json);
-    if (typeof body === "string" && isLongerThan(body, LIMITS.requestBodyBytesMax)) {
-      const message = `Cannot send the request: it has more than ${LIMITS.requestBodyBytesMax} bytes`;
+    if (typeof body === "string" && isLongerThan(body, REQUEST_BODY_BYTES_MAX)) {
+      const message = `Cannot send the request: it has more than ${REQUEST_BODY_BYTES_MAX} bytes`;
       throw EdgeChannelError.refused(message, "request-too-large");
     }
     const contentType = request.json === undefined ? {} : { "Content-Type": "application/json" };

@@ -14,6 +14,13 @@ export interface RetryOptions {
   readonly startTimer?: StartTimer | undefined;
 }
 
+interface KeepUpOptions {
+  readonly signal: AbortSignal;
+  /** Called before each pause. */
+  readonly onFailure?: ((error: EdgeChannelError) => void) | undefined;
+  readonly mayGiveUp?: () => boolean;
+}
+
 const RETRIES_DEFAULT = 3;
 const PAUSE_MS_FIRST = 100;
 const PAUSE_MS_MAX = 10_000;
@@ -26,12 +33,13 @@ const STATES: ReadonlySet<string> = new Set(["channel-full", "no-readers", "empt
 export class Retries {
   readonly #retries: number;
   readonly #random: () => number;
-  readonly #startTimer: StartTimer;
+  /** Of all that waits on this side. */
+  readonly startTimer: StartTimer;
 
   constructor(options: RetryOptions = {}) {
     this.#retries = options.retries ?? RETRIES_DEFAULT;
     this.#random = options.random ?? Math.random;
-    this.#startTimer = options.startTimer ?? startPlatformTimer;
+    this.startTimer = options.startTimer ?? startPlatformTimer;
   }
 
   /** Calls until one try succeeds. Rejects with the last failure; its outcome is unknown if that of any try was. */
@@ -45,8 +53,28 @@ export class Retries {
         mayHaveApplied ||= error.outcome === "unknown";
         const told = mayHaveApplied ? error.withUnknownOutcome() : error;
         if (failures > this.#retries || !isWorthRepeating(error)) throw told;
-        await this.#pause(this.#pauseMs(error, failures), signal);
+        await this.pause(error, failures, signal);
         if (signal?.aborted === true) throw EdgeChannelError.aborted(told.message, signal, told.outcome);
+      }
+    }
+  }
+
+  /**
+   * Runs until it ends well, again after each failure that may pass, without a limit. Resolves early when the signal is aborted.
+   *
+   * @param run Calls `onProgress` when it got somewhere: pauses begin short again.
+   * @param options `mayGiveUp`: whether it fails after as many tries as other calls.
+   */
+  async keepUp(run: (onProgress: () => void) => Promise<void>, { signal, onFailure, mayGiveUp }: KeepUpOptions): Promise<void> {
+    for (let failures = 1; !signal.aborted; failures++) {
+      try {
+        return await run(() => void (failures = 1));
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof EdgeChannelError) || !isWorthRepeating(error)) throw error;
+        if (failures > this.#retries && mayGiveUp?.() === true) throw error;
+        onFailure?.(error);
+        await this.pause(error, failures, signal);
       }
     }
   }
@@ -56,12 +84,12 @@ export class Retries {
     return retryAfterMs + this.#random() * Math.min(PAUSE_MS_MAX, PAUSE_MS_FIRST * 2 ** (failures - 1));
   }
 
-  /** Ends early when the signal is aborted. */
-  async #pause(pauseMs: number, signal: AbortSignal | undefined): Promise<void> {
+  /** Waits before the call that failed so often is repeated; ends early when the signal is aborted. */
+  async pause(error: EdgeChannelError, failures: number, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted === true) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const end = (): void => resolve();
-    const stopTimer = this.#startTimer(end, pauseMs);
+    const stopTimer = this.startTimer(end, this.#pauseMs(error, failures));
     signal?.addEventListener("abort", end);
     await promise;
     stopTimer();
@@ -70,7 +98,7 @@ export class Retries {
 }
 
 /** What passes by itself, and what may have succeeded: the same call again tells. */
-function isWorthRepeating({ kind, retry, retryable, retryAfterMs = 0, outcome }: EdgeChannelError): boolean {
+export function isWorthRepeating({ kind, retry, retryable, retryAfterMs = 0, outcome }: EdgeChannelError): boolean {
   if (STATES.has(kind) || retry === "never" || retryAfterMs > RETRY_AFTER_MS_MAX) return false;
   return retryable || outcome === "unknown";
 }

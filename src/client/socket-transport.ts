@@ -3,6 +3,7 @@ import type { ChannelDescription } from "../protocol/description.ts";
 import type { ChannelSocket } from "./channel-socket.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { PutGiven } from "./message-json.ts";
+import type { StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
 import type { StartTimer } from "./timers.ts";
 import type {
   CallOptions,
@@ -14,7 +15,7 @@ import type {
   PutReceipt,
   SettleReport,
   SettleRequest,
-  Transport,
+  StreamingTransport,
 } from "./transport.ts";
 
 export interface SocketTransportOptions {
@@ -34,7 +35,8 @@ interface Opening {
 }
 
 /** Calls made while the socket opens are sent in their order once it is open. Nothing is sent twice: what a lost connection left unanswered rejects. */
-export class SocketTransport implements Transport {
+export class SocketTransport implements StreamingTransport {
+  readonly keepsOrder = true;
   readonly #options: SocketTransportOptions;
   #opening: Opening | undefined;
   #socket: ChannelSocket | undefined;
@@ -66,6 +68,10 @@ export class SocketTransport implements Transport {
 
   stats(options: CallOptions = {}): Promise<ChannelDescription> {
     return this.#use(options.signal, (socket) => socket.stats(options));
+  }
+
+  subscribe(request: SubscribeRequest, listener: StreamListener, options: CallOptions = {}): Promise<StreamHandle> {
+    return this.#use(options.signal, (socket) => socket.subscribe(request, listener, options));
   }
 
   /** Resolves when the connection is closed; one that is only being opened is given up. */

@@ -4,6 +4,7 @@ import type { ChannelDescription, PressureState } from "../protocol/description.
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Problem } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
+import type { StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
 import type { MessageBody, PutGiven, ReceivedMessage } from "./message-json.ts";
 
 export interface CallOptions {
@@ -133,7 +134,7 @@ export interface SettleReport {
   readonly extended: number;
   readonly rejected: number;
   readonly released: number;
-  /** What was not accepted: an RFC 6901 pointer into the request, such as `/acks/0`, and why. */
+  /** What was not accepted: an RFC 6901 pointer into the request, such as `/acks/0/leaseId`, and why. */
   readonly refused: readonly { readonly pointer: string; readonly problem: Problem }[];
   /** The version of the checkpoint that rode along. */
   readonly checkpointVersion?: number;
@@ -156,6 +157,8 @@ export interface SettleReport {
  * Closing: what is unanswered rejects with kind `connection-closed`, and so does every later call.
  */
 export interface Transport {
+  /** Whether puts keep the order of the calls though they are not awaited. */
+  readonly keepsOrder: boolean;
   /** Stores one message. Rejects with kind `channel-full` when there was no room within `waitMs`. */
   put(message: PutGiven, options?: PutOptions): Promise<PutReceipt>;
   /** Stores messages at consecutive offsets, all or none; at most 10,000 and 16 MiB together. */
@@ -169,4 +172,17 @@ export interface Transport {
   /** Describes the channel: settings, state, counts. */
   stats(options?: CallOptions): Promise<ChannelDescription>;
   close(): Promise<void>;
+}
+
+/** One that messages can be sent over without being asked for one by one: a socket. */
+export interface StreamingTransport extends Transport {
+  /**
+   * Asks to be sent messages as they come. Resolves when that is sent: all else the listener is told, and nothing after
+   * `onEnd`, which comes in any case. It is not asked for again when the connection is lost.
+   */
+  subscribe(request: SubscribeRequest, listener: StreamListener, options?: CallOptions): Promise<StreamHandle>;
+}
+
+export function hasStreams(transport: Transport): transport is StreamingTransport {
+  return "subscribe" in transport;
 }

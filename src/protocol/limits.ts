@@ -1,4 +1,5 @@
 // Every bound of the service, in one table (G6). A unit ends each name. PROTOCOL.md shows the same numbers to users.
+import * as client from "./client-limits.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -17,8 +18,8 @@ export const LIMITS = {
 
   // Messages and batches
   messageBytesMax: 16 * MIB,
-  batchMessagesMax: 10_000,
-  batchBytesMax: 16 * MIB,
+  batchMessagesMax: client.BATCH_MESSAGES_MAX,
+  batchBytesMax: client.BATCH_BYTES_MAX,
   /** Message bytes of one reply; a single larger message still travels alone. */
   replyBytesMax: 8 * MIB,
   browseMessagesMax: 1000,
@@ -27,8 +28,8 @@ export const LIMITS = {
   browseRecordsMax: 20_000,
 
   // What arrives in one piece. Base64 of the largest batch, with its headers, still fits.
-  frameBytesMax: 24 * MIB,
-  requestBodyBytesMax: 24 * MIB,
+  frameBytesMax: client.FRAME_BYTES_MAX,
+  requestBodyBytesMax: client.REQUEST_BODY_BYTES_MAX,
   controlBodyBytesMax: 64 * KIB,
   /** Nesting of the JSON of a request, its own objects and lists included. */
   jsonLevelsMax: 256,
@@ -59,7 +60,7 @@ export const LIMITS = {
 
   // Dedup: producers
   producerIdCharsMax: 128,
-  producerEpochMax: 2 ** 31,
+  producerEpochMax: client.PRODUCER_EPOCH_MAX,
   /** Outcomes that are kept of each producer. */
   producerOutcomesMax: 1024,
   /** What they take at most in storage. */
@@ -83,7 +84,7 @@ export const LIMITS = {
   idempotencyGenerationsMax: 16,
 
   // Waiting
-  waitMsMax: 5 * 60 * SECOND_MS,
+  waitMsMax: client.WAIT_MS_MAX,
   waitersPerSocketMax: 64,
   waitersMax: 16_384,
   reservationMs: 5 * SECOND_MS,
@@ -95,8 +96,8 @@ export const LIMITS = {
   /** JSON of a filter. */
   filterBytesMax: 256,
   /** What may be on the way to a subscriber at most. */
-  creditMessagesMax: 10_000,
-  creditBytesMax: 16 * MIB,
+  creditMessagesMax: client.CREDIT_MESSAGES_MAX,
+  creditBytesMax: client.CREDIT_BYTES_MAX,
   /** Messages of one frame; their bytes are those of a reply. */
   streamFrameMessagesMax: 1000,
   resumeTokenCharsMax: 64,
@@ -108,9 +109,9 @@ export const LIMITS = {
   eventRetryMs: SECOND_MS,
 
   // Leases and delivery
-  leaseMsMin: SECOND_MS,
-  leaseMsMax: 12 * 60 * 60 * SECOND_MS,
-  leaseMsDefault: 30 * SECOND_MS,
+  leaseMsMin: client.LEASE_MS_MIN,
+  leaseMsMax: client.LEASE_MS_MAX,
+  leaseMsDefault: client.LEASE_MS_DEFAULT,
   /** Messages that are handed out and not settled, at most. */
   inFlightMax: 10_000,
   /** Messages that delivery has passed and that came back or wait behind earlier ones of their keys: with so many it looks no further. */
@@ -123,8 +124,8 @@ export const LIMITS = {
   retryDelayMsDefaultMax: 5 * 60 * SECOND_MS,
   maxAttemptsDefault: 10,
   maxAttemptsMax: 1000,
-  settleEntriesMax: 10_000,
-  reasonBytesMax: 1024,
+  settleEntriesMax: client.SETTLE_ENTRIES_MAX,
+  reasonBytesMax: client.REASON_BYTES_MAX,
   readerNameCharsMax: 128,
   /** Ended attempts that a message's history keeps, and the bytes they may take. */
   historyEventsMax: 16,

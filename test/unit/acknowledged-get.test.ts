@@ -37,7 +37,7 @@ function leased(offset: number): Leased {
 /** What a settle call answers where the leases at these places of its acks were lost. */
 function report(causes: Readonly<Record<number, LeaseLossCause>> = {}): SettleReport {
   const refused = Object.entries(causes).map(([place, cause]) => ({
-    pointer: `/acks/${place}`,
+    pointer: `/acks/${place}/leaseId`,
     problem: formatProblem({ kind: "lease-lost", offset: Number(place) + 1, cause }),
   }));
   return { acked: 2 - refused.length, retried: 0, extended: 0, rejected: 0, released: 0, refused, state: AFTER };
@@ -55,6 +55,7 @@ function take(
   const left = [...answers];
   const messages = [1, 2].slice(0, count).map(leased);
   const transport: Transport = {
+    keepsOrder: true,
     put: refuseCall,
     putBatch: refuseCall,
     get: refuseCall,

@@ -1,5 +1,6 @@
 // What stands for the platform under the client: a socket, timers and a service that a test drives by hand.
 import { assert } from "vitest";
+import { EdgeChannel, type EdgeChannelOptions } from "../../src/client/edge-channel.ts";
 import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
 import type { WebSocketLike } from "../../src/client/open-socket.ts";
 import type { StartTimer } from "../../src/client/timers.ts";
@@ -54,14 +55,40 @@ export class FakeWebSocket implements WebSocketLike {
   }
 }
 
+export const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
+
+/** A channel over sockets that the test drives by hand. */
+export function openChannel(options: EdgeChannelOptions = {}) {
+  FakeWebSocket.last = undefined;
+  const client = EdgeChannel.connect("http://service.test", { transport: "socket", WebSocket: FakeWebSocket, ...options });
+  return { client, channel: client.channel("c") };
+}
+
+export function lastSocket(): FakeWebSocket {
+  assert(FakeWebSocket.last !== undefined, "No socket was opened");
+  return FakeWebSocket.last;
+}
+
+/** Lets a socket open, and all that is due with it happen. */
+export async function greet(socket: FakeWebSocket): Promise<void> {
+  socket.open();
+  socket.receive({ type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 });
+  await settleDown();
+}
+
+/** Lets all that is due now happen. */
+export async function settleDown(): Promise<void> {
+  await new Promise(setImmediate);
+}
+
 /** Timers that go off when the test says so. */
 export class FakeTimers {
-  readonly #running = new Set<() => void>();
+  readonly #running = new Map<() => void, number>();
   readonly delaysMs: number[] = [];
 
   readonly start: StartTimer = (callback, delayMs) => {
     this.delaysMs.push(delayMs);
-    this.#running.add(callback);
+    this.#running.set(callback, delayMs);
     return () => this.#running.delete(callback);
   };
 
@@ -69,9 +96,14 @@ export class FakeTimers {
     return this.#running.size;
   }
 
-  fire(): void {
-    for (const callback of this.#running) callback();
-    this.#running.clear();
+  /** Lets those go off that run now, or those of them that were started for this delay. */
+  fire(delayMs?: number): void {
+    // Those that are started meanwhile wait for the next time.
+    const running = [...this.#running];
+    for (const [callback, itsMs] of running) {
+      const isMeant = delayMs === undefined || delayMs === itsMs;
+      if (isMeant && this.#running.delete(callback)) callback();
+    }
   }
 }
 

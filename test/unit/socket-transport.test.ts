@@ -1,27 +1,19 @@
 // Connections that come and go under one transport, over sockets that the test drives by hand.
-import { assert, describe, expect, test } from "vitest";
-import { EdgeChannel, type EdgeChannelOptions, upgradeWith } from "../../src/client/index.ts";
-import { errorOf, FakeService, FakeTimers, FakeWebSocket, isSettled, replyPage, replyProblem } from "./client-doubles.ts";
-
-const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
-
-function open(options: EdgeChannelOptions = {}) {
-  FakeWebSocket.last = undefined;
-  const client = EdgeChannel.connect("http://service.test", { transport: "socket", WebSocket: FakeWebSocket, ...options });
-  return { client, channel: client.channel("c") };
-}
-
-function lastSocket(): FakeWebSocket {
-  assert(FakeWebSocket.last !== undefined, "No socket was opened");
-  return FakeWebSocket.last;
-}
-
-/** Lets a socket open, and all that is due with it happen. */
-async function greet(socket: FakeWebSocket): Promise<void> {
-  socket.open();
-  socket.receive({ type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 });
-  await new Promise(setImmediate);
-}
+import { describe, expect, test } from "vitest";
+import { upgradeWith } from "../../src/client/index.ts";
+import {
+  errorOf,
+  FakeService,
+  FakeTimers,
+  FakeWebSocket,
+  greet,
+  isSettled,
+  lastSocket,
+  openChannel,
+  replyPage,
+  replyProblem,
+  STATE,
+} from "./client-doubles.ts";
 
 function textsOf(socket: FakeWebSocket): unknown[] {
   return socket.sent.filter((frame) => frame["type"] === "put").map((frame) => frame["text"]);
@@ -29,7 +21,7 @@ function textsOf(socket: FakeWebSocket): unknown[] {
 
 describe("src/client/socket-transport", () => {
   test("the first call opens the connection; those made meanwhile are sent in their order, before later ones", async () => {
-    const { channel } = open();
+    const { channel } = openChannel();
     expect(FakeWebSocket.last).toBeUndefined();
     const abort = new AbortController();
     const puts = [channel.put("a"), channel.put("b", { signal: abort.signal }), channel.put("c")];
@@ -49,7 +41,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("a lost connection rejects what is unanswered; the next call opens another one", async () => {
-    const { channel } = open();
+    const { channel } = openChannel();
     const lost = errorOf(channel.put("a"));
     const first = lastSocket();
     await greet(first);
@@ -66,7 +58,7 @@ describe("src/client/socket-transport", () => {
 
   test("[G9] a put with a key is sent again over the next connection", async () => {
     const timers = new FakeTimers();
-    const { channel } = open({ startTimer: timers.start });
+    const { channel } = openChannel({ startTimer: timers.start });
     const putting = channel.put("a", { idempotencyKey: "k" });
     const first = lastSocket();
     await greet(first);
@@ -83,7 +75,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("a connection that cannot be made rejects all who wait for it, and the next call tries again", async () => {
-    const { channel } = open({ retries: 0 });
+    const { channel } = openChannel({ retries: 0 });
     const failing = [errorOf(channel.put("a")), errorOf(channel.stats())];
     lastSocket().end(1006);
 
@@ -97,7 +89,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("a call that is aborted while the connection opens is not sent, and the others are", async () => {
-    const { channel } = open();
+    const { channel } = openChannel();
     const abort = new AbortController();
     const aborted = errorOf(channel.put("a", { signal: abort.signal }));
     const putting = channel.put("b");
@@ -111,14 +103,14 @@ describe("src/client/socket-transport", () => {
   });
 
   test("a call that is aborted already opens nothing", async () => {
-    const { channel } = open();
+    const { channel } = openChannel();
 
     expect(await errorOf(channel.put("a", { signal: AbortSignal.abort() }))).toMatchObject({ kind: "aborted" });
     expect(FakeWebSocket.last).toBeUndefined();
   });
 
   test("closing ends the connection, what is unanswered over it, and every later call", async () => {
-    const { client, channel } = open();
+    const { client, channel } = openChannel();
     const putting = errorOf(channel.put("a"));
     const socket = lastSocket();
     await greet(socket);
@@ -134,7 +126,7 @@ describe("src/client/socket-transport", () => {
 
   test("closing gives up a connection that is only being opened", async () => {
     const timers = new FakeTimers();
-    const { client, channel } = open({ startTimer: timers.start });
+    const { client, channel } = openChannel({ startTimer: timers.start });
     const putting = errorOf(channel.put("a"));
     await client.close();
 
@@ -144,7 +136,7 @@ describe("src/client/socket-transport", () => {
 
   test("a connection that takes too long to open is given up", async () => {
     const timers = new FakeTimers();
-    const { channel } = open({ startTimer: timers.start, connectMsMax: 700, retries: 0 });
+    const { channel } = openChannel({ startTimer: timers.start, connectMsMax: 700, retries: 0 });
     const putting = errorOf(channel.put("a"));
     lastSocket().open();
     expect(timers.delaysMs).toEqual([700]);
@@ -157,7 +149,7 @@ describe("src/client/socket-transport", () => {
   test("an upgrade that is given up is closed when it comes after all", async () => {
     const late = new FakeWebSocket("ws://service.test", "");
     const upgrade = Promise.withResolvers<FakeWebSocket>();
-    const { client, channel } = open({ openSocket: () => upgrade.promise });
+    const { client, channel } = openChannel({ openSocket: () => upgrade.promise });
     const putting = errorOf(channel.put("a"));
     await client.close();
     expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
@@ -168,7 +160,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("a name whose connection was ended gets another one", async () => {
-    const { client, channel } = open();
+    const { client, channel } = openChannel();
     await channel.disconnect();
     const again = client.channel("c");
 
@@ -179,7 +171,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("a put whose wait was aborted rejects as aborted, not as refused", async () => {
-    const { channel } = open();
+    const { channel } = openChannel();
     const abort = new AbortController();
     const putting = errorOf(channel.put("a", { waitMs: 1000, signal: abort.signal }));
     const socket = lastSocket();
@@ -198,7 +190,7 @@ describe("src/client/socket-transport", () => {
 
 describe("src/client/open-socket", () => {
   test("a token goes in a header of the upgrade where the platform lets it", async () => {
-    const { channel } = open({ token: "s3cret" });
+    const { channel } = openChannel({ token: "s3cret" });
     void errorOf(channel.put("a"));
 
     expect(lastSocket().protocol).toEqual({ protocols: ["channel.v1.json"], headers: { Authorization: "Bearer s3cret" } });
@@ -212,7 +204,7 @@ describe("src/client/open-socket", () => {
       }
     }
     const timers = new FakeTimers();
-    const { channel } = open({ WebSocket: BrowserSocket, token: "s3cret", startTimer: timers.start });
+    const { channel } = openChannel({ WebSocket: BrowserSocket, token: "s3cret", startTimer: timers.start });
 
     const error = await errorOf(channel.stats());
     expect(error).toMatchObject({ kind: "connection-failed", origin: "client", retryable: false, outcome: "not-applied" });
@@ -227,7 +219,7 @@ describe("src/client/open-socket", () => {
         throw new DOMException("An insecure connection may not be made from a page loaded over HTTPS", "SecurityError");
       }
     }
-    const { channel } = open({ WebSocket: StrictSocket });
+    const { channel } = openChannel({ WebSocket: StrictSocket });
 
     const error = await errorOf(channel.stats());
     expect(error).toMatchObject({ kind: "connection-failed", origin: "client", retryable: false, outcome: "not-applied" });
@@ -236,7 +228,7 @@ describe("src/client/open-socket", () => {
 
   test("an upgrade through fetch carries the token, and a refusal of it says why", async () => {
     const service = new FakeService(replyProblem({ kind: "unauthorized" }), replyPage(502));
-    const { channel } = open({ openSocket: upgradeWith(service.fetch), token: "s3cret", retries: 0 });
+    const { channel } = openChannel({ openSocket: upgradeWith(service.fetch), token: "s3cret", retries: 0 });
 
     expect(await errorOf(channel.put("a"))).toMatchObject({ kind: "unauthorized", status: 401, outcome: "not-applied" });
     expect(await errorOf(channel.put("a"))).toMatchObject({ kind: "unexpected-reply", status: 502, outcome: "not-applied" });
@@ -247,7 +239,7 @@ describe("src/client/open-socket", () => {
   });
 
   test("an upgrade that fails on the way may be tried again", async () => {
-    const { channel } = open({ openSocket: () => Promise.reject(new TypeError("fetch failed")), retries: 0 });
+    const { channel } = openChannel({ openSocket: () => Promise.reject(new TypeError("fetch failed")), retries: 0 });
 
     expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-failed", retryable: true, outcome: "not-applied" });
   });

@@ -1,0 +1,80 @@
+// How a program consumes: what it may say, and what is said for it.
+import {
+  WAIT_MS_MAX,
+  CREDIT_MESSAGES_MAX,
+  CREDIT_BYTES_MAX,
+  LEASE_MS_MIN,
+  LEASE_MS_MAX,
+  LEASE_MS_DEFAULT,
+} from "../protocol/client-limits.ts";
+import type { EdgeChannelError } from "./edge-channel-error.ts";
+import { checkNumbers } from "./given-number.ts";
+import type { LeasedMessage } from "./leased-message.ts";
+import type { CallOptions } from "./transport.ts";
+
+/** Aborting `signal` stops it as `stop` does. */
+export interface ConsumeOptions extends CallOptions {
+  /** Whose messages to take; a channel with retention `log` or `interest` needs it. Default: the one group of a queue. */
+  readonly group?: string | undefined;
+  /** How long messages are held at a time, in milliseconds, 1,000 to 43,200,000; what takes longer is held on. Default: 30,000. */
+  readonly leaseMs?: number | undefined;
+  /** What the reader calls itself in a message's history, named as channels are. Default: none. */
+  readonly reader?: string | undefined;
+  /**
+   * How many messages are held at most, those that are worked on included, up to 10,000. With as many as are worked off in the time that one
+   * takes to come, a message costs the longer of both times and not their sum; with more, other readers of the group get fewer.
+   * Default: 32, or twice what is worked on at a time.
+   */
+  readonly prefetch?: number | undefined;
+  /** The bytes of these, at most 16 MiB; over HTTP up to 8 MiB more. Default: 8 MiB. */
+  readonly prefetchBytes?: number | undefined;
+  /** Told why each time before a lost connection or a pull that failed is tried again. Default: none. */
+  readonly onReconnect?: ((error: EdgeChannelError) => void) | undefined;
+}
+
+export interface ConsumeWithOptions extends ConsumeOptions {
+  /** How many calls of the handler run at a time; messages of one key never do. Default: 1. */
+  readonly concurrency?: number | undefined;
+  /** Told what the handler threw, for each message that is therefore retried. Default: none. */
+  readonly onError?: ((error: unknown, message: LeasedMessage) => void) | undefined;
+}
+
+export interface ConsumeBatchesOptions extends ConsumeWithOptions {
+  /** The most messages of a batch. */
+  readonly batchSize: number;
+  /** The most bytes of a batch; one larger message makes a batch of its own. Default: no limit. */
+  readonly batchBytes?: number | undefined;
+  /** How long a batch that is not full waits for more, in milliseconds, at most 300,000. Default: 0. */
+  readonly batchWaitMs?: number | undefined;
+}
+
+export interface CheckedConsumeOptions {
+  readonly given: ConsumeWithOptions;
+  readonly concurrency: number;
+  readonly batchSize: number;
+  readonly batchBytes: number;
+  readonly batchWaitMs: number;
+  readonly leaseMs: number;
+  readonly prefetch: number;
+  readonly prefetchBytes: number;
+}
+
+const PREFETCH_DEFAULT = 32;
+const PREFETCH_BYTES_DEFAULT = 8 * 1024 * 1024;
+
+export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): CheckedConsumeOptions {
+  const { concurrency = 1, batchSize = 1 } = given;
+  const atOnce = concurrency * batchSize;
+  const prefetchDefault = Math.min(CREDIT_MESSAGES_MAX, Math.max(PREFETCH_DEFAULT, 2 * atOnce));
+  const checked = checkNumbers(given, {
+    concurrency: [1, 1, CREDIT_MESSAGES_MAX],
+    batchSize: [1, 1, Math.floor(CREDIT_MESSAGES_MAX / concurrency)],
+    batchBytes: [CREDIT_BYTES_MAX, 1, CREDIT_BYTES_MAX],
+    batchWaitMs: [0, 0, WAIT_MS_MAX],
+    leaseMs: [LEASE_MS_DEFAULT, LEASE_MS_MIN, LEASE_MS_MAX],
+    // Fewer would never fill the batches.
+    prefetch: [prefetchDefault, atOnce, CREDIT_MESSAGES_MAX],
+    prefetchBytes: [PREFETCH_BYTES_DEFAULT, 1, CREDIT_BYTES_MAX],
+  });
+  return { given, ...checked };
+}

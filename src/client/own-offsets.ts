@@ -1,0 +1,22 @@
+// Which message of a batch got which offset.
+import type { PutGiven } from "./message-json.ts";
+import type { PutReceipt } from "./transport.ts";
+
+/** What a put of a producer returns once its message is on disk. */
+export interface ProducedReceipt {
+  /** Its own; null for a message with a delay, and where the put was sent again and the channel does not tell any more. */
+  readonly offset: number | null;
+  /** By which a message with a delay can be cancelled; absent where there is none, and where the channel does not tell any more. */
+  readonly scheduledId?: string;
+}
+
+export function receiptsOf(messages: readonly PutGiven[], { offset, count, scheduled }: PutReceipt): ProducedReceipt[] {
+  const scheduledIds = new Map(scheduled?.map(({ index, scheduledId }) => [index, scheduledId]));
+  // A duplicate does not say which of its messages entered later.
+  let next = count + scheduledIds.size === messages.length ? offset : null;
+  return messages.map((_, index) => {
+    const scheduledId = scheduledIds.get(index);
+    if (scheduledId !== undefined) return { offset: null, scheduledId };
+    return { offset: next === null ? null : next++ };
+  });
+}

@@ -1,0 +1,108 @@
+// Settles many leases in few calls: what comes in one tick, and while a call is on the way, goes together.
+import { SETTLE_ENTRIES_MAX } from "../protocol/client-limits.ts";
+import type { Problem } from "../protocol/problems.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
+import type { Retries } from "./retries.ts";
+import type { LeaseRef, SettleReport, SettleRequest, Transport } from "./transport.ts";
+
+export type SettleVerb = "acks" | "retries" | "extends" | "rejects" | "releases";
+
+/** Terms that the verb does not have are left out. */
+export interface SettleEntry extends LeaseRef {
+  readonly delayMs?: number | undefined;
+  readonly reason?: string | undefined;
+  readonly leaseMs?: number | undefined;
+}
+
+interface Waiting {
+  readonly verb: SettleVerb;
+  readonly entry: SettleEntry;
+  readonly resolve: (problem: Problem | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What an earlier try of the call that settled it leaves behind. */
+const OWN_TRACES = /settled|retried|released/;
+
+/**
+ * One call is on the way at a time, so that acks of a key arrive in their order. A call that may have failed is repeated: a lease ends only
+ * once, so that does no harm.
+ */
+export class SettleQueue {
+  readonly #transport: Transport;
+  readonly #retries: Retries;
+  readonly #signal: AbortSignal;
+  /** By lease: a call names each once, so what comes later takes the place. */
+  readonly #waiting = new Map<string, Waiting>();
+  #sending: Promise<void> | undefined;
+  #isEnding = false;
+
+  /** @param signal Aborting it gives up what is not answered. */
+  constructor(transport: Transport, retries: Retries, signal: AbortSignal) {
+    this.#transport = transport;
+    this.#retries = retries;
+    this.#signal = signal;
+  }
+
+  /** Resolves with the problem for which it was refused, if it was. */
+  settle(verb: SettleVerb, entry: SettleEntry): Promise<Problem | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<Problem | undefined>();
+    this.#take(entry)?.resolve(undefined);
+    this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject });
+    this.#sending ??= this.#sendAll();
+    return promise;
+  }
+
+  /** Resolves when all is answered, or was tried as often as other calls are: before this is called there is no limit. */
+  async finish(): Promise<void> {
+    this.#isEnding = true;
+    await this.#sending;
+  }
+
+  #take({ leaseId }: LeaseRef): Waiting | undefined {
+    const waiting = this.#waiting.get(leaseId);
+    this.#waiting.delete(leaseId);
+    return waiting;
+  }
+
+  async #sendAll(): Promise<void> {
+    // What else is due now goes along.
+    await Promise.resolve();
+    while (this.#waiting.size > 0) {
+      const part = [...this.#waiting.values()].slice(0, SETTLE_ENTRIES_MAX);
+      for (const { entry } of part) this.#take(entry);
+      await this.#send(part);
+    }
+    this.#sending = undefined;
+  }
+
+  async #send(part: readonly Waiting[]): Promise<void> {
+    const lists: Partial<Record<SettleVerb, SettleEntry[]>> = {};
+    const pointers = part.map(({ verb, entry }) => `/${verb}/${(lists[verb] ??= []).push(entry) - 1}/leaseId`);
+    let tries = 0;
+    let report: SettleReport | undefined;
+    try {
+      const call = async (): Promise<void> => {
+        tries++;
+        // Only extends need a term, and those have it.
+        report = await this.#transport.settle(lists as SettleRequest, { signal: this.#signal });
+      };
+      await this.#retries.keepUp(call, { signal: this.#signal, mayGiveUp: () => this.#isEnding });
+      if (report === undefined) throw EdgeChannelError.aborted("Cannot settle", this.#signal, "unknown");
+    } catch (error) {
+      // Of another life of the channel, or not ours: no lease in any case.
+      const problem = error instanceof EdgeChannelError && error.kind === "invalid-lease" ? error.problem : undefined;
+      for (const { resolve, reject } of part) {
+        if (problem === undefined) reject(error);
+        else resolve(problem);
+      }
+      return;
+    }
+    const problems = new Map(report.refused.map(({ pointer, problem }) => [pointer, problem]));
+    for (const [index, { verb, resolve }] of part.entries()) {
+      const problem = problems.get(pointers[index] ?? "");
+      const isOwnTrace = tries > 1 && verb !== "extends" && problem?.kind === "lease-lost" && OWN_TRACES.test(problem.cause);
+      resolve(isOwnTrace ? undefined : problem);
+    }
+  }
+}

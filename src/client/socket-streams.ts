@@ -1,0 +1,76 @@
+// The subscriptions of one connection: what comes for each goes to its listener.
+import type { MessageFilter, StreamFrame } from "../protocol/stream-frames.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
+
+/** Messages, and their bytes as a channel counts them (SPEC PT6). */
+export interface Credit {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+/** Where a plain reader of a log begins: an offset, the first record of a time, the first that is kept, or what comes next. */
+export type StreamStart = { readonly offset: number } | { readonly timeMs: number } | { readonly at: "first" | "last" };
+
+/** What is read: as a member of a group, from a place of a log, or as a tap. */
+export interface SubscribeRequest {
+  readonly credit: Credit;
+  readonly group?: string | undefined;
+  readonly leaseMs?: number | undefined;
+  readonly reader?: string | undefined;
+  readonly from?: StreamStart | { readonly resume: string } | undefined;
+  readonly tap?: true | undefined;
+  readonly filter?: MessageFilter | undefined;
+}
+
+export type DeliverFrame = Extract<StreamFrame, { type: "deliver" }>;
+
+export interface StreamListener {
+  /** The server has begun; a plain reader of a log is told where. */
+  onBegin(resume: string | undefined): void;
+  onDeliver(frame: DeliverFrame): void;
+  /** Nothing more comes. Without an error: as was asked for. */
+  onEnd(error: EdgeChannelError | undefined): void;
+}
+
+/** Does nothing once the subscription has ended. */
+export interface StreamHandle {
+  /** Lets so much more be sent. */
+  grant(credit: Credit): void;
+  /** Asks for the end; `onEnd` follows. */
+  end(): void;
+}
+
+export class SocketStreams {
+  readonly #listeners = new Map<number, StreamListener>();
+  readonly #send: (text: string) => void;
+
+  constructor(send: (text: string) => void) {
+    this.#send = send;
+  }
+
+  begin(id: number, text: string, listener: StreamListener): StreamHandle {
+    this.#listeners.set(id, listener);
+    this.#send(text);
+    const tell = (frame: object): void => {
+      if (this.#listeners.has(id)) this.#send(JSON.stringify({ ...frame, id }));
+    };
+    return { grant: (credit) => tell({ type: "credit", ...credit }), end: () => tell({ type: "unsubscribe" }) };
+  }
+
+  receive(frame: StreamFrame): void {
+    if (frame.type === "ended") return this.end(frame.id, frame.problem && EdgeChannelError.fromProblem(frame.problem));
+    const listener = this.#listeners.get(frame.id);
+    if (frame.type === "deliver") listener?.onDeliver(frame);
+    else listener?.onBegin(frame.resume);
+  }
+
+  end(id: number, error: EdgeChannelError | undefined): void {
+    const listener = this.#listeners.get(id);
+    this.#listeners.delete(id);
+    listener?.onEnd(error);
+  }
+
+  endAll(error: EdgeChannelError): void {
+    for (const id of this.#listeners.keys()) this.end(id, error);
+  }
+}

@@ -1,0 +1,304 @@
+// A consumer over sockets and timers that the test drives by hand.
+import { assert, describe, expect, test } from "vitest";
+import { RetryError } from "../../src/client/verdict.ts";
+import { formatProblem } from "../../src/protocol/problem-format.ts";
+import type { Refusal } from "../../src/protocol/problems.ts";
+import { errorOf, FakeTimers, greet, isSettled, lastSocket, openChannel, settleDown, STATE } from "./client-doubles.ts";
+
+const LEASE_MS = 30_000;
+const RENEWAL_MS = LEASE_MS / 3;
+const FACTS = { putAtMs: 1, contentType: "text/plain; charset=utf-8", attempt: 1, redelivered: false };
+
+interface Sent {
+  readonly type: string;
+  readonly id: number;
+  readonly [list: string]: unknown;
+}
+
+function open() {
+  const timers = new FakeTimers();
+  const { channel } = openChannel({ startTimer: timers.start, random: () => 0.5, retries: 1 });
+  return { channel, timers };
+}
+
+/** Answers the subscription; what was sent before is forgotten. */
+async function begin(): Promise<void> {
+  await greet(lastSocket());
+  lastSocket().receive({ type: "subscribed", id: 1 });
+  await settleDown();
+  lastSocket().sent.length = 0;
+}
+
+async function deliver(texts: readonly string[], keys: readonly string[] = []): Promise<void> {
+  const messages = texts.map((text, index) => {
+    const key = keys[index];
+    return { offset: Number(text), ...FACTS, leaseId: `l${text}`, text, ...(key !== undefined && { key }) };
+  });
+  lastSocket().receive({ type: "deliver", id: 1, messages, bytes: 10 * texts.length, leaseUntilMs: 9, state: STATE });
+  await settleDown();
+}
+
+function sent(): Sent[] {
+  return lastSocket().sent as readonly object[] as Sent[];
+}
+
+/** Settle frames by verb and lease. */
+function settles(): string[][] {
+  const verbs = ["acks", "retries", "extends", "rejects", "releases"];
+  return sent()
+    .filter(({ type }) => type === "settle")
+    .map((frame) =>
+      verbs.flatMap((verb) => ((frame[verb] ?? []) as { leaseId: string }[]).map(({ leaseId }) => `${verb} ${leaseId}`)),
+    );
+}
+
+async function answer(refused: Readonly<Record<string, Refusal>> = {}): Promise<void> {
+  const { id } = sent().findLast(({ type }) => type === "settle") ?? {};
+  const problems = Object.entries(refused).map(([pointer, refusal]) => ({ pointer, problem: formatProblem(refusal) }));
+  const counts = { acked: 0, retried: 0, extended: 0, rejected: 0, released: 0 };
+  lastSocket().receive({ type: "settled", id, ...counts, refused: problems, state: STATE });
+  await settleDown();
+}
+
+/** Handlers that the test ends. */
+class Handlers {
+  readonly running = new Map<unknown, PromiseWithResolvers<void> & { readonly signal: AbortSignal }>();
+
+  readonly handle = ({ body }: { readonly body: unknown }, { signal }: { readonly signal: AbortSignal }): Promise<void> => {
+    const call = { ...Promise.withResolvers<void>(), signal };
+    this.running.set(body, call);
+    return call.promise.finally(() => this.running.delete(body));
+  };
+
+  get(body: string) {
+    const call = this.running.get(body);
+    assert(call !== undefined, `${body} is not worked on`);
+    return call;
+  }
+
+  async end(...bodies: readonly string[]): Promise<void> {
+    for (const body of bodies) this.get(body).resolve();
+    await settleDown();
+  }
+}
+
+describe("src/client/consumer", () => {
+  test("acks of one tick go in one frame, those made meanwhile in the next, and credit as it is worked off", async () => {
+    const { channel } = open();
+    const handlers = new Handlers();
+    channel.consume(handlers.handle, { concurrency: 4, prefetch: 8, group: "g", reader: "r" });
+    await greet(lastSocket());
+    const terms = { group: "g", leaseMs: LEASE_MS, reader: "r", credit: { messages: 8, bytes: 8 * 1024 * 1024 } };
+    expect(sent().at(-1)).toMatchObject({ type: "subscribe", ...terms });
+    await begin();
+    await deliver(["1", "2", "3", "4", "5", "6"]);
+    expect([...handlers.running.keys()]).toEqual(["1", "2", "3", "4"]);
+    await handlers.end("1", "2");
+    await handlers.end("3");
+    await handlers.end("4");
+
+    expect(settles()).toEqual([["acks l1", "acks l2"]]);
+    await answer();
+    expect(settles().slice(1)).toEqual([["acks l3", "acks l4"]]);
+    const granted = sent().filter(({ type }) => type === "credit");
+    expect(granted.reduce((sum, { messages }) => sum + Number(messages), 0)).toBe(4);
+  });
+
+  test("leases are renewed while a third of them is left, what runs and what waits alike", async () => {
+    const { channel, timers } = open();
+    const handlers = new Handlers();
+    channel.consume(handlers.handle, {});
+    await begin();
+    await deliver(["1", "2"]);
+    timers.fire(RENEWAL_MS);
+    await settleDown();
+    expect(settles()).toEqual([]);
+    timers.fire(RENEWAL_MS);
+    await settleDown();
+    expect(settles()).toEqual([["extends l1", "extends l2"]]);
+    const lost = { kind: "lease-lost", offset: 1, cause: "expired" } as const;
+    await answer({ "/extends/0/leaseId": lost, "/extends/1/leaseId": { ...lost, offset: 2 } });
+
+    expect(handlers.get("1").signal.aborted).toBe(true);
+    await handlers.end("1");
+    // Neither is acked, and the one that waited is not begun.
+    expect([settles().length, handlers.running.size]).toEqual([1, 0]);
+  });
+
+  test("an ack that is out of order gives its message back", async () => {
+    const { channel } = open();
+    channel.consume(() => undefined);
+    await begin();
+    await deliver(["2"], ["k"]);
+    await answer({ "/acks/0/leaseId": { kind: "out-of-order", offset: 2, openOffset: 1 } });
+
+    expect(settles()).toEqual([["acks l2"], ["releases l2"]]);
+  });
+
+  test("[KO3] behind a message that is retried none of its key is begun before the server has told which are still held", async () => {
+    const { channel } = open();
+    const handlers = new Handlers();
+    channel.consume(handlers.handle, { concurrency: 2 });
+    await begin();
+    await deliver(["1", "2", "3"], ["k", "k", "k"]);
+    expect([...handlers.running.keys()]).toEqual(["1"]);
+    handlers.get("1").reject(new RetryError("later", { delayMs: 7 }));
+    await settleDown();
+    expect(sent().at(-1)).toMatchObject({ retries: [{ leaseId: "l1", delayMs: 7, reason: "later" }] });
+    await answer();
+    expect([settles().at(-1), handlers.running.size]).toEqual([["extends l2", "extends l3"], 0]);
+    // 3 comes again, in the place of its first coming.
+    await deliver(["1", "3"], ["k", "k"]);
+    await answer({ "/extends/0/leaseId": { kind: "lease-lost", offset: 2, cause: "predecessor" } });
+    expect([...handlers.running.keys()]).toEqual(["1"]);
+    await handlers.end("1");
+    expect([...handlers.running.keys()]).toEqual(["3"]);
+  });
+
+  test("[LS9] on a new connection it asks what it still holds before it begins more, and settles that", async () => {
+    const { channel, timers } = open();
+    const handlers = new Handlers();
+    const errors: string[] = [];
+    channel.consume(handlers.handle, { prefetch: 4, onReconnect: ({ kind }) => errors.push(kind) });
+    await begin();
+    await deliver(["1", "2", "3"]);
+    lastSocket().end(1006);
+    await settleDown();
+    timers.fire(50);
+    await settleDown();
+    await greet(lastSocket());
+    expect(sent().at(-1)).toMatchObject({ type: "subscribe", credit: { messages: 1 } });
+    lastSocket().receive({ type: "subscribed", id: 1 });
+    await settleDown();
+    expect(settles()).toEqual([["extends l1", "extends l2", "extends l3"]]);
+    await handlers.end("1");
+    expect(handlers.running.size).toBe(0);
+    await answer({ "/extends/1/leaseId": { kind: "lease-lost", offset: 2, cause: "disconnected" } });
+
+    expect([settles().at(-1), [...handlers.running.keys()]]).toEqual([["acks l1"], ["3"]]);
+    expect(errors).toEqual(["connection-lost"]);
+  });
+
+  test("a settle call that was lost is sent again; that its leases are over by then is no fault", async () => {
+    const { channel, timers } = open();
+    const consumer = channel.consume((message) => message.ack());
+    await begin();
+    await deliver(["1"]);
+    lastSocket().end(1006);
+    await settleDown();
+    timers.fire(50);
+    await settleDown();
+    await greet(lastSocket());
+    expect(settles()).toEqual([["acks l1"]]);
+    await answer({ "/acks/0/leaseId": { kind: "lease-lost", offset: 1, cause: "settled" } });
+    await consumer.stop();
+  });
+
+  test("stopping finishes what runs, gives back what waits and what still comes, and ends the subscription then", async () => {
+    const { channel } = open();
+    const handlers = new Handlers();
+    const abort = new AbortController();
+    const consumer = channel.consume(handlers.handle, { signal: abort.signal });
+    await begin();
+    await deliver(["1", "2"]);
+    abort.abort();
+    await settleDown();
+    expect(settles()).toEqual([["releases l2"]]);
+    await answer();
+    await deliver(["3"]);
+    expect(settles().at(-1)).toEqual(["releases l3"]);
+    await answer();
+    await handlers.end("1");
+    expect([settles().at(-1), await isSettled(consumer.done)]).toEqual([["acks l1"], false]);
+    await answer();
+
+    await consumer.done;
+    expect(sent().at(-1)).toEqual({ type: "unsubscribe", id: 1 });
+    expect(sent().some(({ type }) => type === "credit")).toBe(false);
+  });
+
+  test("stopping with a signal ends at once when that is aborted", async () => {
+    const { channel, timers } = open();
+    const handlers = new Handlers();
+    const consumer = channel.consume(handlers.handle);
+    await begin();
+    await deliver(["1"]);
+    const abort = new AbortController();
+    const stopping = consumer.stop({ signal: abort.signal });
+    expect(await isSettled(stopping)).toBe(false);
+    abort.abort();
+
+    await stopping;
+    expect([handlers.get("1").signal.aborted, timers.count]).toEqual([true, 0]);
+  });
+
+  test("what cannot be settled when it stops is given up after some tries, and told", async () => {
+    const { channel, timers } = open();
+    const handlers = new Handlers();
+    const consumer = channel.consume(handlers.handle);
+    await begin();
+    await deliver(["1"]);
+    const stopping = errorOf(consumer.stop());
+    await handlers.end("1");
+    for (let tries = 0; tries < 3; tries++) {
+      lastSocket().end(1006);
+      await settleDown();
+      timers.fire();
+      await settleDown();
+    }
+
+    expect(await stopping).toMatchObject({ kind: "connection-failed" });
+  });
+
+  test("a batch that is not full waits for more, no longer than it was told", async () => {
+    const { channel, timers } = open();
+    const batches: unknown[][] = [];
+    channel.consume((messages) => void batches.push(messages.map(({ body }) => body)), {
+      batchSize: 3,
+      batchBytes: 25,
+      batchWaitMs: 500,
+    });
+    await begin();
+    await deliver(["1"]);
+    expect(batches).toEqual([]);
+    await deliver(["2", "3"]);
+    expect(batches).toEqual([["1", "2"]]);
+    timers.fire(500);
+    await settleDown();
+
+    expect(batches).toEqual([["1", "2"], ["3"]]);
+  });
+
+  test("outcomes that do not match their batch retry all of it", async () => {
+    const { channel } = open();
+    const errors: unknown[] = [];
+    channel.consume(() => [], { batchSize: 2, onError: (error) => errors.push(String(error)) });
+    await begin();
+    await deliver(["1", "2"]);
+
+    expect(settles()).toEqual([["retries l1", "retries l2"]]);
+    expect(errors[0]).toContain("2 messages by 0 outcomes");
+  });
+
+  test("a loop that is left retries the message it had and gives the others back", async () => {
+    const { channel } = open();
+    const stream = channel.consume();
+    const taking = stream.next();
+    await begin();
+    await deliver(["1", "2"]);
+    expect((await taking).value?.body).toBe("1");
+    const leaving = stream.return();
+    await settleDown();
+    await answer();
+    expect(settles()).toEqual([["releases l2"], ["retries l1"]]);
+    await answer();
+
+    expect(await leaving).toEqual({ done: true, value: undefined });
+  });
+
+  test("bounds that do not fit each other are refused at once", () => {
+    const { channel } = open();
+    expect(() => channel.consume(() => undefined, { concurrency: 4, prefetch: 3 })).toThrow(/prefetch: .* from 4 to 10000/);
+    expect(() => channel.consume(() => undefined, { batchSize: 200, concurrency: 100 })).toThrow(/batchSize: .* from 1 to 100/);
+  });
+});

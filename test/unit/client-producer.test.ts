@@ -1,0 +1,204 @@
+// A producer over sockets and timers that the test drives by hand.
+import { describe, expect, test } from "vitest";
+import type { ProducerOptions } from "../../src/client/producer.ts";
+import { formatProblem } from "../../src/protocol/problem-format.ts";
+import type { Refusal } from "../../src/protocol/problems.ts";
+import { errorOf, FakeTimers, greet, isSettled, lastSocket, openChannel, settleDown, STATE } from "./client-doubles.ts";
+
+function open(options: ProducerOptions = {}) {
+  const timers = new FakeTimers();
+  const { channel } = openChannel({ startTimer: timers.start, random: () => 0.5 });
+  return { producer: channel.producer({ id: "p", epoch: 1, ...options }), timers };
+}
+
+/** The connection that the first frame waits for. */
+async function connect(): Promise<void> {
+  await settleDown();
+  await greet(lastSocket());
+}
+
+interface SentBatch {
+  readonly id: number;
+  readonly seq: number;
+  readonly texts: readonly string[];
+}
+
+function batches(): SentBatch[] {
+  return lastSocket()
+    .sent.filter((frame) => frame["type"] === "put-batch")
+    .map((frame) => ({
+      id: frame["id"] as number,
+      seq: (frame["producer"] as { seq: number }).seq,
+      texts: (frame["messages"] as { text: string }[]).map(({ text }) => text),
+    }));
+}
+
+function store({ id, texts }: { readonly id: number; readonly texts: readonly unknown[] }, offset: number): void {
+  lastSocket().receive({ type: "put-ok", id, offset, count: texts.length, state: STATE });
+}
+
+function refuse(id: number, refusal: Refusal): void {
+  lastSocket().receive({ type: "problem", inReplyTo: id, problem: formatProblem(refusal) });
+}
+
+function sentTexts(): string[] {
+  return batches().map(({ seq, texts }) => `${seq}: ${texts.join(" ")}`);
+}
+
+describe("src/client/producer", () => {
+  test("puts of one tick, and those made while a frame is on the way, go together", async () => {
+    const { producer } = open();
+    const first = ["a", "b"].map((body) => producer.put(body));
+    await connect();
+    const second = ["c", "d"].map((body) => producer.put(body));
+    await settleDown();
+    expect(sentTexts()).toEqual(["1: a b"]);
+    store({ id: 1, texts: ["a", "b"] }, 5);
+    await settleDown();
+    expect(sentTexts()).toEqual(["1: a b", "2: c d"]);
+    store({ id: 2, texts: ["c", "d"] }, 9);
+
+    expect((await Promise.all([...first, ...second])).map(({ offset }) => offset)).toEqual([5, 6, 9, 10]);
+  });
+
+  test("full batches are pipelined, cut by messages and by bytes", async () => {
+    const { producer } = open({ maxBatchMessages: 2, maxBatchBytes: 10 });
+    for (const body of ["a", "b", "c", "much larger", "d", "123456", "78901"]) void producer.put(body);
+    await connect();
+
+    expect(sentTexts()).toEqual(["1: a b", "2: c", "3: much larger", "4: d 123456"]);
+  });
+
+  test("a batch that is not full lingers as long as it was told, and not when it is flushed", async () => {
+    const { producer, timers } = open({ lingerMs: 20 });
+    void producer.put("a");
+    await settleDown();
+    expect(timers.delaysMs).toEqual([20]);
+    timers.fire(20);
+    await connect();
+    store({ id: 1, texts: ["a"] }, 1);
+    void producer.put("b");
+    const flushing = producer.flush();
+    await settleDown();
+    expect(sentTexts()).toEqual(["1: a", "2: b"]);
+    expect(await isSettled(flushing)).toBe(false);
+    store({ id: 2, texts: ["b"] }, 2);
+
+    await flushing;
+    expect(timers.count).toBe(0);
+  });
+
+  test("[G9] what a lost connection left unanswered goes again, in order and with the same numbers, before what is new", async () => {
+    const errors: string[] = [];
+    const { producer, timers } = open({ maxBatchMessages: 1, onRetry: ({ kind }) => errors.push(kind) });
+    const puts = ["a", "b", "c"].map((body) => producer.put(body));
+    await connect();
+    store({ id: 1, texts: ["a"] }, 1);
+    lastSocket().end(1006);
+    await settleDown();
+    puts.push(producer.put("d"));
+    await settleDown();
+    timers.fire(50);
+    await settleDown();
+    await connect();
+    expect(sentTexts()).toEqual(["2: b", "3: c", "4: d"]);
+    lastSocket().receive({ type: "put-ok", id: 1, offset: 2, count: 1, duplicate: true, state: STATE });
+    for (const { id } of batches().slice(1)) store({ id, texts: ["x"] }, id + 1);
+
+    expect((await Promise.all(puts)).map(({ offset }) => offset)).toEqual([1, 2, 3, 4]);
+    expect(errors).toEqual(["connection-lost"]);
+  });
+
+  test("a refused batch is halved until the message at fault is alone; those behind take the numbers that are free", async () => {
+    const { producer } = open({ maxBatchMessages: 2 });
+    const puts = ["a", "bad", "c", "d"].map((body) => producer.put(body));
+    const results = Promise.allSettled(puts);
+    await connect();
+    const gap = { kind: "producer-sequence-gap", producerId: "p", epoch: 1, expectedSeq: 1 } as const;
+    refuse(1, { kind: "message-too-large", bytes: 3, limit: 1 });
+    refuse(2, gap);
+    await settleDown();
+    expect(sentTexts().slice(2)).toEqual(["1: a", "2: bad", "3: c d"]);
+    store({ id: 3, texts: ["a"] }, 1);
+    refuse(4, { kind: "message-too-large", bytes: 3, limit: 1 });
+    refuse(5, { ...gap, expectedSeq: 2 });
+    await settleDown();
+    expect(sentTexts().slice(5)).toEqual(["2: c d"]);
+    store({ id: 6, texts: ["c", "d"] }, 2);
+
+    expect((await results).map((result) => (result.status === "fulfilled" ? result.value.offset : "refused"))).toEqual([
+      1,
+      "refused",
+      2,
+      3,
+    ]);
+  });
+
+  test("where a number may have been used up nobody knows how, nothing more is sent", async () => {
+    const { producer, timers } = open({ maxBatchMessages: 1 });
+    const puts = ["bad", "b"].map((body) => errorOf(producer.put(body)));
+    await connect();
+    refuse(1, { kind: "message-too-large", bytes: 3, limit: 1 });
+    lastSocket().end(1006);
+
+    expect((await Promise.all(puts)).map(({ kind, outcome }) => [kind, outcome])).toEqual([
+      ["message-too-large", "unknown"],
+      ["message-too-large", "unknown"],
+    ]);
+    expect(await errorOf(producer.put("c"))).toMatchObject({ kind: "message-too-large" });
+    expect(timers.count).toBe(0);
+  });
+
+  test("unanswered bytes are bounded: who comes later waits for room, in order, until it is aborted", async () => {
+    const { producer } = open({ maxOutstandingBytes: 4 });
+    const abort = new AbortController();
+    const puts = ["abc", "d", "e"].map((body) => producer.put(body));
+    const aborted = errorOf(producer.put("x", { signal: abort.signal }));
+    const ready = producer.ready();
+    await connect();
+    expect(sentTexts()).toEqual(["1: abc d"]);
+    abort.abort("enough");
+    expect(await aborted).toMatchObject({ kind: "aborted", outcome: "not-applied", cause: "enough" });
+    expect(await isSettled(ready)).toBe(false);
+    store({ id: 1, texts: ["abc", "d"] }, 1);
+    await ready;
+    expect(sentTexts()).toEqual(["1: abc d", "2: e"]);
+    store({ id: 2, texts: ["e"] }, 3);
+
+    expect((await Promise.all(puts)).map(({ offset }) => offset)).toEqual([1, 2, 3]);
+  });
+
+  test("closing waits for the last answer, tells the first failure, and takes no more", async () => {
+    const { producer } = open();
+    const putting = errorOf(producer.put("a"));
+    const closing = errorOf(producer.close());
+    await connect();
+    refuse(1, { kind: "channel-closed" });
+
+    expect(await putting).toMatchObject({ kind: "channel-closed" });
+    expect(await closing).toMatchObject({ kind: "channel-closed" });
+    expect(await errorOf(producer.put("b"))).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+  });
+
+  test("aborting its signal gives up what is unanswered, also between two tries", async () => {
+    const abort = new AbortController();
+    const { producer, timers } = open({ signal: abort.signal });
+    const putting = errorOf(producer.put("a"));
+    await connect();
+    lastSocket().end(1006);
+    await settleDown();
+    abort.abort("enough");
+
+    expect(await putting).toMatchObject({ kind: "aborted", outcome: "unknown", cause: "enough" });
+    await settleDown();
+    expect(timers.count).toBe(0);
+  });
+
+  test("an id without an epoch, and bounds that are none, are refused at once", () => {
+    const { channel } = openChannel();
+    expect(() => channel.producer({ id: "p" })).toThrow(/an id needs an epoch/);
+    expect(() => channel.producer({ maxBatchMessages: 10_001 })).toThrow(
+      /maxBatchMessages: expected a whole number from 1 to 10000/,
+    );
+  });
+});
