@@ -6,17 +6,8 @@ import { describeFailure } from "./command-line/failure.ts";
 import { Given, UsageError } from "./command-line/given.ts";
 import { Output, OutputClosedError } from "./command-line/output.ts";
 import { Session } from "./command-line/session.ts";
-import { BENCH } from "./commands/bench.ts";
-import { CHANNELS, CREATE, RM, STATS } from "./commands/channels.ts";
-import { GET } from "./commands/get.ts";
-import { INSPECT } from "./commands/inspect.ts";
-import { PIPE } from "./commands/pipe.ts";
-import { PUT } from "./commands/put.ts";
-import { REDRIVE } from "./commands/redrive.ts";
-import { SUB } from "./commands/sub.ts";
-import { TAIL } from "./commands/tail.ts";
+import { COMMANDS } from "./commands/all.ts";
 
-const COMMANDS: readonly Command[] = [PUT, GET, SUB, TAIL, PIPE, STATS, CHANNELS, CREATE, RM, INSPECT, REDRIVE, BENCH];
 const DEFAULT_URL = "http://127.0.0.1:8787";
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** How long what is held may take to be released. */

@@ -61,7 +61,7 @@ export class Session {
 
   /** A line for people beside the output. */
   note(text: string): void {
-    this.errors.write(`${text}\n`);
+    this.errors.write(`channel: ${text}\n`);
   }
 
   async close(): Promise<void> {

@@ -148,7 +148,7 @@ function formatDescription(description: ChannelDescription, output: Output): str
     ["messages", `${formatCount(depth)} of ${formatCount(limits.maxMessages)}`],
     ["bytes", `${formatBytes(bytes)} of ${formatBytes(limits.maxBytes)}`],
     ["full to", `${Math.round(utilization * 100)} %`],
-    ["offsets", `${firstOffset} to ${nextOffset - 1}`],
+    ["offsets", `from ${firstOffset}, the next is ${nextOffset}`],
   ];
   if (delivery !== null) {
     const { ready, leased, retrying, quarantined } = delivery;

@@ -55,20 +55,23 @@ async function pipe(given: Given, session: Session): Promise<ExitCode> {
     queue.end();
     input.destroy();
   };
+  const finish = (): void => {
+    stop();
+    signal.removeEventListener("abort", stop);
+    stopShowing();
+  };
   signal.addEventListener("abort", stop);
   try {
     await putAll(channel, queue, progress, signal);
+    // What is put is all that was read, unless reading failed or was stopped.
     stop();
     await reading;
     signal.throwIfAborted();
+    finish();
   } catch (error) {
-    stop();
-    await reading.catch(() => undefined);
+    finish();
     session.note(`Ended early: ${formatAmount(progress.messages, "message")} put, ${progress.bytes} bytes of the input`);
     throw error;
-  } finally {
-    signal.removeEventListener("abort", stop);
-    stopShowing();
   }
   if (output.wantsJson) await output.show(progress, () => "");
   return EXIT.ok;
