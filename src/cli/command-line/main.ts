@@ -1,5 +1,6 @@
 // Chooses the command, runs it until it ends or a signal stops it, and says what went wrong.
 import { constants } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { EdgeChannelError } from "../../client/index.ts";
 import { type Command, EXIT, formatHelp, formatOverview } from "./command.ts";
 import { describeFailure } from "./failure.ts";
@@ -34,10 +35,10 @@ function exitCodeOf(name: StopSignal): number {
 
 async function run(command: Command, given: Given, url: string): Promise<number> {
   const signal = watchForStop();
-  const token = process.env["EDGE_CHANNEL_TOKEN"]?.trim();
+  const token = readToken(process.env["EDGE_CHANNEL_TOKEN"]);
   const output = new Output(process.stdout, { wantsJson: given.has("json") });
   const streams = { input: process.stdin, output, errors: process.stderr };
-  const session = new Session({ url, token: token === "" ? undefined : token, ...streams, signal });
+  const session = new Session({ url, token, ...streams, signal });
   try {
     const exitCode = await command.run(given, session);
     return signal.aborted ? exitCodeOf(signal.reason as StopSignal) : exitCode;
@@ -47,8 +48,24 @@ async function run(command: Command, given: Given, url: string): Promise<number>
     if (error instanceof OutputClosedError) return EXIT.ok;
     throw error;
   } finally {
-    await session.close();
+    await closeInTime(session);
   }
+}
+
+/** What a header can carry; without the line end that a file may have given it. */
+function readToken(given: string | undefined): string | undefined {
+  const token = given?.trim() ?? "";
+  if (!/^[\x21-\x7e]*$/.test(token))
+    throw new UsageError("Cannot use EDGE_CHANNEL_TOKEN: a token has visible ASCII characters only");
+  return token === "" ? undefined : token;
+}
+
+/** A server that hangs does not say that a connection is closed. */
+async function closeInTime(session: Session): Promise<void> {
+  const closed = new AbortController();
+  const timeout = delay(STOP_GRACE_MS, undefined, { signal: closed.signal }).catch(() => undefined);
+  await Promise.race([session.close(), timeout]);
+  closed.abort();
 }
 
 function isOfTheStop(error: unknown, signal: AbortSignal): boolean {
