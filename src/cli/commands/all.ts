@@ -1,0 +1,13 @@
+// All commands, in the order of the help.
+import type { Command } from "../command-line/command.ts";
+import { BENCH } from "./bench.ts";
+import { CHANNELS, CREATE, RM, STATS } from "./channels.ts";
+import { GET } from "./get.ts";
+import { INSPECT } from "./inspect.ts";
+import { PIPE } from "./pipe.ts";
+import { PUT } from "./put.ts";
+import { REDRIVE } from "./redrive.ts";
+import { SUB } from "./sub.ts";
+import { TAIL } from "./tail.ts";
+
+export const COMMANDS: readonly Command[] = [PUT, GET, SUB, TAIL, PIPE, STATS, CHANNELS, CREATE, RM, INSPECT, REDRIVE, BENCH];

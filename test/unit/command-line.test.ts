@@ -1,0 +1,160 @@
+// The parts of the command line that need no server: what is written behind a command, pieces of the input, help, text for terminals.
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
+import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
+import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
+import { PieceQueue, splitPieces } from "../../src/cli/command-line/pieces.ts";
+import { COMMANDS } from "../../src/cli/commands/all.ts";
+import { encodeBody } from "../../src/client/message-json.ts";
+
+const NEWLINE = 0x0a;
+const SYNTAX = {
+  needed: ["CHANNEL"],
+  optional: ["TEXT"],
+  options: [
+    { name: "wait", value: "TIME", text: "" },
+    { name: "size", value: "SIZE", text: "" },
+  ],
+};
+
+function parse(...args: readonly string[]): Given {
+  return Given.parse(args, SYNTAX);
+}
+
+async function collect(chunks: readonly Uint8Array[], bytesMax: number): Promise<Uint8Array[]> {
+  async function* stream(): AsyncGenerator<Uint8Array> {
+    yield* chunks;
+  }
+  const pieces: Uint8Array[] = [];
+  for await (const piece of splitPieces(stream(), { separator: NEWLINE, bytesMax })) pieces.push(piece);
+  return pieces;
+}
+
+describe("src/cli/command-line/given", () => {
+  test.each([
+    ["500ms", 500],
+    ["1.5s", 1500],
+    ["2m", 120_000],
+    ["1h", 3_600_000],
+    ["1d", 86_400_000],
+  ])("a time is a number with its unit: %s", (text, ms) => {
+    expect(parse("c", "--wait", text).timeMs("wait", 0, 86_400_000)).toBe(ms);
+  });
+
+  test.each([
+    ["0", 0],
+    ["64KiB", 65_536],
+    ["1.5MiB", 1_572_864],
+    ["1GiB", 1_073_741_824],
+  ])("a size is a number of bytes, or has a unit: %s", (text, bytes) => {
+    expect(parse("c", "--size", text).bytes("size", 0, 2 ** 31)).toBe(bytes);
+  });
+
+  test.each(["10", "-1s", "1w", "s", "1e3s", "25h"])("a time that has no unit, is none or is too long is refused: %s", (text) => {
+    expect(() => parse("c", `--wait=${text}`).timeMs("wait", 0, 86_400_000)).toThrow(UsageError);
+  });
+
+  test("a text that looks like an option stands behind --, and help needs no operands", () => {
+    expect(parse("c", "--", "--wait").operand("TEXT")).toBe("--wait");
+    expect(parse("--help").has("help")).toBe(true);
+  });
+
+  test.each([
+    ["CHANNEL is missing", []],
+    ['Cannot use "b": nothing more is expected there', ["c", "a", "b"]],
+    ["'--wait <value>' argument missing", ["c", "--wait"]],
+    ["Unknown option '--foo'", ["c", "--foo"]],
+  ])("what cannot be understood is refused: %s", (message, args) => {
+    expect(() => parse(...args)).toThrow(message);
+  });
+
+  test.each(["0", "-1", "1.5", "1e3", "x", "", "101"])("a number that is not whole or out of range is refused: %s", (text) => {
+    expect(() => parseWhole("--max", text, 1, 100)).toThrow(`Cannot use --max "${text}": expected a whole number from 1 to 100`);
+  });
+});
+
+describe("src/cli/command-line/command", () => {
+  test("the overview names every command, and the help of each its operands, its options and the exit codes", () => {
+    const overview = formatOverview(COMMANDS);
+    for (const command of COMMANDS) {
+      expect(overview).toContain(`  ${command.name} `);
+      const help = formatHelp(command);
+      for (const part of [...command.needed, ...command.options.map(({ name }) => `--${name}`), "3 when the server"]) {
+        expect(help).toContain(part);
+      }
+    }
+  });
+});
+
+describe("src/cli/command-line/pieces", () => {
+  test("pieces are the input again; each ends with its only separator, or is as long as may be, or is the last", async () => {
+    const chunk = fc.array(fc.constantFrom(NEWLINE, 0x61, 0xff), { maxLength: 12 }).map((bytes) => Uint8Array.from(bytes));
+    await fc.assert(
+      fc.asyncProperty(fc.array(chunk, { maxLength: 8 }), fc.integer({ min: 1, max: 9 }), async (chunks, bytesMax) => {
+        const pieces = await collect(chunks, bytesMax);
+
+        expect(Buffer.concat(pieces)).toEqual(Buffer.concat(chunks));
+        for (const [index, piece] of pieces.entries()) {
+          const isWhole = piece.at(-1) === NEWLINE || piece.byteLength === bytesMax || index === pieces.length - 1;
+          expect(isWhole && piece.byteLength > 0 && piece.byteLength <= bytesMax).toBe(true);
+          expect(piece.subarray(0, -1).includes(NEWLINE)).toBe(false);
+        }
+      }),
+    );
+  });
+
+  test("a batch is what is there, up to its bounds; who pushes more waits until it is taken", async () => {
+    const queue = new PieceQueue({ messagesMax: 2, bytesMax: 10 });
+    const pushed: number[] = [];
+    const pushing = (async (): Promise<void> => {
+      for (const bytes of [1, 2, 3, 20, 1]) {
+        await queue.push(new Uint8Array(bytes));
+        pushed.push(bytes);
+      }
+      queue.end();
+    })();
+    const batches: number[][] = [];
+    for (let batch = await queue.take(); batch.length > 0; batch = await queue.take()) {
+      batches.push(batch.map(({ byteLength }) => byteLength));
+    }
+    await pushing;
+
+    expect(batches.flat()).toEqual([1, 2, 3, 20, 1]);
+    // One that is larger than a batch goes alone.
+    expect(batches).toContainEqual([20]);
+    expect(batches.every((batch) => batch.length <= 2)).toBe(true);
+  });
+
+  test("who waits for pieces is woken by the end", async () => {
+    const queue = new PieceQueue({ messagesMax: 1, bytesMax: 1 });
+    const taking = queue.take();
+    queue.end();
+
+    expect(await taking).toEqual([]);
+  });
+});
+
+describe("src/cli/command-line/message-text", () => {
+  test("bytes are a body of the same bytes, and text only where a terminal can show it", () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.uint8Array(),
+          fc
+            .string({ unit: fc.constantFrom("a", "\n", "\u001b", "\u00e4", "\u{1f600}", "\ufeff") })
+            .map((text) => Buffer.from(text)),
+        ),
+        (bytes) => {
+          expect(Buffer.from(encodeBody(bodyOfBytes(bytes)).bytes).equals(bytes)).toBe(true);
+        },
+      ),
+    );
+    expect(bodyOfBytes(Buffer.from("a\t\u00e4\r\n"))).toBe("a\t\u00e4\r\n");
+    expect(bodyOfBytes(Buffer.from("\u001b[31m"))).toBeInstanceOf(Uint8Array);
+  });
+
+  test("what would be a command to the terminal is shown by its code", () => {
+    expect(escapeControls("\u001b[31mred\u009b\u007f\n\t\u00e4")).toBe(`${String.raw`\x1b[31mred\x9b\x7f\n\t`}\u00e4`);
+  });
+});
