@@ -34,6 +34,7 @@ LEASE_S_DEFAULT = 30
 EXPIRE_IDLE_MS = 30 * 24 * 60 * 60 * 1000
 TEXT, BYTES, JSON = "text/plain; charset=utf-8", "application/octet-stream", "application/json"
 SERIALIZED = "application/x-python-serialized"
+NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 SHUT_DOWN_KINDS = frozenset({"channel-draining", "channel-closed", "channel-deleted"})
 
 
@@ -573,7 +574,7 @@ class _Http:
             if connection.sock is None:
                 connection.connect()
                 # Ending it is a reset, which servers notice at once: they hand nothing to a caller that has gone.
-                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             connection.sock.settimeout(timeout_s)
             call.use(connection.sock)
             connection.request(method, target, data, headers)
