@@ -1,0 +1,308 @@
+"""What Ray's Queue promises, of src/examples/python/edge_channel.py against the server at EDGE_CHANNEL_URL.
+
+Prints a line of JSON for each case that ran: {"case", "problem"}, the problem being null where it passed.
+"""
+
+import asyncio
+import http.client
+import json
+import pickle
+import queue as standard_queue
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from unittest import mock
+
+from edge_channel import CheckpointConflict, EdgeChannelError, Empty, Full, LeaseLost, Queue, ShutDown
+
+SHORT_S = 0.03
+PATIENCE_S = 5
+
+
+def until(queue, kind, count=1):
+    """Returns when so many calls wait at the server. Each look is a round trip, so this does not spin."""
+    end = time.monotonic() + PATIENCE_S
+    while queue._describe()["waiting"][kind] != count:
+        if time.monotonic() > end:
+            raise AssertionError(f"there were never {count} waiting {kind}")
+
+
+def losing_one_reply():
+    """The next reply comes to the connection, but not to the caller."""
+    real, lost = http.client.HTTPConnection.getresponse, []
+
+    def lose(connection):
+        response = real(connection)
+        if not lost:
+            lost.append(response.read())
+            raise ConnectionResetError("the reply is lost")
+        return response
+
+    return mock.patch.object(http.client.HTTPConnection, "getresponse", lose)
+
+
+class QueueCases(unittest.TestCase):
+    def in_background(self, call, *args, **kwargs):
+        pool = ThreadPoolExecutor(1)
+        self.addCleanup(pool.shutdown)
+        return pool.submit(call, *args, **kwargs)
+
+    def test_Q1_simple_usage(self):
+        queue = Queue()
+        items = list(range(10))
+        for item in items:
+            queue.put(item)
+        self.assertEqual(items, [queue.get() for _ in items])
+
+    def test_Q2_get(self):
+        queue = Queue()
+        queue.put(0)
+        self.assertEqual(queue.get(block=False), 0)
+        queue.put(1)
+        self.assertEqual(queue.get(timeout=0.2), 1)
+        self.assertRaisesRegex(ValueError, "'timeout' must be a non-negative number", queue.get, timeout=-1)
+        self.assertRaises(Empty, queue.get_nowait)
+        self.assertRaises(standard_queue.Empty, queue.get, timeout=SHORT_S)
+        queue.put(2)
+        self.assertEqual(queue.get(block=False, timeout=-1), 2)
+
+    def test_Q2_get_async(self):
+        async def run():
+            queue = Queue()
+            await queue.put_async(0)
+            self.assertEqual(await queue.get_async(block=False), 0)
+            await queue.put_async(1)
+            self.assertEqual(await queue.get_async(timeout=0.2), 1)
+            for error, options in [(ValueError, {"timeout": -1}), (Empty, {"block": False}), (Empty, {"timeout": SHORT_S})]:
+                with self.assertRaises(error):
+                    await queue.get_async(**options)
+
+        asyncio.run(run())
+
+    def test_Q3_put(self):
+        queue = Queue(1)
+        queue.put(0, block=False)
+        queue.get()
+        queue.put(1, timeout=0.2)
+        self.assertRaisesRegex(ValueError, "'timeout' must be a non-negative number", queue.put, 2, timeout=-1)
+        self.assertRaises(Full, queue.put_nowait, 2)
+        self.assertRaises(standard_queue.Full, queue.put, 2, timeout=SHORT_S)
+        self.assertEqual((queue.get(), queue.qsize()), (1, 0))
+
+    def test_Q3_put_async(self):
+        async def run():
+            queue = Queue(1)
+            await queue.put_async(0, block=False)
+            await queue.get_async()
+            await queue.put_async(1, timeout=0.2)
+            for error, options in [(ValueError, {"timeout": -1}), (Full, {"block": False}), (Full, {"timeout": SHORT_S})]:
+                with self.assertRaises(error):
+                    await queue.put_async(2, **options)
+
+        asyncio.run(run())
+
+    def test_Q4_concurrent_get(self):
+        queue = Queue()
+        blocked = self.in_background(queue.get)
+        until(queue, "gets")
+        self.assertRaises(Empty, queue.get_nowait)
+        self.assertRaises(FutureTimeout, blocked.result, timeout=SHORT_S)
+        queue.put(1)
+        self.assertEqual(blocked.result(PATIENCE_S), 1)
+
+    def test_Q5_concurrent_put(self):
+        queue = Queue(1)
+        queue.put(1)
+        blocked = self.in_background(queue.put, 2)
+        until(queue, "puts")
+        self.assertRaises(Full, queue.put_nowait, 3)
+        self.assertRaises(FutureTimeout, blocked.result, timeout=SHORT_S)
+        self.assertEqual((queue.get(), queue.get()), (1, 2))
+        blocked.result(PATIENCE_S)
+
+    def test_Q6_batch(self):
+        small = Queue(1)
+        with self.assertRaisesRegex(Full, "^Cannot add 2 items to queue of size 0 and maxsize 1.$"):
+            small.put_nowait_batch([1, 2])
+        with self.assertRaisesRegex(Empty, "^Cannot get 1 items from queue of size 0.$"):
+            small.get_nowait_batch(1)
+        large = Queue(100)
+        items = list(range(100))
+        large.put_nowait_batch(items)
+        self.assertRaises(Full, large.put_nowait_batch, ["more"])
+        self.assertRaises(Empty, large.get_nowait_batch, 101)
+        self.assertEqual(large.get_nowait_batch(100), items)
+
+    def test_Q6_batch_arguments(self):
+        queue = Queue()
+        self.assertRaises(TypeError, queue.put_nowait_batch, 1)
+        self.assertRaises(TypeError, queue.get_nowait_batch, 1.0)
+        self.assertRaises(ValueError, queue.get_nowait_batch, -1)
+        queue.put_nowait_batch([])
+        queue.put_nowait_batch(item for item in [b"\x00\xff", "text", {"a": None}])
+        self.assertRaises(Empty, queue.get_nowait_batch, 4)
+        self.assertEqual((queue.get_nowait_batch(0), queue.size()), ([], 3))
+        self.assertEqual(queue.get_nowait_batch(3), [b"\x00\xff", "text", {"a": None}])
+
+    def test_Q7_qsize(self):
+        queue = Queue(5)
+        self.assertEqual((len(queue), queue.empty(), queue.full()), (0, True, False))
+        for size in range(1, 6):
+            queue.put(size)
+            self.assertEqual(queue.qsize(), size)
+        self.assertEqual((queue.size(), queue.empty(), queue.full()), (5, False, True))
+        for size in range(4, -1, -1):
+            queue.get()
+            self.assertEqual(queue.qsize(), size)
+
+    def test_Q8_shutdown(self):
+        queue = Queue()
+        other = Queue(name=queue.name)
+        blocked = self.in_background(other.get)
+        until(queue, "gets")
+        queue.shutdown()
+        self.assertRaises(ShutDown, blocked.result, PATIENCE_S)
+        for handle in (queue, other):
+            for call in (handle.get, handle.qsize, handle.empty, lambda: handle.put(1)):
+                self.assertRaises(ShutDown, call)
+        queue.shutdown()
+        other.shutdown(force=True)
+
+    def test_Q8_shutdown_with_items(self):
+        queue = Queue()
+        reader = Queue(name=queue.name)
+        queue.put("left")
+        queue.shutdown(grace_period_s=60)
+        self.assertRaises(ShutDown, reader.put, "more")
+        self.assertEqual(reader.get(), "left")
+        self.assertRaises(ShutDown, reader.get)
+
+    def test_timeout_of_0_tries_once(self):
+        queue = Queue(1)
+        queue.put("a", timeout=0)
+        self.assertRaises(Full, queue.put, "b", timeout=0)
+        self.assertEqual(queue.get(timeout=0), "a")
+        self.assertRaises(Empty, queue.get, timeout=0)
+
+    def test_items_come_back_as_they_were_put(self):
+        queue = Queue()
+        items = [None, True, 0, 1.5, 2**53, "", "\x00\n\u2028\U0001f680", b"", b"\x00\xff", [1, [None]], {"a": {"": []}}, "{}"]
+        for item in items:
+            queue.put(item)
+        queue.put_nowait_batch(items)
+        got = queue.get_nowait_batch(len(items)) + [queue.get() for _ in items]
+        self.assertEqual([repr(item) for item in got], [repr(item) for item in items + items])
+
+    def test_items_that_json_would_change_need_a_serializer(self):
+        plain, pickled = Queue(), Queue(serializer=pickle)
+        for item in [(1, 2), {1: 2}, {3}, 2**53 + 1, 10**400, object(), float("nan")]:
+            self.assertRaises((TypeError, ValueError), plain.put, item)
+        self.assertEqual(plain.size(), 0)
+        for item in [(1, 2), {1: 2}, {3}, 2**53 + 1]:
+            pickled.put(item)
+            self.assertEqual(pickled.get(), item)
+        pickled.put_nowait_batch([(1,)])
+        self.assertEqual(Queue(name=pickled.name).get(), pickle.dumps((1,)))
+
+    def test_a_put_whose_reply_is_lost_is_stored_once(self):
+        queue = Queue()
+        with losing_one_reply():
+            queue.put("a")
+        with losing_one_reply():
+            queue.put_nowait_batch(["b", "c"])
+        self.assertEqual(queue.get_nowait_batch(3), ["a", "b", "c"])
+        self.assertTrue(queue.empty())
+
+    def test_a_get_whose_reply_is_lost_loses_nothing(self):
+        queue = Queue()
+        queue.put("a")
+        with losing_one_reply():
+            self.assertRaises(Empty, queue.get_nowait)
+        self.assertEqual((queue.size(), queue._describe()["delivery"]["leased"]), (1, 1))
+
+    def test_a_get_that_is_cancelled_takes_nothing(self):
+        async def run(queue):
+            getter = asyncio.ensure_future(queue.get_async())
+            await asyncio.get_running_loop().run_in_executor(None, until, queue, "gets")
+            getter.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await getter
+            await asyncio.get_running_loop().run_in_executor(None, until, queue, "gets", 0)
+            await queue.put_async("a")
+            self.assertEqual(await queue.get_async(block=False), "a")
+
+        asyncio.run(run(Queue()))
+
+    def test_many_gets_that_wait_keep_no_put_out(self):
+        async def run(queue):
+            getters = [asyncio.ensure_future(queue.get_async()) for _ in range(50)]
+            for item in range(50):
+                await queue.put_async(item)
+            self.assertEqual(sorted(await asyncio.gather(*getters)), list(range(50)))
+
+        asyncio.run(run(Queue()))
+
+    def test_threads_share_a_queue(self):
+        queue = Queue(4)
+        with ThreadPoolExecutor(16) as pool:
+            gets = [pool.submit(queue.get, timeout=PATIENCE_S) for _ in range(8)]
+            for put in [pool.submit(queue.put, item, timeout=PATIENCE_S) for item in range(8)]:
+                put.result()
+            self.assertEqual(sorted(get.result() for get in gets), list(range(8)))
+
+    def test_leases_are_settled_in_every_way(self):
+        queue = Queue()
+        queue.put_nowait_batch(["a", "b"])
+        first = queue.lease()
+        self.assertEqual((first.item, first.attempt, first.redelivered, queue.size()), ("a", 1, False, 2))
+        first.release()
+        again = queue.lease(timeout=0, lease_s=60)
+        self.assertEqual((again.item, again.redelivered), ("a", True))
+        again.extend(120)
+        again.retry(0)
+        third = queue.lease()
+        self.assertEqual(third.item, "a")
+        third.ack()
+        self.assertRaises(LeaseLost, third.ack)
+        queue.lease().reject("bad")
+        self.assertRaises(Empty, queue.lease, block=False)
+        counts = queue._describe()["counts"]
+        self.assertEqual((counts["acked"], counts["deadLettered"]), (1, 1))
+
+    def test_checkpoints_compare_and_set(self):
+        queue = Queue()
+        self.assertIsNone(queue.read_checkpoint("at"))
+        first = queue.write_checkpoint("at", {"offset": 7}, expected_version=0)
+        self.assertEqual(queue.read_checkpoint("at"), ({"offset": 7}, first))
+        with self.assertRaises(CheckpointConflict) as conflict:
+            queue.write_checkpoint("at", "other", expected_version=0)
+        self.assertEqual(conflict.exception.current, first)
+        second = queue.write_checkpoint("at", b"\x00", expected_version=first)
+        self.assertGreater(queue.write_checkpoint("at", "text"), second)
+        self.assertEqual(queue.read_checkpoint("at").value, "text")
+
+    def test_mistakes_are_told(self):
+        self.assertRaises(TypeError, Queue, "invalid")
+        self.assertRaises(ValueError, Queue, -1)
+        self.assertRaises(TypeError, Queue, 1, "invalid")
+        self.assertRaises(ValueError, Queue, url="localhost:8787")
+        with self.assertRaises(EdgeChannelError) as refused:
+            Queue(token="wrong")
+        self.assertEqual(refused.exception.kind, "unauthorized")
+        queue = Queue(2, {"name": f"named-{time.time_ns()}"})
+        with self.assertRaises(EdgeChannelError) as refused:
+            Queue(3, name=queue.name)
+        self.assertEqual(refused.exception.kind, "settings-conflict")
+
+
+class Report(unittest.TestResult):
+    def stopTest(self, test):
+        super().stopTest(test)
+        problems = [text for failed, text in self.failures + self.errors if failed is test]
+        problems += ["it was skipped" for skipped, _ in self.skipped if skipped is test]
+        print(json.dumps({"case": test._testMethodName, "problem": "\n".join(problems) or None}), flush=True)
+
+
+if __name__ == "__main__":
+    unittest.defaultTestLoader.loadTestsFromTestCase(QueueCases).run(Report())
