@@ -1,4 +1,5 @@
 // The client's public face.
+/// <reference lib="esnext.disposable" preserve="true" />
 export { EdgeChannel, type EdgeChannelOptions, type ListChannelsOptions } from "./edge-channel.ts";
 export {
   Channel,

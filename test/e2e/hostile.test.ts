@@ -22,7 +22,7 @@ const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.met
 const MEMORY_DIR = "/dev/shm";
 const MEMORY_BYTES_MIN = 2 ** 30;
 const LANES = 8;
-const STEPS_PER_LANE = 650;
+const STEPS_PER_LANE = 750;
 const STEPS_PER_GROUP_LANE = 400;
 const RETENTIONS = ["log", "interest"] as const;
 const TIMES_MIN = 20;
@@ -152,7 +152,7 @@ const PUT_EVENTS: Readonly<Record<string, readonly string[]>> = {
   "refused riders": ["checkpoint-conflict", "lease-lost"],
 };
 const WEIGHTED_ROUTES = ROUTES.flatMap((route) => Array.from({ length: WEIGHTS[route.operationId] ?? 1 }, () => route));
-const FRAME_WEIGHTS: Readonly<Record<string, number>> = { put: 4, "put-batch": 5, get: 2, pull: 4, settle: 4, reserve: 2 };
+const FRAME_WEIGHTS: Readonly<Record<string, number>> = { put: 4, "put-batch": 5, get: 2, pull: 6, settle: 6, reserve: 2 };
 const WEIGHTED_FRAMES = FRAME_TYPES.flatMap((type) => Array.from({ length: FRAME_WEIGHTS[type] ?? 1 }, () => type));
 
 describe("test/e2e/hostile", () => {

@@ -22,12 +22,18 @@ export interface FrameContext {
   readonly freshId: number;
   /** Ids of requests that wait, or that were promised room. */
   readonly usedIds: readonly number[];
+  /** Ids of subscriptions that are open. */
+  readonly subscribedIds: readonly number[];
 }
 
 type Builder = (context: FrameContext) => FrameDocument;
 
 function maybeWait(random: SeededRandom, probability: number): object {
   return random.chance(probability) ? { waitMs: random.pick([0, 1, 50, 300_000, Number.MAX_SAFE_INTEGER]) } : {};
+}
+
+function subscribedId({ random, freshId, subscribedIds }: FrameContext): number {
+  return subscribedIds.length > 0 && random.chance(0.8) ? random.pick(subscribedIds) : freshId;
 }
 
 const BUILDERS: Readonly<Record<string, Builder>> = {
@@ -65,6 +71,16 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     id: usedIds.length > 0 && random.chance(0.8) ? random.pick(usedIds) : freshId,
   }),
   stats: ({ freshId }) => ({ type: "stats", id: freshId }),
+  // Taps without credit for messages: one change makes a member of it, which would take what the model knows nothing of.
+  subscribe: ({ random, freshId }) => ({
+    type: "subscribe",
+    id: freshId,
+    tap: true,
+    credit: { messages: 0 },
+    ...(random.chance(0.4) && { filter: random.pick<object>([{}, { keys: ["a", "b"] }, { headers: { trace: "1" } }]) }),
+  }),
+  credit: (context) => ({ type: "credit", id: subscribedId(context), messages: 0 }),
+  unsubscribe: (context) => ({ type: "unsubscribe", id: subscribedId(context) }),
 };
 
 /** Types that a valid frame is known for. */

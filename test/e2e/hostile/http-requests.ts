@@ -294,6 +294,12 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   },
   commitRestore: (context) => plain("POST", `${root(context)}/restores/${someSnapshotId(context.random)}/commit`),
   abortRestore: (context) => plain("DELETE", `${root(context)}/restores/${someSnapshotId(context.random)}`),
+  readEvents: (context) => {
+    const { random } = context;
+    const start = maybeQuery(random, "start", () => random.pick(["first", "last", String(someOffset(context))]));
+    const filter = maybeQuery(random, "filter", () => encodeURIComponent(JSON.stringify({ keys: [randomKey(random)] })));
+    return plain("GET", `${root(context)}/events`, [...start, ...filter]);
+  },
   openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
 };
 

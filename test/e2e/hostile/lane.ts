@@ -53,6 +53,8 @@ const STATE_KINDS = new Set([
   "message-too-large",
   "batch-too-large",
   "too-many-waiters",
+  "too-many-subscriptions",
+  "unknown-subscription",
   "producer-sequence-gap",
   "stale-producer-epoch",
   "producer-sequence-reused",
@@ -95,6 +97,7 @@ export class Lane {
   #generation = 0;
   #socket: HostileSocket | undefined;
   #waiting = new Set<number>();
+  readonly #subscribed = new Set<number>();
   /** Pulls whose leases end with the lane's socket. */
   readonly #bound = new Set<number>();
   readonly #scenarios: Generator<Scenario, never>;
@@ -136,7 +139,8 @@ export class Lane {
   /** One frame on the lane's socket, valid or with one thing wrong. */
   async frame(type: string, isHostile: boolean): Promise<void> {
     await this.#prepare();
-    const context = { random: this.#random, model: this.#model, freshId: this.#nextId++, usedIds: [...this.#waiting] };
+    const ids = { freshId: this.#nextId++, usedIds: [...this.#waiting], subscribedIds: [...this.#subscribed] };
+    const context = { random: this.#random, model: this.#model, ...ids };
     const valid = buildFrame(type, context);
     const mutation: FrameMutation = isHostile
       ? mutateFrame(valid, context)
@@ -393,7 +397,7 @@ export class Lane {
     const replies = frames.filter(isReply);
     const problem = replies.find((frame) => frame.type === "problem");
     if (sent.mustRefuse && problem === undefined && closeCode === undefined) return `frame ${sent.type}: accepted ${sent.name}`;
-    const isSilent = document?.["type"] === "cancel";
+    const isSilent = document?.["type"] === "cancel" || document?.["type"] === "credit";
     if (replies.length === 0 && !isSilent && closeCode === undefined) return `frame ${sent.type}: no answer to ${sent.name}`;
     return undefined;
   }
@@ -420,8 +424,15 @@ export class Lane {
         return this.#append(String(sent.data), frame as unknown as PutReply);
       case "problem":
         return this.#takeProblem(frame, sent);
+      case "subscribed":
+        this.#subscribed.add(Number(frame.id));
+        return undefined;
+      case "ended":
+        this.#subscribed.delete(Number(frame.id));
+        return undefined;
       case "welcome":
       case "stats":
+      case "deliver":
         return undefined;
       default:
         return `unknown frame ${frame.type}`;
@@ -491,8 +502,20 @@ export class Lane {
 
   async #sendBeforeHello(): Promise<void> {
     const socket = await HostileSocket.open(this.#options.port, this.channel, false);
-    const types = ["put", "put-batch", "reserve", "get", "pull", "settle", "cancel", "stats"];
-    const context = { random: this.#random, model: this.#model, freshId: 1, usedIds: [] };
+    const types = [
+      "put",
+      "put-batch",
+      "reserve",
+      "get",
+      "pull",
+      "settle",
+      "cancel",
+      "stats",
+      "subscribe",
+      "credit",
+      "unsubscribe",
+    ];
+    const context = { random: this.#random, model: this.#model, freshId: 1, usedIds: [], subscribedIds: [] };
     for (const type of types) socket.send(JSON.stringify(buildFrame(type, context)));
     const { frames, answer } = await socket.greet();
     const isRefused =
@@ -663,6 +686,7 @@ export class Lane {
   async #openSocket(): Promise<HostileSocket> {
     if (this.#socket?.isOpen !== true) {
       this.#waiting.clear();
+      this.#subscribed.clear();
       this.#bound.clear();
       this.#socket = await HostileSocket.open(this.#options.port, this.channel, true);
     }

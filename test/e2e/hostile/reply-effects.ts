@@ -22,7 +22,7 @@ export function applyReply(model: ChannelModel, spec: RequestSpec, reply: WireRe
   const { operationId } = spec;
   if (operationId === "readMessage") return checkRead(model, spec, reply);
   if (operationId === "openSocket") return reply.status === 101 ? undefined : `answered ${reply.status}`;
-  if (operationId === "getDocs") return undefined;
+  if (operationId === "getDocs" || operationId === "readEvents") return undefined;
   if (operationId.includes("Checkpoint")) return model.checkpoints.applyReply(spec, reply);
   const document = parseObject(String(reply.body));
   if (document === undefined) return `answered what is no JSON object: ${String(reply.body).slice(0, 100)}`;

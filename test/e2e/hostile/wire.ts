@@ -35,7 +35,8 @@ export class WireClient {
       socket.write(bytes);
       if (options.isHalfClosed === true) socket.end();
     });
-    const isLast = typeof answer === "string" || answer.status === 101 || answer.headers.get("connection") === "close";
+    const isLast =
+      typeof answer === "string" || answer.status === 101 || answer.headers.get("connection") === "close" || isStream(answer);
     if (isLast || options.isHalfClosed === true) this.close();
     return answer;
   }
@@ -53,6 +54,11 @@ export class WireClient {
     this.#socket.on("error", () => undefined);
     return this.#socket;
   }
+}
+
+/** A stream of events goes on until somebody ends it. */
+function isStream({ headers }: Pick<WireReply, "headers">): boolean {
+  return headers.get("content-type")?.startsWith("text/event-stream") === true;
 }
 
 function readAnswer(socket: Socket, isHead: boolean, begin: () => void): Promise<WireAnswer> {
@@ -91,7 +97,8 @@ function parseReply(bytes: Buffer, isHead: boolean): WireReply | undefined {
     const earlier = headers.get(name);
     headers.set(name, earlier === undefined ? value : `${earlier}, ${value}`);
   }
-  if (isHead || status === 101 || status === 204 || status === 304) return { status, headers, body: Buffer.alloc(0) };
+  if (isHead || isStream({ headers }) || status === 101 || status === 204 || status === 304)
+    return { status, headers, body: Buffer.alloc(0) };
   const body =
     headers.get("transfer-encoding") === "chunked" ? parseChunks(rest) : parseSized(rest, headers.get("content-length"));
   return body === undefined ? undefined : { status, headers, body };
