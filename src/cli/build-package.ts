@@ -1,4 +1,4 @@
-// Builds what the npm package ships into dist/: the client as one module for every platform, and its declarations.
+// Builds what the npm package ships into dist/: the client as one module for every platform, its declarations, and the command line.
 import { execFile } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -19,5 +19,19 @@ await build({
   target: "es2022",
   sourcemap: true,
   legalComments: "none",
+});
+await build({
+  absWorkingDir: PROJECT_DIR,
+  entryPoints: ["src/cli/channel.ts"],
+  outfile: "dist/cli/channel.js",
+  bundle: true,
+  format: "esm",
+  platform: "node",
+  target: "node22",
+  legalComments: "none",
+  // A library that is no module asks for Node's modules by `require`.
+  banner: {
+    js: '#!/usr/bin/env node\nimport { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
+  },
 });
 await promisify(execFile)("tsc", ["-p", "src/client/tsconfig.build.json"], { cwd: PROJECT_DIR });

@@ -39,8 +39,8 @@ let dir: string;
 let runtime: LocalRuntime;
 
 /** Runs a program of the project, and returns what it printed. */
-async function run(program: string, args: readonly string[], cwd: string): Promise<string> {
-  const { stdout } = await promisify(execFile)(program, args, { cwd, maxBuffer: 8 * 1024 * 1024 });
+async function run(program: string, args: readonly string[], cwd: string, env = process.env): Promise<string> {
+  const { stdout } = await promisify(execFile)(program, args, { cwd, env, maxBuffer: 8 * 1024 * 1024 });
   return stdout;
 }
 
@@ -80,5 +80,13 @@ describe("the npm package", () => {
   test("and puts and gets with it", async () => {
     const printed = await run(process.execPath, ["program.ts", runtime.url], join(dir, "empty"));
     expect(JSON.parse(printed)).toEqual({ body: { json: { job: 7 } }, kind: "invalid-request" });
+  });
+
+  test("the command line comes with it", async () => {
+    const command = join(dir, "empty/node_modules/.bin/edge-channel");
+    const withUrl = { ...process.env, EDGE_CHANNEL_URL: runtime.url };
+    await run(process.execPath, [command, "put", "lines", "hello"], dir, withUrl);
+    await expect(run(process.execPath, [command, "get", "lines", "--json"], dir, withUrl)).resolves.toContain('"hello"');
+    await expect(run(process.execPath, [command, "--help"], dir)).resolves.toContain("pipe CHANNEL");
   });
 });
