@@ -54,6 +54,8 @@ export class Ledger {
   #redriven = new Set<number>();
   /** By group, then key. */
   readonly #lastOfKey = new Map<number, Map<string, number>>();
+  /** Whether a group began anew in this commit: what it handed out before that and after it can not be told apart. */
+  #isOrderOpen = false;
   /** What clients put with a number or a key, and what they were told of it. */
   readonly retries = new RetryLedger();
   /** What subscribers were sent. */
@@ -102,12 +104,18 @@ export class Ledger {
     if (outcome.type === "moved" && operation?.type === "drop-quarantine" && isQueue) this.#endedInSilence += outcome.moved;
     if (outcome.type === "settled" && operation?.type === "settle") this.#noteSettled(operation, outcome, isQueue);
     // It may begin anew; to tell which one it is would need the model.
-    if (operation?.type === "seek-group" || operation?.type === "delete-group") this.#lastOfKey.clear();
+    if (operation?.type === "seek-group" || operation?.type === "delete-group") this.#isOrderOpen = true;
     const line = operation?.type === "get" ? (operation.group ?? "default") : PUTS;
     this.#waiting = this.#waiting.filter(({ connection }) => this.#isOpen(connection));
     if (outcome.type === "waiting" && origin !== undefined) this.#waiting.push({ ...origin, line });
     if (outcome.type === "room" && operation?.type === "reserve") return;
     if (operation === undefined && origin !== undefined) this.#noteServed({ ...origin, outcome });
+  }
+
+  /** All that a commit carried was noted. */
+  endCommit(): void {
+    if (this.#isOrderOpen) this.#lastOfKey.clear();
+    this.#isOrderOpen = false;
   }
 
   /** A connection is gone, and its number may be given again. */
@@ -239,7 +247,7 @@ export class Ledger {
       const isFirst = granted?.redelivered[index] !== true && granted !== undefined;
       if (key !== undefined && isFirst) {
         const last = lastOfKey.get(key) ?? 0;
-        expectHolds(offset > last, `[G5] ${offset} of the key ${key} was handed out first after ${last}`);
+        expectHolds(offset > last || this.#isOrderOpen, `[G5] ${offset} of the key ${key} was handed out first after ${last}`);
         lastOfKey.set(key, offset);
       }
       const leaseId = granted?.leaseIds[index];

@@ -430,6 +430,7 @@ export class World {
   /** What was written stands; who asked is answered, or not. */
   #stand(isAnswered: boolean): void {
     for (const said of this.#uncommitted) this.ledger.note(said, isAnswered);
+    this.ledger.endCommit();
     this.#uncommitted = [];
   }
 
