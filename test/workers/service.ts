@@ -147,7 +147,11 @@ export function pull(channel: string, take: Take = {}, options: CallOptions = {}
 }
 
 /** A pull by lease. */
-export function lease(channel: string, take: Take & { leaseMs?: number } = {}, options: CallOptions = {}): Promise<PulledJson> {
+export function lease(
+  channel: string,
+  take: Take & { leaseMs?: number; group?: string } = {},
+  options: CallOptions = {},
+): Promise<PulledJson> {
   return read<PulledJson>(call("POST", pathOf(channel, "/messages/pull"), { json: take, ...options }));
 }
 
