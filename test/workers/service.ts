@@ -66,6 +66,7 @@ export interface SettledJson {
 }
 
 export interface Take {
+  readonly group?: string;
   readonly max?: number;
   readonly min?: number;
   readonly waitMs?: number;
@@ -147,11 +148,7 @@ export function pull(channel: string, take: Take = {}, options: CallOptions = {}
 }
 
 /** A pull by lease. */
-export function lease(
-  channel: string,
-  take: Take & { leaseMs?: number; group?: string } = {},
-  options: CallOptions = {},
-): Promise<PulledJson> {
+export function lease(channel: string, take: Take & { leaseMs?: number } = {}, options: CallOptions = {}): Promise<PulledJson> {
   return read<PulledJson>(call("POST", pathOf(channel, "/messages/pull"), { json: take, ...options }));
 }
 
