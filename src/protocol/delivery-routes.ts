@@ -165,7 +165,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
       },
       202: { description: "A job began; the description of the channel shows it", schema: DELIVERY_REPLY_SCHEMAS.redriveJob },
     },
-    refusals: [...GONE, "channel-draining", "channel-closed", "redrive-running"],
+    refusals: [...GONE, "channel-draining", "channel-closed", "redrive-running", "no-readers"],
   },
   {
     method: "delete",

@@ -97,6 +97,7 @@ const PUT_REFUSALS: readonly RefusalKind[] = [
   "producer-sequence-reused",
   "idempotency-key-reused",
   "offset-conflict",
+  "no-readers",
   "channel-draining",
   "channel-closed",
   "message-too-large",
@@ -175,7 +176,7 @@ export const ROUTES: readonly Route[] = [
     query: noQuerySchema,
     body: channelPatchSchema,
     replies: { 200: { description: "The channel as it is now", schema: REPLY_SCHEMAS.description } },
-    refusals: GONE,
+    refusals: [...GONE, "settings-conflict"],
   },
   {
     method: "delete",
