@@ -22,7 +22,8 @@ export type Refusal =
   | { readonly kind: "forbidden"; readonly reason: string }
   | { readonly kind: "not-configured"; readonly setting: string; readonly remedy: string }
   | { readonly kind: "unknown-channel"; readonly channel: string }
-  | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
+  /** `isKept`: the message is there, and only not in the state that was asked for: quarantined. */
+  | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string; readonly isKept?: true }
   | { readonly kind: "unknown-checkpoint"; readonly checkpoint: string }
   | { readonly kind: "unknown-scheduled"; readonly scheduledId: string }
   | { readonly kind: "unknown-redrive" }
@@ -361,9 +362,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "unknown-channel":
       return `Channel "${refusal.channel}" does not exist: create it with PUT /v1/channels/${refusal.channel}`;
     case "unknown-message":
-      return refusal.messageId === undefined
-        ? `No message is kept at offset ${refusal.offset ?? "?"}`
-        : `No message with the id "${refusal.messageId}" is kept`;
+      return formatUnknownMessage(refusal);
     case "invalid-lease":
       return `${refusal.pointer}: the lease id was not made by this channel, or it was changed`;
     case "lease-lost":
@@ -395,7 +394,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "unknown-scheduled":
       return `No message is scheduled as ${refusal.scheduledId}: it has entered the channel, was cancelled, or never was`;
     case "settings-conflict":
-      return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
+      return formatConflict(refusal.conflicts);
     case "channel-draining":
       return "The channel takes no more messages: it is being drained";
     case "channel-closed":
@@ -423,6 +422,20 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     default:
       return assertNever(refusal);
   }
+}
+
+function formatUnknownMessage({ offset, messageId, isKept }: Extract<Refusal, { kind: "unknown-message" }>): string {
+  if (messageId !== undefined) return `No message with the id "${messageId}" is kept`;
+  return isKept === true ? `The message at offset ${offset} is not quarantined` : `No message is kept at offset ${offset ?? "?"}`;
+}
+
+/** One setting never changes; whoever is told to change it would try in vain. */
+function formatConflict(conflicts: readonly string[]): string {
+  const others = conflicts.filter((name) => name !== "retention");
+  const text = `The channel exists with other values of ${conflicts.join(", ")}`;
+  if (others.length === conflicts.length) return `${text}: change them with PATCH`;
+  const fixed = `${text}: retention is fixed at creation`;
+  return others.length === 0 ? fixed : `${fixed}, change ${others.join(", ")} with PATCH`;
 }
 
 function formatFull(refusal: Extract<Refusal, { kind: "channel-full" }>): string {

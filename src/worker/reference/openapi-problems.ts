@@ -56,7 +56,11 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   forbidden: { reason: text },
   "not-configured": { setting: text, remedy: text },
   "unknown-channel": { channel: text },
-  "unknown-message": { offset: whole, messageId: text },
+  "unknown-message": {
+    offset: whole,
+    messageId: text,
+    isKept: { const: true, description: "The message is there, and only not quarantined" },
+  },
   "unknown-checkpoint": { checkpoint: text },
   "unknown-scheduled": { scheduledId: text },
   "unknown-redrive": {},
@@ -134,7 +138,7 @@ type FactsOf<Kind extends RefusalKind> = Omit<Extract<Refusal, { kind: Kind }>, 
 
 /** Facts that are not in every problem of their kind. */
 const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
-  "unknown-message": ["offset", "messageId"],
+  "unknown-message": ["offset", "messageId", "isKept"],
   "unsupported-media-type": ["accepted", "acceptedEncodings"],
   "channel-full": ["scheduled", "promisedMessages", "promisedBytes"],
 };
