@@ -113,7 +113,7 @@ export type Refusal =
  */
 export type SnapshotFault = "not-a-snapshot" | "version" | "cut" | "order" | "hash" | "content";
 
-/** A part of a call that was refused as a whole. */
+/** A part of a call that was refused as a whole. On the wire `problem` is a whole problem. */
 export interface RefusedPart {
   readonly pointer: string;
   readonly problem: Refusal;
@@ -201,7 +201,12 @@ export type Problem = Refusal & {
 
 export function formatProblem(refusal: Refusal): Problem {
   const { status, title, retry } = PROBLEM_TYPES[refusal.kind];
-  return { type: TYPE_PREFIX + refusal.kind, title, status, detail: formatDetail(refusal), retry, ...refusal };
+  const parts = refusal.kind === "settle-refused" && { refused: refusal.refused.map(formatPart) };
+  return { type: TYPE_PREFIX + refusal.kind, title, status, detail: formatDetail(refusal), retry, ...refusal, ...parts };
+}
+
+function formatPart({ pointer, problem }: RefusedPart): RefusedPart {
+  return { pointer, problem: formatProblem(problem) };
 }
 
 function formatDetail(refusal: Refusal): string {

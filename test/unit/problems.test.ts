@@ -142,6 +142,16 @@ describe("src/protocol/fault", () => {
   });
 });
 
+describe("problems in problems", () => {
+  test("the parts of a refused settle are whole problems, as the refused entries of one that was carried out", () => {
+    const lost = { kind: "lease-lost", offset: 5, cause: "expired" } as const;
+
+    const problem = formatProblem({ kind: "settle-refused", refused: [{ pointer: "/acks/0/leaseId", problem: lost }] });
+
+    expect(problem).toMatchObject({ refused: [{ pointer: "/acks/0/leaseId", problem: formatProblem(lost) }] });
+  });
+});
+
 describe("texts of refusals", () => {
   test("a conflict of the retention does not advise a change that is refused as well", () => {
     const detailOf = (conflicts: readonly string[]): string =>

@@ -81,7 +81,11 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "settle-refused": {
     refused: {
       type: "array",
-      items: { type: "object", properties: { pointer: text, problem: { type: "object" } }, required: ["pointer", "problem"] },
+      items: {
+        type: "object",
+        properties: { pointer: text, problem: { $ref: referenceTo("Problem") } },
+        required: ["pointer", "problem"],
+      },
     },
   },
   "unknown-group": { group: text },
