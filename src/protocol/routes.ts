@@ -287,7 +287,7 @@ export const ROUTES: readonly Route[] = [
       200: { description: "It has the value; there was another", schema: REPLY_SCHEMAS.checkpointWritten },
       201: { description: "It was created", schema: REPLY_SCHEMAS.checkpointWritten },
     },
-    refusals: [...GONE, "checkpoint-conflict", "too-many-checkpoints"],
+    refusals: [...GONE, "checkpoint-conflict", "checkpoint-too-large", "too-many-checkpoints"],
   },
   {
     method: "get",
