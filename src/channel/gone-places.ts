@@ -29,3 +29,17 @@ export function decodeGonePlaces(bytes: Uint8Array | undefined): Set<number> {
   }
   return places;
 }
+
+/** How many places the ranges have, and where the last ends, without listing them; undefined where the bytes are none that are written. */
+export function measureGonePlaces(bytes: Uint8Array): { readonly count: number; readonly end: number } | undefined {
+  const reader = new VarintReader(bytes);
+  let count = 0;
+  let end = 0;
+  while (!reader.isAtEnd) {
+    end += reader.read();
+    const length = reader.read();
+    end += length;
+    count += length;
+  }
+  return Number.isSafeInteger(end) && reader.position === bytes.byteLength ? { count, end } : undefined;
+}

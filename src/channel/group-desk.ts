@@ -201,7 +201,10 @@ export class GroupDesk {
   #endQuarantine(group: Group, operation: OperationOf<"release-quarantine" | "drop-quarantine">): Outcome {
     const { offset } = operation;
     const found = group.delivery.findQuarantined(operation);
-    if (found.length === 0 && offset !== undefined) return { type: "refused", refusal: { kind: "unknown-message", offset } };
+    if (found.length === 0 && offset !== undefined) {
+      const isKept = this.#backlog.isKept(offset) && ({ isKept: true } as const);
+      return { type: "refused", refusal: { kind: "unknown-message", offset, ...isKept } };
+    }
     for (const message of found) {
       if (operation.type === "release-quarantine") group.delivery.releaseQuarantined(message);
       else group.delivery.finish(message.offset, "removed");

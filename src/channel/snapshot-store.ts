@@ -25,6 +25,8 @@ export interface OpenSnapshot {
   /** The page that was read last, from 1; 0 for none. It may be read again: a reply can be lost. */
   readonly page: number;
   readonly isLast: boolean;
+  /** How large it was to be; absent before the first. */
+  readonly bytesMax?: number;
   readonly before: PageMark;
   readonly after: PageMark;
 }

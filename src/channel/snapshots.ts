@@ -164,7 +164,7 @@ export class Snapshots {
 
   #read(operation: OperationOf<"read-snapshot">, nowMs: number): Outcome {
     const { snapshot } = this.#state;
-    const { page } = operation;
+    const { page, bytesMax = LIMITS.snapshotPageBytes } = operation;
     // One that this commit begins shows nothing yet, and nobody knows its id.
     if (snapshot?.id !== operation.snapshotId || this.#isBegun) return refuseUnknown(operation);
     const isAgain = page === snapshot.page && page > 0;
@@ -173,10 +173,14 @@ export class Snapshots {
       const next = snapshot.isLast ? "" : `${snapshot.page === 0 ? "" : " or "}${snapshot.page + 1}`;
       return refuse(invalidRequest("/query/page", `Expected ${snapshot.page === 0 ? "" : snapshot.page}${next}`));
     }
+    // With another size it would be another page, and what was saved of the ones behind it would not follow it.
+    if (isAgain && bytesMax !== (snapshot.bytesMax ?? bytesMax)) {
+      return refuse(invalidRequest("/query/maxBytes", `Expected ${snapshot.bytesMax}, as this page was read with before`));
+    }
     const before = isAgain ? snapshot.before : snapshot.after;
-    const { rows, cursor, isLast } = this.#collect(snapshot, before.cursor, operation);
+    const { rows, cursor, isLast } = this.#collect(snapshot, before.cursor, { page, bytesMax });
     const { bytes, digest } = encodePage({ version: snapshot.version, page, isLast }, rows, before.digest);
-    this.#set({ snapshot: { ...snapshot, readAtMs: nowMs, page, isLast, before, after: { cursor, digest } } });
+    this.#set({ snapshot: { ...snapshot, readAtMs: nowMs, page, isLast, bytesMax, before, after: { cursor, digest } } });
     return { type: "snapshot-page", page, bytes, isLast, sha256: digest };
   }
 
@@ -184,7 +188,7 @@ export class Snapshots {
   #collect(
     { record }: OpenSnapshot,
     after: string | null,
-    { page, bytesMax = LIMITS.snapshotPageBytes }: OperationOf<"read-snapshot">,
+    { page, bytesMax }: { readonly page: number; readonly bytesMax: number },
   ): { rows: Uint8Array[]; cursor: string | null; isLast: boolean } {
     const rows = page === 1 ? [encodeRow({ table: RECORD_TABLE, values: [record] })] : [];
     let cursor = after;

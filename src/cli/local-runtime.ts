@@ -3,12 +3,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { endWithUs } from "./processes.ts";
 import { type BuiltWorker, buildWorker, type DurableObjectBinding, readBuiltWorker } from "./worker-build.ts";
 import { formatWorkerdConfig, SOCKET_NAME } from "./workerd-config.ts";
 
@@ -229,7 +230,7 @@ let isHooked = false;
 function endWithThisProcess(child: ChildProcess): void {
   running.add(child);
   child.once("exit", () => running.delete(child));
-  if (child.pid !== undefined && process.platform !== "win32") watchFromOutside(child, child.pid);
+  if (child.pid !== undefined) endWithUs(child, child.pid);
   if (isHooked) return;
   isHooked = true;
   process.once("exit", killRunning);
@@ -243,22 +244,6 @@ function endWithThisProcess(child: ChildProcess): void {
     };
     process.on(signal, onSignal);
   }
-}
-
-/**
- * A shell that waits for the end of its input, which comes with the end of this process, be it by `kill -9`, and then ends workerd. In a
- * group of its own, so that Ctrl-C leaves it; gone before the process id can be another's.
- */
-function watchFromOutside(child: ChildProcess, pid: number): void {
-  const watcher = spawn("sh", ["-c", 'read -r _; kill -9 "$0"', String(pid)], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-  });
-  // Without a shell there is no watching: all other ways to end work all the same.
-  watcher.once("error", () => undefined);
-  watcher.unref();
-  (watcher.stdin as Socket | null)?.unref();
-  child.once("exit", () => watcher.kill("SIGKILL"));
 }
 
 function killRunning(): void {

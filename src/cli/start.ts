@@ -11,8 +11,11 @@ import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { endWithUs, findStarters, isRunning } from "./processes.ts";
+import { lockStorage, type StorageLock, StorageTakenError } from "./storage-lock.ts";
 
 const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
+const DEFAULT_STORAGE_DIR = join(PROJECT_DIR, ".wrangler", "state");
 const HOST = "127.0.0.1";
 const DEFAULT_PORT = 8787;
 const PORTS_TRIED_MAX = 100;
@@ -20,11 +23,12 @@ const START_TIMEOUT_MS = 60_000;
 const HEALTH_TIMEOUT_MS = 2_000;
 const HEALTH_INTERVAL_MS = 100;
 const STOP_GRACE_MS = 5_000;
+const STARTERS_INTERVAL_MS = 500;
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 const HELP = `npm start [-- --port N] [--storage DIR]
 
-Runs the service at http://${HOST}:PORT, without keys, for this computer only, until Ctrl-C.
+Runs the service at http://${HOST}:PORT, without keys, for this computer only, until Ctrl-C. One at a time works on a storage folder.
 
   --port N       where to listen; 0 for any free port; default: ${DEFAULT_PORT}, or the next free one if it is taken
   --storage DIR  where the channels are kept; default: .wrangler/state in the project
@@ -36,7 +40,7 @@ class UsageError extends Error {}
 interface StartOptions {
   /** Undefined for the default or the next free one. */
   readonly port: number | undefined;
-  readonly storageDir: string | undefined;
+  readonly storageDir: string;
 }
 
 function parseOptions(args: readonly string[]): StartOptions | "help" {
@@ -46,7 +50,7 @@ function parseOptions(args: readonly string[]): StartOptions | "help" {
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535 && /^\d+$/.test(values.port ?? ""))) {
     throw new UsageError(`Cannot use port "${values.port}": expected a whole number from 0 to 65535`);
   }
-  return { port, storageDir: values.storage === undefined ? undefined : resolve(values.storage) };
+  return { port, storageDir: values.storage === undefined ? DEFAULT_STORAGE_DIR : resolve(values.storage) };
 }
 
 function parseCommandLine(args: readonly string[]) {
@@ -103,10 +107,10 @@ async function checkStorage(dir: string): Promise<void> {
   }
 }
 
-function spawnWrangler(port: number, storageDir: string | undefined): ChildProcess {
+function spawnWrangler(port: number, storageDir: string): ChildProcess {
   const script = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin", "wrangler.js");
   const args = ["dev", "--ip", HOST, "--port", String(port), "--inspector-port", "0", "--var", "DEVELOPMENT:1"];
-  if (storageDir !== undefined) args.push("--persist-to", storageDir);
+  args.push("--persist-to", storageDir);
   const env = {
     ...process.env,
     // Nothing is asked of the internet: no location of this computer, no news of versions, no reports.
@@ -176,7 +180,7 @@ function killGroup(child: ChildProcess): void {
 
 /**
  * Aborts when wrangler ends, when a signal asks for the end (the reason is its name), and when the program ends that started us with a
- * channel to it.
+ * channel to it, or as npm does.
  */
 function watchForEnd(exited: Promise<unknown>): AbortSignal {
   const ending = new AbortController();
@@ -184,16 +188,41 @@ function watchForEnd(exited: Promise<unknown>): AbortSignal {
   const end = (): void => ending.abort();
   process.once("disconnect", end);
   exited.then(end, end);
+  if (process.env["npm_lifecycle_event"] === "start") void watchNpm(ending);
   return ending.signal;
+}
+
+/** A signal to npm ends npm, or the shell that it starts us with, and does not reach us: we would serve on and nobody would know. */
+async function watchNpm(ending: AbortController): Promise<void> {
+  const { ppid } = process;
+  const starters = await findStarters();
+  while (!ending.signal.aborted) {
+    // A process without its parent is given another.
+    if (process.ppid !== ppid || !starters.every(isRunning)) ending.abort("SIGTERM");
+    await delay(STARTERS_INTERVAL_MS, undefined, { ref: false });
+  }
 }
 
 /** Runs until the end, and returns the exit code: wrangler's own, or that of the signal that ended it. */
 async function run(options: StartOptions): Promise<number> {
   const port = await choosePort(options.port);
+  await checkStorage(options.storageDir);
+  const lock = await lockStorage(options.storageDir);
+  try {
+    return await serve(port, options.storageDir, lock);
+  } finally {
+    lock.release();
+  }
+}
+
+async function serve(port: number, storageDir: string, lock: StorageLock): Promise<number> {
   const url = `http://${HOST}:${port}`;
-  if (options.storageDir !== undefined) await checkStorage(options.storageDir);
-  const child = spawnWrangler(port, options.storageDir);
+  const child = spawnWrangler(port, storageDir);
   const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
+  if (child.pid !== undefined) {
+    endWithUs(child, -child.pid);
+    lock.noteGroup(child.pid);
+  }
   const ending = watchForEnd(exited);
   const killLeftovers = (): void => killGroup(child);
   process.once("exit", killLeftovers);
@@ -222,6 +251,10 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   } catch (error) {
+    if (error instanceof StorageTakenError) {
+      console.error(error.message);
+      return 1;
+    }
     if (!(error instanceof UsageError)) throw error;
     console.error(`${error.message}\n\n${HELP}`);
     return 2;

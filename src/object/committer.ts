@@ -262,6 +262,7 @@ export class Committer {
       this.#store.commit(changes);
       try {
         this.wake();
+        if (!this.#store.isSound) throw new Error("The rows do not agree with each other");
         this.#channel.apply({ type: "describe" }, this.#options.takeMoment());
       } catch (error) {
         throw new ForgedSnapshot("The restored channel cannot be read", { cause: error });

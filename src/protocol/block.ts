@@ -249,6 +249,14 @@ export class Block {
     return this.#offsets[low] === offset ? low : -1;
   }
 
+  offsetOf(place: number): number {
+    return this.#offsets?.[place] ?? this.firstOffset + place;
+  }
+
+  get lastOffset(): number {
+    return this.offsetOf(this.count - 1);
+  }
+
   /** Whether records were left out between those that are there. */
   get isSparse(): boolean {
     return this.#offsets !== undefined;
@@ -295,7 +303,7 @@ export class Block {
     const presentation: Presentation = flags & JSON_VALUE ? "json" : flags & TEXT ? "text" : "bytes";
     const contentType = flags & CONTENT_TYPE ? this.#readText() : DEFAULT_CONTENT_TYPES[presentation];
     return {
-      offset: this.#offsets?.[place] ?? this.firstOffset + place,
+      offset: this.offsetOf(place),
       putAtMs,
       presentation,
       contentType,

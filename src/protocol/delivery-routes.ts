@@ -77,7 +77,17 @@ const leasedMessageSchema = v.object({
   attempt: v.optional(count),
   redelivered: v.optional(v.boolean()),
 });
-const refusedEntrySchema = v.object({ pointer: v.string(), problem: v.object({ kind: v.string(), detail: v.string() }) });
+const refusedEntrySchema = v.object({
+  pointer: v.string(),
+  problem: v.object({
+    type: v.string(),
+    kind: v.string(),
+    title: v.string(),
+    status: count,
+    detail: v.string(),
+    retry: v.picklist(["never", "after", "refetch"]),
+  }),
+});
 const deadLetterSchema = v.object({
   ...messageSchema.entries,
   group: v.string(),
@@ -165,7 +175,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
       },
       202: { description: "A job began; the description of the channel shows it", schema: DELIVERY_REPLY_SCHEMAS.redriveJob },
     },
-    refusals: [...GONE, "channel-draining", "channel-closed", "redrive-running"],
+    refusals: [...GONE, "channel-draining", "channel-closed", "redrive-running", "no-readers"],
   },
   {
     method: "delete",

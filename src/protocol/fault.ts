@@ -19,7 +19,11 @@ export function parseWith<Schema extends v.GenericSchema>(
   // Only the first fault is told: a list of a million wrong items would otherwise make a million issues.
   const parsed = v.safeParse(schema, input, { abortEarly: true });
   if (parsed.success) return accept(parsed.output);
-  const errors = parsed.issues.map((issue): Fault => ({ pointer: base + pointerOf(issue), detail: detailOf(issue, base) }));
+  const errors = parsed.issues.map((issue): Fault => {
+    const inner = findInner(issue);
+    const pointer = base + pointerOf(issue) + (inner === undefined ? "" : pointerOf(inner));
+    return { pointer, detail: detailOf(inner ?? issue, base) };
+  });
   return refuse({ kind: "invalid-request", errors });
 }
 
@@ -32,6 +36,12 @@ export function parseJson(text: string): Result<unknown, InvalidRequest> {
   } catch (error) {
     return refuse(invalidRequest("", `Malformed JSON: ${error instanceof Error ? error.message : "cannot be parsed"}`));
   }
+}
+
+/** Of several forms that a value can have it may be of one but for the bounds of a number or a text: then that is what is wrong. */
+function findInner(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown> | undefined {
+  const [only, another] = issue.type === "union" ? (issue.issues ?? []).filter(({ kind }) => kind === "validation") : [];
+  return another === undefined ? only : undefined;
 }
 
 function detailOf(issue: v.BaseIssue<unknown>, base: string): string {

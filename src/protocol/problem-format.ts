@@ -1,12 +1,17 @@
 // A refusal as an RFC 9457 problem, with a sentence for people. `kind` strings are API; these sentences may change.
 import { assertNever } from "../base/assert.ts";
-import { PROBLEM_TYPES, type Problem, type Refusal, type SnapshotFault } from "./problems.ts";
+import { PROBLEM_TYPES, type Problem, type Refusal, type RefusedPart, type SnapshotFault } from "./problems.ts";
 
 const TYPE_PREFIX = "urn:edge-channel:problem:";
 
 export function formatProblem(refusal: Refusal): Problem {
   const { status, title, retry } = PROBLEM_TYPES[refusal.kind];
-  return { type: TYPE_PREFIX + refusal.kind, title, status, detail: formatDetail(refusal), retry, ...refusal };
+  const parts = refusal.kind === "settle-refused" && { refused: refusal.refused.map(formatPart) };
+  return { type: TYPE_PREFIX + refusal.kind, title, status, detail: formatDetail(refusal), retry, ...refusal, ...parts };
+}
+
+function formatPart({ pointer, problem }: RefusedPart): RefusedPart {
+  return { pointer, problem: formatProblem(problem) };
 }
 
 function formatDetail(refusal: Refusal): string {
@@ -173,9 +178,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "unknown-channel":
       return `Channel "${refusal.channel}" does not exist: create it with PUT /v1/channels/${refusal.channel}`;
     case "unknown-message":
-      return refusal.messageId === undefined
-        ? `No message is kept at offset ${refusal.offset ?? "?"}`
-        : `No message with the id "${refusal.messageId}" is kept`;
+      return formatUnknownMessage(refusal);
     case "invalid-lease":
       return `${refusal.pointer}: the lease id was not made by this channel, or it was changed`;
     case "lease-lost":
@@ -207,7 +210,7 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     case "unknown-scheduled":
       return `No message is scheduled as ${refusal.scheduledId}: it has entered the channel, was cancelled, or never was`;
     case "settings-conflict":
-      return `The channel exists with other values of ${refusal.conflicts.join(", ")}: change them with PATCH`;
+      return formatConflict(refusal.conflicts);
     case "channel-draining":
       return "The channel takes no more messages: it is being drained";
     case "channel-closed":
@@ -235,6 +238,20 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     default:
       return assertNever(refusal);
   }
+}
+
+function formatUnknownMessage({ offset, messageId, isKept }: Extract<Refusal, { kind: "unknown-message" }>): string {
+  if (messageId !== undefined) return `No message with the id "${messageId}" is kept`;
+  return isKept === true ? `The message at offset ${offset} is not quarantined` : `No message is kept at offset ${offset ?? "?"}`;
+}
+
+/** One setting never changes; whoever is told to change it would try in vain. */
+function formatConflict(conflicts: readonly string[]): string {
+  const others = conflicts.filter((name) => name !== "retention");
+  const text = `The channel exists with other values of ${conflicts.join(", ")}`;
+  if (others.length === conflicts.length) return `${text}: change them with PATCH`;
+  const fixed = `${text}: retention is fixed at creation`;
+  return others.length === 0 ? fixed : `${fixed}, change ${others.join(", ")} with PATCH`;
 }
 
 function formatFull(refusal: Extract<Refusal, { kind: "channel-full" }>): string {

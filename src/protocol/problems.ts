@@ -21,7 +21,8 @@ export type Refusal =
   | { readonly kind: "forbidden"; readonly reason: string }
   | { readonly kind: "not-configured"; readonly setting: string; readonly remedy: string }
   | { readonly kind: "unknown-channel"; readonly channel: string }
-  | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string }
+  /** `isKept`: the message is there, and only not in the state that was asked for: quarantined. */
+  | { readonly kind: "unknown-message"; readonly offset?: number; readonly messageId?: string; readonly isKept?: true }
   | { readonly kind: "unknown-checkpoint"; readonly checkpoint: string }
   | { readonly kind: "unknown-scheduled"; readonly scheduledId: string }
   | { readonly kind: "unknown-subscription"; readonly id: number }
@@ -114,7 +115,7 @@ export type Refusal =
  */
 export type SnapshotFault = "not-a-snapshot" | "version" | "cut" | "order" | "hash" | "content";
 
-/** A part of a call that was refused as a whole. */
+/** A part of a call that was refused as a whole. On the wire `problem` is a whole problem. */
 export interface RefusedPart {
   readonly pointer: string;
   readonly problem: Refusal;

@@ -103,6 +103,7 @@ const PUT_REFUSALS: readonly RefusalKind[] = [
   "producer-sequence-reused",
   "idempotency-key-reused",
   "offset-conflict",
+  "no-readers",
   "channel-draining",
   "channel-closed",
   "message-too-large",
@@ -181,7 +182,7 @@ export const ROUTES: readonly Route[] = [
     query: noQuerySchema,
     body: channelPatchSchema,
     replies: { 200: { description: "The channel as it is now", schema: REPLY_SCHEMAS.description } },
-    refusals: GONE,
+    refusals: [...GONE, "settings-conflict"],
   },
   {
     method: "delete",
@@ -292,7 +293,7 @@ export const ROUTES: readonly Route[] = [
       200: { description: "It has the value; there was another", schema: REPLY_SCHEMAS.checkpointWritten },
       201: { description: "It was created", schema: REPLY_SCHEMAS.checkpointWritten },
     },
-    refusals: [...GONE, "checkpoint-conflict", "too-many-checkpoints"],
+    refusals: [...GONE, "checkpoint-conflict", "checkpoint-too-large", "too-many-checkpoints"],
   },
   {
     method: "get",

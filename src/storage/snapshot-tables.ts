@@ -3,6 +3,7 @@
 import type { SnapshotChanges, SnapshotRow, SnapshotState, SnapshotStore } from "../channel/snapshot-store.ts";
 import { createKeyTable, KEY_TABLE_PREFIX } from "./idempotency-table.ts";
 import type { SqlValue } from "./metered-storage.ts";
+import { isSoundRow } from "./snapshot-content.ts";
 import type { Select, Statement } from "./statement.ts";
 
 export const SNAPSHOT_TABLES: readonly string[] = [
@@ -118,12 +119,13 @@ export class SnapshotTables implements SnapshotStore {
     if (!isKnown) return false;
     const columns = this.#columnsOf(KEY_TABLE.test(table) ? STAGED + KEY_TABLE_PREFIX + 0 : table);
     if (columns.length !== values.length) return false;
-    return columns.every(({ type, notnull, pk }, place) => {
+    const isTyped = columns.every(({ type, notnull, pk }, place) => {
       const value = values[place];
       if (value === null) return notnull === 0 && pk === 0;
       if (type === "INTEGER") return Number.isSafeInteger(value);
       return type === "TEXT" ? typeof value === "string" : value instanceof Uint8Array;
     });
+    return isTyped && isSoundRow(table, Object.fromEntries(columns.map(({ name }, place) => [name, values[place] ?? null])));
   }
 
   /** What comes before the rest of a commit. To be run one by one: later ones read what earlier ones made. */

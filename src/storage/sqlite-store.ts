@@ -12,6 +12,7 @@ import { IdempotencyTable } from "./idempotency-table.ts";
 import { ProducersTable } from "./producers-table.ts";
 import { migrate, readSchemaVersion, SCHEMA_VERSION } from "./schema.ts";
 import { SnapshotTables } from "./snapshot-tables.ts";
+import { isSoundWhole } from "./snapshot-whole.ts";
 import { joinParts, PART_BYTES_MAX, partRange, PARTS_MAX, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
 
@@ -150,6 +151,11 @@ export class SqliteStore implements ChannelStore {
       });
     }
     this.#noteTables(changes);
+  }
+
+  /** Whether what a restore put in the place of all that was stored can be worked with. Reads much: for the commit of a restore alone. */
+  get isSound(): boolean {
+    return isSoundWhole(this, (statement, ...bindings) => this.#select(statement, ...bindings));
   }
 
   #statementsOf(changes: Changes): Statement[] {

@@ -40,7 +40,8 @@ async function handleWrite(context: AppContext): Promise<Response> {
   const given = headers.get("Content-Type") ?? "application/octet-stream";
   const contentType = orThrow(parseWith(contentTypeSchema, given, "/header/Content-Type"));
   const condition = parseWriteCondition(headers);
-  const value = await bytesOf(context, LIMITS.checkpointBytesMax);
+  const limit = LIMITS.checkpointBytesMax;
+  const value = await bytesOf(context, limit, (bytes) => ({ kind: "checkpoint-too-large", checkpoint: name, bytes, limit }));
   const write = { name, value, contentType, ...condition };
   const { outcome } = await ask(context.env, channel, { type: "write-checkpoint", write }, ["checkpoint-written"]);
   const { checkpoint, isCreated } = outcome;

@@ -6,6 +6,7 @@ import { Utf8Arena } from "../protocol/bytes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
 import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";
+import type { RefusalKind } from "../protocol/problems.ts";
 import { batchBodySchema, browseQuerySchema, noQuerySchema, putQuerySchema } from "../protocol/routes.ts";
 import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { ask, type Answer } from "./channel-client.ts";
@@ -16,6 +17,9 @@ import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, sourceO
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const MESSAGES = "/v1/channels/:channel/messages";
+
+/** Refusals of a put that a wait may see the end of. */
+const PASSING: ReadonlySet<RefusalKind> = new Set(["channel-full", "no-readers"]);
 
 /** What one put stores, which of it enters later, and on which conditions. */
 interface Put extends PutConditions {
@@ -74,14 +78,14 @@ async function replyPut(context: AppContext, channel: string, put: Put, waitMs: 
   return reply;
 }
 
-/** Tries once; where that finds the channel full, waits for room and keeps the bodies here meanwhile. Each try is judged anew. */
+/** Tries once; where that finds the channel full, or without groups, waits for room and keeps the bodies here meanwhile. Each try is judged anew. */
 async function putOrWait(context: AppContext, channel: string, put: Put, waitMs: number): Promise<Answer<"put">> {
   const { messages } = put;
   try {
     return await ask(context.env, channel, { type: "put", ...put }, ["put"]);
   } catch (error) {
-    const isFull = error instanceof RefusalError && error.refusal.kind === "channel-full";
-    if (!isFull || waitMs === 0) throw error;
+    const mayPass = error instanceof RefusalError && PASSING.has(error.refusal.kind);
+    if (!mayPass || waitMs === 0) throw error;
   }
   const bytes = messages.reduce((sum, message) => sum + messageBytes(message), 0);
   const request = { type: "reserve", messages: messages.length, bytes, waitMs } as const;

@@ -5,6 +5,7 @@ import type { Result } from "../base/result.ts";
 import type { Env } from "../object/env.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
 import { invalidRequest, parseJson, parseWith, type InvalidRequest } from "../protocol/fault.ts";
+import type { Refusal } from "../protocol/problems.ts";
 import { formatSource } from "../protocol/source.ts";
 import { findMethods, pathSchemas } from "../protocol/routes.ts";
 import { RefusalError } from "./refusal-error.ts";
@@ -83,34 +84,42 @@ export async function jsonBodyOf<Schema extends v.GenericSchema>(
   return orThrow(parseWith(schema, value));
 }
 
+/** What is too large, by its bytes: those that it says it has, or those that had come by then. */
+type RefuseTooLarge = (bytes: number) => Refusal;
+
 /** The body as bytes. One that is encoded is refused: nobody here would decode it, and the reader would not know. One that is too large is refused before it is read to its end, one that breaks off as not valid. */
-export async function bytesOf(context: AppContext, bytesMax: number): Promise<Uint8Array> {
+export async function bytesOf(
+  context: AppContext,
+  bytesMax: number,
+  refuseTooLarge: RefuseTooLarge = () => ({ kind: "request-too-large", limit: bytesMax }),
+): Promise<Uint8Array> {
   const { raw } = context.req;
   const encoding = raw.headers.get("Content-Encoding");
   if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
     throw new RefusalError({ kind: "unsupported-media-type", acceptedEncodings: ["identity"] });
   }
   const contentLength = raw.headers.get("Content-Length");
-  if (Number(contentLength ?? 0) > bytesMax) throw refuseTooLarge(bytesMax);
+  const bytesSaid = Number(contentLength ?? 0);
+  if (bytesSaid > bytesMax) throw new RefusalError(refuseTooLarge(bytesSaid));
   try {
     if (contentLength !== null) return new Uint8Array(await raw.arrayBuffer());
-    return raw.body === null ? new Uint8Array(0) : await readStream(raw.body, bytesMax);
+    return raw.body === null ? new Uint8Array(0) : await readStream(raw.body, bytesMax, refuseTooLarge);
   } catch (error) {
     if (error instanceof RefusalError) throw error;
     throw new RefusalError(invalidRequest("", "The body broke off before its end"));
   }
 }
 
-function refuseTooLarge(limit: number): RefusalError {
-  return new RefusalError({ kind: "request-too-large", limit });
-}
-
-async function readStream(body: ReadableStream<Uint8Array>, bytesMax: number): Promise<Uint8Array> {
+async function readStream(
+  body: ReadableStream<Uint8Array>,
+  bytesMax: number,
+  refuseTooLarge: RefuseTooLarge,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of body) {
     length += chunk.byteLength;
-    if (length > bytesMax) throw refuseTooLarge(bytesMax);
+    if (length > bytesMax) throw new RefusalError(refuseTooLarge(length));
     chunks.push(chunk);
   }
   const bytes = new Uint8Array(length);

@@ -1,15 +1,18 @@
 // `npm start` as a user runs it: what it prints works when it is pasted into a shell.
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { listProcesses } from "../../src/cli/processes.ts";
 
 const START = fileURLToPath(new URL("../../src/cli/start.ts", import.meta.url));
+const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
 const READY = "Stop with Ctrl-C.";
 
 const run = promisify(execFile);
@@ -28,10 +31,17 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function start(port: number): Promise<{ readonly child: ChildProcess; readonly output: string }> {
-  const child = spawn(process.execPath, [START, "--port", String(port), "--storage", dir], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+interface Started {
+  readonly child: ChildProcess;
+  readonly output: string;
+}
+
+async function start(port: number, storage = dir): Promise<Started> {
+  return await waitUntilReady([process.execPath, START, "--port", String(port), "--storage", storage]);
+}
+
+async function waitUntilReady([command = "", ...args]: readonly string[]): Promise<Started> {
+  const child = spawn(command, args, { cwd: PROJECT_DIR, stdio: ["ignore", "pipe", "inherit"] });
   started.push(child);
   let output = "";
   const isReady = Promise.withResolvers<void>();
@@ -46,7 +56,7 @@ async function start(port: number): Promise<{ readonly child: ChildProcess; read
 }
 
 async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-  if (child.exitCode !== null) return child.exitCode;
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const exited = once(child, "exit") as Promise<[number | null]>;
   child.kill(signal);
   return (await exited)[0];
@@ -64,6 +74,20 @@ async function findFreePort(): Promise<number> {
   const { port } = server.address() as AddressInfo;
   server.close();
   return port;
+}
+
+/** The process group of what a server started, as its note says. */
+async function groupOf(storage: string): Promise<number> {
+  return (JSON.parse(await readFile(join(storage, "edge-channel.pid"), "utf8")) as { group: number }).group;
+}
+
+/** What is left of a group; resolves when nothing is, or when `signal` aborts. */
+async function untilGone(group: number, signal: AbortSignal): Promise<readonly unknown[]> {
+  for (;;) {
+    const left = (await listProcesses()).filter((one) => one.group === group);
+    if (left.length === 0 || signal.aborted) return left;
+    await setImmediate();
+  }
 }
 
 async function refusedAs(port: string, ...more: readonly string[]): Promise<unknown> {
@@ -112,6 +136,53 @@ describe("src/cli/start", () => {
         stderr: expect.stringContaining(`Cannot keep the channels in ${path}: ${reason}`) as string,
       });
     }
+  });
+
+  test("a second server on one storage is refused, and told which process has it; after its end one starts", async () => {
+    const storage = join(dir, "shared");
+    const { child } = await start(0, storage);
+
+    expect(await refusedAs("0", "--storage", storage)).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringContaining(`End it with "kill ${child.pid}"`) as string,
+    });
+    expect(await stop(child, "SIGTERM")).toBe(143);
+    await start(0, storage);
+  });
+
+  test("what a server started ends with it, be it killed; the lock of the dead one is in nobody's way", async ({ signal }) => {
+    const storage = join(dir, "killed");
+    const { child } = await start(0, storage);
+    const group = await groupOf(storage);
+
+    await stop(child, "SIGKILL");
+    expect(await untilGone(group, signal)).toEqual([]);
+    await start(0, storage);
+  });
+
+  test("while processes of a dead server still work on the storage another is refused, and told which they are", async () => {
+    const storage = join(dir, "outlived");
+    await mkdir(storage);
+    const outliving = spawn(process.execPath, ["-e", "process.stdin.resume()", "workerd"], { detached: true });
+    await once(outliving, "spawn");
+    await writeFile(join(storage, "edge-channel.pid"), JSON.stringify({ pid: 1, group: outliving.pid }));
+
+    expect(await refusedAs("0", "--storage", storage)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`End it with "kill ${outliving.pid}"`) as string,
+    });
+    await stop(outliving, "SIGKILL");
+    await start(0, storage);
+  });
+
+  test.for(["SIGTERM", "SIGHUP"] as const)("a %s to npm alone ends all that it started", async (name, { signal }) => {
+    const storage = join(dir, `npm-${name}`);
+    const { child } = await waitUntilReady(["npm", "start", "--", "--port", "0", "--storage", storage]);
+    const group = await groupOf(storage);
+
+    await stop(child, name);
+    expect(await untilGone(group, signal)).toEqual([]);
   });
 
   test("--help explains the options", async () => {

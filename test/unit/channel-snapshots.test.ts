@@ -84,6 +84,27 @@ describe("channel/snapshots", () => {
     expect(kindOf(source.apply({ type: "read-snapshot", snapshotId, page: 1 }))).toBe("invalid-request");
   });
 
+  test("[SN2] a page that is read again with another size is refused, since it would be another page", () => {
+    const source = openChannel();
+    for (let index = 0; index < 20; index++) source.put([`message ${index}`]);
+    const snapshotId = beginSnapshot(source);
+    const readWith = (page: number, bytesMax?: number): unknown =>
+      source.apply({ type: "read-snapshot", snapshotId, page, ...(bytesMax !== undefined && { bytesMax }) });
+    const first = readWith(1, 300);
+
+    for (const bytesMax of [301, undefined]) {
+      expect(readWith(1, bytesMax)).toMatchObject({
+        refusal: { kind: "invalid-request", errors: [{ pointer: "/query/maxBytes" }] },
+      });
+    }
+    source.evict();
+    expect(readWith(1, 300)).toEqual(first);
+    expect(readWith(2, 400)).toMatchObject({ type: "snapshot-page", page: 2 });
+    expect(readWith(2, 300)).toMatchObject({
+      refusal: { errors: [{ pointer: "/query/maxBytes", detail: expect.stringContaining("400") as string }] },
+    });
+  });
+
   test("[SN3] it ends when told, when it is not read for a minute, and with the life; one is open at most", () => {
     const source = openChannel();
     const first = beginSnapshot(source);

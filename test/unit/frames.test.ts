@@ -50,7 +50,7 @@ const INVALID: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ type: "subscribe", id: 1 }, "/credit"],
   [{ type: "subscribe", id: 1, credit: { messages: -1 } }, "/credit/messages"],
   [{ type: "subscribe", id: 1, credit: { messages: 0.5 } }, "/credit/messages"],
-  [{ type: "subscribe", id: 1, credit: { messages: 1 }, from: { offset: 0 } }, "/from"],
+  [{ type: "subscribe", id: 1, credit: { messages: 1 }, from: { offset: 0 } }, "/from/offset"],
   [{ type: "subscribe", id: 1, credit: { messages: 1 }, from: { at: "middle" } }, "/from"],
   [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: [] } }, "/filter/keys"],
   [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: ["k".repeat(LIMITS.filterBytesMax)] } }, "/filter"],

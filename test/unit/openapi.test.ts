@@ -96,6 +96,17 @@ describe("worker/openapi", () => {
 });
 
 describe("worker/openapi: parts of an operation", () => {
+  test.each([
+    ["putMessage", "no-readers"],
+    ["putBatch", "no-readers"],
+    ["redriveDeadLetters", "no-readers"],
+    ["changeChannel", "settings-conflict"],
+  ])("%s can be refused %s", (operationId, kind) => {
+    const found = entries.find(({ operation }) => operation.operationId === operationId);
+
+    expect(found?.operation.responses["409"]?.["x-problem-kinds"]).toContain(kind);
+  });
+
   test.each(ROUTES)("$operationId has the parameters of its address and query", (route) => {
     const parameters = entryOf(route).operation.parameters ?? [];
     const inPath = Array.from(route.path.matchAll(/\{(\w+)\}/g), ([, name]) => name);

@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
+import { quarantineBodySchema } from "../../src/protocol/delivery-routes.ts";
+import { createGroupBodySchema, seekBodySchema } from "../../src/protocol/group-routes.ts";
 import { invalidRequest, parseJson, parseWith } from "../../src/protocol/fault.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import { PROBLEM_TYPES, type Refusal, type RefusalKind } from "../../src/protocol/problems.ts";
@@ -141,5 +143,49 @@ describe("src/protocol/fault", () => {
   test("[G11] malformed JSON is refused as a whole, well-formed JSON is a value", () => {
     expect(parseJson("{")).toMatchObject({ ok: false, refusal: { kind: "invalid-request", errors: [{ pointer: "" }] } });
     expect(parseJson(" [1] ")).toEqual({ ok: true, value: [1] });
+  });
+});
+
+describe("problems in problems", () => {
+  test("the parts of a refused settle are whole problems, as the refused entries of one that was carried out", () => {
+    const lost = { kind: "lease-lost", offset: 5, cause: "expired" } as const;
+
+    const problem = formatProblem({ kind: "settle-refused", refused: [{ pointer: "/acks/0/leaseId", problem: lost }] });
+
+    expect(problem).toMatchObject({ refused: [{ pointer: "/acks/0/leaseId", problem: formatProblem(lost) }] });
+  });
+});
+
+function detailOf(conflicts: readonly string[]): string {
+  return formatProblem({ kind: "settings-conflict", conflicts, current: {} }).detail;
+}
+
+describe("texts of refusals", () => {
+  test("a conflict of the retention does not advise a change that is refused as well", () => {
+    expect(detailOf(["maxBytes"])).toContain("maxBytes: change them with PATCH");
+    expect(detailOf(["retention"])).toMatch(/retention is fixed at creation$/);
+    expect(detailOf(["retention", "maxBytes"])).toContain("change maxBytes with PATCH");
+  });
+
+  test("a message that is kept and not quarantined is not said to be missing", () => {
+    const { detail } = formatProblem({ kind: "unknown-message", offset: 2, isKept: true });
+
+    expect(detail).toBe("The message at offset 2 is not quarantined");
+  });
+
+  test.each([
+    [quarantineBodySchema, { offset: 0 }, "/offset", "Expected at least 1"],
+    [quarantineBodySchema, { offset: 2, key: "a" }, "", "Expected either offset or key"],
+    [quarantineBodySchema, { group: "g", key: "" }, "/key", "A key has at least one character"],
+    [seekBodySchema, { timeMs: -1 }, "/timeMs", "Expected at least 0"],
+    [createGroupBodySchema, { start: { offset: 0.5 } }, "/start/offset", "Expected a whole number"],
+    [
+      createGroupBodySchema,
+      { start: { at: "middle" } },
+      "/start",
+      'Expected {"offset"}, {"timeMs"} or {"at": "first" or "last"}',
+    ],
+  ])("of several forms the one that a value nearly has says what is wrong: %#", (schema, value, pointer, detail) => {
+    expect(parseWith(schema, value)).toMatchObject({ ok: false, refusal: { errors: [{ pointer, detail }] } });
   });
 });

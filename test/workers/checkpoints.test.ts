@@ -113,7 +113,8 @@ describe("src/worker/checkpoint-routes", () => {
     const problem = await readProblem(write(channel, "a", tooLarge));
     const streamed = await readProblem(write(channel, "a", new Blob([tooLarge]).stream()));
 
-    const facts = { kind: "request-too-large", status: 413, limit: LIMITS.checkpointBytesMax };
+    const limit = LIMITS.checkpointBytesMax;
+    const facts = { kind: "checkpoint-too-large", status: 413, checkpoint: "a", bytes: limit + 1, limit };
     expect([problem, streamed]).toMatchObject([facts, facts]);
     await evictDurableObject(stubOf(channel), { webSockets: "close" });
     const kept = await get(channel, "a");

@@ -227,7 +227,7 @@ describe("ray: checkpoints", () => {
 
     expect(problem).toMatchObject({
       kind: "settle-refused",
-      refused: [{ problem: { kind: "checkpoint-conflict", current: 1 } }],
+      refused: [{ problem: { kind: "checkpoint-conflict", current: 1, status: 412, retry: "refetch" } }],
     });
     expect(await readState(channel)).toMatchObject({ version: 1, state: { last: "1" } });
     expect((await describeChannel(channel)).counts).toMatchObject({ acked: 1 });

@@ -67,6 +67,7 @@ export interface SettledJson {
 }
 
 export interface Take {
+  readonly group?: string;
   readonly max?: number;
   readonly min?: number;
   readonly waitMs?: number;

@@ -190,6 +190,31 @@ describe("snapshots over HTTP", () => {
     expect(await pullTexts(target, { max: 5 })).toEqual(["a", "b", "c"]);
   });
 
+  test("[SN1] what lies in several rows, what groups have done and what removals left come through", async () => {
+    const large = "x".repeat(2_500_000);
+    const queue = await createChannel({ maxMessageBytes: 4_000_000 });
+    await put(queue, large);
+    await put(queue, large);
+    await call("POST", pathOf(queue, "/messages"), { body: large, headers: { "Channel-Delay-Ms": "3600000" } });
+    const [first] = (await lease(queue, {})).messages;
+    await settle(queue, { rejects: [{ leaseId: first?.leaseId }] });
+    const log = await createChannel({ retention: "log" });
+    for (const group of ["g1", "g2"]) await read(call("PUT", pathOf(log, `/groups/${group}`)), 201);
+    await putBatch(log, ["a", "b", "c", "d"]);
+    const taken = await lease(log, { max: 3, group: "g1" });
+    await settle(log, { acks: [{ leaseId: taken.messages[1]?.leaseId }], retries: [{ leaseId: taken.messages[2]?.leaseId }] });
+    await read(call("DELETE", pathOf(log, "/messages/4")));
+
+    for (const source of [queue, log]) {
+      const target = await restore(await readPages(source, 8_000_000));
+      const [{ depth, bytes, counts }, after] = [await describeChannel(source), await describeChannel(target)];
+      expect(after).toMatchObject({ depth, bytes, counts });
+      for (const path of ["/messages", "/dead-letters", "/scheduled"]) {
+        expect(await read(call("GET", pathOf(target, path)))).toEqual(await read(call("GET", pathOf(source, path))));
+      }
+    }
+  });
+
   test("[SN9] an aborted restore leaves nothing behind", async () => {
     const target = freshChannel();
     const restoreId = await beginRestore(target);
@@ -203,7 +228,7 @@ describe("snapshots over HTTP", () => {
     const source = await createChannel();
     await put(source, "a");
     await runInDurableObject(stubOf(source), (_, { storage }) => {
-      storage.sql.exec("INSERT INTO lease (row_id, leases_json) VALUES (5, 'no JSON')");
+      storage.sql.exec("INSERT INTO dead_letter_totals (id, messages, bytes) VALUES (1, 5, 5)");
     });
     const target = freshChannel();
     const restoreId = await beginRestore(target);

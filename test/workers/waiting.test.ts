@@ -311,6 +311,18 @@ describe("src/channel/traffic: gets that wait", () => {
 });
 
 describe("src/channel/traffic: puts that wait", () => {
+  test("[GP7] an HTTP put with a wait waits for the first group of an interest channel, one without is refused at once", async () => {
+    const channel = await createChannel({ retention: "interest" });
+    expect((await readProblem(putReply(channel, 0))).kind).toBe("no-readers");
+    expect((await readProblem(putReply(channel, 20))).kind).toBe("no-readers");
+    const { reply } = await startPut(channel, 1, "for the group");
+
+    await read(call("PUT", pathOf(channel, "/groups/first")), 201);
+
+    expect((await reply).count).toBe(1);
+    expect(await pullTexts(channel, { group: "first" })).toEqual(["for the group"]);
+  });
+
   test("[WT4] a waiting put is told of the room, and uses it by coming again", async () => {
     const channel = await createChannel({ maxMessages: 1 });
     const socket = await openSocket(channel);

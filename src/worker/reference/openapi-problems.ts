@@ -57,7 +57,11 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   forbidden: { reason: text },
   "not-configured": { setting: text, remedy: text },
   "unknown-channel": { channel: text },
-  "unknown-message": { offset: whole, messageId: text },
+  "unknown-message": {
+    offset: whole,
+    messageId: text,
+    isKept: { const: true, description: "The message is there, and only not quarantined" },
+  },
   "unknown-checkpoint": { checkpoint: text },
   "unknown-scheduled": { scheduledId: text },
   "unknown-subscription": { id: whole },
@@ -80,7 +84,11 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "settle-refused": {
     refused: {
       type: "array",
-      items: { type: "object", properties: { pointer: text, problem: { type: "object" } }, required: ["pointer", "problem"] },
+      items: {
+        type: "object",
+        properties: { pointer: text, problem: { $ref: referenceTo("Problem") } },
+        required: ["pointer", "problem"],
+      },
     },
   },
   "unknown-group": { group: text },
@@ -138,7 +146,7 @@ type FactsOf<Kind extends RefusalKind> = Omit<Extract<Refusal, { kind: Kind }>, 
 
 /** Facts that are not in every problem of their kind. */
 const OPTIONAL_FACTS: { readonly [Kind in RefusalKind]?: readonly string[] } = {
-  "unknown-message": ["offset", "messageId"],
+  "unknown-message": ["offset", "messageId", "isKept"],
   "unsupported-media-type": ["accepted", "acceptedEncodings"],
   "channel-full": ["scheduled", "promisedMessages", "promisedBytes"],
 };

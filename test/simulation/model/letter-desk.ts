@@ -73,7 +73,10 @@ export class ModelLetterDesk {
     }
     const { offset, key } = operation;
     const found = quarantined(group, offset, key);
-    if (found.length === 0 && offset !== undefined) return refused({ kind: "unknown-message", offset });
+    if (found.length === 0 && offset !== undefined) {
+      const isKept = this.#book.find(offset) !== undefined;
+      return refused({ kind: "unknown-message", offset, ...(isKept && { isKept }) });
+    }
     for (const message of found) {
       if (operation.type === "drop-quarantine") group.finish(message.offset, "removed", nowMs);
       else group.update(message.offset, { attempts: 0, dueAtMs: 0, dueFromMs: undefined, isQuarantined: false });
