@@ -1,6 +1,7 @@
 // The problem table: the only place where a refusal becomes an RFC 9457 problem. The same object travels over HTTP and WebSocket.
 // `kind` strings are API and never change; the wording of `detail` may.
 import { assertNever } from "../base/assert.ts";
+import { formatConflict, formatUnknownMessage } from "./refusal-texts.ts";
 
 /** What may be tried after a refusal: nothing, the same again after a pause, or the same after reading the current state. */
 export type Retry = "never" | "after" | "refetch";
@@ -427,20 +428,6 @@ function formatChannelDetail(refusal: ChannelRefusal): string {
     default:
       return assertNever(refusal);
   }
-}
-
-function formatUnknownMessage({ offset, messageId, isKept }: Extract<Refusal, { kind: "unknown-message" }>): string {
-  if (messageId !== undefined) return `No message with the id "${messageId}" is kept`;
-  return isKept === true ? `The message at offset ${offset} is not quarantined` : `No message is kept at offset ${offset ?? "?"}`;
-}
-
-/** One setting never changes; whoever is told to change it would try in vain. */
-function formatConflict(conflicts: readonly string[]): string {
-  const others = conflicts.filter((name) => name !== "retention");
-  const text = `The channel exists with other values of ${conflicts.join(", ")}`;
-  if (others.length === conflicts.length) return `${text}: change them with PATCH`;
-  const fixed = `${text}: retention is fixed at creation`;
-  return others.length === 0 ? fixed : `${fixed}, change ${others.join(", ")} with PATCH`;
 }
 
 function formatFull(refusal: Extract<Refusal, { kind: "channel-full" }>): string {

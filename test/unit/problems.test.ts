@@ -152,11 +152,12 @@ describe("problems in problems", () => {
   });
 });
 
+function detailOf(conflicts: readonly string[]): string {
+  return formatProblem({ kind: "settings-conflict", conflicts, current: {} }).detail;
+}
+
 describe("texts of refusals", () => {
   test("a conflict of the retention does not advise a change that is refused as well", () => {
-    const detailOf = (conflicts: readonly string[]): string =>
-      formatProblem({ kind: "settings-conflict", conflicts, current: {} }).detail;
-
     expect(detailOf(["maxBytes"])).toContain("maxBytes: change them with PATCH");
     expect(detailOf(["retention"])).toMatch(/retention is fixed at creation$/);
     expect(detailOf(["retention", "maxBytes"])).toContain("change maxBytes with PATCH");
