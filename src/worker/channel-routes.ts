@@ -10,7 +10,7 @@ import { channelPatchSchema, givenSettingsSchema } from "../protocol/settings.ts
 import { ask, fetchFrom } from "./channel-client.ts";
 import { formatStateHeaders } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
 
 export function addChannelRoutes(app: Hono<{ Bindings: Env }>): void {
   app.get("/v1/channels", handleList);
@@ -58,6 +58,7 @@ async function handlePatch(context: AppContext): Promise<Response> {
 async function handleDelete(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const { graceMs, force } = queryOf(context, deleteQuerySchema);
+  await refuseBody(context);
   if (force === "true" && graceMs !== undefined && graceMs > 0) {
     throw new RefusalError(invalidRequest("/query/force", "Expected either force or graceMs: force does not wait"));
   }

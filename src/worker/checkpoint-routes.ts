@@ -9,7 +9,7 @@ import { checkpointsQuerySchema, noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { INERT_HEADERS } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { bytesOf, channelOf, checkpointOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+import { bytesOf, channelOf, checkpointOf, orThrow, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
 
 const CHECKPOINTS = "/v1/channels/:channel/checkpoints";
 
@@ -67,6 +67,7 @@ async function handleDelete(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const name = checkpointOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { headers } = context.req.raw;
   // Not left out in silence: what is meant as a condition must not delete without one.
   if (headers.has("If-None-Match")) throw new RefusalError(invalidRequest("/header/If-None-Match", "Expected If-Match"));

@@ -21,7 +21,7 @@ import { noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { formatStateHeaders, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, orThrow, queryOf, sourceOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, orThrow, queryOf, refuseBody, sourceOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
@@ -120,6 +120,7 @@ async function handleRedrive(context: AppContext): Promise<Response> {
 async function handleStopRedrive(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome, state } = await ask(context.env, channel, { type: "stop-redrive" }, ["redrive-job"]);
   return context.json({ redrive: outcome.job }, 200, formatStateHeaders(state));
 }

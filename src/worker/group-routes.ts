@@ -7,7 +7,7 @@ import { changeGroupBodySchema, createGroupBodySchema, groupsQuerySchema, seekBo
 import { LIMITS } from "../protocol/limits.ts";
 import { noQuerySchema, pathSchemas } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
-import { channelOf, jsonBodyOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, orThrow, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
 
 const GROUPS = "/v1/channels/:channel/groups";
 const BODY = { bytesMax: LIMITS.controlBodyBytesMax };
@@ -67,6 +67,7 @@ async function handleDelete(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const group = groupOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome } = await ask(context.env, channel, { type: "delete-group", group }, ["group-deleted"]);
   return context.json({ group: outcome.group });
 }

@@ -13,7 +13,17 @@ import { ask, type Answer } from "./channel-client.ts";
 import { formatMessageReply, formatStateHeaders, parseDelayHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
 import { conditionsOf } from "./put-conditions.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, messageIdOf, offsetOf, orThrow, queryOf, sourceOf, type AppContext } from "./request-parts.ts";
+import {
+  channelOf,
+  jsonBodyOf,
+  messageIdOf,
+  offsetOf,
+  orThrow,
+  queryOf,
+  refuseBody,
+  sourceOf,
+  type AppContext,
+} from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const MESSAGES = "/v1/channels/:channel/messages";
@@ -110,6 +120,7 @@ async function handleBrowse(context: AppContext): Promise<Response> {
 async function handlePurge(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome, state } = await ask(context.env, channel, { type: "purge" }, ["purged"]);
   return context.json({ removedMessages: outcome.removedMessages }, 200, formatStateHeaders(state));
 }
@@ -126,6 +137,7 @@ async function handleRemove(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const offset = offsetOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome, state } = await ask(context.env, channel, { type: "remove", offset }, ["removed"]);
   return context.json({ offset: outcome.offset }, 200, formatStateHeaders(state));
 }
@@ -134,6 +146,7 @@ async function handleRemoveById(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const messageId = messageIdOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome, state } = await ask(context.env, channel, { type: "remove-by-id", messageId }, ["removed"]);
   return context.json({ offset: outcome.offset }, 200, formatStateHeaders(state));
 }

@@ -72,7 +72,7 @@ export async function jsonBodyOf<Schema extends v.GenericSchema>(
   options: { readonly bytesMax: number; readonly fallback?: unknown },
 ): Promise<v.InferOutput<Schema>> {
   const mediaType = (context.req.header("Content-Type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
-  const isJson = mediaType === "application/json";
+  const isJson = mediaType === "application/json" && isUtf8(context.req.header("Content-Type"));
   const bytes =
     isJson || (mediaType === "" && options.fallback !== undefined) ? await bytesOf(context, options.bytesMax) : undefined;
   if (bytes?.byteLength === 0 && options.fallback !== undefined) return orThrow(parseWith(schema, options.fallback));
@@ -82,6 +82,12 @@ export async function jsonBodyOf<Schema extends v.GenericSchema>(
   const value = orThrow(parseJson(text));
   if (Array.isArray(value)) throw new RefusalError(invalidRequest("", "Expected a JSON object"));
   return orThrow(parseWith(schema, value));
+}
+
+/** JSON is UTF-8 (RFC 8259); who says otherwise sent something else. */
+function isUtf8(contentType = ""): boolean {
+  const [, charset = "utf-8"] = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(contentType) ?? [];
+  return /^(?:utf-?8|us-ascii)$/i.test(charset);
 }
 
 /** What is too large, by its bytes: those that it says it has, or those that had come by then. */
@@ -98,6 +104,10 @@ export async function bytesOf(
   if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
     throw new RefusalError({ kind: "unsupported-media-type", acceptedEncodings: ["identity"] });
   }
+  return await readBody(raw, bytesMax, refuseTooLarge);
+}
+
+async function readBody(raw: Request, bytesMax: number, refuseTooLarge: RefuseTooLarge): Promise<Uint8Array> {
   const contentLength = raw.headers.get("Content-Length");
   const bytesSaid = Number(contentLength ?? 0);
   if (bytesSaid > bytesMax) throw new RefusalError(refuseTooLarge(bytesSaid));
@@ -129,6 +139,11 @@ async function readStream(
     end += chunk.byteLength;
   }
   return bytes;
+}
+
+/** For routes without a body: what was sent in one would be ignored in silence. */
+export async function refuseBody(context: AppContext): Promise<void> {
+  await readBody(context.req.raw, 0, () => invalidRequest("", "Expected no body"));
 }
 
 export function orThrow<Value>(result: Result<Value, InvalidRequest>): Value {

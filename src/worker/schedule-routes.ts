@@ -6,7 +6,7 @@ import { formatScheduled } from "../protocol/message.ts";
 import { noQuerySchema, scheduledQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { formatStateHeaders, replyJson } from "./message-headers.ts";
-import { channelOf, queryOf, scheduledIdOf, type AppContext } from "./request-parts.ts";
+import { channelOf, queryOf, refuseBody, scheduledIdOf, type AppContext } from "./request-parts.ts";
 
 const SCHEDULED = "/v1/channels/:channel/scheduled";
 
@@ -28,6 +28,7 @@ async function handleCancel(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const scheduledId = scheduledIdOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const operation = { type: "cancel-scheduled", scheduledId } as const;
   const { outcome, state } = await ask(context.env, channel, operation, ["unscheduled"]);
   return context.json({ scheduledId: outcome.scheduledId }, 200, formatStateHeaders(state));

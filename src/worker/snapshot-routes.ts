@@ -7,7 +7,7 @@ import { noQuerySchema, pathSchemas } from "../protocol/routes.ts";
 import { snapshotPageQuerySchema } from "../protocol/snapshot-routes.ts";
 import { ask } from "./channel-client.ts";
 import { INERT_HEADERS } from "./message-headers.ts";
-import { bytesOf, channelOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+import { bytesOf, channelOf, orThrow, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
 
 const SNAPSHOTS = "/v1/channels/:channel/snapshots";
 const RESTORES = "/v1/channels/:channel/restores";
@@ -25,6 +25,7 @@ export function addSnapshotRoutes(app: Hono<{ Bindings: Env }>): void {
 async function handleBegin(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome } = await ask(context.env, channel, { type: "begin-snapshot" }, ["snapshot-begun"]);
   return context.json({ snapshotId: outcome.snapshotId }, 201);
 }
@@ -49,6 +50,7 @@ async function handleEnd(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const snapshotId = snapshotIdOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome } = await ask(context.env, channel, { type: "end-snapshot", snapshotId }, ["snapshot-ended"]);
   return context.json({ snapshotId: outcome.snapshotId });
 }
@@ -56,6 +58,7 @@ async function handleEnd(context: AppContext): Promise<Response> {
 async function handleBeginRestore(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome } = await ask(context.env, channel, { type: "begin-restore" }, ["restore-begun"]);
   return context.json({ restoreId: outcome.restoreId }, 201);
 }
@@ -74,6 +77,7 @@ async function handleCommit(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const restoreId = restoreIdOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   await ask(context.env, channel, { type: "commit-restore", restoreId }, ["restored"]);
   return context.json({ channel }, 201);
 }
@@ -82,6 +86,7 @@ async function handleAbort(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   const restoreId = restoreIdOf(context);
   queryOf(context, noQuerySchema);
+  await refuseBody(context);
   const { outcome } = await ask(context.env, channel, { type: "abort-restore", restoreId }, ["restore-aborted"]);
   return context.json({ restoreId: outcome.restoreId });
 }

@@ -364,7 +364,43 @@ describe("src/worker/request-parts", () => {
       expect(await readProblem(reply)).toMatchObject({ kind: "request-too-large", limit: LIMITS.controlBodyBytesMax });
     }
   });
+
+  test("[G6] JSON in another charset than UTF-8 is refused", async () => {
+    const channel = await createChannel();
+    const pullAs = (type: string): Promise<Response> =>
+      call("POST", pathOf(channel, "/messages/pull"), { body: "{}", headers: { "Content-Type": `application/json${type}` } });
+
+    for (const type of ["; charset=utf-16", ';charset="UTF-16LE"', "; a=b; charset=iso-8859-1"]) {
+      expect([type, (await readProblem(pullAs(type))).kind]).toEqual([type, "unsupported-media-type"]);
+    }
+    for (const type of ["", "; charset=utf-8", ';Charset="UTF-8"'])
+      expect([type, (await pullAs(type)).status]).toEqual([type, 200]);
+  });
+
+  test.each(ROUTES.filter((route) => route.method !== "get" && !takesBody(route)))(
+    "[G6] $operationId takes no body and refuses one, whether its length is announced or not",
+    async ({ method, path }) => {
+      const channel = await createChannel();
+      const address = path
+        .replace("{channel}", channel)
+        .replace("{offset}", "1")
+        .replace(/\{(?:snapshotId|restoreId)\}/, "0123456789abcdef")
+        .replace("{scheduledId}", "1-1")
+        .replace(/\{\w+\}/, "some");
+
+      for (const body of ["{}", new Blob(["x"]).stream()]) {
+        const problem = await readProblem(call(method.toUpperCase(), address, { body }));
+        expect(problem).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "", detail: "Expected no body" }] });
+      }
+      const { kind } = await call(method.toUpperCase(), address, { body: "" }).then((reply) => reply.json<{ kind?: string }>());
+      expect(kind).not.toBe("invalid-request");
+    },
+  );
 });
+
+function takesBody({ body, isMessageBody, isValueBody, isPageBody }: (typeof ROUTES)[number]): boolean {
+  return body !== undefined || isMessageBody === true || isValueBody === true || isPageBody === true;
+}
 
 describe("src/worker/channel-routes", () => {
   test("[LC8] a channel is created with the settings given and defaults, and confirmed with the same", async () => {
