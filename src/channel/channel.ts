@@ -448,8 +448,9 @@ export class Channel {
     const record = this.#cell.get();
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
     const holdsMessages = this.#backlog.depth > 0 || this.#schedule.messages > 0;
-    const isInUse = this.#backlog.hasChanges || holdsMessages || this.#line.size > 0;
-    if (isInUse) this.#inUseAtMs = nowMs;
+    if (holdsMessages || this.#line.size > 0) this.#inUseAtMs = nowMs;
+    // What changes just now has its time when it is written.
+    if (this.#backlog.hasChanges) return;
     const idleSinceMs = Math.max(this.#readLastUseMs(), record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.#erase(record, nowMs, true);
   }
