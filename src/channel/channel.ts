@@ -438,9 +438,11 @@ export class Channel {
   #expireIdle(nowMs: number): void {
     const record = this.#parts.cell.get();
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
-    const holdsMessages = this.#parts.backlog.depth > 0 || this.#parts.schedule.messages > 0;
-    const isInUse = this.#parts.backlog.hasChanges || holdsMessages || this.#parts.line.size > 0 || this.#parts.streams.size > 0;
-    if (isInUse) this.#inUseAtMs = nowMs;
+    const { backlog, schedule, line, streams } = this.#parts;
+    const isHeld = backlog.depth > 0 || schedule.messages > 0 || line.size > 0 || streams.size > 0;
+    if (isHeld) this.#inUseAtMs = nowMs;
+    // What changes just now has its time when it is written.
+    if (backlog.hasChanges) return;
     const idleSinceMs = Math.max(this.#readLastUseMs(), record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.#erase(record, nowMs, true);
   }

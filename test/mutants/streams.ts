@@ -175,7 +175,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB9: a channel with subscriptions is idle",
     file: "src/channel/channel.ts",
-    from: " || this.#parts.streams.size > 0;",
-    to: ";",
+    from: "line.size > 0 || streams.size > 0;",
+    to: "line.size > 0;",
   },
 ];

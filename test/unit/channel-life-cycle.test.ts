@@ -332,6 +332,24 @@ describe("src/channel/channel", () => {
     expect(stateOf(channel)).toBe("open");
   });
 
+  test("[LC6] the time begins with the last change, also where the clock was set back before it", () => {
+    const channel = new ChannelHarness({ settings: { expireAfterIdleMs: IDLE_MS } });
+    channel.put(["a"]);
+    channel.nowMs += 10_000;
+    channel.together(() => {
+      channel.get();
+      channel.tick();
+    });
+    channel.nowMs -= 1_000;
+    channel.patch({ maxMessages: 9 });
+
+    channel.tick(IDLE_MS - 1);
+    const early = stateOf(channel);
+    channel.tick(1);
+
+    expect([early, stateOf(channel)]).toEqual(["open", "deleted"]);
+  });
+
   test("[LC6] a change of settings is a change: the time begins anew", () => {
     const channel = channelWith();
     channel.nowMs += 10 * IDLE_MS;

@@ -112,7 +112,7 @@ async function writeAll(channel: string, texts: readonly string[]): Promise<void
 }
 
 describe("Ray's channels: every reader gets every value once and in order", () => {
-  test("[ray:C1] a thousand values are written and read, with room for one", async () => {
+  test("[ray:C1] a thousand values are written and read, with room for one", { timeout: 60_000 }, async () => {
     const channel = await createFor(["a"]);
     const reader = await Reader.open(channel, "a");
     const texts = numbersTo(1000);

@@ -120,8 +120,6 @@ export class ModelLife {
     const { record, changedAtMs } = this.#book.state;
     if (record === undefined || record.state === "deleted" || record.settings.expireAfterIdleMs === null) return;
     if (!this.#isIdle) this.#book.note({ inUseAtMs: nowMs });
-    // What ended just now counts too; the time of its change is lost when something changes after the clock was set back.
-    else if (changedAtMs === nowMs) this.#book.note({ inUseAtMs: Math.max(nowMs, this.#book.state.inUseAtMs) });
     const { inUseAtMs, checkpointsChangedAtMs } = this.#book.state;
     const idleSinceMs = Math.max(changedAtMs, checkpointsChangedAtMs, inUseAtMs, record.createdAtMs);
     if (idleSinceMs + record.settings.expireAfterIdleMs <= nowMs) this.erase(nowMs, true);
