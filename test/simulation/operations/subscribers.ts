@@ -103,7 +103,7 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
   },
   {
     name: "subscribe without a connection",
-    weight: 2,
+    weight: 5,
     run: (world, random) => {
       world.perform({ type: "subscribe", credit: drawFirstCredit(random), target: drawPlain(world, random) });
     },
