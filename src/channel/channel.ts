@@ -10,7 +10,7 @@ import type { DeskOperation } from "./group-desk.ts";
 import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome, RestoreOperation } from "./operation.ts";
 import type { Subscription } from "./subscription.ts";
 import { NO_BACKLOG_CHANGES, type ChannelRecord, type Changes } from "./store.ts";
-import { refused } from "./traffic.ts";
+import { refused } from "./refused.ts";
 import type { Waiter } from "./wait-line.ts";
 
 /** What creates a channel where the deployment allows it (rule LC7), and what may be answered more than once. */

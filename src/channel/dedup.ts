@@ -1,12 +1,12 @@
 // Judges the conditions of a put: is it a retry, is it its producer's turn, is it at the expected offset? Rules DD of SPEC.md.
 import type { PutMessage } from "../protocol/message.ts";
-import type { Refusal } from "../protocol/problems.ts";
 import type { Settings } from "../protocol/settings.ts";
 import { IdempotencyKeys, type KeyVerdict } from "./idempotency.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import { offsetOf, type PutOutcome } from "./outcome-window.ts";
 import { Producers, type NumberVerdict } from "./producers.ts";
 import type { Changes, ChannelStore } from "./store.ts";
+import { refused } from "./refused.ts";
 
 /** When a put is judged, and how long keys are kept. */
 interface When {
@@ -81,8 +81,4 @@ function outcomeOf(verdict: NumberVerdict | KeyVerdict, messages: readonly PutMe
     default:
       return undefined;
   }
-}
-
-function refused(refusal: Refusal): Outcome {
-  return { type: "refused", refusal };
 }

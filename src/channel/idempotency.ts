@@ -4,6 +4,7 @@ import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { IdempotencyChanges, IdempotencyStore, KeyGeneration, KeyOutcome, NewKey } from "./idempotency-store.ts";
+import { refused } from "./refused.ts";
 
 export type KeyVerdict =
   | { readonly type: "new" }
@@ -180,8 +181,4 @@ export class IdempotencyKeys {
       .map(({ id, untilMs, keysMax }) => ({ id, untilMs, keysMax, keys: keysMax, isStored: true }));
     return this.#generations;
   }
-}
-
-function refused(refusal: Refusal): KeyVerdict {
-  return { type: "refused", refusal };
 }

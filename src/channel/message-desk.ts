@@ -1,7 +1,6 @@
 // Operations on single messages and on all of them, whether they are there or to come: browse, read, remove, purge, list, cancel.
 import { assertNever } from "../base/assert.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { Refusal } from "../protocol/problems.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Groups } from "./groups.ts";
@@ -9,6 +8,7 @@ import { browse } from "./log-reading.ts";
 import { findHistory, type HistoryParts } from "./message-history.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import type { Schedule } from "./schedule.ts";
+import { refused } from "./refused.ts";
 
 export type MessageOperation = OperationOf<
   "browse" | "read" | "history" | "remove" | "remove-by-id" | "purge" | "list-scheduled" | "cancel-scheduled"
@@ -94,8 +94,4 @@ export class MessageDesk {
     if (this.#schedule.messages === 0) this.#backlog.noteChange();
     return { type: "unscheduled", scheduledId };
   }
-}
-
-function refused(refusal: Refusal): Outcome {
-  return { type: "refused", refusal };
 }

@@ -6,6 +6,7 @@ import type { Refusal } from "../protocol/problems.ts";
 import { bucketOf } from "./fingerprint.ts";
 import { offsetOf, OutcomeWindow, type PutOutcome } from "./outcome-window.ts";
 import type { ProducersChanges, ProducersStore, StoredProducer } from "./producers-store.ts";
+import { refused } from "./refused.ts";
 
 interface Producer {
   readonly bucket: number;
@@ -196,8 +197,4 @@ function packProducer(id: string, { bucket, epoch, lastSeq, usedAtMs, outcomes }
 
 function refuseGap({ id, epoch }: ProducerMark, expectedSeq: number): NumberVerdict {
   return refused({ kind: "producer-sequence-gap", producerId: id, epoch, expectedSeq });
-}
-
-function refused(refusal: Refusal): NumberVerdict {
-  return { type: "refused", refusal };
 }

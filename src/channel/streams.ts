@@ -25,6 +25,7 @@ import type { ChannelRecord } from "./store.ts";
 import { hasCredit, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
 import { drawHolder, takeMessages } from "./taking.ts";
 import type { WaitLine } from "./wait-line.ts";
+import { refused } from "./refused.ts";
 
 const TOO_MANY_RETRY_AFTER_MS = 1000;
 
@@ -251,8 +252,14 @@ export class Streams {
     if (delivered === undefined) return false;
     served.add(first.holder);
     this.#send(member, delivered);
-    this.#hasMore = true;
+    this.#hasMore ||= this.#hasOpen(group);
     return true;
+  }
+
+  /** Whether a group has messages that nobody holds. */
+  #hasOpen(id: number): boolean {
+    const group = this.#parts.groups.findById(id);
+    return group !== undefined && this.#parts.groups.depthOf(group) > group.delivery.leased;
   }
 
   #takeFor(record: ChannelRecord, member: Member, moment: Moment): Delivered | undefined {
@@ -356,10 +363,6 @@ export class Streams {
   #all(): Subscription[] {
     return [...this.#byConnection.values()].flatMap((ofConnection) => [...ofConnection.values()]);
   }
-}
-
-function refused(refusal: Refusal): Outcome {
-  return { type: "refused", refusal };
 }
 
 function capCredit({ messages, bytes }: Size): Size {

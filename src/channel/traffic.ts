@@ -20,6 +20,7 @@ import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
 import { NOTHING_GOT, takeMessages, type TakeTerms } from "./taking.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
+import { refused } from "./refused.ts";
 
 const NO_READERS_RETRY_AFTER_MS = 1000;
 
@@ -431,10 +432,6 @@ export class Traffic {
     const promised = reserved.messages > 0 && { promisedMessages: reserved.messages, promisedBytes: reserved.bytes };
     return { kind: "channel-full", retryAfterMs, depth, bytes, ...record.limits, ...scheduled, ...promised };
   }
-}
-
-export function refused(refusal: Refusal): Outcome {
-  return { type: "refused", refusal };
 }
 
 function putWaiter(size: Size): { kind: "put"; min: number; max: number; bytes: number; group: 0 } {

@@ -55,7 +55,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB4: no commit follows for what is left of a turn",
     file: STREAMS_FILE,
-    from: "this.#hasMore = true;\n    return true;",
+    from: "this.#hasMore ||= this.#hasOpen(group);\n    return true;",
     to: "return true;",
   },
   {
