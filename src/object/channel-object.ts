@@ -1,18 +1,14 @@
-// The Durable Object of a channel: takes requests from workers and sockets, queues them for the commit loop, runs the alarm.
+// The Durable Object of a channel: the runtime's side of it. What it does is in channel-host.ts.
 import { DurableObject } from "cloudflare:workers";
-import type { Moment, Operation, Origin } from "../channel/operation.ts";
+import type { Origin } from "../channel/operation.ts";
 import { MeteredStorage } from "../storage/metered-storage.ts";
-import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
-import { LIMITS } from "../protocol/limits.ts";
-import { Committer, type Entry, type Performed } from "./committer.ts";
-import { CommitLoop } from "./commit-loop.ts";
+import { SqliteStore } from "../storage/sqlite-store.ts";
+import { ChannelHost, type Runtime } from "./channel-host.ts";
+import type { Performed } from "./committer.ts";
 import { Connections } from "./connections.ts";
 import { registerChannel, unregisterChannel } from "./directory.ts";
 import type { Env } from "./env.ts";
-import { logWarning } from "./log.ts";
-import { unpackOperation, type PackedOperation } from "./packing.ts";
-import { formatProblemFrame } from "./reply-frames.ts";
-import { readFrame, type FrameAction, type FrameSender } from "./socket-frames.ts";
+import type { PackedOperation } from "./packing.ts";
 import { acceptUpgrade } from "./upgrade.ts";
 
 /** What a worker can ask of the object of a channel. */
@@ -22,48 +18,37 @@ export interface ChannelStub {
   fetch(request: Request): Promise<Response>;
 }
 
-/** The close code of an end that is not the client's choice, as of a tab or a deploy: it may come back. */
-const GOING_AWAY = 1001;
-const ALARM_INTERVAL_MS_MIN = 1000;
+const RUNTIME: Runtime = {
+  nowMs: () => Date.now(),
+  freshName: () => crypto.randomUUID(),
+  draw32: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+  setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs),
+};
 
 export class ChannelObject extends DurableObject<Env> implements ChannelStub {
-  readonly #name: string;
-  readonly #storage: MeteredStorage;
   readonly #connections: Connections;
-  readonly #committer: Committer;
-  readonly #loop: CommitLoop<Entry>;
-  /** When the timer that is set first fires. */
-  #timerAtMs = Infinity;
+  readonly #host: ChannelHost;
 
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
-    this.#name = context.id.name ?? context.id.toString();
-    this.#storage = new MeteredStorage(context.storage);
+    const storage = new MeteredStorage(context.storage);
     this.#connections = new Connections(context);
-    this.#committer = new Committer({
-      name: this.#name,
-      storage: this.#storage,
+    this.#host = new ChannelHost({
+      name: context.id.name ?? context.id.toString(),
+      runtime: RUNTIME,
+      storage,
+      openStore: () => new SqliteStore(storage),
       connections: this.#connections,
-      takeMoment: () => this.#takeMoment(),
-    });
-    this.#loop = new CommitLoop<Entry>({
-      commit: (entries) => {
-        this.#committer.commit(entries);
-        // What subscribers are owed beyond a frame follows at once, behind what has come meanwhile.
-        if (this.#committer.hasMoreToDeliver) this.#loop.pushCall({ request: { type: "tick" } }, 0);
-        this.#armTimer();
+      registry: {
+        register: (entry) => registerChannel(env.DIRECTORY, entry),
+        unregister: (removal) => unregisterChannel(env.DIRECTORY, removal),
       },
-      sync: () => this.#storage.sync(),
-      delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
+      mayCreate: () => this.env.AUTO_CREATE === "true",
     });
-    this.#armTimer();
   }
 
-  perform(packed: PackedOperation, origin?: Origin): Promise<Performed> {
-    const operation = unpackOperation(packed);
-    return new Promise((answer) =>
-      this.#loop.pushCall({ request: { type: "operate", operation, origin }, answer }, sizeOf(operation)),
-    );
+  perform(operation: PackedOperation, origin?: Origin): Promise<Performed> {
+    return this.#host.perform(operation, origin);
   }
 
   override fetch(request: Request): Promise<Response> {
@@ -71,151 +56,19 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   }
 
   override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
-    const found = this.#connections.find(socket);
-    if (found === undefined) return;
-    const { connection } = found;
-    const action = this.#readFrame(data, found);
-    switch (action.type) {
-      case "operate": {
-        const { operation, request } = action;
-        const bytes = typeof data === "string" ? data.length : data.byteLength;
-        this.#loop.push({ request: { type: "operate", operation, origin: { connection, request } } }, bytes);
-        return;
-      }
-      case "greet": {
-        this.#connections.greet(socket);
-        const { version } = action;
-        const welcome = { type: "welcome", version, versions: PROTOCOL_VERSIONS, channel: this.#name, connection };
-        this.#connections.send(connection, JSON.stringify(welcome));
-        return;
-      }
-      case "close":
-        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
-        this.#forget(socket, true);
-        socket.close(action.code, action.reason);
-        return;
-      case "refuse":
-        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
-        return;
-    }
+    this.#host.receive(socket, data);
   }
 
   override webSocketClose(socket: WebSocket, code: number, _reason: string, wasClean: boolean): void {
-    this.#forget(socket, wasClean && code !== GOING_AWAY);
-    closeQuietly(socket, code);
+    this.#host.end(socket, code, wasClean);
   }
 
   override webSocketError(socket: WebSocket): void {
-    this.#forget(socket, false);
+    this.#host.lose(socket);
   }
 
-  /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
-  override async alarm(): Promise<void> {
-    this.#committer.noteAlarm();
-    await this.#doWhatIsDue();
-    await this.#tellDirectory();
-    const { nowMs } = this.#takeMoment();
-    if (this.#committer.channel.isForgotten(nowMs)) {
-      await this.#storage.deleteAll();
-      this.#committer.wake();
-      return;
-    }
-    this.#committer.armAlarm(nowMs + ALARM_INTERVAL_MS_MIN);
-    this.#armTimer();
+  /** May run twice. */
+  override alarm(): Promise<void> {
+    return this.#host.alarm();
   }
-
-  /** One commit takes only so many delayed messages: goes on while it helps (rule SD6). */
-  async #doWhatIsDue(): Promise<void> {
-    let overdue = Infinity;
-    for (let commits = 0; commits < LIMITS.alarmCommitsMax && overdue > 0; commits++) {
-      // Each is on disk before the next, and other requests come in between.
-      if (commits > 0) await this.#storage.sync();
-      this.#committer.commit([{ request: { type: "tick" } }]);
-      const left = this.#committer.channel.countOverdue(this.#takeMoment().nowMs);
-      if (left >= overdue) return;
-      overdue = left;
-    }
-  }
-
-  async #tellDirectory(): Promise<void> {
-    const record = this.#committer.channel.record;
-    if (record === undefined || !record.outbox.isPending || record.outbox.nextAttemptAtMs > this.#takeMoment().nowMs) return;
-    const { version } = record.outbox;
-    const channel = this.#name;
-    const isDone = await (
-      record.state === "deleted"
-        ? unregisterChannel(this.env.DIRECTORY, { channel, version, nowMs: record.deletedAtMs ?? 0 })
-        : registerChannel(this.env.DIRECTORY, { channel, version, createdAtMs: record.createdAtMs, settings: record.settings })
-    ).then(
-      () => true,
-      (error: unknown) => {
-        logWarning("directory-failed", { channel, attempts: record.outbox.attempts }, error);
-        return false;
-      },
-    );
-    this.#committer.commit([{ request: { type: "settle-outbox", version, isDone } }]);
-  }
-
-  /** No frame stays unanswered, not even one that shows a fault of ours. */
-  #readFrame(data: string | ArrayBuffer, sender: FrameSender): FrameAction {
-    try {
-      return readFrame(data, sender);
-    } catch (error) {
-      logWarning("frame-failed", { channel: this.#name }, error);
-      return { type: "refuse", refused: { refusal: { kind: "internal", outcome: "not-applied" } } };
-    }
-  }
-
-  #forget(socket: WebSocket, isClean: boolean): void {
-    const connection = this.#connections.remove(socket);
-    if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
-  }
-
-  /**
-   * A promise of room that nobody uses is taken back on time, and so is what comes due before the alarm may run again. A timer will do:
-   * the object is awake for 10 s after each event.
-   */
-  #armTimer(): void {
-    const endMs = this.#committer.channel.nextReservationEndMs ?? Infinity;
-    const dueAtMs = this.#committer.dueBeforeAlarmAtMs ?? Infinity;
-    if (endMs === Infinity && dueAtMs === Infinity) return;
-    const { nowMs } = this.#takeMoment();
-    // What is overdue could not be done at its time: the alarm tries again. What is further off than the alarm's pause is its business.
-    const isForTimer = dueAtMs > nowMs && dueAtMs <= nowMs + ALARM_INTERVAL_MS_MIN;
-    const atMs = Math.min(endMs, isForTimer ? dueAtMs : Infinity);
-    if (atMs >= this.#timerAtMs) return;
-    this.#timerAtMs = atMs;
-    setTimeout(
-      () => {
-        if (this.#timerAtMs === atMs) this.#timerAtMs = Infinity;
-        this.#loop.push({ request: { type: "tick" } }, 0);
-      },
-      Math.max(0, atMs - nowMs),
-    );
-  }
-
-  #takeMoment(): Moment {
-    return { nowMs: Date.now(), freshLife: crypto.randomUUID(), mayCreate: this.env.AUTO_CREATE === "true", draw32 };
-  }
-}
-
-function draw32(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-}
-
-/** Answers a close. The runtime does so by itself for sockets that were accepted otherwise, but not for hibernating ones (measured). */
-function closeQuietly(socket: WebSocket, code: number): void {
-  // 1005, 1006 and 1015 tell that no close frame came; they must not be sent.
-  const mayBeSent = code !== 1005 && code !== 1006 && code !== 1015;
-  try {
-    socket.close(mayBeSent ? code : 1000);
-  } catch {
-    // It is closed already.
-  }
-}
-
-function sizeOf(operation: Operation): number {
-  if (operation.type === "stage-page") return operation.bytes.byteLength;
-  if (operation.type === "write-checkpoint") return operation.write.value.byteLength;
-  return operation.type === "put" ? operation.messages.reduce((bytes, message) => bytes + message.body.byteLength, 0) : 0;
 }

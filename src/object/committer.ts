@@ -2,13 +2,12 @@
 import { assertNever } from "../base/assert.ts";
 import { Channel } from "../channel/channel.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../channel/operation.ts";
-import type { Changes } from "../channel/store.ts";
+import type { Changes, ChannelStore } from "../channel/store.ts";
 import { ownBytes } from "../protocol/bytes.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import type { MeteredStorage } from "../storage/metered-storage.ts";
-import { SqliteStore } from "../storage/sqlite-store.ts";
+import type { RowCounts } from "../storage/metered-storage.ts";
 import type { Connections } from "./connections.ts";
 import { logWarning } from "./log.ts";
 import { packOutcome, type PackedOutcome } from "./packing.ts";
@@ -36,9 +35,25 @@ export interface Entry {
   readonly answer?: (performed: Performed) => void;
 }
 
+/** What lies under the store of a channel. */
+export interface ObjectStorage {
+  /** Rows since the object woke. */
+  readonly rows: RowCounts;
+  /** Runs `work` whole or not at all; a throw takes back everything in it, the alarm too. */
+  transaction<Value>(work: () => Value): Value;
+  setAlarm(atMs: number): void;
+}
+
+/** One that can tell whether what lies in it is what a channel stores. */
+export interface SoundStore extends ChannelStore {
+  readonly isSound: boolean;
+}
+
 export interface CommitterOptions {
   readonly name: string;
-  readonly storage: MeteredStorage;
+  readonly storage: ObjectStorage;
+  /** Opens what the storage holds. */
+  readonly openStore: () => SoundStore;
   readonly connections: Connections;
   readonly takeMoment: () => Moment;
 }
@@ -61,7 +76,7 @@ class ForgedSnapshot extends Error {}
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #wokeAtMs: number;
-  #store: SqliteStore;
+  #store: SoundStore;
   #channel: Channel;
   /** Set while storage could not be read after a failure: what is in memory was never written. */
   #isStale = false;
@@ -73,7 +88,7 @@ export class Committer {
   constructor(options: CommitterOptions) {
     this.#options = options;
     this.#wokeAtMs = options.takeMoment().nowMs;
-    this.#store = new SqliteStore(options.storage);
+    this.#store = options.openStore();
     this.#channel = this.#buildChannel();
     const alarmAtMs = this.#channel.findAlarmOnWaking(this.#wokeAtMs) ?? NO_ALARM_AT_MS;
     // One whose time is over fires now, or was given up by the runtime after it had failed too often.
@@ -92,7 +107,7 @@ export class Committer {
   /** Builds the channel from what is stored and from the sockets, as on waking. */
   wake(): void {
     try {
-      this.#store = new SqliteStore(this.#options.storage);
+      this.#store = this.#options.openStore();
       this.#channel = this.#buildChannel();
     } catch (error) {
       throw new StorageFailure("The channel cannot be read", { cause: error });

@@ -31,14 +31,17 @@ type PackedWaiter = readonly [
   reader?: string,
 ];
 
+/** What keeps the sockets while the object sleeps. */
+export type SocketKeeper = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
+
 export class Connections {
-  readonly #context: DurableObjectState;
+  readonly #context: SocketKeeper;
   readonly #sockets = new Map<number, WebSocket>();
   readonly #attachments = new Map<WebSocket, Attachment>();
   #lastConnection = 0;
 
   /** Finds the sockets that stayed open while the object slept. */
-  constructor(context: DurableObjectState) {
+  constructor(context: SocketKeeper) {
     this.#context = context;
     for (const socket of context.getWebSockets()) {
       const attachment = socket.deserializeAttachment() as Attachment | null;

@@ -1,0 +1,240 @@
+// What the object of a channel does, apart from the runtime that it lives in: takes requests from workers and sockets, queues them for the
+// commit loop, does what is due when the alarm fires. Clock, chance, timers, storage and sockets are given to it.
+import type { Moment, Operation, Origin } from "../channel/operation.ts";
+import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { Committer, type Entry, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
+import { CommitLoop, type Timers } from "./commit-loop.ts";
+import type { Connections } from "./connections.ts";
+import type { Registration, Removal } from "./directory-shard.ts";
+import { logWarning } from "./log.ts";
+import { unpackOperation, type PackedOperation } from "./packing.ts";
+import { formatProblemFrame } from "./reply-frames.ts";
+import { readFrame, type FrameAction, type FrameSender } from "./socket-frames.ts";
+
+/** The runtime around the object. */
+export interface Runtime extends Timers {
+  nowMs(): number;
+  /** A name that nothing else has. */
+  freshName(): string;
+  /** A random whole number of 32 bits. */
+  draw32(): number;
+}
+
+/** Where a channel tells that it exists, and how it is set. May be told the same more than once (DR2, DR3). */
+interface Registry {
+  register(entry: Registration): Promise<void>;
+  unregister(removal: Removal): Promise<void>;
+}
+
+export interface HostedStorage extends ObjectStorage {
+  /** Resolves when everything written so far is on disk. */
+  sync(): Promise<void>;
+  /** Erases everything, the alarm too. */
+  deleteAll(): Promise<void>;
+}
+
+export interface ChannelHostOptions {
+  readonly name: string;
+  readonly runtime: Runtime;
+  readonly storage: HostedStorage;
+  readonly openStore: () => SoundStore;
+  readonly connections: Connections;
+  readonly registry: Registry;
+  /** Whether the first use of an unknown channel creates it. */
+  readonly mayCreate: () => boolean;
+}
+
+/** The close code of an end that is not the client's choice, as of a tab or a deploy: it may come back. */
+const GOING_AWAY = 1001;
+const ALARM_INTERVAL_MS_MIN = 1000;
+
+export class ChannelHost {
+  readonly #options: ChannelHostOptions;
+  readonly #name: string;
+  readonly #storage: HostedStorage;
+  readonly #connections: Connections;
+  readonly #committer: Committer;
+  readonly #loop: CommitLoop<Entry>;
+  /** When the timer that is set first fires. */
+  #timerAtMs = Infinity;
+
+  constructor(options: ChannelHostOptions) {
+    this.#options = options;
+    const { name, storage, connections, openStore } = options;
+    this.#name = name;
+    this.#storage = storage;
+    this.#connections = connections;
+    this.#committer = new Committer({ name, storage, openStore, connections, takeMoment: () => this.#takeMoment() });
+    this.#loop = new CommitLoop<Entry>({
+      commit: (entries) => {
+        this.#committer.commit(entries);
+        // What subscribers are owed beyond a frame follows at once, behind what has come meanwhile.
+        if (this.#committer.hasMoreToDeliver) this.#loop.pushCall({ request: { type: "tick" } }, 0);
+        this.#armTimer();
+      },
+      sync: () => this.#storage.sync(),
+      delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
+      timers: options.runtime,
+    });
+    this.#armTimer();
+  }
+
+  /** Carries an operation out, and answers when it is committed. `origin` names the connection and request whose promised room it uses. */
+  perform(packed: PackedOperation, origin?: Origin): Promise<Performed> {
+    const operation = unpackOperation(packed);
+    return new Promise((answer) =>
+      this.#loop.pushCall({ request: { type: "operate", operation, origin }, answer }, sizeOf(operation)),
+    );
+  }
+
+  /** A frame has come. */
+  receive(socket: WebSocket, data: string | ArrayBuffer): void {
+    const found = this.#connections.find(socket);
+    if (found === undefined) return;
+    const { connection } = found;
+    const action = this.#readFrame(data, found);
+    switch (action.type) {
+      case "operate": {
+        const { operation, request } = action;
+        const bytes = typeof data === "string" ? data.length : data.byteLength;
+        this.#loop.push({ request: { type: "operate", operation, origin: { connection, request } } }, bytes);
+        return;
+      }
+      case "greet": {
+        this.#connections.greet(socket);
+        const { version } = action;
+        const welcome = { type: "welcome", version, versions: PROTOCOL_VERSIONS, channel: this.#name, connection };
+        this.#connections.send(connection, JSON.stringify(welcome));
+        return;
+      }
+      case "close":
+        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
+        this.#forget(socket, true);
+        socket.close(action.code, action.reason);
+        return;
+      case "refuse":
+        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
+        return;
+    }
+  }
+
+  /** A socket has closed. */
+  end(socket: WebSocket, code: number, wasClean: boolean): void {
+    this.#forget(socket, wasClean && code !== GOING_AWAY);
+    closeQuietly(socket, code);
+  }
+
+  /** A socket is broken. */
+  lose(socket: WebSocket): void {
+    this.#forget(socket, false);
+  }
+
+  /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
+  async alarm(): Promise<void> {
+    this.#committer.noteAlarm();
+    await this.#doWhatIsDue();
+    await this.#tellDirectory();
+    const { nowMs } = this.#takeMoment();
+    if (this.#committer.channel.isForgotten(nowMs)) {
+      await this.#storage.deleteAll();
+      this.#committer.wake();
+      return;
+    }
+    this.#committer.armAlarm(nowMs + ALARM_INTERVAL_MS_MIN);
+    this.#armTimer();
+  }
+
+  /** One commit takes only so many delayed messages: goes on while it helps (rule SD6). */
+  async #doWhatIsDue(): Promise<void> {
+    let overdue = Infinity;
+    for (let commits = 0; commits < LIMITS.alarmCommitsMax && overdue > 0; commits++) {
+      // Each is on disk before the next, and other requests come in between.
+      if (commits > 0) await this.#storage.sync();
+      this.#committer.commit([{ request: { type: "tick" } }]);
+      const left = this.#committer.channel.countOverdue(this.#takeMoment().nowMs);
+      if (left >= overdue) return;
+      overdue = left;
+    }
+  }
+
+  async #tellDirectory(): Promise<void> {
+    const record = this.#committer.channel.record;
+    if (record === undefined || !record.outbox.isPending || record.outbox.nextAttemptAtMs > this.#takeMoment().nowMs) return;
+    const { version } = record.outbox;
+    const channel = this.#name;
+    const { registry } = this.#options;
+    const isDone = await (
+      record.state === "deleted"
+        ? registry.unregister({ channel, version, nowMs: record.deletedAtMs ?? 0 })
+        : registry.register({ channel, version, createdAtMs: record.createdAtMs, settings: record.settings })
+    ).then(
+      () => true,
+      (error: unknown) => {
+        logWarning("directory-failed", { channel, attempts: record.outbox.attempts }, error);
+        return false;
+      },
+    );
+    this.#committer.commit([{ request: { type: "settle-outbox", version, isDone } }]);
+  }
+
+  /** No frame stays unanswered, not even one that shows a fault of ours. */
+  #readFrame(data: string | ArrayBuffer, sender: FrameSender): FrameAction {
+    try {
+      return readFrame(data, sender);
+    } catch (error) {
+      logWarning("frame-failed", { channel: this.#name }, error);
+      return { type: "refuse", refused: { refusal: { kind: "internal", outcome: "not-applied" } } };
+    }
+  }
+
+  #forget(socket: WebSocket, isClean: boolean): void {
+    const connection = this.#connections.remove(socket);
+    if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
+  }
+
+  /**
+   * A promise of room that nobody uses is taken back on time, and so is what comes due before the alarm may run again. A timer will do:
+   * the object is awake for 10 s after each event.
+   */
+  #armTimer(): void {
+    const endMs = this.#committer.channel.nextReservationEndMs ?? Infinity;
+    const dueAtMs = this.#committer.dueBeforeAlarmAtMs ?? Infinity;
+    if (endMs === Infinity && dueAtMs === Infinity) return;
+    const { nowMs } = this.#takeMoment();
+    // What is overdue could not be done at its time: the alarm tries again. What is further off than the alarm's pause is its business.
+    const isForTimer = dueAtMs > nowMs && dueAtMs <= nowMs + ALARM_INTERVAL_MS_MIN;
+    const atMs = Math.min(endMs, isForTimer ? dueAtMs : Infinity);
+    if (atMs >= this.#timerAtMs) return;
+    this.#timerAtMs = atMs;
+    this.#options.runtime.setTimeout(
+      () => {
+        if (this.#timerAtMs === atMs) this.#timerAtMs = Infinity;
+        this.#loop.push({ request: { type: "tick" } }, 0);
+      },
+      Math.max(0, atMs - nowMs),
+    );
+  }
+
+  #takeMoment(): Moment {
+    const { runtime, mayCreate } = this.#options;
+    return { nowMs: runtime.nowMs(), freshLife: runtime.freshName(), mayCreate: mayCreate(), draw32: () => runtime.draw32() };
+  }
+}
+
+/** Answers a close. The runtime does so by itself for sockets that were accepted otherwise, but not for hibernating ones (measured). */
+function closeQuietly(socket: WebSocket, code: number): void {
+  // 1005, 1006 and 1015 tell that no close frame came; they must not be sent.
+  const mayBeSent = code !== 1005 && code !== 1006 && code !== 1015;
+  try {
+    socket.close(mayBeSent ? code : 1000);
+  } catch {
+    // It is closed already.
+  }
+}
+
+function sizeOf(operation: Operation): number {
+  if (operation.type === "stage-page") return operation.bytes.byteLength;
+  if (operation.type === "write-checkpoint") return operation.write.value.byteLength;
+  return operation.type === "put" ? operation.messages.reduce((bytes, message) => bytes + message.body.byteLength, 0) : 0;
+}
