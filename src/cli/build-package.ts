@@ -1,5 +1,4 @@
-// Builds what the npm package ships into dist/: the client as modules for every platform, the worker to embed as another, the
-// declarations of both, and the command line.
+// Builds what the npm package ships into dist/: the client as one module for every platform, its declarations, and the command line.
 import { execFile } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -12,10 +11,8 @@ const DIST_DIR = fileURLToPath(new URL("../../dist/", import.meta.url));
 await rm(DIST_DIR, { recursive: true, force: true });
 await build({
   absWorkingDir: PROJECT_DIR,
-  entryPoints: ["src/client/index.ts", "src/client/service-binding.ts"],
-  outdir: "dist/client",
-  // What they share is there once: an error of the one is an error of the other.
-  splitting: true,
+  entryPoints: ["src/client/index.ts"],
+  outfile: "dist/client/index.js",
   bundle: true,
   format: "esm",
   platform: "neutral",
@@ -37,20 +34,4 @@ await build({
     js: '#!/usr/bin/env node\nimport { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
   },
 });
-await build({
-  absWorkingDir: PROJECT_DIR,
-  entryPoints: ["src/worker/embed.ts"],
-  outfile: "dist/worker/embed.js",
-  bundle: true,
-  format: "esm",
-  platform: "neutral",
-  target: "es2024",
-  // One of its libraries is no module, and says where it begins as those did.
-  mainFields: ["module", "main"],
-  external: ["cloudflare:workers"],
-  sourcemap: true,
-  legalComments: "none",
-});
-for (const config of ["src/client/tsconfig.build.json", "src/worker/tsconfig.build.json"]) {
-  await promisify(execFile)("tsc", ["-p", config], { cwd: PROJECT_DIR });
-}
+await promisify(execFile)("tsc", ["-p", "src/client/tsconfig.build.json"], { cwd: PROJECT_DIR });

@@ -95,7 +95,7 @@ export class ChannelSocket implements StreamingTransport {
     this.#socket = socket;
     this.#startTimer = options.startTimer ?? startPlatformTimer;
     this.#onWait = options.onWait;
-    const greet = (): void => this.#send(JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS }));
+    const greet = (): void => this.#send(JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS, joined: true }));
     socket.addEventListener("open", greet);
     socket.addEventListener("message", ({ data }) => this.#receive(data));
     socket.addEventListener("error", (event) => this.#lose("the connection broke", "error" in event ? event.error : event));
@@ -280,7 +280,14 @@ export class ChannelSocket implements StreamingTransport {
   #receive(data: unknown): void {
     if (this.#failure !== undefined) return;
     const frame = parseFrame(data);
-    if (frame === undefined) return this.#violate("a frame is not a JSON object with a type");
+    if (frame === undefined) {
+      const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "not-applied" } as const;
+      return this.#fail("the server broke the protocol: a frame is not a JSON object with a type", facts);
+    }
+    for (const one of frame.type === "joined" ? frame.frames : [frame]) this.#handle(one);
+  }
+
+  #handle(frame: ServerFrame): void {
     switch (frame.type) {
       case "welcome":
         return this.#greeted.resolve();
@@ -350,15 +357,6 @@ export class ChannelSocket implements StreamingTransport {
   #lose(how: string, cause: unknown): void {
     const facts = { kind: "connection-lost", origin: "network", retry: "after", outcome: "not-applied", cause } as const;
     this.#fail(how, facts);
-  }
-
-  #violate(what: string): void {
-    this.#fail(`the server broke the protocol: ${what}`, {
-      kind: "protocol-violation",
-      origin: "server",
-      retry: "never",
-      outcome: "not-applied",
-    });
   }
 
   /** Ends the connection, the first reason counting, and tells each request whether it may have been carried out. */

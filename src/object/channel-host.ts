@@ -102,7 +102,7 @@ export class ChannelHost {
         return;
       }
       case "greet": {
-        this.#connections.greet(socket);
+        this.#connections.greet(socket, action);
         const { version } = action;
         const welcome = { type: "welcome", version, versions: PROTOCOL_VERSIONS, channel: this.#name, connection };
         this.#connections.send(connection, JSON.stringify(welcome));

@@ -16,8 +16,8 @@ export interface CommitLoopOptions<Entry> {
   readonly timers?: Timers;
 }
 
-/** The share of what is in flight that a group has: fewer commits than with less, and the rest keeps the object at work (measured). */
-const GROUP_SHARE = 7 / 8;
+/** From so many entries on the timer does not wait for more. */
+const GATHERED_MAX = 512;
 /** Smaller groups would save less, by working while the client does, than their commits cost (measured). */
 const GROUP_MIN = 32;
 /** How many groups of several requests are committed between two probes. */
@@ -29,16 +29,16 @@ const PROBE_INTERVAL_MAX = 256;
 /**
  * Background: a handler that writes makes the runtime wait for that commit before it reads the socket's next frame, so committing each
  * request in its handler costs 6 to 9 times the throughput when requests are pipelined. So a handler only queues, and a timer of zero
- * delay, which runs after all frames that have arrived, commits the queue. Replies are sent right after the write: the output gate
- * holds them until it is on disk.
+ * delay commits the queue. What has arrived is not all seen in one turn of the event loop, least of all from many sockets, so the timer waits
+ * for another one as long as each brings more. Replies are sent right after the write: the output gate holds them until it is on disk.
  *
- * Five refinements, all measured. (1) Seven eighths of the requests that a client keeps in flight are a group, which the handler
- * commits as soon as it is complete: then the client reads those answers and sends anew while the rest is worked on, where the timer
- * alone would let the two wait for each other in turns. (2) A single request in flight is a group by itself. (3) The next drain begins when
+ * Five refinements, all measured. (1) All requests that clients keep in flight are a group, which the handler commits as soon as it is
+ * complete: nothing more can come before it is answered. Answers that go out together in one frame made groups of all better than
+ * smaller ones. (2) A single request in flight is a group by itself. (3) The next drain begins when
  * the last is on disk, which bounds the rows where commits do not block the thread; it re-arms the timer, since going on at once would
  * starve the sockets. (4) A full queue is committed by the handler, because its own write is the only thing that makes the runtime
  * stop reading. (5) The calls of workers come each in a turn of the event loop of its own, so that a group of them is never seen whole:
- * the handler leaves them to the timer, which waits for one more turn when calls have come since it was set.
+ * the handler leaves them to the timer.
  *
  * With a delay (a setting of the channel, 0 unless given) none of that is needed: the first entry sets the timer, and what comes until it
  * fires is one commit. An entry that came while the last commit was written has waited as long when that is on disk later.
@@ -96,7 +96,7 @@ export class CommitLoop<Entry> {
     }
     const delayMs = this.#delayMs();
     if (delayMs > 0) this.#armDelay(delayMs);
-    else if (!this.#isSyncing && !this.#isArmed) this.#arm({ isForCalls: true });
+    else if (!this.#isSyncing && !this.#isArmed) this.#arm();
   }
 
   #enqueue(entry: Entry, bytes: number): "queued" | "full" {
@@ -106,15 +106,19 @@ export class CommitLoop<Entry> {
     return isFull ? "full" : "queued";
   }
 
-  #arm({ isForCalls = false } = {}): void {
+  #arm(): void {
+    this.#isRemainder = false;
+    this.#gather();
+  }
+
+  #gather(): void {
     const queued = this.#queue.length;
     this.#isArmed = true;
-    this.#isRemainder = false;
     this.#timers.setTimeout(() => {
       this.#isArmed = false;
       if (this.#queue.length === 0 || this.#isSyncing) return;
-      if (isForCalls && this.#queue.length > queued) {
-        this.#arm();
+      if (this.#queue.length > queued && this.#queue.length < GATHERED_MAX) {
+        this.#gather();
         return;
       }
       if (!this.#isRemainder || this.#untilProbe === 0) this.#measureGroup(this.#queue.length);
@@ -139,7 +143,7 @@ export class CommitLoop<Entry> {
     else if (this.#group > 1) this.#probeInterval = PROBE_INTERVAL_MIN;
     else this.#probeInterval = Math.min(PROBE_INTERVAL_MAX, this.#probeInterval * 2);
     this.#untilProbe = this.#probeInterval;
-    this.#group = isAlone ? 1 : Math.max(GROUP_MIN, Math.ceil(inFlight * GROUP_SHARE));
+    this.#group = isAlone ? 1 : Math.max(GROUP_MIN, inFlight);
   }
 
   #drain(): void {

@@ -9,6 +9,7 @@ import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { RowCounts } from "../storage/metered-storage.ts";
 import type { Connections } from "./connections.ts";
+import { JoinedFrames } from "./joined-frames.ts";
 import { logWarning } from "./log.ts";
 import { packOutcome, type PackedOutcome } from "./packing.ts";
 import { formatReply } from "./reply-frames.ts";
@@ -217,14 +218,16 @@ export class Committer {
       const kept = { waiters: this.#channel.waitersOf(connection), subscriptions: this.#channel.subscriptionsOf(connection) };
       this.#options.connections.write(connection, kept);
     }
+    const frames = new JoinedFrames(this.#options.connections);
     for (const { entry, outcome } of answers) {
       try {
-        if ("connection" in entry) this.#tell(entry, state);
-        else this.#answer(entry, outcome, state);
+        if ("connection" in entry) this.#tell(entry, state, frames);
+        else this.#answer(entry, outcome, state, frames);
       } catch (error) {
         logWarning("answer-failed", { channel: this.#options.name, outcome: outcome.type }, error);
       }
     }
+    frames.flush();
   }
 
   #decide(request: ObjectRequest, moment: Moment): Outcome | undefined {
@@ -300,7 +303,7 @@ export class Committer {
     this.#alarmAtMs = atMs;
   }
 
-  #answer({ request, answer }: Entry, outcome: Outcome, state: () => string): void {
+  #answer({ request, answer }: Entry, outcome: Outcome, state: () => string, frames: JoinedFrames): void {
     if (answer !== undefined) {
       const performed: Performed = { outcome: packOutcome(withOwnBodies(outcome)), state: this.#channel.pressure ?? null };
       answer("facts" in outcome ? { ...performed, description: this.#describe(outcome.facts) } : performed);
@@ -309,12 +312,12 @@ export class Committer {
     if (request.type !== "operate" || request.origin === undefined) return;
     const { connection, request: id } = request.origin;
     const frame = outcome.type === "described" ? this.#formatStats(id, outcome.facts) : formatReply(id, outcome, state());
-    if (frame !== undefined) this.#options.connections.send(connection, frame);
+    if (frame !== undefined) frames.send(connection, frame);
   }
 
-  #tell({ connection, request, outcome }: Effect, state: () => string): void {
+  #tell({ connection, request, outcome }: Effect, state: () => string, frames: JoinedFrames): void {
     const frame = formatReply(request, outcome, state());
-    if (frame !== undefined) this.#options.connections.send(connection, frame);
+    if (frame !== undefined) frames.send(connection, frame);
   }
 
   #formatStats(id: number, facts: ChannelFacts): string {

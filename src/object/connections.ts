@@ -14,6 +14,8 @@ interface Attachment {
   readonly subscriptions?: readonly PackedSubscription[];
   /** Where its puts come from; absent for a socket that an earlier release accepted. */
   readonly source?: string;
+  /** Whether it is sent the frames of a commit in one. */
+  readonly joinsFrames?: true;
 }
 
 type PackedWaiter = readonly [
@@ -89,8 +91,14 @@ export class Connections {
     return this.#attachments.get(socket);
   }
 
-  greet(socket: WebSocket): void {
-    this.#update(socket, { hasGreeted: true });
+  greet(socket: WebSocket, { joinsFrames }: { readonly joinsFrames: boolean }): void {
+    this.#update(socket, { hasGreeted: true, ...(joinsFrames && { joinsFrames }) });
+  }
+
+  /** Whether a connection asked to be sent the frames of a commit in one. */
+  joinsFrames(connection: number): boolean {
+    const socket = this.#sockets.get(connection);
+    return socket !== undefined && this.#attachments.get(socket)?.joinsFrames === true;
   }
 
   isOpen(connection: number): boolean {

@@ -20,7 +20,7 @@ const encode = (text: string): Uint8Array => arena.encode(text);
 
 export type FrameAction =
   | { readonly type: "operate"; readonly operation: Operation; readonly request: number }
-  | { readonly type: "greet"; readonly version: number }
+  | { readonly type: "greet"; readonly version: number; readonly joinsFrames: boolean }
   | { readonly type: "refuse"; readonly refused: FrameRefusal }
   | { readonly type: "close"; readonly code: number; readonly reason: string; readonly refused: FrameRefusal };
 
@@ -48,7 +48,7 @@ export function readFrame(data: string | ArrayBuffer, { hasGreeted, source }: Fr
   }
   const frame = parseClientFrame(data);
   if (!frame.ok) return { type: "refuse", refused: frame.refusal };
-  if (frame.value.type === "hello") return readHello(frame.value.versions);
+  if (frame.value.type === "hello") return readHello(frame.value);
   const { id } = frame.value;
   if (!hasGreeted) {
     const refusal = invalidRequest("/type", 'Expected {"type":"hello","versions":[1]} as the first frame');
@@ -59,9 +59,9 @@ export function readFrame(data: string | ArrayBuffer, { hasGreeted, source }: Fr
   return { type: "operate", operation: operation.value, request: id };
 }
 
-function readHello(versions: readonly number[]): FrameAction {
+function readHello({ versions, joined }: Extract<ClientFrame, { type: "hello" }>): FrameAction {
   const common = versions.filter((version) => PROTOCOL_VERSIONS.includes(version));
-  if (common.length > 0) return { type: "greet", version: Math.max(...common) };
+  if (common.length > 0) return { type: "greet", version: Math.max(...common), joinsFrames: joined === true };
   const refused: FrameRefusal = { refusal: { kind: "unsupported-version", supported: PROTOCOL_VERSIONS } };
   return { type: "close", code: CLOSE_CODES.unsupportedVersion, reason: "No common protocol version", refused };
 }

@@ -23,6 +23,8 @@ const helloSchema = v.strictObject({
     v.minLength(1, "Expected at least one version"),
     v.maxLength(16, "Expected at most 16 versions"),
   ),
+  /** Set by a client that reads `joined` frames. */
+  joined: v.optional(v.literal(true)),
 });
 
 /** Set when the put is sent for room that it was promised: if the promise is gone by then, nothing is stored. */
@@ -170,6 +172,8 @@ export type ServerFrame =
       readonly channel: string;
       readonly connection: number;
     }
+  /** What one commit has to say to a connection that asked for it, in its order. */
+  | { readonly type: "joined"; readonly frames: readonly ServerFrame[] }
   | {
       readonly type: "put-ok";
       readonly id: number;

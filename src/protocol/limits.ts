@@ -29,6 +29,8 @@ export const LIMITS = {
 
   // What arrives in one piece. Base64 of the largest batch, with its headers, still fits.
   frameBytesMax: client.FRAME_BYTES_MAX,
+  /** What the replies of a commit that are joined in a frame hold together; a longer one goes alone. */
+  joinedFrameCharsMax: 64 * KIB,
   requestBodyBytesMax: client.REQUEST_BODY_BYTES_MAX,
   controlBodyBytesMax: 64 * KIB,
   /** Nesting of the JSON of a request, its own objects and lists included. */

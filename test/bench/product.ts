@@ -35,7 +35,7 @@ export function getFrames(max: number, waitMs = 0): FrameMaker {
 const GREETING = {
   subprotocol: SUBPROTOCOL,
   greeting: {
-    frame: JSON.stringify({ type: "hello", versions: [1] }),
+    frame: JSON.stringify({ type: "hello", versions: [1], joined: true }),
     check: (answer: Buffer): void => {
       readAnswer(answer, "welcome");
     },
@@ -43,22 +43,31 @@ const GREETING = {
 };
 
 export function putDriver(request: FrameMaker): Driver {
-  return { ...GREETING, request, answered: (frame) => readAnswer(frame, "put-ok").id };
+  return { ...GREETING, request, answered: (frame) => readAnswers(frame, "put-ok").map(({ id }) => id) };
 }
 
 /** A got frame with other than `count` messages fails the load: an empty one would be counted as full otherwise. */
 export function getDriver(request: FrameMaker, count: number, messageBytes: number): Driver {
-  return { ...GREETING, request, answered: (frame) => readGot(frame, count, messageBytes) };
+  return { ...GREETING, request, answered: (frame) => readGots(frame, count, messageBytes) };
 }
 
 // Parsing 100 KB of JSON would take more of the bench's time than anything else it does. A large frame is known by its first
 // members and by its length, which fewer messages could not have; in every other case the frame is parsed.
-function readGot(frame: Buffer, count: number, messageBytes: number): number {
+function readGots(frame: Buffer, count: number, messageBytes: number): readonly number[] {
   const start = /^\{"type":"got","id":(\d+),/u.exec(frame.toString("latin1", 0, 48));
-  if (count > 10 && start !== null && frame.length >= count * messageBytes) return Number(start[1]);
-  const got = readAnswer(frame, "got");
-  if (got.messages?.length !== count) throw new Error(`Expected ${count} messages, got ${formatFrame(frame)}`);
-  return got.id;
+  if (count > 10 && start !== null && frame.length >= count * messageBytes) return [Number(start[1])];
+  return readAnswers(frame, "got").map(({ id, messages }) => {
+    if (messages?.length !== count) throw new Error(`Expected ${count} messages, got ${formatFrame(frame)}`);
+    return id;
+  });
+}
+
+/** The answers of a frame that may join several. */
+function readAnswers(frame: Buffer, type: string): readonly Answer[] {
+  const answer = JSON.parse(frame.toString()) as Answer;
+  const answers = answer.frames ?? [answer];
+  if (answers.some((one) => one.type !== type)) throw new Error(`Expected ${type}, got ${formatFrame(frame)}`);
+  return answers;
 }
 
 interface Answer {
@@ -66,6 +75,8 @@ interface Answer {
   readonly id: number;
   readonly messages?: readonly unknown[];
   readonly stats?: Stats;
+  /** Those of a joined frame. */
+  readonly frames?: readonly Answer[];
 }
 
 export interface Stats {
@@ -74,8 +85,8 @@ export interface Stats {
 }
 
 export function readAnswer(frame: Buffer, type: string): Answer {
-  const answer = JSON.parse(frame.toString()) as Answer;
-  if (answer.type !== type) throw new Error(`Expected ${type}, got ${formatFrame(frame)}`);
+  const [answer] = readAnswers(frame, type);
+  if (answer === undefined) throw new Error(`Expected ${type}, got nothing`);
   return answer;
 }
 

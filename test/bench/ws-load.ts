@@ -13,8 +13,8 @@ export interface Driver {
   readonly greeting?: { readonly frame: string; check(answer: Buffer): void };
   /** Requests of one socket are numbered from 1. */
   request(index: number): string;
-  /** The number of the request that the frame answers, or "oldest" where the order tells. Throws when it is no good answer. */
-  answered(frame: Buffer): number | "oldest";
+  /** The numbers of the requests that the frame answers, or "oldest" where the order tells. Throws when it is no good answer. */
+  answered(frame: Buffer): readonly number[] | "oldest";
 }
 
 export interface LoadOptions {
@@ -157,16 +157,17 @@ class Load {
       const nowMs = performance.now();
       try {
         const answered = driver.answered(frame);
-        const key = answered === "oldest" ? sentAtMs.keys().next().value : answered;
-        const requestSentAtMs = key === undefined ? undefined : sentAtMs.get(key);
-        if (key === undefined || requestSentAtMs === undefined) throw new Error(`Cannot match an answer: ${formatFrame(frame)}`);
-        sentAtMs.delete(key);
-        this.#count(nowMs - requestSentAtMs);
+        const keys = answered === "oldest" ? firstOf(sentAtMs) : answered;
+        for (const key of keys) {
+          const requestSentAtMs = sentAtMs.get(key);
+          if (requestSentAtMs === undefined) throw new Error(`Cannot match an answer: ${formatFrame(frame)}`);
+          sentAtMs.delete(key);
+          this.#count(nowMs - requestSentAtMs);
+          sendNext();
+        }
       } catch (error) {
         this.#failed.reject(error);
-        return;
       }
-      sendNext();
     });
     socket.on("close", (code: number, reason: Buffer) => {
       this.#failed.reject(new Error(`The server closed the socket: ${code} ${reason.toString()}`));
@@ -183,6 +184,11 @@ class Load {
     if (this.#answersInAll === this.#options.requestsMax) this.#full.resolve();
     if (!this.#isSending && this.#answersInAll === this.#sent) this.#idle.resolve();
   }
+}
+
+function firstOf(requests: ReadonlyMap<number, unknown>): readonly number[] {
+  for (const key of requests.keys()) return [key];
+  throw new Error("Cannot match an answer: nothing is outstanding");
 }
 
 export function formatFrame(frame: Buffer): string {

@@ -31,7 +31,7 @@ describe("src/client/channel-socket: connection", () => {
 
     expect(socket.url).toBe("ws://localhost/v1/channels/demo/socket");
     expect(socket.protocol).toBe("channel.v1.json");
-    expect(socket.sent).toEqual([{ type: "hello", versions: [1] }]);
+    expect(socket.sent).toEqual([{ type: "hello", versions: [1], joined: true }]);
     expect(await isSettled(connecting)).toBe(false);
 
     socket.receive({ type: "welcome", version: 1, versions: [1], channel: "demo", connection: 1 });
@@ -84,6 +84,15 @@ describe("src/client/channel-socket: connection", () => {
     socket.end(1000);
     await closing;
     expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
+  });
+
+  test("answers that come joined in a frame reach their requests", async () => {
+    const { socket, channel } = await connect();
+    const puts = [channel.put({ body: "a" }), channel.put({ body: "b" })];
+    const state = { depth: 2, bytes: 2, utilization: 0, waiters: 0 };
+    socket.receive({ type: "joined", frames: [2, 1].map((id) => ({ type: "put-ok", id, offset: id, count: 1, state })) });
+
+    expect((await Promise.all(puts)).map(({ offset }) => offset)).toEqual([1, 2]);
   });
 
   test("a frame that is no JSON object ends the connection", async () => {

@@ -72,6 +72,11 @@ class LoopHarness {
     this.#timers.shift()?.();
   }
 
+  /** Nothing more comes: the timer fires until it has committed. */
+  fireTimers(): void {
+    while (this.hasTimer) this.fireTimer();
+  }
+
   /** What was written last is on disk. */
   async settle(how: "resolve" | "reject" = "resolve"): Promise<void> {
     const sync = this.#syncs.shift();
@@ -81,10 +86,10 @@ class LoopHarness {
     await Promise.resolve();
   }
 
-  /** A client that keeps `count` requests in flight: all come, the timer fires, they are written. */
+  /** A client that keeps `count` requests in flight: all come, the timer sees that no more do, they are written. */
   async turn(count: number): Promise<void> {
     this.push(count);
-    this.fireTimer();
+    this.fireTimers();
     await this.settle();
   }
 
@@ -133,27 +138,26 @@ describe("src/object/commit-loop", () => {
     expect(harness.committed).toEqual(harness.pushed);
   });
 
-  test("seven eighths of what is in flight are a group that the handler commits, when the last commit is on disk", async () => {
+  test("all that is in flight is a group that the handler commits, when the last commit is on disk", async () => {
     const harness = new LoopHarness();
     harness.push(8);
     await harness.turn(100);
 
-    const first = await harness.sizesOf(() => harness.push(88));
-    const whileWriting = await harness.sizesOf(() => harness.push(90));
+    const first = await harness.sizesOf(() => harness.push(100));
+    const whileWriting = await harness.sizesOf(() => harness.push(102));
     const after = await harness.sizesOf(async () => {
       await harness.settle();
-      harness.fireTimer();
-      harness.fireTimer();
+      harness.fireTimers();
     });
 
-    expect({ first, whileWriting, after }).toEqual({ first: [88], whileWriting: [], after: [90] });
+    expect({ first, whileWriting, after }).toEqual({ first: [100], whileWriting: [], after: [102] });
     expect(harness.committed).toEqual(harness.pushed);
   });
 
   test("a group has at least 32 requests, so that few in flight are still committed together", async () => {
     const harness = new LoopHarness();
     harness.push(8);
-    await harness.turn(36);
+    await harness.turn(20);
 
     const early = await harness.sizesOf(() => harness.push(31));
     const complete = await harness.sizesOf(() => harness.push(1));
@@ -168,19 +172,19 @@ describe("src/object/commit-loop", () => {
 
     const groups = await harness.sizesOf(async () => {
       for (let group = 0; group < 16; group++) {
-        harness.push(56);
+        harness.push(64);
         await harness.settle();
       }
     });
     const probe = await harness.sizesOf(async () => {
       harness.push(200);
-      while (harness.hasTimer) harness.fireTimer();
+      harness.fireTimers();
       await harness.settle();
     });
-    const next = await harness.sizesOf(() => harness.push(175));
+    const next = await harness.sizesOf(() => harness.push(200));
 
-    expect(groups).toEqual(Array.from({ length: 16 }, () => 56));
-    expect({ probe, next }).toEqual({ probe: [200], next: [175] });
+    expect(groups).toEqual(Array.from({ length: 16 }, () => 64));
+    expect({ probe, next }).toEqual({ probe: [200], next: [200] });
   });
 
   test("what the timer finds beside a group does not count as all that is in flight", async () => {
@@ -190,15 +194,15 @@ describe("src/object/commit-loop", () => {
     harness.push(10);
 
     const remainder = await harness.sizesOf(async () => {
-      harness.push(165);
+      harness.push(190);
       await harness.settle();
       harness.push(1);
-      harness.fireTimer();
+      harness.fireTimers();
       await harness.settle();
     });
-    const next = await harness.sizesOf(() => harness.push(175));
+    const next = await harness.sizesOf(() => harness.push(200));
 
-    expect({ remainder, next }).toEqual({ remainder: [175, 1], next: [175] });
+    expect({ remainder, next }).toEqual({ remainder: [200, 1], next: [200] });
   });
 
   test("when requests come alone again, they are committed at once again", async () => {
@@ -212,18 +216,32 @@ describe("src/object/commit-loop", () => {
     expect(sizes).toEqual([1, 1, 1]);
   });
 
-  test("calls that come one by one are committed together: the timer waits for one turn more when some have come since it was set", async () => {
+  test("what comes turn by turn is committed together: the timer waits for another one as long as each brings more", async () => {
     const harness = new LoopHarness();
 
     const sizes = await harness.sizesOf(() => {
-      harness.pushCall(3);
-      harness.fireTimer();
-      harness.pushCall(2);
+      for (const count of [3, 2, 1]) {
+        harness.pushCall(count);
+        harness.fireTimer();
+      }
       harness.fireTimer();
     });
 
-    expect(sizes).toEqual([5]);
+    expect(sizes).toEqual([6]);
     expect(harness.hasTimer).toBe(false);
+  });
+
+  test("[G6] the timer does not wait for ever: from 512 on it commits what there is", async () => {
+    const harness = new LoopHarness();
+
+    const sizes = await harness.sizesOf(() => {
+      while (harness.commits.length === 0) {
+        harness.pushCall(100);
+        harness.fireTimer();
+      }
+    });
+
+    expect(sizes).toEqual([600]);
   });
 
   test("[RC4] a call that comes alone is committed by the first timer", async () => {
@@ -249,7 +267,7 @@ describe("src/object/commit-loop", () => {
     const harness = new LoopHarness();
     harness.push(8);
     harness.push(2);
-    harness.fireTimer();
+    harness.fireTimers();
 
     const waiting = await harness.sizesOf(() => harness.push(LIMITS.commitQueueOperationsMax - 1));
     const full = await harness.sizesOf(() => harness.push(1));
@@ -271,11 +289,11 @@ describe("src/object/commit-loop", () => {
     const harness = new LoopHarness();
     harness.push(8);
     harness.push(2);
-    harness.fireTimer();
+    harness.fireTimers();
     harness.push(2);
 
     await harness.settle("reject");
-    harness.fireTimer();
+    harness.fireTimers();
 
     expect(harness.committed).toEqual(harness.pushed);
   });
@@ -365,7 +383,7 @@ describe("src/object/commit-loop: with a delay", () => {
     harness.delayMs = 0;
     harness.push();
 
-    while (harness.hasTimer) harness.fireTimer();
+    harness.fireTimers();
 
     expect(harness.committed).toEqual(harness.pushed);
     const whole = await harness.sizesOf(async () => {

@@ -13,7 +13,7 @@ const MOST = Number.MAX_SAFE_INTEGER;
 
 const VALID: readonly Record<string, unknown>[] = [
   { type: "hello", versions: [1] },
-  { type: "hello", versions: [65_535, 1] },
+  { type: "hello", versions: [65_535, 1], joined: true },
   { type: "put", id: 0, text: "a" },
   { type: "put", id: MOST, json: null, key: "k", messageId: "m", contentType: "a/b", headers: { a: "b" }, waitMs: MOST },
   { type: "put", id: 1 },
@@ -60,6 +60,7 @@ const INVALID: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ type: "put", id: 1, text: "a", deliverAtMs: 0.5 }, "/deliverAtMs"],
   [{ type: "put-batch", id: 1, messages: [{ text: "a", delayMs: "5" }] }, "/messages/0/delayMs"],
   [{ type: "hello", versions: Array.from({ length: 17 }, () => 1) }, "/versions"],
+  [{ type: "hello", versions: [1], joined: false }, "/joined"],
   [{ type: "hello", versions: [0] }, "/versions/0"],
   [{ type: "hello", versions: [1.5] }, "/versions/0"],
   [{ type: "put", text: "a" }, "/id"],
@@ -217,7 +218,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "a11a6672d39e1dd0", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "9ed3c3de31f5f5ca", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

@@ -206,6 +206,7 @@ export interface Frame extends Partial<SettledJson> {
   readonly leaseUntilMs?: number;
   readonly reservedMs?: number;
   readonly resume?: string;
+  readonly frames?: readonly Frame[];
   readonly gap?: { readonly fromOffset: number; readonly toOffset: number };
   readonly stats?: ChannelDescription;
   readonly problem?: ProblemJson;

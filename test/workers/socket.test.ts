@@ -48,6 +48,37 @@ describe("src/object/socket-frames: greeting", () => {
     expect((await describeChannel(channel)).connections).toBe(2);
   });
 
+  test("[protocol:websocket] who asks for it is sent the frames of a commit in one, in their order, also after hibernation", async () => {
+    const channel = await createChannel({ maxMessages: 2, commitDelayMs: 50 });
+    const [joining, other] = [await connect(channel), await openSocket(channel)];
+    await joining.ask({ type: "hello", versions: [1], joined: true });
+    const wait = { type: "put", id: 3, text: "a", waitMs: 60_000 };
+
+    joining.send({ type: "put", id: 1, text: "a" }, { type: "put", id: 2, text: "a" }, wait);
+    const joined = await joining.next();
+    await evictDurableObject(stubOf(channel));
+    other.send({ type: "get", id: 1 }, { type: "get", id: 2 });
+    joining.send({ type: "cancel", id: 3 }, { type: "stats", id: 4 });
+    const afterwards = await joining.next();
+
+    expect([joined, afterwards].map(({ type, frames }) => [type, frames?.map((frame) => frame.type)])).toEqual([
+      ["joined", ["put-ok", "put-ok", "wait"]],
+      ["joined", ["room", "problem", "stats"]],
+    ]);
+    expect((await other.take(2)).map(({ type, id }) => [type, id])).toEqual([
+      ["got", 1],
+      ["got", 2],
+    ]);
+  });
+
+  test("[protocol:websocket] what is alone in its commit comes by itself", async () => {
+    const channel = await createChannel();
+    const socket = await connect(channel);
+    await socket.ask({ type: "hello", versions: [1], joined: true });
+
+    expect(await socket.ask({ type: "put", id: 1, text: "a" })).toMatchObject({ type: "put-ok", id: 1 });
+  });
+
   test("[protocol:websocket] without a common version comes a problem, then close 4400", async () => {
     const channel = await createChannel();
     const socket = await connect(channel);

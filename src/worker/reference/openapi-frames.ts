@@ -57,6 +57,10 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     description: "Answers `hello`",
     example: { type: "welcome", version: 1, versions: [1], channel: "orders", connection: 3 },
   },
+  joined: {
+    description: "What one commit has to say to a connection whose `hello` asked for it, in its order",
+    example: { type: "joined", frames: [{ type: "wait", id: 4 }] },
+  },
   "put-ok": {
     description: "The messages are stored, from `offset` on; `scheduled` lists those with a delay",
     example: { type: "put-ok", id: 1, offset: 17, count: 1, state: PRESSURE_EXAMPLE },
