@@ -12,8 +12,10 @@ await rm(DIST_DIR, { recursive: true, force: true });
 await build({
   absWorkingDir: PROJECT_DIR,
   entryPoints: ["src/client/index.ts"],
-  outfile: "dist/client/index.js",
+  outdir: "dist/client",
   bundle: true,
+  // What only consumers and producers need is loaded with the first of them.
+  splitting: true,
   format: "esm",
   platform: "neutral",
   target: "es2022",

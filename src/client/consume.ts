@@ -5,45 +5,23 @@ import {
   type ConsumeOptions,
   type ConsumeWithOptions,
 } from "./consume-options.ts";
-import { Consumer, type ConsumerParts } from "./consumer.ts";
-import { EdgeChannelError } from "./edge-channel-error.ts";
+import { Consumer } from "./consumer.ts";
+import type { ConsumerParts } from "./group-member.ts";
 import type { LeasedMessage } from "./leased-message.ts";
 import { MessageIterator } from "./message-iterator.ts";
-import { RetryError } from "./verdict.ts";
-
-/** Aborted when the lease was lost, so that somebody else may have the message, or when the consumer is ended at once. */
-export interface HandlerContext {
-  readonly signal: AbortSignal;
-}
-
-/** Works on one message. Returning acks it; what it throws decides otherwise. */
-export type MessageHandler = (message: LeasedMessage, context: HandlerContext) => unknown;
-
-/**
- * Works on a batch. Returns nothing when all of it is done, or one outcome for each message, in their order, as `Promise.allSettled` has
- * them. What it throws holds for all of them.
- */
-export type BatchHandler = (messages: readonly LeasedMessage[], context: HandlerContext) => BatchOutcome | Promise<BatchOutcome>;
-
-type BatchOutcome = void | readonly PromiseSettledResult<unknown>[];
+import { RetryError } from "./handler-errors.ts";
+import type { BatchHandler, MessageHandler } from "./handlers.ts";
 
 export function consumeEach(parts: ConsumerParts, handler: MessageHandler, options: ConsumeWithOptions): Consumer {
-  const work: BatchHandler = (messages, context) =>
-    Promise.allSettled(messages.map(async (message) => handler(message, context)));
-  return consumeBatches(parts, work, options);
+  return consumeBatches(
+    parts,
+    (messages, context) => Promise.allSettled(messages.map(async (message) => handler(message, context))),
+    options,
+  );
 }
 
 export function consumeBatches(parts: ConsumerParts, handler: BatchHandler, options: Partial<ConsumeBatchesOptions>): Consumer {
-  return new Consumer(parts, checkConsumeOptions(options), async (messages, signal) => {
-    try {
-      const outcomes = await handler(messages, { signal });
-      if (outcomes === undefined) return [];
-      if (outcomes.length === messages.length) return outcomes;
-      throw EdgeChannelError.refused(`Cannot settle ${messages.length} messages by ${outcomes.length} outcomes`);
-    } catch (error) {
-      return messages.map(() => ({ status: "rejected", reason: error }));
-    }
-  });
+  return new Consumer(parts, checkConsumeOptions(options), handler);
 }
 
 /**

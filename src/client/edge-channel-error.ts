@@ -10,7 +10,7 @@ export type EdgeChannelErrorKind =
   | "gap"
   /** The signal was aborted. `outcome` says whether that came too late to keep the request from taking effect. */
   | "aborted"
-  /** The WebSocket did not open. Browsers and Node do not tell why. */
+  /** The WebSocket did not open (browsers and Node do not tell why), or what only consumers or producers need could not be loaded. */
   | "connection-failed"
   /** The WebSocket closed or broke, or an HTTP request found no way to the server or its reply none back. */
   | "connection-lost"

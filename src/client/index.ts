@@ -38,9 +38,11 @@ export {
   type RequestOutcome,
 } from "./edge-channel-error.ts";
 export { Groups, type CreateGroupOptions, type GroupPlace, type ListGroupsOptions } from "./groups.ts";
-export type { BatchHandler, HandlerContext, MessageHandler, MessageStream } from "./consume.ts";
+export type { MessageStream } from "./consume.ts";
 export type { ConsumeBatchesOptions, ConsumeOptions, ConsumeWithOptions } from "./consume-options.ts";
 export type { Consumer } from "./consumer.ts";
+export { RejectError, RetryError, type RetryErrorOptions } from "./handler-errors.ts";
+export type { BatchHandler, HandlerContext, MessageHandler } from "./handlers.ts";
 export type { Fetch } from "./http-reply.ts";
 export { LeasedMessage, type RetryMessageOptions } from "./leased-message.ts";
 export type { MessageBody, MessageFacts, PutGiven, PutInput, ReceivedMessage } from "./message-json.ts";
@@ -52,7 +54,8 @@ export {
   type WebSocketLike,
 } from "./open-socket.ts";
 export type { ProducedReceipt } from "./own-offsets.ts";
-export type { Producer, ProducerOptions } from "./producer.ts";
+export type { Producer } from "./producer.ts";
+export type { ProducerOptions } from "./producer-options.ts";
 export type { RequesterOptions } from "./requester.ts";
 export type { RetryOptions } from "./retries.ts";
 export { ScheduledMessages, type ListScheduledOptions, type ScheduledMessage } from "./scheduled-messages.ts";
@@ -75,7 +78,6 @@ export type {
   Transport,
   WaitOptions,
 } from "./transport.ts";
-export { RejectError, RetryError, type RetryErrorOptions } from "./verdict.ts";
 export type { CheckpointEntry } from "../protocol/checkpoint.ts";
 export type { ProducerMark } from "../protocol/dedup.ts";
 export type {

@@ -16,6 +16,12 @@ const client = EdgeChannel.connect(process.argv[2] ?? "");
 const jobs = client.channel("jobs");
 await jobs.put({ json: { job: 7 } });
 const message: ReceivedMessage = await jobs.get({ waitMs: 5_000 });
+await using producer = jobs.producer();
+await producer.put("from a producer");
+for await (const { body } of jobs.consume()) {
+  console.log(JSON.stringify(body));
+  break;
+}
 const error: unknown = await jobs.read(0).catch((reason: unknown) => reason);
 console.log(JSON.stringify({ body: message.body, kind: error instanceof EdgeChannelError ? error.kind : undefined }));
 await client.close();
@@ -79,7 +85,12 @@ describe("the npm package", () => {
 
   test("and puts and gets with it", async () => {
     const printed = await run(process.execPath, ["program.ts", runtime.url], join(dir, "empty"));
-    expect(JSON.parse(printed)).toEqual({ body: { json: { job: 7 } }, kind: "invalid-request" });
+    expect(
+      printed
+        .trim()
+        .split("\n")
+        .map((line): unknown => JSON.parse(line)),
+    ).toEqual(["from a producer", { body: { json: { job: 7 } }, kind: "invalid-request" }]);
   });
 
   test("the command line comes with it", async () => {

@@ -1,9 +1,19 @@
 // A consumer over sockets and timers that the test drives by hand.
 import { assert, describe, expect, test } from "vitest";
-import { RetryError } from "../../src/client/verdict.ts";
+import { RetryError } from "../../src/client/handler-errors.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
-import { errorOf, FakeTimers, greet, isSettled, lastSocket, openChannel, settleDown, STATE } from "./client-doubles.ts";
+import {
+  errorOf,
+  FakeTimers,
+  firstSocket,
+  greet,
+  isSettled,
+  lastSocket,
+  openChannel,
+  settleDown,
+  STATE,
+} from "./client-doubles.ts";
 
 const LEASE_MS = 30_000;
 const RENEWAL_MS = LEASE_MS / 3;
@@ -23,7 +33,7 @@ function open() {
 
 /** Answers the subscription; what was sent before is forgotten. */
 async function begin(): Promise<void> {
-  await greet(lastSocket());
+  await greet(await firstSocket());
   lastSocket().receive({ type: "subscribed", id: 1 });
   await settleDown();
   lastSocket().sent.length = 0;
@@ -87,7 +97,7 @@ describe("src/client/consumer", () => {
     const { channel } = open();
     const handlers = new Handlers();
     channel.consume(handlers.handle, { concurrency: 4, prefetch: 8, group: "g", reader: "r" });
-    await greet(lastSocket());
+    await greet(await firstSocket());
     const terms = { group: "g", leaseMs: LEASE_MS, reader: "r", credit: { messages: 8, bytes: 8 * 1024 * 1024 } };
     expect(sent().at(-1)).toMatchObject({ type: "subscribe", ...terms });
     await begin();

@@ -12,6 +12,7 @@ type Listener = (event: { data: unknown; code: number; reason: string }) => void
 
 export class FakeWebSocket implements WebSocketLike {
   static last: FakeWebSocket | undefined;
+  static #first = Promise.withResolvers<FakeWebSocket>();
   readonly url: string;
   readonly protocol: string;
   readonly sent: Frame[] = [];
@@ -22,6 +23,18 @@ export class FakeWebSocket implements WebSocketLike {
     this.url = url;
     this.protocol = protocol;
     FakeWebSocket.last = this;
+    FakeWebSocket.#first.resolve(this);
+  }
+
+  /** Forgets those of other tests. */
+  static reset(): void {
+    FakeWebSocket.last = undefined;
+    FakeWebSocket.#first = Promise.withResolvers();
+  }
+
+  /** The first one of the test, once it is opened. */
+  static get first(): Promise<FakeWebSocket> {
+    return FakeWebSocket.#first.promise;
   }
 
   addEventListener(type: string, listener: Listener): void {
@@ -59,7 +72,7 @@ export const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
 
 /** A channel over sockets that the test drives by hand. */
 export function openChannel(options: EdgeChannelOptions = {}) {
-  FakeWebSocket.last = undefined;
+  FakeWebSocket.reset();
   const client = EdgeChannel.connect("http://service.test", { transport: "socket", WebSocket: FakeWebSocket, ...options });
   return { client, channel: client.channel("c") };
 }
@@ -67,6 +80,11 @@ export function openChannel(options: EdgeChannelOptions = {}) {
 export function lastSocket(): FakeWebSocket {
   assert(FakeWebSocket.last !== undefined, "No socket was opened");
   return FakeWebSocket.last;
+}
+
+/** The first socket, which a consumer or a producer opens when what it does is loaded. */
+export function firstSocket(): Promise<FakeWebSocket> {
+  return FakeWebSocket.first;
 }
 
 /** Lets a socket open, and all that is due with it happen. */

@@ -1,14 +1,17 @@
 // A producer over sockets and timers that the test drives by hand.
 import { describe, expect, test } from "vitest";
-import type { ProducerOptions } from "../../src/client/producer.ts";
+import type { ProducerOptions } from "../../src/client/producer-options.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
 import { errorOf, FakeTimers, greet, isSettled, lastSocket, openChannel, settleDown, STATE } from "./client-doubles.ts";
 
-function open(options: ProducerOptions = {}) {
+/** A producer that is loaded. */
+async function open(options: ProducerOptions = {}) {
   const timers = new FakeTimers();
   const { channel } = openChannel({ startTimer: timers.start, random: () => 0.5 });
-  return { producer: channel.producer({ id: "p", epoch: 1, ...options }), timers };
+  const producer = channel.producer({ id: "p", epoch: 1, ...options });
+  await producer.ready();
+  return { producer, timers };
 }
 
 /** The connection that the first frame waits for. */
@@ -47,7 +50,7 @@ function sentTexts(): string[] {
 
 describe("src/client/producer", () => {
   test("puts of one tick, and those made while a frame is on the way, go together", async () => {
-    const { producer } = open();
+    const { producer } = await open();
     const first = ["a", "b"].map((body) => producer.put(body));
     await connect();
     const second = ["c", "d"].map((body) => producer.put(body));
@@ -62,7 +65,7 @@ describe("src/client/producer", () => {
   });
 
   test("full batches are pipelined, cut by messages and by bytes", async () => {
-    const { producer } = open({ maxBatchMessages: 2, maxBatchBytes: 10 });
+    const { producer } = await open({ maxBatchMessages: 2, maxBatchBytes: 10 });
     for (const body of ["a", "b", "c", "much larger", "d", "123456", "78901"]) void producer.put(body);
     await connect();
 
@@ -70,7 +73,7 @@ describe("src/client/producer", () => {
   });
 
   test("a batch that is not full lingers as long as it was told, and not when it is flushed", async () => {
-    const { producer, timers } = open({ lingerMs: 20 });
+    const { producer, timers } = await open({ lingerMs: 20 });
     void producer.put("a");
     await settleDown();
     expect(timers.delaysMs).toEqual([20]);
@@ -90,7 +93,7 @@ describe("src/client/producer", () => {
 
   test("[G9] what a lost connection left unanswered goes again, in order and with the same numbers, before what is new", async () => {
     const errors: string[] = [];
-    const { producer, timers } = open({ maxBatchMessages: 1, onRetry: ({ kind }) => errors.push(kind) });
+    const { producer, timers } = await open({ maxBatchMessages: 1, onRetry: ({ kind }) => errors.push(kind) });
     const puts = ["a", "b", "c"].map((body) => producer.put(body));
     await connect();
     store({ id: 1, texts: ["a"] }, 1);
@@ -110,7 +113,7 @@ describe("src/client/producer", () => {
   });
 
   test("a refused batch is halved until the message at fault is alone; those behind take the numbers that are free", async () => {
-    const { producer } = open({ maxBatchMessages: 2 });
+    const { producer } = await open({ maxBatchMessages: 2 });
     const puts = ["a", "bad", "c", "d"].map((body) => producer.put(body));
     const results = Promise.allSettled(puts);
     await connect();
@@ -135,7 +138,7 @@ describe("src/client/producer", () => {
   });
 
   test("where a number may have been used up nobody knows how, nothing more is sent", async () => {
-    const { producer, timers } = open({ maxBatchMessages: 1 });
+    const { producer, timers } = await open({ maxBatchMessages: 1 });
     const puts = ["bad", "b"].map((body) => errorOf(producer.put(body)));
     await connect();
     refuse(1, { kind: "message-too-large", bytes: 3, limit: 1 });
@@ -150,7 +153,7 @@ describe("src/client/producer", () => {
   });
 
   test("unanswered bytes are bounded: who comes later waits for room, in order, until it is aborted", async () => {
-    const { producer } = open({ maxOutstandingBytes: 4 });
+    const { producer } = await open({ maxOutstandingBytes: 4 });
     const abort = new AbortController();
     const puts = ["abc", "d", "e"].map((body) => producer.put(body));
     const aborted = errorOf(producer.put("x", { signal: abort.signal }));
@@ -169,7 +172,7 @@ describe("src/client/producer", () => {
   });
 
   test("closing waits for the last answer, tells the first failure, and takes no more", async () => {
-    const { producer } = open();
+    const { producer } = await open();
     const putting = errorOf(producer.put("a"));
     const closing = errorOf(producer.close());
     await connect();
@@ -182,7 +185,7 @@ describe("src/client/producer", () => {
 
   test("aborting its signal gives up what is unanswered, also between two tries", async () => {
     const abort = new AbortController();
-    const { producer, timers } = open({ signal: abort.signal });
+    const { producer, timers } = await open({ signal: abort.signal });
     const putting = errorOf(producer.put("a"));
     await connect();
     lastSocket().end(1006);

@@ -1,0 +1,52 @@
+// How a program produces: what it may say, and what is said for it.
+import { BATCH_MESSAGES_MAX, BATCH_BYTES_MAX, PRODUCER_EPOCH_MAX } from "../protocol/client-limits.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
+import { checkNumbers } from "./given-number.ts";
+import type { CallOptions } from "./transport.ts";
+
+/** Aborting `signal` gives up all that is not answered, and every later put. */
+export interface ProducerOptions extends CallOptions {
+  /**
+   * What the channel knows it by, together with `epoch`: a program that begins again takes its id with a higher epoch, which shuts out what
+   * is left of the earlier one. Default: a random one.
+   */
+  readonly id?: string | undefined;
+  /** A whole number, at most 2^31; not without `id`. Default: 0. */
+  readonly epoch?: number | undefined;
+  /** How long a batch that is not full waits for more, in milliseconds, at most 60,000. Default: 0, the rest of the tick. */
+  readonly lingerMs?: number | undefined;
+  /** At most 10,000. Default: 1,000. */
+  readonly maxBatchMessages?: number | undefined;
+  /** At most 16 MiB; one larger message makes a batch of its own. Default: 1 MiB. */
+  readonly maxBatchBytes?: number | undefined;
+  /** Bytes that may be unanswered: further puts wait for room. Default: 8 MiB. */
+  readonly maxOutstandingBytes?: number | undefined;
+  /** Told why each time before batches are sent again; where the channel is full, after five minutes of waiting. Default: none. */
+  readonly onRetry?: ((error: EdgeChannelError) => void) | undefined;
+}
+
+export interface CheckedProducerOptions {
+  readonly given: ProducerOptions;
+  readonly epoch: number;
+  readonly lingerMs: number;
+  readonly maxBatchMessages: number;
+  readonly maxBatchBytes: number;
+  readonly maxOutstandingBytes: number;
+}
+
+const LINGER_MS_MAX = 60_000;
+const MIB = 1024 * 1024;
+
+export function checkProducerOptions(given: ProducerOptions): CheckedProducerOptions {
+  if ((given.id === undefined) !== (given.epoch === undefined)) {
+    throw EdgeChannelError.refused("Cannot make the producer: an id needs an epoch, and an epoch an id");
+  }
+  const checked = checkNumbers(given, {
+    epoch: [0, 0, PRODUCER_EPOCH_MAX],
+    lingerMs: [0, 0, LINGER_MS_MAX],
+    maxBatchMessages: [1000, 1, BATCH_MESSAGES_MAX],
+    maxBatchBytes: [MIB, 1, BATCH_BYTES_MAX],
+    maxOutstandingBytes: [8 * MIB, 1, Number.MAX_SAFE_INTEGER],
+  });
+  return { given, ...checked };
+}
