@@ -1,4 +1,5 @@
-// Builds what the npm package ships into dist/: the client as one module for every platform, its declarations, and the command line.
+// Builds what the npm package ships into dist/: the client as modules for every platform, the worker to embed as another, the
+// declarations of both, and the command line.
 import { execFile } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -11,10 +12,11 @@ const DIST_DIR = fileURLToPath(new URL("../../dist/", import.meta.url));
 await rm(DIST_DIR, { recursive: true, force: true });
 await build({
   absWorkingDir: PROJECT_DIR,
-  entryPoints: ["src/client/index.ts"],
+  entryPoints: ["src/client/index.ts", "src/client/service-binding.ts"],
   outdir: "dist/client",
   bundle: true,
-  // What only consumers and producers need is loaded with the first of them.
+  // What the entries share is there once: an error of the one is an error of the other. What only consumers and producers need is
+  // loaded with the first of them.
   splitting: true,
   format: "esm",
   platform: "neutral",
@@ -36,4 +38,20 @@ await build({
     js: '#!/usr/bin/env node\nimport { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
   },
 });
-await promisify(execFile)("tsc", ["-p", "src/client/tsconfig.build.json"], { cwd: PROJECT_DIR });
+await build({
+  absWorkingDir: PROJECT_DIR,
+  entryPoints: ["src/worker/embed.ts"],
+  outfile: "dist/worker/embed.js",
+  bundle: true,
+  format: "esm",
+  platform: "neutral",
+  target: "es2024",
+  // One of its libraries is no module, and says where it begins as those did.
+  mainFields: ["module", "main"],
+  external: ["cloudflare:workers"],
+  sourcemap: true,
+  legalComments: "none",
+});
+for (const config of ["src/client/tsconfig.build.json", "src/worker/tsconfig.build.json"]) {
+  await promisify(execFile)("tsc", ["-p", config], { cwd: PROJECT_DIR });
+}

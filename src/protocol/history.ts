@@ -32,7 +32,7 @@ export interface MessageHistory {
   readonly offset: number;
   readonly put: {
     readonly atMs: number;
-    readonly via?: "http" | "socket";
+    readonly via?: "http" | "socket" | "rpc";
     readonly colo?: string;
     readonly producer?: string;
     readonly redrivenFrom?: number;
@@ -44,7 +44,7 @@ export const messageHistorySchema = v.object({
   offset: count,
   put: v.object({
     atMs: count,
-    via: v.optional(v.picklist(["http", "socket"])),
+    via: v.optional(v.picklist(["http", "socket", "rpc"])),
     colo: v.optional(v.string()),
     producer: v.optional(v.string()),
     redrivenFrom: v.optional(count),

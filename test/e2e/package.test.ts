@@ -1,10 +1,11 @@
 // The npm package: clean by the judgement of its checkers, and what a program in an empty folder can do with it.
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createTestHarness } from "wrangler";
 import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
@@ -41,6 +42,27 @@ const TYPES = {
   files: ["program.ts", "globals.d.ts"],
 };
 
+/** Of a worker, whose runtime brings all globals. */
+const WORKER_TYPES = {
+  compilerOptions: {
+    target: "ES2024",
+    lib: ["ES2024"],
+    module: "ES2022",
+    moduleResolution: "bundler",
+    strict: true,
+    noEmit: true,
+    typeRoots: [join(ROOT, "node_modules/@cloudflare")],
+    types: ["workers-types"],
+  },
+  files: ["worker.ts"],
+};
+
+/** What the examples import from the project, and what they would in one of their own. */
+const FACES = {
+  "../../client/service-binding.ts": "edge-channel/client/service-binding",
+  "../../worker/embed.ts": "edge-channel/worker",
+};
+
 let dir: string;
 let runtime: LocalRuntime;
 
@@ -48,6 +70,17 @@ let runtime: LocalRuntime;
 async function run(program: string, args: readonly string[], cwd: string, env = process.env): Promise<string> {
   const { stdout } = await promisify(execFile)(program, args, { cwd, env, maxBuffer: 8 * 1024 * 1024 });
   return stdout;
+}
+
+/** Puts an example into the empty folder, as a project that uses the package, and returns where it lies. */
+async function copyExample(name: string): Promise<string> {
+  const example = join(dir, "empty", name);
+  await cp(join(ROOT, "src/examples", name), example, { recursive: true });
+  let source = await readFile(join(example, "worker.ts"), "utf8");
+  for (const [path, face] of Object.entries(FACES)) source = source.replaceAll(`"${path}"`, `"${face}"`);
+  await writeFile(join(example, "worker.ts"), source);
+  await writeFile(join(example, "tsconfig.json"), JSON.stringify(WORKER_TYPES));
+  return example;
 }
 
 beforeAll(async () => {
@@ -91,6 +124,23 @@ describe("the npm package", () => {
         .split("\n")
         .map((line): unknown => JSON.parse(line)),
     ).toEqual(["from a producer", { body: { json: { job: 7 } }, kind: "invalid-request" }]);
+  });
+
+  test.each(["service-binding", "embedded"])("the example %s is checked against its declarations", async (name) => {
+    const example = await copyExample(name);
+    await expect(run(join(ROOT, "node_modules/.bin/tsc"), ["-p", "."], example)).resolves.toBe("");
+  });
+
+  test("a worker that embeds it serves channels of its own", async () => {
+    const example = await copyExample("embedded");
+    const harness = createTestHarness({ root: example, workers: [{ configPath: "wrangler.toml" }] });
+    await harness.listen();
+    try {
+      await harness.fetch("/orders", { method: "POST", body: JSON.stringify({ order: 7 }) });
+      expect(await (await harness.fetch("/orders")).json()).toEqual([{ json: { order: 7 } }]);
+    } finally {
+      await harness.close();
+    }
   });
 
   test("the command line comes with it", async () => {
