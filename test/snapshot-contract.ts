@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { OpenSnapshot, SnapshotChanges, SnapshotRow } from "../src/channel/snapshot-store.ts";
-import { RECORD, type InStore, type StoreFixture } from "./store-contract.ts";
+import { RECORD, segmentAt, type InStore, type StoreFixture } from "./store-contract.ts";
 import { ChannelHarness } from "./unit/channel-harness.ts";
 import { drawFrom, RandomOperations, RETENTIONS, settingsOf } from "./unit/snapshot-operations.ts";
 
@@ -59,6 +59,18 @@ export function testSnapshotContract(inStore: InStore): void {
     inStore(({ open }) => {
       expect(open().snapshots.readState()).toBeUndefined();
       expect([...open().snapshots.readRows(null)]).toEqual([]);
+    }));
+
+  test("[SN2] [RC7] a segment that takes the row of another is not in the snapshot, which keeps the other", () =>
+    inStore((fixture) => {
+      fixture.commit({ channel: RECORD, insertSegments: [segmentAt(1)] });
+      beginAt(fixture);
+      const before = readAll(fixture);
+
+      fixture.commit({ reuseSegment: 1, insertSegments: [segmentAt(2)] });
+
+      expect(readAll(fixture)).toEqual(before);
+      expect(fixture.open().readSegmentFrom(0)?.firstOffset).toBe(2);
     }));
 
   test("[SN3] where a snapshot and a restore stand comes back as it was written", () =>

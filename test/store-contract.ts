@@ -21,6 +21,7 @@ export const NO_CHANGES: Changes = {
   isPurge: false,
   deleteBelowOffset: 0,
   deleteSegments: [],
+  reuseSegment: 0,
   insertSegments: [],
   writeGone: new Map(),
   deleteMessageIds: [],
@@ -206,6 +207,17 @@ export function testStoreContract(inStore: InStore): void {
       commit({ insertSegments: [segmentAt(11)], deleteSegments: [9] });
       expect(firstOffsetsOf(open())).toEqual([1, 11]);
       expect(goneAt(open(), 1)).toEqual(GONE);
+    }));
+
+  test("[RC7] a segment takes the row of another", () =>
+    inStore(({ open, commit }) => {
+      commit({ insertSegments: [segmentAt(1, 4)], writeGone: new Map([[1, GONE]]) });
+
+      commit({ reuseSegment: 1, insertSegments: [segmentAt(5, 4), segmentAt(9)] });
+
+      expect(firstOffsetsOf(open())).toEqual([5, 9]);
+      expect([goneAt(open(), 5), open().readGoneFrom(0, 9)]).toEqual([undefined, []]);
+      expect(open().readLastSegment()).toMatchObject({ firstOffset: 9 });
     }));
 
   test("[RM3] a purge deletes segments, removed places and message ids, nothing else", () =>

@@ -5,39 +5,25 @@ import { encodeUtf8 } from "../protocol/bytes.ts";
 import { contentOf, DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { Compactor, type Compaction } from "./compaction.ts";
-import { countFate, isSameFates, NO_FATES, type Fate, type FateCounts } from "./fates.ts";
-import { encodeGonePlaces } from "./gone-places.ts";
+import { countFate, NO_FATES, type Fate, type FateCounts } from "./fates.ts";
 import type { GroupLog } from "./group-log.ts";
 import { readMessage } from "./log-reading.ts";
 import { HeadWindow } from "./head-window.ts";
+import { EMPTY_POSITION, isRestTold } from "./position.ts";
 import { endOffset, RecordRun, type Run } from "./run.ts";
-import { cutSegments, type Cut } from "./segment-cut.ts";
+import { cutSegments, encodeGone, type Cut } from "./segment-cut.ts";
 import {
   addTotals,
-  isSameTotals,
   NO_TOTALS,
   subtractTotals,
   type BacklogChanges,
   type ChannelStore,
   type MessageIdEntry,
   type Position,
+  type Segment,
   type Totals,
 } from "./store.ts";
 import { walkStretch, type Expendable, type Stretch, type StretchRequest } from "./stretch.ts";
-
-const EMPTY_POSITION: Position = {
-  nextOffset: 1,
-  headOffset: 1,
-  put: NO_TOTALS,
-  passed: NO_TOTALS,
-  removedAhead: NO_TOTALS,
-  lostAheadBytes: 0,
-  fates: NO_FATES,
-  lastControlOffset: 0,
-  scanMark: 0,
-  lastTtlOffset: 0,
-  writtenAtMs: 0,
-};
 
 export class Backlog implements GroupLog {
   readonly #store: ChannelStore;
@@ -61,6 +47,10 @@ export class Backlog implements GroupLog {
   /** Where the stored segments begin and end; the end is 0 when none is stored. */
   #storedFirst: number;
   #storedEnd: number;
+  /** The last stored segment, if it is known to be there. */
+  #storedLast: Pick<Segment, "firstOffset" | "bytes"> | undefined;
+  /** First offset of a stored segment that the head has passed and whose row the next segment takes; 0 where there is none. */
+  #spare = 0;
   /** Whether a reader of the segments alone would find the head: it stands at the beginning of one. */
   #isHeadAtSegment: boolean;
 
@@ -81,6 +71,7 @@ export class Backlog implements GroupLog {
     const last = store.readLastSegment();
     this.#written = position;
     this.#storedEnd = last === undefined ? 0 : endOffset(last);
+    this.#storedLast = last;
     this.#headOffset = position.headOffset;
     this.#passed = position.passed;
     this.#removedAhead = position.removedAhead;
@@ -101,6 +92,7 @@ export class Backlog implements GroupLog {
     }
     this.#storedFirst = head?.firstOffset ?? this.#headOffset;
     this.#isHeadAtSegment = head?.firstOffset === this.#headOffset;
+    if (last !== undefined && this.#storedEnd <= this.#headOffset) this.#spareLast(last);
   }
 
   get nextOffset(): number {
@@ -175,7 +167,7 @@ export class Backlog implements GroupLog {
 
   /** Whether this commit changes what is stored. */
   get hasChanges(): boolean {
-    const isMoved = this.#isPositionChanged || this.#deleteBelow > 0 || !this.#isRestTold();
+    const isMoved = this.#isPositionChanged || this.#deleteBelow > 0 || !isRestTold(this.#written, this.#positionAt(0));
     return isMoved || this.#isPurge || this.#pending.count > 0 || this.#changedGone.size > 0;
   }
 
@@ -324,22 +316,29 @@ export class Backlog implements GroupLog {
     // Whoever only looks around causes no write.
     const compaction = this.hasChanges ? this.#compact() : undefined;
     const last = cuts.at(-1)?.segment;
+    // With a control record left the segments tell where the head is, but not since when there are no messages.
+    const isEmptied = this.depth === 0 && this.#deleteBelow > 0;
+    const reuseSegment = cuts.length > 0 ? this.#spare : 0;
+    if (cuts.length > 0) this.#spare = 0;
+    else if (this.#deleteBelow > 0 && this.#deleteBelow >= this.#storedEnd) this.#keepSpare();
     if (this.#deleteBelow >= this.#storedEnd) this.#storedEnd = 0;
     if (last !== undefined) {
+      this.#storedLast = last;
       if (this.#storedEnd === 0) this.#storedFirst = cuts[0]?.segment.firstOffset ?? last.firstOffset;
       this.#storedEnd = endOffset(last);
     }
     if (cuts[0]?.segment.firstOffset === this.#headOffset) this.#isHeadAtSegment = true;
     this.#advancePending(cuts);
-    const position = this.#takePosition(nowMs);
+    const position = this.#takePosition(nowMs, isEmptied);
     const isChanged =
       this.#isPurge || this.#deleteBelow > 0 || this.#changedGone.size > 0 || cuts.length > 0 || position !== undefined;
     const changes: BacklogChanges = {
       isPurge: this.#isPurge,
       deleteBelowOffset: this.#deleteBelow,
       deleteSegments: this.#deletedSegments,
+      reuseSegment,
       insertSegments: [...(compaction?.insertSegments ?? []), ...cuts.map((cut) => cut.segment)],
-      writeGone: this.#collectGone(cuts),
+      writeGone: encodeGone([...this.#changedGone, ...cuts.map(({ run }) => run)], this.#headOffset),
       deleteMessageIds: [...this.#deletedIds].map(([offset, messageId]): MessageIdEntry => ({ messageId, offset })),
       insertMessageIds: cuts.flatMap((cut) => cut.messageIds),
       position,
@@ -366,6 +365,8 @@ export class Backlog implements GroupLog {
       this.#changedGone.delete(run);
     }
     this.#lostAheadBytes += lostBytes;
+    // It may be among them.
+    this.#storedLast = undefined;
     const merged = runs.length - insertSegments.length;
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + merged };
     this.#isPositionChanged = true;
@@ -389,14 +390,18 @@ export class Backlog implements GroupLog {
   }
 
   /** The position row, if the segments alone would not tell the same (rule RC2). */
-  #takePosition(nowMs: number): Position | undefined {
+  #takePosition(nowMs: number, isEmptied: boolean): Position | undefined {
     const isTailTold = this.#storedEnd === this.nextOffset || this.#written.nextOffset === this.nextOffset;
     const isHeadTold =
       (this.#isHeadAtSegment && this.#storedEnd > this.#headOffset) || this.#written.headOffset === this.#headOffset;
-    // With a control record left the segments tell where the head is, but not since when there are no messages.
-    const isEmptied = this.depth === 0 && this.#deleteBelow > 0;
-    if (!this.#isPositionChanged && !isEmptied && isTailTold && isHeadTold && this.#isRestTold()) return undefined;
-    this.#written = {
+    const position = this.#positionAt(nowMs);
+    const isTold = isTailTold && isHeadTold && isRestTold(this.#written, position);
+    if (!this.#isPositionChanged && !isEmptied && isTold) return undefined;
+    return (this.#written = position);
+  }
+
+  #positionAt(writtenAtMs: number): Position {
+    return {
       nextOffset: this.nextOffset,
       headOffset: this.#headOffset,
       put: this.#pending.before,
@@ -407,28 +412,8 @@ export class Backlog implements GroupLog {
       lastControlOffset: this.#lastControlOffset,
       scanMark: this.scanMark,
       lastTtlOffset: this.#lastTtlOffset,
-      writtenAtMs: nowMs,
+      writtenAtMs,
     };
-    return this.#written;
-  }
-
-  /** Whether the stored row is right about what no segment tells. */
-  #isRestTold(): boolean {
-    const { removedAhead, fates, lastControlOffset, scanMark, lastTtlOffset } = this.#written;
-    const isAheadTold = isSameTotals(removedAhead, this.#removedAhead);
-    const isMarkTold = scanMark === this.scanMark || this.scanMark <= this.#headOffset;
-    const isTtlTold = lastTtlOffset === this.#lastTtlOffset || this.#lastTtlOffset < this.#headOffset;
-    const isControlTold = lastControlOffset === this.#lastControlOffset;
-    return isAheadTold && isMarkTold && isTtlTold && isControlTold && isSameFates(fates, this.#fates);
-  }
-
-  #collectGone(cuts: readonly Cut[]): Map<number, Uint8Array<ArrayBuffer>> {
-    const gone = new Map<number, Uint8Array<ArrayBuffer>>();
-    for (const run of [...this.#changedGone, ...cuts.map((cut) => cut.run)]) {
-      const isKept = endOffset(run) > this.#headOffset && run.gone.size < run.present;
-      if (isKept && run.gone.size > 0) gone.set(run.firstOffset, encodeGonePlaces(run.gone));
-    }
-    return gone;
   }
 
   /** The run of the message at `offset`, if one is kept there. */
@@ -459,7 +444,23 @@ export class Backlog implements GroupLog {
     this.#deletedSegments.push(run.firstOffset);
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + 1 };
     this.#lostAheadBytes += run.bytes;
-    if (endOffset(run) === this.#storedEnd) this.#storedEnd = run.firstOffset;
+    if (endOffset(run) !== this.#storedEnd) return;
+    this.#storedEnd = run.firstOffset;
+    this.#storedLast = undefined;
+  }
+
+  /** Nothing that is stored is needed any more: the row of the last segment stays for the next one (rule RC7). */
+  #keepSpare(): void {
+    const last = this.#storedLast;
+    if (this.#isPurge || last === undefined || last.bytes > LIMITS.segmentBytesMax) return;
+    this.#deleteBelow = last.firstOffset;
+    this.#spareLast(last);
+  }
+
+  #spareLast({ firstOffset }: Pick<Segment, "firstOffset">): void {
+    this.#spare = firstOffset;
+    this.#storedLast = undefined;
+    this.#storedEnd = 0;
   }
 
   #beginEmpty(nextOffset: number, put: Totals): void {
@@ -470,6 +471,8 @@ export class Backlog implements GroupLog {
     this.#lostAheadBytes = 0;
     this.#window.clear();
     this.#storedEnd = 0;
+    this.#storedLast = undefined;
+    this.#spare = 0;
     this.#isHeadAtSegment = false;
     this.#resetChanges();
     this.scanMark = 0;

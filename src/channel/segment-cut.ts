@@ -1,7 +1,8 @@
 // Cuts the records of a commit into segments: as few rows as the limits of a row allow.
 import { encodeBlock } from "../protocol/block.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { RecordRun } from "./run.ts";
+import { encodeGonePlaces } from "./gone-places.ts";
+import { endOffset, RecordRun, type Run } from "./run.ts";
 import type { MessageIdEntry, NewSegment, Totals } from "./store.ts";
 
 export interface Cut {
@@ -80,4 +81,14 @@ function buildCut(run: RecordRun): Cut {
     block: encodeBlock(run.records, run.firstOffset),
   };
   return { segment, run, messageIds };
+}
+
+/** The removed places of those runs that are kept, by their first offsets. */
+export function encodeGone(runs: readonly Run[], headOffset: number): Map<number, Uint8Array<ArrayBuffer>> {
+  const gone = new Map<number, Uint8Array<ArrayBuffer>>();
+  for (const run of runs) {
+    const isKept = endOffset(run) > headOffset && run.gone.size < run.present;
+    if (isKept && run.gone.size > 0) gone.set(run.firstOffset, encodeGonePlaces(run.gone));
+  }
+  return gone;
 }

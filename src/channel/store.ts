@@ -116,6 +116,8 @@ export interface BacklogChanges {
   readonly deleteBelowOffset: number;
   /** Deletes single segments further on, by their first offset. */
   readonly deleteSegments: readonly number[];
+  /** The first offset of a segment that was passed earlier, whose row the first of `insertSegments` takes; 0 for none. */
+  readonly reuseSegment: number;
   readonly insertSegments: readonly NewSegment[];
   /** Removed places by the first offset of their segment. */
   readonly writeGone: ReadonlyMap<number, Uint8Array<ArrayBuffer>>;
@@ -128,6 +130,7 @@ export const NO_BACKLOG_CHANGES: BacklogChanges = {
   isPurge: false,
   deleteBelowOffset: 0,
   deleteSegments: [],
+  reuseSegment: 0,
   insertSegments: [],
   writeGone: new Map(),
   deleteMessageIds: [],

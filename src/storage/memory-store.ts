@@ -75,7 +75,7 @@ export class MemoryStore implements ChannelStore {
       this.#gone.clear();
       this.#messageIds = [];
     }
-    const deleted = new Set(changes.deleteSegments);
+    const deleted = new Set([...changes.deleteSegments, changes.reuseSegment]);
     const isKept = (firstOffset: number): boolean => firstOffset >= changes.deleteBelowOffset && !deleted.has(firstOffset);
     const kept = this.#segments.filter((segment) => isKept(segment.firstOffset));
     this.#segments = [...kept, ...changes.insertSegments].sort((a, b) => a.firstOffset - b.firstOffset);

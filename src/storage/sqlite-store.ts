@@ -68,6 +68,10 @@ const UPSERT_POSITION = `INSERT OR REPLACE INTO position (id, next_offset, head_
 const INSERT_SEGMENT = `INSERT INTO segment (first_offset, record_count, message_count, message_bytes, before_messages, before_bytes,
   before_segments, put_at_ms, part_count, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
+/** A row whose key changes counts as one, where deleting it and inserting another are two (measured). */
+const REUSE_SEGMENT = `UPDATE segment SET first_offset = ?, record_count = ?, message_count = ?, message_bytes = ?, before_messages = ?,
+  before_bytes = ?, before_segments = ?, put_at_ms = ?, part_count = ?, body = ? WHERE first_offset = ?`;
+
 export class SqliteStore implements ChannelStore {
   readonly delivery: DeliveryTables;
   readonly deadLetters: DeadLetterTables;
@@ -201,19 +205,28 @@ export class SqliteStore implements ChannelStore {
       if (this.#hasParts) yield { text: "DELETE FROM segment_part WHERE part_id < ?", bindings: [below * PARTS_MAX] };
       if (this.#hasGone) yield { text: "DELETE FROM gone WHERE first_offset < ?", bindings: [below] };
     }
-    for (const firstOffset of changes.deleteSegments) {
-      yield { text: "DELETE FROM segment WHERE first_offset = ?", bindings: [firstOffset] };
-      yield { text: "DELETE FROM gone WHERE first_offset = ?", bindings: [firstOffset] };
-      if (this.#hasParts)
-        yield { text: "DELETE FROM segment_part WHERE part_id > ? AND part_id < ?", bindings: partRange(firstOffset) };
-    }
+    for (const firstOffset of changes.deleteSegments) yield* this.#deleteSegment(firstOffset, false);
+    if (changes.reuseSegment > 0) yield* this.#deleteSegment(changes.reuseSegment, this.#mayReuse(changes));
     for (const { messageId, offset } of changes.deleteMessageIds) {
       yield { text: "DELETE FROM message_id WHERE message_id = ? AND record_offset = ?", bindings: [messageId, offset] };
     }
   }
 
+  *#deleteSegment(firstOffset: number, isRowReused: boolean): Iterable<Statement> {
+    if (!isRowReused) yield { text: "DELETE FROM segment WHERE first_offset = ?", bindings: [firstOffset] };
+    if (this.#hasGone) yield { text: "DELETE FROM gone WHERE first_offset = ?", bindings: [firstOffset] };
+    if (this.#hasParts)
+      yield { text: "DELETE FROM segment_part WHERE part_id > ? AND part_id < ?", bindings: partRange(firstOffset) };
+  }
+
+  /** A snapshot knows rows by their keys: while one is open, none may get another. */
+  #mayReuse({ reuseSegment, snapshots }: Changes): boolean {
+    return reuseSegment > 0 && snapshots === undefined && !this.snapshots.isOpen;
+  }
+
   *#writesOf(changes: Changes): Iterable<Statement> {
-    for (const segment of changes.insertSegments) yield* insertSegment(segment);
+    const reused = this.#mayReuse(changes) ? changes.reuseSegment : 0;
+    for (const [index, segment] of changes.insertSegments.entries()) yield* insertSegment(segment, index === 0 ? reused : 0);
     for (const [firstOffset, places] of changes.writeGone) {
       yield { text: "INSERT OR REPLACE INTO gone (first_offset, places) VALUES (?, ?)", bindings: [firstOffset, places.buffer] };
     }
@@ -253,12 +266,14 @@ export class SqliteStore implements ChannelStore {
   }
 }
 
-function* insertSegment(segment: NewSegment): Iterable<Statement> {
+/** `reused` is the first offset of another segment whose row it takes, or 0. */
+function* insertSegment(segment: NewSegment, reused: number): Iterable<Statement> {
   const { firstOffset, count, messages, bytes, before, putAtMs, block } = segment;
   const [first, ...rest] = splitParts(block);
   assert(first !== undefined, "a block has bytes");
   const totals = [before.messages, before.bytes, before.segments] as const;
-  yield { text: INSERT_SEGMENT, bindings: [firstOffset, count, messages, bytes, ...totals, putAtMs, rest.length + 1, first] };
+  const bindings = [firstOffset, count, messages, bytes, ...totals, putAtMs, rest.length + 1, first];
+  yield reused === 0 ? { text: INSERT_SEGMENT, bindings } : { text: REUSE_SEGMENT, bindings: [...bindings, reused] };
   for (const [index, body] of rest.entries()) {
     yield {
       text: "INSERT INTO segment_part (part_id, body) VALUES (?, ?)",

@@ -140,8 +140,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "RC2: where the head stands within a segment is not stored",
     file: "src/channel/backlog.ts",
-    from: "isTailTold && isHeadTold && this.#isRestTold()",
-    to: "isTailTold && this.#isRestTold()",
+    from: "isTailTold && isHeadTold && isRestTold(",
+    to: "isTailTold && isRestTold(",
   },
   {
     name: "WT2: a get passes those that wait",
@@ -199,6 +199,25 @@ const STORAGE: readonly Mutant[] = [
     file: "src/storage/sqlite-store.ts",
     from: '"DELETE FROM segment WHERE first_offset < ?"',
     to: '"DELETE FROM segment WHERE first_offset < ? - 1000000"',
+    workersTest: "test/workers/sqlite-store.test.ts",
+  },
+  {
+    name: "RC7: the next segment leaves the row that stayed for it",
+    file: "src/channel/backlog.ts",
+    from: "const reuseSegment = cuts.length > 0 ? this.#spare : 0;",
+    to: "const reuseSegment = 0;",
+  },
+  {
+    name: "RC7: a row that stayed is forgotten on waking",
+    file: "src/channel/backlog.ts",
+    from: "if (last !== undefined && this.#storedEnd <= this.#headOffset) this.#spareLast(last);",
+    to: "",
+  },
+  {
+    name: "RC7: a segment takes the row of another that a snapshot has",
+    file: "src/storage/sqlite-store.ts",
+    from: "return reuseSegment > 0 && snapshots === undefined && !this.snapshots.isOpen;",
+    to: "return reuseSegment > 0 && snapshots === undefined;",
     workersTest: "test/workers/sqlite-store.test.ts",
   },
   {

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import * as fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Channel } from "../../src/channel/channel.ts";
-import type { ChannelRecord, ChannelStore } from "../../src/channel/store.ts";
+import type { ChannelRecord, ChannelStore, StoredSegment } from "../../src/channel/store.ts";
 import type { ChannelFacts, Origin } from "../../src/channel/operation.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
@@ -342,7 +342,7 @@ class Player {
     const { facts } = described;
     const { put, acked, removed } = facts.counts;
     expectSame(put, facts.depth + acked + removed, "[G4] put = depth + acked + removed");
-    const segments = store.listSegments();
+    const segments = withoutSpare(store.listSegments(), facts.firstOffset);
     const isUsed = (first: number, count: number): boolean =>
       this.#model.kept.some(({ offset }) => offset >= first && offset < first + count);
     const unused = segments.filter((segment) => !isUsed(segment.firstOffset, segment.count));
@@ -385,7 +385,7 @@ class Player {
   /** Nothing stays in storage that belongs to no kept message, and the position row is written only where rule RC2 says so. */
   #checkStore(): void {
     const { changes, store } = this.#harness;
-    const segments = store.listSegments();
+    const segments = withoutSpare(store.listSegments(), this.#model.headOffset);
     const orphans = [...(changes?.writeGone.keys() ?? [])].filter(
       (offset) => !segments.some(({ firstOffset }) => firstOffset === offset),
     );
@@ -418,6 +418,12 @@ function* offsetsOf(store: ChannelStore, messageId: string): Iterable<number> {
 /** `messages` messages of `bytes` together. */
 function fill(messages: number, bytes: number): PutMessage[] {
   return Array.from({ length: messages }, (_, index) => sizedMessage(index === 0 ? bytes : 0));
+}
+
+/** The segments that are needed: the row of the last one stays for the next, while there is none (rule RC7). */
+function withoutSpare(segments: StoredSegment[], headOffset: number): StoredSegment[] {
+  const isSpare = segments.length === 1 && segments.every(({ firstOffset, count }) => firstOffset + count <= headOffset);
+  return isSpare ? [] : segments;
 }
 
 function withoutSegments(facts: ChannelFacts): Omit<ChannelFacts, "segments"> {

@@ -262,13 +262,14 @@ describe("src/channel/channel", () => {
     expect(channelOf().get()).toEqual({ type: "got", messages: [], controls: [] });
   });
 
-  test("[ray:D5] what is taken leaves nothing behind", () => {
+  test("[ray:D5] what is taken leaves nothing behind but a row for what comes next", () => {
     const channel = channelOf(["ab"], ["c"]);
 
     channel.getTexts(2);
 
     expect(metricsOf(channel)).toEqual(NO_METRICS);
-    expect(channel.store.listSegments()).toEqual([]);
+    expect(channel.browseTexts()).toEqual([]);
+    expect(channel.store.listSegments().map(({ firstOffset }) => firstOffset)).toEqual([2]);
   });
 
   test("[ray:D6] peeking into an empty channel shows nothing", () => {

@@ -232,6 +232,52 @@ describe("src/channel/backlog", () => {
     expect(channel.changes).toMatchObject({ deleteBelowOffset: 3, deleteSegments: [] });
   });
 
+  test("[RC7] the last row of a channel that became empty stays, and the next segment takes it, also after waking", () => {
+    const channel = channelWith("a", "b");
+
+    channel.getTexts(2);
+    const emptied = channel.changes;
+    channel.evict();
+    channel.put(["c"]);
+
+    expect(emptied).toMatchObject({ deleteBelowOffset: 2, deleteSegments: [], position: { headOffset: 3 } });
+    expect(channel.changes).toMatchObject({ reuseSegment: 2, deleteSegments: [], position: undefined });
+    expect(channel.store.listSegments().map((segment) => segment.firstOffset)).toEqual([3]);
+    expect(channel.getTexts(2)).toEqual(["c"]);
+  });
+
+  test("[RC7] a row that stays is taken once, is no segment of the description, and goes with a purge", () => {
+    const channel = channelWith("a");
+    channel.getTexts();
+
+    expect(channel.describe()).toMatchObject({ segments: 0, depth: 0, bytes: 0 });
+    channel.put(["b"]);
+    channel.put(["c"]);
+    const { reuseSegment } = channel.changes ?? {};
+    channel.getTexts(2);
+    channel.apply({ type: "purge" });
+    channel.put(["d"]);
+
+    expect([reuseSegment, channel.changes?.reuseSegment]).toEqual([0, 0]);
+    expect(channel.store.listSegments().map((segment) => segment.firstOffset)).toEqual([4]);
+  });
+
+  test("[RC7] [RC9] neither a large message nor a segment that was removed stays in an empty channel", () => {
+    const channel = new ChannelHarness({ settings: { maxMessageBytes: 4_000_000 } });
+    channel.putMessages([sizedMessage(2_000_000)]);
+    channel.getTexts();
+    expect(channel.store.listSegments()).toEqual([]);
+
+    channel.put(["b"]);
+    channel.put(["c"]);
+    remove(channel, 3);
+    channel.getTexts();
+    expect(channel.store.listSegments()).toEqual([]);
+    channel.put(["d"]);
+    expect(channel.changes?.reuseSegment).toBe(0);
+    expect(channel.getTexts()).toEqual(["d"]);
+  });
+
   test("[RC7] message ids are deleted with their messages", () => {
     const channel = channelWith();
     channel.putMessages(["x", "y", "z"].map((messageId) => ({ ...textMessage(messageId), messageId })));

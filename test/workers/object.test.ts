@@ -45,13 +45,19 @@ function execute(channel: string, ...statements: readonly string[]): Promise<voi
 }
 
 /** Lets storage refuse rows of a table, as a full disk does; those for which `when` holds. */
-function refuseRows(channel: string, table: string, when = "true"): Promise<void> {
+const WRITES = ["INSERT", "UPDATE"] as const;
+
+async function refuseRows(channel: string, table: string, when = "true"): Promise<void> {
   const raise = "SELECT RAISE(ABORT, 'database or disk is full')";
-  return execute(channel, `CREATE TRIGGER refuse_${table} BEFORE INSERT ON ${table} WHEN ${when} BEGIN ${raise}; END`);
+  for (const write of WRITES)
+    await execute(
+      channel,
+      `CREATE TRIGGER refuse_${table}_${write} BEFORE ${write} ON ${table} WHEN ${when} BEGIN ${raise}; END`,
+    );
 }
 
-function acceptRows(channel: string, table: string): Promise<void> {
-  return execute(channel, `DROP TRIGGER refuse_${table}`);
+async function acceptRows(channel: string, table: string): Promise<void> {
+  for (const write of WRITES) await execute(channel, `DROP TRIGGER refuse_${table}_${write}`);
 }
 
 function putOf(text: string): Operation {

@@ -184,6 +184,18 @@ describe("src/storage/sqlite-store", () => {
       expect(fixture.rowsOf({ isPurge: true })).toBe(3);
     }));
 
+  test("[RC7] a segment that takes the row of another is a row, whatever its size and what was removed of the other", () =>
+    inObject((fixture) => {
+      fixture.commit({ insertSegments: [segmentAt(1)] });
+      expect(fixture.rowsOf({ reuseSegment: 1, insertSegments: [segmentAt(2, 1, 900_000)] })).toBe(1);
+      fixture.commit({ writeGone: new Map([[2, new Uint8Array([0, 1])]]) });
+
+      expect(fixture.rowsOf({ reuseSegment: 2, insertSegments: [segmentAt(2 ** 40, 1), segmentAt(2 ** 40 + 1)] })).toBe(3);
+
+      expect(fixture.open().readSegmentFrom(0)?.firstOffset).toBe(2 ** 40);
+      expect(fixture.open().readGoneFrom(0, 9)).toEqual([]);
+    }));
+
   test("[SD11] a scheduled message is a row when it comes and one when it goes, beside one of totals", () =>
     inObject((fixture) => {
       const insertEntries = [1, 2, 3, 4].map((id) => scheduledAt(id, id));
@@ -291,8 +303,8 @@ describe("src/storage/sqlite-store", () => {
       const during = put();
       endAt(fixture);
 
-      // With each: the row of the segment that is put. Its deletion costs no more, since it came later.
-      expect(during).toBe(before + 1);
+      // With each: the row of the segment that is put, and its deletion, since no other segment may take the row.
+      expect(during).toBe(before + 2);
       expect(put()).toBe(before);
       expect(fixture.tables()).toEqual(tables);
       expect(fixture.storage.exec("SELECT name FROM sqlite_master WHERE type = 'trigger'")).toEqual([]);
