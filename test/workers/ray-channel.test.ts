@@ -111,6 +111,12 @@ async function writeAll(channel: string, texts: readonly string[]): Promise<void
   for (const text of texts) expect(await writer.write({ text })).toMatchObject({ type: "put-ok" });
 }
 
+async function writeInHundreds(channel: string, texts: readonly string[]): Promise<void> {
+  for (let first = 0; first < texts.length; first += 100) {
+    await putBatch(channel, texts.slice(first, first + 100), `?waitMs=${LONG_MS}`);
+  }
+}
+
 describe("Ray's channels: every reader gets every value once and in order", () => {
   test("[ray:C1] a thousand values are written and read, with room for one", { timeout: 60_000 }, async () => {
     const channel = await createFor(["a"]);
@@ -129,26 +135,55 @@ describe("Ray's channels: every reader gets every value once and in order", () =
     expect(textsOf(frames[1]?.messages)).toEqual(["own"]);
   });
 
-  test.each([1, 4])("[ray:C8] %i readers get all of several hundred values, of several types, in order", async (count) => {
-    const names = namesOf(count);
-    const channel = await createFor(names, 50);
-    const readers = await Promise.all(names.map((name) => Reader.open(channel, name, 50)));
-    const texts = numbersTo(300);
-    const [, ...read] = await Promise.all([writeAll(channel, texts), ...readers.map((reader) => reader.drain(texts.length))]);
-    expect(read).toEqual(names.map(() => texts));
-    expect((await describeChannel(channel)).depth).toBe(0);
-  });
+  test.each([1, 4])(
+    "[ray:C8] %i readers get a thousand values of 8 bytes and of 100, and some of each type, in order",
+    async (count) => {
+      const names = namesOf(count);
+      const channel = await createFor(names, 100);
+      const readers = await Promise.all(names.map((name) => Reader.open(channel, name, 100)));
+      const texts = [8, 100].flatMap((size) => numbersTo(1000).map((text) => text.padStart(size, "-")));
+      const [, ...read] = await Promise.all([
+        writeInHundreds(channel, texts),
+        ...readers.map((reader) => reader.drain(texts.length)),
+      ]);
+      expect(read).toEqual(names.map(() => texts));
 
-  test("[ray:C9] ten readers, three rounds of writes", async () => {
+      const writer = await Writer.open(channel);
+      const forms = [{ base64: "AAEC" }, { text: "text" }, { json: 7 }, { json: [1.5, null, { list: [] }] }];
+      for (const form of forms) {
+        await writer.write(form);
+        for (const reader of readers) {
+          expect(await reader.read()).toEqual([expect.objectContaining(form)]);
+          await reader.release();
+        }
+      }
+      expect((await describeChannel(channel)).depth).toBe(0);
+    },
+  );
+
+  test("[ray:C9] ten readers, three rounds of a thousand writes", async () => {
     const names = namesOf(10);
     const channel = await createFor(names, 100);
     const readers = await Promise.all(names.map((name) => Reader.open(channel, name, 100)));
     for (let round = 0; round < 3; round++) {
-      const texts = numbersTo(100).map((text) => `${round}/${text}`);
-      await putBatch(channel, texts, `?waitMs=${LONG_MS}`);
-      const read = await Promise.all(readers.map((reader) => reader.drain(texts.length)));
+      const texts = numbersTo(1000).map((text) => `${round}/${text}`);
+      const [, ...read] = await Promise.all([
+        writeInHundreds(channel, texts),
+        ...readers.map((reader) => reader.drain(texts.length)),
+      ]);
       expect(read).toEqual(names.map(() => texts));
     }
+  });
+
+  test("[ray:C2] one connection writes and reads what is larger than the buffer, which grows in between", async () => {
+    const channel = await createFor(["a"], 1, { maxBytes: 100, growth: { factor: 2, maxMessages: 1, maxBytes: 10_000 } });
+    const { socket } = await Reader.open(channel, "a");
+    const text = "x".repeat(150);
+    socket.send({ type: "put", id: 9, text });
+    const [answer, delivered] = await socket.take(2);
+    expect(answer).toMatchObject({ type: "put-ok", id: 9 });
+    expect(delivered).toMatchObject({ type: "deliver", controls: [{ control: { type: "resize", maxBytes: 200 } }] });
+    expect(textsOf(delivered?.messages)).toEqual([text]);
   });
 
   test("[ray:C5] [ray:C15] values of every type, and errors as values, arrive as they were written", async () => {
@@ -201,6 +236,15 @@ describe("Ray's channels: the writer waits until all readers released", () => {
     await b.drain(1);
     expect((await describeChannel(channel)).depth).toBe(0);
     expect(await writer.write({ text: "second" }, 0)).toMatchObject({ type: "put-ok" });
+  });
+
+  test("[ray:C18] fifteen values go one by one through a buffer of five", async () => {
+    const channel = await createFor(["a"], 5);
+    const [writer, reader] = [await Writer.open(channel), await Reader.open(channel, "a")];
+    for (const text of numbersTo(15)) {
+      expect(await writer.write({ text }, 0)).toMatchObject({ type: "put-ok" });
+      expect(await reader.drain(1)).toEqual([text]);
+    }
   });
 
   test("[ray:C18] five values fit a buffer of five, a sixth waits; they are read in order, also after the object slept", async () => {
