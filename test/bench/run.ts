@@ -12,7 +12,8 @@ import {
   type Result,
   type Run,
 } from "./report.ts";
-import { type Scenario, SCENARIOS } from "./scenarios.ts";
+import type { Scenario } from "./scenario.ts";
+import { SCENARIOS } from "./scenarios.ts";
 import { Servers } from "./servers.ts";
 
 const MEASURES = SCENARIOS.flatMap((scenario) => scenario.measures);

@@ -1,0 +1,96 @@
+// Taking: gets of batches, and batches that are put, pulled and acked, with the rows that these write.
+import { type CycleOptions, HttpCycle } from "./http-cycle.ts";
+import { runHttpLoad } from "./http-load.ts";
+import type { Sides } from "./paired-rounds.ts";
+import { getDriver, putDriver, TEXT_1_KB } from "./product.ts";
+import { measuredOfPairs, measuredOfValues } from "./report.ts";
+import {
+  atLeast,
+  atMostRows,
+  floorDriver,
+  GET_BATCH,
+  HTTP_CONNECTIONS,
+  loadExactly,
+  loadFloor,
+  PUT_BATCH,
+  rate,
+  runPairs,
+  runRounds,
+  WARM_UP_MS,
+  withChannel,
+  withFloor,
+  type Bench,
+  type Scenario,
+} from "./scenario.ts";
+
+/** What is filled before a get round: more than 100 KB frames can be taken in the time on this kind of machine. */
+const GET_FRAMES_PER_S = 1_500;
+/** Over so many batches rows are counted. */
+const PULLED_BATCHES = 1_000;
+const PRODUCER = { "producer-id": "bench", "producer-epoch": "0" };
+
+export const PULL_SCENARIOS: readonly Scenario[] = [
+  {
+    measures: [{ id: "get-batch-100", unit: "messages/s", baseline: "get-batch", goal: null }],
+    run: async (bench) => [measuredOfPairs(await runPairs(bench, getBatchRounds(bench)))],
+  },
+  {
+    measures: [{ id: "pull-ack-100", unit: "messages/s", baseline: "packed", goal: atLeast(0.3), floorReference: 37_000 }],
+    run: async (bench) => [measuredOfPairs(await runPairs(bench, cycleRounds(bench)))],
+  },
+  pulledRowsScenario("rows-pulled-100", 4, {}),
+  pulledRowsScenario("rows-pulled-100-idempotent", 5, {
+    putHeaders: (index) => ({ ...PRODUCER, "producer-seq": String(index + 1) }),
+  }),
+];
+
+function getBatchRounds(bench: Bench): Sides<number> {
+  const frames = Math.ceil((GET_FRAMES_PER_S * bench.roundMs) / 1_000);
+  const { window } = GET_BATCH;
+  return {
+    ours: () =>
+      withChannel(bench, async (product, channel) => {
+        const url = product.socketUrl(channel);
+        await loadExactly(url, putDriver(PUT_BATCH.frames), window, frames);
+        const driver = getDriver(GET_BATCH.frames, GET_BATCH.messagesPerFrame, TEXT_1_KB.length);
+        return rate(GET_BATCH, await loadExactly(url, driver, window, frames, bench.roundMs));
+      }),
+    floor: () =>
+      withFloor(bench, "take", async (httpUrl) => {
+        const url = httpUrl.replace("http", "ws");
+        await loadExactly(url, floorDriver(PUT_BATCH.frames), window, frames);
+        return rate(GET_BATCH, await loadExactly(url, floorDriver(GET_BATCH.frames), window, frames, bench.roundMs));
+      }),
+  };
+}
+
+function cycleRounds(bench: Bench): Sides<number> {
+  const times = { connections: HTTP_CONNECTIONS, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
+  const count = PUT_BATCH.messagesPerFrame;
+  return {
+    ours: () =>
+      withChannel(bench, async (product, channel) => {
+        const cycle = new HttpCycle({ messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count });
+        return count * (await runHttpLoad(times, (agent) => cycle.run(agent)));
+      }),
+    floor: () => withFloor(bench, "row", async (url) => rate(PUT_BATCH, await loadFloor(bench, url, PUT_BATCH))),
+  };
+}
+
+function pulledRowsScenario(id: string, limit: number, puts: Pick<CycleOptions, "putHeaders">): Scenario {
+  const countRows = (bench: Bench): Promise<number> =>
+    withChannel(bench, async (product, channel) => {
+      const cycle = new HttpCycle({ messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count: 100, ...puts });
+      // The first batch creates what the others use again.
+      await cycle.runTimes(1);
+      const before = await product.stats(channel);
+      await cycle.runTimes(PULLED_BATCHES);
+      const after = await product.stats(channel);
+      if (after.depth > 0) throw new Error(`Expected nothing to be left over, found ${after.depth} messages`);
+      return (after.rows.written - before.rows.written) / PULLED_BATCHES;
+    });
+  return {
+    measures: [{ id, unit: "rows/batch", baseline: null, goal: atMostRows(limit) }],
+    run: async (bench) => [measuredOfValues(await runRounds(bench, () => countRows(bench)))],
+  };
+}
