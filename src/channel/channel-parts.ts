@@ -1,5 +1,6 @@
 // The parts of a channel and who knows whom; channel.ts works with them.
 import { DEFAULT_SETTINGS } from "../protocol/settings.ts";
+import { AttachedLeases, type CarriedLeases, unpackFrames } from "./attached-leases.ts";
 import { Backlog } from "./backlog.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -13,6 +14,7 @@ import { RedriveJob } from "./redrive-job.ts";
 import { Schedule } from "./schedule.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { ChannelRecord, ChannelStore } from "./store.ts";
+import type { AttachedRequests } from "./socket-room.ts";
 import { Streams } from "./streams.ts";
 import type { Subscription } from "./subscription.ts";
 import { Traffic } from "./traffic.ts";
@@ -24,11 +26,16 @@ export interface ChannelOptions {
   /** Waiters found in the attachments of the open sockets. */
   readonly waiters?: Iterable<Waiter>;
   readonly subscriptions?: Iterable<Subscription>;
+  /** What the sockets that are known carry of the leases of streams, also those that carry nothing. */
+  readonly leases?: Iterable<CarriedLeases>;
+  /** Bytes of leases that fit a socket beside what else it carries; `attachedLeasesBytesMax` if absent. */
+  readonly measureLeaseRoom?: (kept: AttachedRequests) => number;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
 }
 
 export interface ChannelParts {
+  readonly attached: AttachedLeases;
   readonly cell: RecordCell;
   readonly backlog: Backlog;
   readonly groups: Groups;
@@ -47,12 +54,18 @@ export interface ChannelParts {
 }
 
 /** Builds them from what is stored and from what the sockets carry. */
-export function assembleParts({ store, waiters = [], subscriptions = [], isConnected }: ChannelOptions): ChannelParts {
+export function assembleParts(options: ChannelOptions): ChannelParts {
+  const { store, waiters = [], subscriptions = [], isConnected } = options;
   const cell = new RecordCell(store.readChannel());
   const backlog = new Backlog(store);
   const deadLetters = new DeadLetters(store.deadLetters);
   const channelSettings = (): ChannelRetention => retentionInForce(cell.get());
-  const groups = new Groups({ backlog, deadLetters, store: store.groups, deliveryStore: store.delivery, channelSettings });
+  const leases = [...(options.leases ?? [])];
+  const attached = new AttachedLeases(leases.map(({ connection }) => connection));
+  const carried = leases.flatMap(unpackFrames);
+  const stores = { store: store.groups, deliveryStore: store.delivery };
+  const groups = new Groups({ backlog, deadLetters, ...stores, attached, carried, channelSettings });
+  attached.takeChangedConnections();
   const checkpoints = new Checkpoints(store.checkpoints);
   const schedule = new Schedule(store.schedule);
   const dedup = new Dedup(store);
@@ -67,6 +80,7 @@ export function assembleParts({ store, waiters = [], subscriptions = [], isConne
   const redriveJob = new RedriveJob(cell, redriveParts);
   return {
     ...kept,
+    attached,
     cell,
     idleGroups,
     checkpoints,

@@ -2,12 +2,15 @@
 // An operation is decided against this object before anything is stored, and a refusal changes nothing; `takeChanges` hands over what
 // the commit has to write. If that write fails, the object is dropped and built again from the store, as on waking.
 import type { PressureState } from "../protocol/description.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { assembleParts, type ChannelOptions, type ChannelParts } from "./channel-parts.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { describeChannel, describePressure } from "./description-facts.ts";
 import type { DeskOperation } from "./group-desk.ts";
 import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome, RestoreOperation } from "./operation.ts";
+import { storeExcess, type AttachedRequests } from "./socket-room.ts";
+import type { Settlement } from "./settlement.ts";
 import type { Subscription } from "./subscription.ts";
 import { NO_BACKLOG_CHANGES, type ChannelRecord, type Changes } from "./store.ts";
 import { refused } from "./refused.ts";
@@ -23,6 +26,7 @@ type LifeOperation = Exclude<Operation, { type: "create" } | RestoreOperation>;
 export class Channel {
   readonly #name: string;
   readonly #parts: ChannelParts;
+  readonly #measureLeaseRoom: (kept: AttachedRequests) => number;
   /** Connections that hold leases and were gone when the object woke; their numbers may be given again once these are detached. */
   #lostConnections: readonly number[];
   /** When the channel was last found in use; the next look at it comes an idle time later. */
@@ -30,8 +34,9 @@ export class Channel {
 
   constructor(options: ChannelOptions) {
     this.#name = options.name;
+    this.#measureLeaseRoom = options.measureLeaseRoom ?? (() => LIMITS.attachedLeasesBytesMax);
     this.#parts = assembleParts(options);
-    const connections = this.#parts.groups.connections;
+    const { connections } = this.#parts.groups;
     this.#lostConnections = connections.filter((connection) => !options.isConnected(connection));
     this.#resumeRestored();
   }
@@ -80,7 +85,7 @@ export class Channel {
     this.#meetDeadlines(moment);
     for (const waiter of this.#parts.line.ofConnection(connection)) this.#parts.line.remove(waiter);
     this.#parts.streams.disconnect(connection);
-    this.#endLeasesOf(connection, isClean, moment.nowMs);
+    this.#endLeasesOf(connection, { isClean, isLost: false, nowMs: moment.nowMs });
     this.#parts.traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
   }
@@ -173,13 +178,20 @@ export class Channel {
     return sent.length === 0 ? answers : [...answers, ...sent];
   }
 
-  /** Connections whose waiting requests or subscriptions changed: their attachments have to be written. */
+  /** What the socket of a connection has to carry of its leases; undefined for nothing. */
+  leasesOf(connection: number): Uint8Array | undefined {
+    return this.#parts.attached.pack(connection);
+  }
+
+  /** Connections whose waiting requests, subscriptions or leases changed: their attachments have to be written. */
   takeChangedConnections(): readonly number[] {
-    return [...new Set([...this.#parts.line.takeChangedConnections(), ...this.#parts.streams.takeChangedConnections()])];
+    const { attached, line, streams } = this.#parts;
+    return [...new Set([line, streams, attached].flatMap((part) => part.takeChangedConnections()))];
   }
 
   /** What the commit has to write; undefined when nothing changed. */
   takeChanges(nowMs: number): Changes | undefined {
+    storeExcess(this.#parts, this.#measureLeaseRoom);
     const channel = this.#parts.cell.takeChanged();
     const delivery = this.#parts.groups.takeDeliveryChanges();
     const groups = this.#parts.groups.takeChanges();
@@ -405,7 +417,7 @@ export class Channel {
   /** What ends or begins by time does so, wherever the alarm is: leases, delays, the grace of a deletion, what retention keeps. */
   #meetDeadlines(moment: Moment): void {
     const { nowMs } = moment;
-    for (const lost of this.#lostConnections) this.#endLeasesOf(lost, false, nowMs);
+    for (const lost of this.#lostConnections) this.#endLeasesOf(lost, { isClean: false, isLost: true, nowMs });
     this.#lostConnections = [];
     this.#parts.snapshots.advance(nowMs);
     for (const { settlement } of this.#parts.groups.all()) settlement.advance(nowMs);
@@ -431,8 +443,8 @@ export class Channel {
     if (due.length > 0) this.#parts.backlog.append(due, nowMs);
   }
 
-  #endLeasesOf(connection: number, isClean: boolean, nowMs: number): void {
-    for (const { settlement } of this.#parts.groups.all()) settlement.endLeasesOf(connection, { isClean, nowMs });
+  #endLeasesOf(connection: number, how: Parameters<Settlement["endLeasesOf"]>[1]): void {
+    for (const { settlement } of this.#parts.groups.all()) settlement.endLeasesOf(connection, how);
   }
 
   #expireIdle(nowMs: number): void {

@@ -36,6 +36,13 @@ export interface Lease {
   readonly reader: string | undefined;
   /** Of the attempts before this one; undefined without any. */
   readonly history: AttemptHistory | undefined;
+  /** Until when it is kept for a reader that was cut off, if that is before its deadline. */
+  readonly graceUntilMs?: number | undefined;
+}
+
+/** When a lease ends unless it is settled. */
+export function endOf({ deadlineMs, graceUntilMs = deadlineMs }: Lease): number {
+  return Math.min(deadlineMs, graceUntilMs);
 }
 
 /** Why a message that is still kept has no lease any more. */
@@ -73,8 +80,17 @@ export interface DeferredRow {
   readonly messages: readonly Deferred[];
 }
 
+/** What is stored of leases that lie with their sockets alone (rule LS13). */
+export interface AttachedMark {
+  /** Connections that such leases of the group were given to, and whose end is not known. */
+  readonly connections: readonly number[];
+  /** Messages before this offset may have been handed out though nothing says so; 0 for none. */
+  readonly doubtBefore: number;
+}
+
 /** What is stored of one group's delivery. */
 export interface StoredDelivery {
+  readonly mark?: AttachedMark | undefined;
   readonly leases: readonly LeaseRow[];
   readonly deferred: readonly DeferredRow[];
 }
@@ -83,6 +99,8 @@ export interface StoredDelivery {
 export interface GroupDeliveryChanges {
   /** Deletes every row of the group first. */
   readonly isCleared: boolean;
+  /** Null deletes it. */
+  readonly mark?: AttachedMark | null | undefined;
   readonly writeLeases: readonly LeaseRow[];
   readonly deleteLeaseSlots: readonly number[];
   readonly writeDeferred: readonly DeferredRow[];

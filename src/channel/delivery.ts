@@ -2,75 +2,23 @@
 // Knows leases, keys and retries; the order of records is the log's, limits and waiting are the traffic's.
 import { MinHeap } from "../base/min-heap.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { ControlRecord, Message } from "../protocol/message.ts";
+import type { Message } from "../protocol/message.ts";
 import type { LeaseLossCause } from "../protocol/problems.ts";
 import type { DeliverySettings } from "../protocol/settings.ts";
 import type { Backlog } from "./backlog.ts";
 import type { GroupLog } from "./group-log.ts";
 import { endAttempt } from "./attempt-history.ts";
 import { Choice, type ParkedPlace } from "./choice.ts";
+import type { Exhausted, ExpirySettings, GivenBack, LeaseRequest, Taken, TakeRequest } from "./delivery-terms.ts";
 import { DeferredBook } from "./deferred-book.ts";
-import type { Deferred, GroupDeliveryChanges, Lease, LeaseEnd, StoredDelivery } from "./delivery-store.ts";
+import type { AttachedLeases, CarriedFrame, LeaseFrame } from "./attached-leases.ts";
+import { endOf, type Deferred, type GroupDeliveryChanges, type Lease, type StoredDelivery } from "./delivery-store.ts";
 import { KeyLines } from "./key-lines.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { LeaseMark } from "./lease-mark.ts";
+import { findBeforeKnown } from "./lost-leases.ts";
 import type { Run } from "./run.ts";
 import type { Fate } from "./fates.ts";
-
-/** How long messages live that say nothing themselves, and what becomes of them then. */
-export interface ExpirySettings {
-  readonly messageTtlMs: number | null;
-  readonly onExpired: "drop" | "dead-letter";
-}
-
-export interface LeaseRequest {
-  /** A fresh token that nobody can guess. */
-  readonly holder: string;
-  readonly leaseMs: number;
-  /** The connection whose end ends the leases too; undefined for leases that outlive it. */
-  readonly connection: number | undefined;
-  /** What the reader calls itself. */
-  readonly reader?: string | undefined;
-}
-
-/** How a lease ends without ending its message. */
-interface GivenBack {
-  readonly end: LeaseEnd;
-  readonly endedAtMs: number;
-  readonly isCounted: boolean;
-  readonly dueAtMs: number;
-  readonly reason?: string | undefined;
-}
-
-export interface TakeRequest {
-  readonly min: number;
-  readonly max: number;
-  /** Bytes of messages at most, or one larger message. */
-  readonly bytesMax: number;
-  readonly nowMs: number;
-  /** How the messages are leased; undefined for a get that removes at once. */
-  readonly lease: LeaseRequest | undefined;
-}
-
-export type Taken =
-  | {
-      readonly type: "taken";
-      readonly messages: readonly Message[];
-      readonly controls: readonly ControlRecord[];
-      /** The leases of the messages, in their order; none for a get that removes at once. */
-      readonly leases: readonly Lease[];
-      /** Whether each message may have been handed out before. */
-      readonly redelivered: readonly boolean[];
-    }
-  | { readonly type: "too-few" }
-  /** Only so many of the `min` messages fit in a reply. */
-  | { readonly type: "too-large"; readonly count: number };
-
-/** A message that was handed out too often without being acked. */
-export interface Exhausted {
-  readonly offset: number;
-  readonly attempts: number;
-  readonly reason: string;
-}
 
 const NO_HOLDER = "";
 
@@ -80,7 +28,9 @@ export class Delivery {
   readonly #backlog: Backlog | undefined;
   readonly #settings: () => DeliverySettings;
   readonly #expiry: () => ExpirySettings;
-  readonly #leases = new LeaseBook();
+  readonly #attached: AttachedLeases;
+  readonly #leases: LeaseBook;
+  readonly #mark: LeaseMark;
   readonly #deferred: DeferredBook;
   readonly #keys = new KeyLines();
   readonly #ready = new MinHeap<number>((a, b) => a < b);
@@ -91,9 +41,14 @@ export class Delivery {
 
   /** All leases and deferred messages are in memory: their number is bounded, whatever the backlog (SPEC RC1). */
   constructor(options: {
+    /** The number of the group. */
+    readonly id: number;
     readonly log: GroupLog;
     readonly backlog?: Backlog;
     readonly stored: StoredDelivery;
+    readonly attached: AttachedLeases;
+    /** What the sockets carry of its leases. */
+    readonly carried: readonly CarriedFrame[];
     readonly settings: () => DeliverySettings;
     readonly expiry: () => ExpirySettings;
   }) {
@@ -104,11 +59,15 @@ export class Delivery {
     this.#expiry = options.expiry;
     this.#deferred = new DeferredBook(log.scanMark);
     this.#scanned = Math.max(log.scanMark, log.headOffset);
+    this.#attached = options.attached;
+    this.#leases = new LeaseBook(options.id, options.attached);
+    this.#mark = new LeaseMark(stored.mark);
     const isOpen = (offset: number): boolean => offset >= log.headOffset;
     for (const lease of this.#leases.restore(stored.leases, isOpen)) this.#holdKey(lease);
     for (const { key, offset } of this.#deferred.restore(stored.deferred, isOpen)) {
       if (key !== undefined) this.#keys.defer(key, offset);
     }
+    for (const frame of options.carried) this.#adopt(frame);
     for (const message of this.#deferred.all()) this.#offer(message);
   }
 
@@ -143,7 +102,7 @@ export class Delivery {
     for (const lease of this.#leases.takeExpired(nowMs)) {
       // An earlier message of its key may have ended it just now.
       if (this.#leases.find(lease.offset) !== lease) continue;
-      this.giveBack(lease, { end: "expired", endedAtMs: lease.deadlineMs, isCounted: true, dueAtMs: 0 });
+      this.giveBack(lease, { end: "expired", endedAtMs: endOf(lease), isCounted: true, dueAtMs: 0 });
     }
     for (const message of this.#deferred.takeDue(nowMs)) this.#offer(message);
   }
@@ -190,10 +149,12 @@ export class Delivery {
       return choice.isCutByBytes ? { type: "too-large", count } : { type: "too-few" };
     }
     this.#park(choice);
-    const redelivered = choice.messages.map(({ offset }) => this.#deferred.find(offset)?.end !== undefined);
+    const redelivered = choice.messages.map(
+      ({ offset }) => this.#deferred.find(offset)?.end !== undefined || this.#mark.isInDoubt(offset),
+    );
     const leases = lease === undefined ? [] : choice.messages.map((message) => this.#handOut(message, nowMs, lease));
     if (lease === undefined) for (const { offset } of choice.messages) this.finish(offset, "acked");
-    this.#leases.add(leases);
+    else this.#keep(leases, lease);
     for (const { offset } of choice.controls) this.#log.passControl(offset);
     for (const offset of choice.expired) this.#expire(offset);
     return { type: "taken", messages: choice.messages, controls: choice.controls, leases, redelivered };
@@ -219,9 +180,9 @@ export class Delivery {
     return this.#deferred.find(offset)?.end ?? (this.#log.isKept(offset) ? "expired" : "settled");
   }
 
-  /** Connections that leases end with. */
+  /** Connections that leases end with, or ended with unheard. */
   get connections(): readonly number[] {
-    return this.#leases.connections;
+    return [...this.#leases.connections, ...this.#mark.connections];
   }
 
   leasesOf(connection: number): Lease[] {
@@ -232,9 +193,37 @@ export class Delivery {
     this.#leases.extend(offset, deadlineMs);
   }
 
-  /** Like `extend`, and from now on the lease ends with no connection. */
-  detach(offset: number, deadlineMs: number): void {
-    this.#leases.detach(offset, deadlineMs);
+  /** From now on the lease ends with no connection, but at `graceUntilMs` if that is before its deadline. */
+  detach(offset: number, graceUntilMs: number): void {
+    this.#leases.detach(offset, graceUntilMs);
+  }
+
+  /** From now on the leases of a holder end with `connection`, wherever it was before. */
+  takeOver(holder: string, connection: number): void {
+    for (const { offset } of this.#leases.ofHolder(holder)) this.#leases.takeOver(offset, connection);
+    if (this.#attached.framesOf(connection).length > 0) this.#mark.add(connection);
+  }
+
+  /** Notes that a connection has ended. Returns whether leases that lay with its socket may have been lost with it: nobody knows which. */
+  forgetConnection(connection: number, { isLost }: { readonly isLost: boolean }): boolean {
+    if (!this.#mark.remove(connection) || !isLost || this.#attached.isCarried(connection)) return false;
+    const { headOffset, nextOffset } = this.#log;
+    // What a stream was sent lies before the place at which the scan stood, and that at most so far behind what is stored of it.
+    const scannedMax = Math.max(this.#deferred.scanMark, headOffset) + LIMITS.scanMarkLagMax;
+    this.#mark.doubtBefore(Math.min(scannedMax, nextOffset));
+    this.#deferLost();
+    return true;
+  }
+
+  /** Stores leases that lie with their socket, which has no room for them. */
+  store(frame: LeaseFrame): void {
+    this.#leases.store(frame);
+  }
+
+  /** Stores all leases that lie with sockets. */
+  storeAttached(): void {
+    this.#leases.storeBefore(Infinity);
+    this.#mark.removeAll();
   }
 
   /**
@@ -269,6 +258,7 @@ export class Delivery {
       this.#defer(lease, { end: "released", endedAtMs, attempts: lease.attempt, dueAtMs: 0 });
       this.#offerFirstOf(lease.key);
     }
+    this.#mark.removeAll();
   }
 
   /** Ends the message at `offset` in whatever state it is; false when none is kept there. */
@@ -307,6 +297,7 @@ export class Delivery {
   /** Forgets everything, as when all messages are removed. */
   clear(): void {
     this.#leases.clear();
+    this.#mark.clear();
     this.#deferred.clear();
     this.#keys.clear();
     this.#ready.clear();
@@ -323,15 +314,50 @@ export class Delivery {
     const deferred = this.#deferred.takeChanges(headOffset);
     const isCleared = this.#isCleared;
     this.#isCleared = false;
+    const mark = this.#mark.takeChange(headOffset);
     const lists = [leases.write, leases.deleteSlots, deferred.write, deferred.deleteBuckets];
-    if (!isCleared && lists.every((list) => list.length === 0)) return undefined;
+    if (!isCleared && mark === undefined && lists.every((list) => list.length === 0)) return undefined;
     return {
       isCleared,
+      mark,
       writeLeases: leases.write,
       deleteLeaseSlots: leases.deleteSlots,
       writeDeferred: deferred.write,
       deleteDeferredBuckets: deferred.deleteBuckets,
     };
+  }
+
+  /** Takes the leases that a socket carries; what ended before it could be told so is none of them. */
+  #adopt({ offsets, group: _, ...terms }: CarriedFrame): void {
+    for (const offset of offsets) {
+      const isKnown = this.#leases.find(offset) !== undefined || this.#deferred.find(offset) !== undefined;
+      const run = isKnown || !this.#log.isKept(offset) ? undefined : this.#log.runFrom(offset);
+      if (run === undefined) continue;
+      const lease: Lease = { ...terms, offset, attempt: 1, key: run.key(offset - run.firstOffset), history: undefined };
+      this.#leases.attach(lease, terms.connection);
+      this.#holdKey(lease);
+    }
+  }
+
+  /** Leases were lost: what they may have been of is given back before later messages of its key. */
+  #deferLost(): void {
+    for (const { offset, key } of findBeforeKnown(this.#open, this.#cursor)) {
+      this.#deferred.set({ offset, key, attempts: 0, dueAtMs: 0, end: "expired", isQuarantined: false, history: undefined });
+      this.#keys.defer(key, offset);
+      this.#offerFirstOf(key);
+    }
+  }
+
+  /** Leases of messages without a history lie with the socket of who asked, the others are stored. So are those that no scan would find. */
+  #keep(leases: readonly Lease[], { isAttached = false, connection }: LeaseRequest): void {
+    const mayAttach = ({ attempt, history, offset }: Lease): boolean =>
+      isAttached && attempt === 1 && history === undefined && offset >= this.#deferred.scanMark;
+    this.#leases.add(leases.filter((lease) => connection === undefined || !mayAttach(lease)));
+    for (const lease of leases) {
+      if (connection === undefined || !mayAttach(lease)) continue;
+      this.#leases.attach(lease, connection);
+      this.#mark.add(connection);
+    }
   }
 
   #forget(offset: number): void {
@@ -420,8 +446,11 @@ export class Delivery {
   #storeScanMark(): void {
     const mark = Math.max(this.#deferred.scanMark, this.#log.headOffset);
     if (this.#cursor - mark <= LIMITS.scanMarkLagMax) return;
-    this.#deferred.moveScanMark(this.#cursor);
-    this.#log.scanMark = this.#cursor;
+    // Not all the way: what was handed out lately is likely to be settled soon, and need not be stored.
+    const moved = this.#cursor - Math.floor(LIMITS.scanMarkLagMax / 2);
+    this.#deferred.moveScanMark(moved);
+    this.#leases.storeBefore(moved);
+    this.#log.scanMark = moved;
   }
 }
 

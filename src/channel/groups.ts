@@ -5,9 +5,11 @@ import type { ControlEvent } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { resolveDelivery, type DeliverySettings, type GivenDelivery, type Retention } from "../protocol/settings.ts";
+import type { AttachedLeases, CarriedFrame } from "./attached-leases.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
-import { Delivery, type ExpirySettings } from "./delivery.ts";
+import { Delivery } from "./delivery.ts";
+import type { ExpirySettings } from "./delivery-terms.ts";
 import type { DeliveryChanges, DeliveryStore, GroupDeliveryChanges, StoredDelivery } from "./delivery-store.ts";
 import { countEnded } from "./fates.ts";
 import type { GroupChanges, GroupRecord, GroupStore } from "./group-store.ts";
@@ -48,6 +50,9 @@ export interface GroupsOptions {
   readonly deadLetters: DeadLetters;
   readonly store: GroupStore;
   readonly deliveryStore: DeliveryStore;
+  readonly attached: AttachedLeases;
+  /** What the sockets carry. */
+  readonly carried: readonly CarriedFrame[];
   /** How the channel keeps messages, and its settings for groups that have none of their own. */
   readonly channelSettings: () => ChannelRetention;
 }
@@ -60,6 +65,8 @@ export class Groups {
   /** Groups that this commit deletes: their numbers are not used again before. */
   readonly #deleted = new Map<number, Group>();
   #isCleared = false;
+  /** Whether all that was stored is here. */
+  #isRestored = false;
   #expiring = 0;
 
   constructor(options: GroupsOptions) {
@@ -67,6 +74,7 @@ export class Groups {
     const stored = options.deliveryStore.readDelivery();
     for (const record of options.store.readGroups()) this.#keep(this.#build(record, stored.get(record.id) ?? NOTHING_STORED));
     this.#keep(this.#buildQueueGroup(stored.get(QUEUE_GROUP_ID) ?? NOTHING_STORED));
+    this.#isRestored = true;
   }
 
   /** Every group that messages are handed out to. */
@@ -257,6 +265,11 @@ export class Groups {
     };
   }
 
+  /** Stores all leases that lie with sockets (rule SN1). */
+  storeAttached(): void {
+    for (const { delivery } of this.#byId.values()) delivery.storeAttached();
+  }
+
   takeDeliveryChanges(): DeliveryChanges | undefined {
     const changes = new Map<number, GroupDeliveryChanges>();
     for (const { id, delivery } of [...this.#byId.values(), ...this.#deleted.values()]) {
@@ -317,7 +330,7 @@ export class Groups {
   #buildQueueGroup(stored: StoredDelivery): Group {
     const { backlog } = this.#options;
     const settings = (): DeliverySettings => this.#options.channelSettings().delivery;
-    const delivery = new Delivery({ log: backlog, backlog, stored, settings, expiry: () => this.#options.channelSettings() });
+    const delivery = new Delivery({ ...this.#ofDelivery(QUEUE_GROUP_ID), log: backlog, backlog, stored, settings });
     const settlement = new Settlement({
       group: { groupId: QUEUE_GROUP_ID, group: DEFAULT_GROUP },
       log: backlog,
@@ -336,12 +349,19 @@ export class Groups {
     return { ...about, view: undefined, delivery, settlement };
   }
 
+  /** What the delivery of every group needs; a group that is created later finds nothing that a socket carries. */
+  #ofDelivery(id: number): Pick<ConstructorParameters<typeof Delivery>[0], "id" | "attached" | "carried" | "expiry"> {
+    const { attached, carried, channelSettings } = this.#options;
+    const own = this.#isRestored ? [] : carried.filter(({ group }) => group === id);
+    return { id, attached, carried: own, expiry: channelSettings };
+  }
+
   #build(record: GroupRecord, stored: StoredDelivery): Group {
     const { backlog, store, deadLetters } = this.#options;
     const { id, name, createdAtMs, isPaused, settings, expireAfterIdleMs = null, position } = record;
     const view = new GroupView({ id, log: backlog, store, position });
     const current = (): DeliverySettings => this.settingsOf(this.#byId.get(id) ?? record);
-    const delivery = new Delivery({ log: view, stored, settings: current, expiry: () => this.#options.channelSettings() });
+    const delivery = new Delivery({ ...this.#ofDelivery(id), log: view, stored, settings: current });
     const settlement = new Settlement({
       group: { groupId: id, group: name },
       log: view,

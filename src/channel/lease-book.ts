@@ -1,7 +1,9 @@
-// The live leases, by offset, by deadline and by the stored row that holds them (SPEC LS: one row a pull).
+// The live leases, by offset, by deadline and by where they are kept: a stored row (SPEC rule LS11: one for each pull) or a frame in the
+// attachment of their socket (rule LS13).
 import { shortenTogether } from "./attempt-history.ts";
+import type { AttachedLeases, LeaseFrame } from "./attached-leases.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { Lease, LeaseRow } from "./delivery-store.ts";
+import { endOf, type Lease, type LeaseRow } from "./delivery-store.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
 interface Slot {
@@ -11,15 +13,28 @@ interface Slot {
   stored: ReadonlyMap<number, Lease>;
 }
 
+type Keeper = Slot | LeaseFrame;
+
 export class LeaseBook {
-  readonly #slotOf = new Map<number, Slot>();
+  /** The number of the group. */
+  readonly #group: number;
+  readonly #attached: AttachedLeases;
+  readonly #keeperOf = new Map<number, Keeper>();
   readonly #slots = new Map<number, Slot>();
   /** Slots without live leases, whose rows the next pulls use. */
   readonly #free: number[] = [];
   readonly #changed = new Set<Slot>();
+  readonly #frames = new Set<LeaseFrame>();
   readonly #deadlines = new Deadlines();
   readonly #byConnection = new Map<number, Set<number>>();
   #nextSlot = 1;
+  /** Takes the leases that come to be stored in this commit, while it has room. */
+  #collecting: Slot | undefined;
+
+  constructor(group: number, attached: AttachedLeases) {
+    this.#group = group;
+    this.#attached = attached;
+  }
 
   /** Takes the stored leases; those of messages before `headOffset` ended before the object slept. */
   restore(rows: Iterable<LeaseRow>, isOpen: (offset: number) => boolean): Lease[] {
@@ -36,7 +51,7 @@ export class LeaseBook {
   }
 
   get size(): number {
-    return this.#slotOf.size;
+    return this.#keeperOf.size;
   }
 
   get firstDeadlineMs(): number | undefined {
@@ -44,7 +59,7 @@ export class LeaseBook {
   }
 
   find(offset: number): Lease | undefined {
-    return this.#slotOf.get(offset)?.live.get(offset);
+    return this.#keeperOf.get(offset)?.live.get(offset);
   }
 
   /** Connections that leases end with. */
@@ -58,11 +73,16 @@ export class LeaseBook {
     return offsets.map((offset) => this.find(offset)).filter((lease) => lease !== undefined);
   }
 
-  offsets(): Iterable<number> {
-    return this.#slotOf.keys();
+  /** The leases of a holder, wherever it is. */
+  ofHolder(holder: string): Lease[] {
+    return [...this.#keeperOf.keys()].flatMap((offset) => this.find(offset) ?? []).filter((lease) => lease.holder === holder);
   }
 
-  /** Adds the leases of one pull. */
+  offsets(): Iterable<number> {
+    return this.#keeperOf.keys();
+  }
+
+  /** Adds the leases of one pull, which are stored. */
   add(leases: readonly Lease[]): void {
     for (let start = 0; start < leases.length; start += LIMITS.leasesPerRowMax) {
       const slot = this.#takeSlot();
@@ -71,34 +91,50 @@ export class LeaseBook {
     }
   }
 
-  extend(offset: number, deadlineMs: number): void {
-    const slot = this.#slotOf.get(offset);
-    const lease = slot?.live.get(offset);
-    if (slot === undefined || lease === undefined) return;
-    this.#insert(slot, { ...lease, deadlineMs });
-    this.#changed.add(slot);
+  /** Adds a lease that lies with the socket of `connection`. */
+  attach(lease: Lease, connection: number): void {
+    const { holder, reader, leasedAtMs, deadlineMs } = lease;
+    const frame = this.#attached.open({ connection, group: this.#group, holder, reader, leasedAtMs, deadlineMs });
+    this.#frames.add(frame);
+    this.#insert(frame, lease);
+    this.#attached.noteChange(frame);
   }
 
-  /** From now on the lease ends at `deadlineMs`, and with no connection. */
-  detach(offset: number, deadlineMs: number): void {
-    const slot = this.#slotOf.get(offset);
-    const lease = slot?.live.get(offset);
-    if (slot === undefined || lease === undefined) return;
-    this.#forgetConnection(lease);
-    this.#insert(slot, { ...lease, deadlineMs, connection: undefined });
-    this.#changed.add(slot);
+  /** Stores the leases of a frame, which does not fit its socket. */
+  store(frame: LeaseFrame): void {
+    for (const lease of frame.live.values()) this.#collect(lease);
+  }
+
+  /** Stores what lies with sockets, of messages before `offset`. */
+  storeBefore(offset: number): void {
+    for (const frame of this.#frames) {
+      for (const lease of frame.live.values()) if (lease.offset < offset) this.#collect(lease);
+    }
+  }
+
+  extend(offset: number, deadlineMs: number): void {
+    this.#change(offset, { deadlineMs, graceUntilMs: undefined });
+  }
+
+  /** From now on the lease ends at `graceUntilMs`, if that is before its deadline, and with no connection. It is stored. */
+  detach(offset: number, graceUntilMs: number): void {
+    this.#change(offset, { connection: undefined, graceUntilMs });
+  }
+
+  /** From now on the lease ends with `connection`, and at its deadline. */
+  takeOver(offset: number, connection: number): void {
+    this.#change(offset, { connection, graceUntilMs: undefined });
   }
 
   remove(offset: number): void {
-    const slot = this.#slotOf.get(offset);
-    const lease = slot?.live.get(offset);
-    if (slot === undefined || lease === undefined) return;
-    slot.live.delete(offset);
+    const keeper = this.#keeperOf.get(offset);
+    const lease = keeper?.live.get(offset);
+    if (keeper === undefined || lease === undefined) return;
+    keeper.live.delete(offset);
     this.#forgetConnection(lease);
-    this.#slotOf.delete(offset);
+    this.#keeperOf.delete(offset);
     this.#deadlines.delete(offset);
-    this.#changed.add(slot);
-    if (slot.live.size === 0) this.#free.push(slot.number);
+    this.#noteRemoved(keeper);
   }
 
   /** Leases whose time is over, in the order of offsets, the last first: what is later in a key ends before what is earlier. */
@@ -108,13 +144,15 @@ export class LeaseBook {
   }
 
   clear(): void {
-    this.#slotOf.clear();
+    for (const frame of this.#frames) for (const offset of frame.live.keys()) this.remove(offset);
+    this.#keeperOf.clear();
     this.#slots.clear();
     this.#free.length = 0;
     this.#changed.clear();
     this.#deadlines.clear();
     this.#byConnection.clear();
     this.#nextSlot = 1;
+    this.#collecting = undefined;
   }
 
   /**
@@ -134,16 +172,55 @@ export class LeaseBook {
       slot.stored = new Map(slot.live);
     }
     this.#changed.clear();
+    this.#collecting = undefined;
     return { write, deleteSlots };
   }
 
-  #insert(slot: Slot, lease: Lease): void {
-    slot.live.set(lease.offset, lease);
-    this.#slotOf.set(lease.offset, slot);
-    this.#deadlines.set(lease.offset, lease.deadlineMs);
+  #change(offset: number, change: Partial<Lease>): void {
+    const keeper = this.#keeperOf.get(offset);
+    const lease = keeper?.live.get(offset);
+    if (keeper === undefined || lease === undefined) return;
+    const changed: Lease = { ...lease, ...change };
+    if ("stored" in keeper) {
+      this.#forgetConnection(lease);
+      this.#insert(keeper, changed);
+      this.#changed.add(keeper);
+      return;
+    }
+    this.remove(offset);
+    if (changed.connection === undefined) this.#collect(changed);
+    else this.attach(changed, changed.connection);
+  }
+
+  /** Moves a lease from where it lies to a row. */
+  #collect(lease: Lease): void {
+    this.remove(lease.offset);
+    const isFull = (this.#collecting?.live.size ?? 0) >= LIMITS.leasesPerRowMax;
+    const slot = isFull ? this.#takeSlot() : (this.#collecting ?? this.#takeSlot());
+    this.#collecting = slot;
+    this.#insert(slot, lease);
+    this.#changed.add(slot);
+  }
+
+  #insert(keeper: Keeper, lease: Lease): void {
+    keeper.live.set(lease.offset, lease);
+    this.#keeperOf.set(lease.offset, keeper);
+    this.#deadlines.set(lease.offset, endOf(lease));
     if (lease.connection === undefined) return;
     const offsets = this.#byConnection.get(lease.connection) ?? new Set();
     this.#byConnection.set(lease.connection, offsets.add(lease.offset));
+  }
+
+  #noteRemoved(keeper: Keeper): void {
+    if ("stored" in keeper) {
+      this.#changed.add(keeper);
+      if (keeper.live.size > 0) return;
+      this.#free.push(keeper.number);
+      if (this.#collecting === keeper) this.#collecting = undefined;
+      return;
+    }
+    this.#attached.noteChange(keeper);
+    if (keeper.live.size === 0) this.#frames.delete(keeper);
   }
 
   #forgetConnection({ connection, offset }: Lease): void {

@@ -8,8 +8,9 @@ import type { LeaseLossCause, Refusal } from "../protocol/problems.ts";
 import type { Size } from "./admission.ts";
 import { endAttempt } from "./attempt-history.ts";
 import type { DeadLetters } from "./dead-letters.ts";
-import type { Delivery, Exhausted } from "./delivery.ts";
-import type { AttemptHistory, Lease } from "./delivery-store.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Exhausted } from "./delivery-terms.ts";
+import { endOf, type AttemptHistory, type Lease } from "./delivery-store.ts";
 import type { GroupLog } from "./group-log.ts";
 import type { Moment, Outcome, RefusedEntry, SettleEntry, SettleVerb } from "./operation.ts";
 import { computeRetryDelay } from "./retry-delay.ts";
@@ -142,11 +143,16 @@ export class Settlement {
   }
 
   /** A reader's connection closed: its leases end at once, or, if it may have been cut off, after a grace in which it can come back. */
-  endLeasesOf(connection: number, { isClean, nowMs }: { readonly isClean: boolean; readonly nowMs: number }): void {
+  endLeasesOf(connection: number, how: { readonly isClean: boolean; readonly isLost: boolean; readonly nowMs: number }): void {
+    const { isClean, nowMs } = how;
+    const isPartLost = this.#delivery.forgetConnection(connection, how);
     const leases = this.#delivery.leasesOf(connection).sort((a, b) => b.offset - a.offset);
+    const ended = { endedAtMs: nowMs, isCounted: false, dueAtMs: 0 } as const;
     for (const lease of leases) {
-      if (isClean) this.#delivery.giveBack(lease, { end: "disconnected", endedAtMs: nowMs, isCounted: false, dueAtMs: 0 });
-      else this.#delivery.detach(lease.offset, Math.min(lease.deadlineMs, nowMs + LIMITS.resumeGraceMs));
+      if (isClean) this.#delivery.giveBack(lease, { ...ended, end: "disconnected" });
+      // An earlier one of its key may be among those that were lost.
+      else if (isPartLost && lease.key !== undefined) this.#delivery.giveBack(lease, { ...ended, end: "predecessor" });
+      else this.#delivery.detach(lease.offset, nowMs + LIMITS.resumeGraceMs);
     }
   }
 
@@ -161,7 +167,7 @@ export class Settlement {
   /** The lease, if it is live and that holder's. */
   findLive({ offset, holder, attempt }: LeaseRef, nowMs: number): Lease | undefined {
     const lease = this.#delivery.findLease(offset);
-    return lease?.holder === holder && lease.attempt === attempt && lease.deadlineMs > nowMs ? lease : undefined;
+    return lease?.holder === holder && lease.attempt === attempt && endOf(lease) > nowMs ? lease : undefined;
   }
 
   explainLost(offset: number): LeaseLossCause {

@@ -45,6 +45,11 @@ export class Snapshots {
     return Math.min(snapshot === null ? Infinity : endOf(snapshot), restore === null ? Infinity : dropOf(restore));
   }
 
+  /** Whether this commit begins one. */
+  get isBegun(): boolean {
+    return this.#isBegun;
+  }
+
   get isRestoring(): boolean {
     return this.#state.restore !== null;
   }

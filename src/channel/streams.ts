@@ -94,6 +94,10 @@ export class Streams {
   }
 
   /** Connections whose attachments have to be written. */
+  get changedConnections(): ReadonlySet<number> {
+    return this.#changedConnections;
+  }
+
   takeChangedConnections(): readonly number[] {
     const changed = [...this.#changedConnections];
     this.#changedConnections.clear();
@@ -267,7 +271,7 @@ export class Streams {
     if (group === undefined) return undefined;
     const { connection, credit, holder, leaseMs, reader } = member;
     const lease = { leaseMs, isDetached: false, ...(reader !== undefined && { reader }) };
-    const request = { min: 1, ...frameOf(credit), lease, connection, holder };
+    const request = { min: 1, ...frameOf(credit), lease, connection, holder, isAttached: true };
     const taken = takeMessages(group, { record, request, moment });
     return taken?.type === "got" ? { ...taken, type: "delivered", bytes: sumBytes(taken) } : undefined;
   }

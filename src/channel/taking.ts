@@ -19,6 +19,8 @@ export interface TakeTerms {
   readonly lease: LeaseTerms | undefined;
   /** The connection that attached leases end with. */
   readonly connection: number | undefined;
+  /** Whether the leases may lie with the socket of the connection (rule LS13). */
+  readonly isAttached?: boolean;
   /** Whose the leases are; a fresh token where nobody holds any yet. */
   readonly holder?: string;
 }
@@ -34,6 +36,7 @@ export function takeMessages(
     holder: request.holder ?? drawHolder(moment),
     leaseMs: lease.leaseMs,
     connection: lease.isDetached ? undefined : request.connection,
+    isAttached: request.isAttached ?? false,
     reader: lease.reader,
   };
   const taken = group.delivery.take({ min, max, bytesMax, nowMs: moment.nowMs, lease: wanted });

@@ -145,7 +145,11 @@ export class WaitLine {
     return this.#reservations.values().next().value;
   }
 
-  /** The connections whose attachments have to be written again. */
+  /** Connections whose attachments have to be written. */
+  get changedConnections(): ReadonlySet<number> {
+    return this.#changedConnections;
+  }
+
   takeChangedConnections(): number[] {
     const changed = [...this.#changedConnections];
     this.#changedConnections.clear();

@@ -189,8 +189,11 @@ export class ChannelHost {
   }
 
   #forget(socket: WebSocket, isClean: boolean): void {
-    const connection = this.#connections.remove(socket);
-    if (connection !== undefined) this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
+    const removed = this.#connections.remove(socket);
+    if (removed === undefined) return;
+    const { connection, isNews } = removed;
+    if (isNews) this.#committer.noteNews();
+    this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
   }
 
   /**

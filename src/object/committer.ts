@@ -8,7 +8,7 @@ import type { ChannelDescription, PressureState } from "../protocol/description.
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { RowCounts } from "../storage/metered-storage.ts";
-import type { Connections } from "./connections.ts";
+import { measureLeaseRoom, type Connections } from "./connections.ts";
 import { JoinedFrames } from "./joined-frames.ts";
 import { logWarning } from "./log.ts";
 import { packOutcome, type PackedOutcome } from "./packing.ts";
@@ -146,7 +146,13 @@ export class Committer {
       this.#commitOneByOne(entries);
       return;
     }
+    this.#forgetClosed(entries);
     this.#perform(answers);
+  }
+
+  /** Notes that a socket of which nothing was known has told of leases that it held: the channel is built anew with them. */
+  noteNews(): void {
+    this.#isStale = true;
   }
 
   /** Notes that the alarm fires, and so is not set any more: what is committed from now on sets it again. */
@@ -170,6 +176,7 @@ export class Committer {
         this.wake();
         answers = this.#apply([entry], { isRecovering: true });
         this.#isDeliveryOwed ||= entry.request.type === "operate";
+        this.#forgetClosed([entry]);
       } catch (error) {
         logWarning("operation-failed", { channel: this.#options.name }, error);
         answers = [{ entry, outcome: refusedAfter(error) }];
@@ -177,6 +184,11 @@ export class Committer {
       }
       this.#perform(answers);
     }
+  }
+
+  /** What connections held that have closed is stored by now, or has ended. */
+  #forgetClosed(entries: readonly Entry[]): void {
+    for (const { request } of entries) if (request.type === "closed") this.#options.connections.forget(request.connection);
   }
 
   /** Forgets what was decided and not written. While storage can not be read, the channel is stale and decides nothing. */
@@ -198,7 +210,7 @@ export class Committer {
       if (outcome !== undefined) answers.push({ entry, outcome });
       for (const effect of this.#channel.takeEffects()) answers.push({ entry: effect, outcome: effect.outcome });
     }
-    // Leases are rows: what frees room must not fail because of them.
+    // Leases may be rows: what frees room must not fail because of them.
     if (!isRecovering) {
       this.#isDeliveryOwed = false;
       this.#channel.deliver(moment);
@@ -216,7 +228,7 @@ export class Committer {
     const changed = this.#isStale ? [] : this.#channel.takeChangedConnections();
     for (const connection of changed) {
       const kept = { waiters: this.#channel.waitersOf(connection), subscriptions: this.#channel.subscriptionsOf(connection) };
-      this.#options.connections.write(connection, kept);
+      this.#options.connections.write(connection, kept, this.#channel.leasesOf(connection));
     }
     const frames = new JoinedFrames(this.#options.connections);
     for (const { entry, outcome } of answers) {
@@ -336,6 +348,8 @@ export class Committer {
       store: this.#store,
       waiters: connections.waiters(),
       subscriptions: connections.subscriptions(),
+      leases: connections.leases(),
+      measureLeaseRoom,
       isConnected: (connection) => connections.isOpen(connection),
     });
     connections.skip(channel.lostConnections);

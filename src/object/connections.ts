@@ -1,17 +1,24 @@
 // The WebSockets of a channel: numbers, attachments that survive hibernation, and sends that can not throw.
+import type { CarriedLeases } from "../channel/attached-leases.ts";
+import type { AttachedRequests } from "../channel/socket-room.ts";
 import type { Waiter } from "../channel/wait-line.ts";
 import type { Subscription } from "../channel/subscription.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { packSubscription, unpackSubscription, type PackedSubscription } from "./packed-subscription.ts";
 import { logWarning } from "./log.ts";
 
-/** What a socket carries through hibernation. Arrays keep it small: 64 waiters take about 5 KB of the 16 that are allowed, 13 with long readers. */
+/**
+ * What a socket carries through hibernation, 16 KiB at most. Arrays keep it small: 64 waiters take about 5 KB, 13 with long readers. What
+ * is left is for leases.
+ */
 interface Attachment {
   readonly connection: number;
   readonly hasGreeted: boolean;
   readonly waiters: readonly PackedWaiter[];
   /** Absent for a socket that an earlier release accepted. */
   readonly subscriptions?: readonly PackedSubscription[];
+  /** Leases of its streams, packed; absent for none. */
+  readonly leases?: Uint8Array;
   /** Where its puts come from; absent for a socket that an earlier release accepted. */
   readonly source?: string;
   /** Whether it is sent the frames of a commit in one. */
@@ -36,10 +43,16 @@ type PackedWaiter = readonly [
 /** What keeps the sockets while the object sleeps. */
 export type SocketKeeper = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
 
+const NO_LEASES = new Uint8Array();
+/** What all members of an attachment but its requests and leases take, and the names of these. */
+const OTHER_BYTES_MAX = 400;
+
 export class Connections {
   readonly #context: SocketKeeper;
   readonly #sockets = new Map<number, WebSocket>();
   readonly #attachments = new Map<WebSocket, Attachment>();
+  /** What sockets carried that have closed, until the channel has decided what becomes of it. */
+  readonly #left = new Map<number, Uint8Array>();
   #lastConnection = 0;
 
   /** Finds the sockets that stayed open while the object slept. */
@@ -71,6 +84,12 @@ export class Connections {
     for (const { connection, subscriptions = [] } of this.#attachments.values()) {
       for (const packed of subscriptions) yield unpackSubscription(connection, packed);
     }
+  }
+
+  /** What all sockets that are known carry of leases. */
+  *leases(): Iterable<CarriedLeases> {
+    for (const { connection, leases = NO_LEASES } of this.#attachments.values()) yield { connection, bytes: leases };
+    for (const [connection, bytes] of this.#left) yield { connection, bytes };
   }
 
   /** Numbers that no new connection may get. */
@@ -105,15 +124,13 @@ export class Connections {
     return this.#sockets.get(connection)?.readyState === WebSocket.OPEN;
   }
 
-  /** Keeps what a connection waits for and is subscribed to. */
-  write(
-    connection: number,
-    kept: { readonly waiters: readonly Waiter[]; readonly subscriptions: readonly Subscription[] },
-  ): void {
+  /** Keeps what a connection waits for, is subscribed to and holds. */
+  write(connection: number, kept: AttachedRequests, leases: Uint8Array | undefined): void {
     const socket = this.#sockets.get(connection);
-    if (socket === undefined) return;
-    const { waiters, subscriptions } = kept;
-    this.#update(socket, { waiters: waiters.map(packWaiter), subscriptions: subscriptions.map(packSubscription) });
+    const attachment = socket && this.#attachments.get(socket);
+    if (socket === undefined || attachment === undefined) return;
+    const { leases: _, ...rest } = attachment;
+    this.#put(socket, { ...rest, ...packRequests(kept), ...(leases !== undefined && { leases }) });
   }
 
   /** Sends text to a connection that may have closed meanwhile. */
@@ -127,14 +144,25 @@ export class Connections {
     }
   }
 
-  /** Forgets a socket and returns its number. One whose end woke the object is not among the open ones, but carries its attachment. */
-  remove(socket: WebSocket): number | undefined {
-    const attachment = this.#attachments.get(socket) ?? (socket.deserializeAttachment() as Attachment | null);
+  /**
+   * Forgets a socket and returns its number, and whether what it held is news: one whose end woke the object is not among the open ones, but
+   * carries its attachment.
+   */
+  remove(socket: WebSocket): { readonly connection: number; readonly isNews: boolean } | undefined {
+    const known = this.#attachments.get(socket);
+    const attachment = known ?? (socket.deserializeAttachment() as Attachment | null);
     if (attachment === null) return undefined;
+    const { connection, leases } = attachment;
     if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(null);
     this.#attachments.delete(socket);
-    this.#sockets.delete(attachment.connection);
-    return attachment.connection;
+    this.#sockets.delete(connection);
+    if (leases !== undefined) this.#left.set(connection, leases);
+    return { connection, isNews: known === undefined && leases !== undefined };
+  }
+
+  /** Notes that it is decided and stored what became of the leases of a connection that has closed. */
+  forget(connection: number): void {
+    this.#left.delete(connection);
   }
 
   #keep(socket: WebSocket, attachment: Attachment): void {
@@ -146,10 +174,34 @@ export class Connections {
   #update(socket: WebSocket, change: Partial<Attachment>): void {
     const attachment = this.#attachments.get(socket);
     if (attachment === undefined) return;
-    const changed: Attachment = { ...attachment, ...change };
-    this.#attachments.set(socket, changed);
-    if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(changed);
+    this.#put(socket, { ...attachment, ...change });
   }
+
+  #put(socket: WebSocket, attachment: Attachment): void {
+    this.#attachments.set(socket, attachment);
+    if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(attachment);
+  }
+}
+
+/** Bytes of leases that fit a socket beside what else it carries. */
+export function measureLeaseRoom(kept: AttachedRequests): number {
+  const { attachmentBytesMax, attachedLeasesBytesMax } = LIMITS;
+  const room = attachmentBytesMax - OTHER_BYTES_MAX - measureSerialized(packRequests(kept));
+  return Math.max(0, Math.min(attachedLeasesBytesMax, room));
+}
+
+/** At least what the runtime makes of a value (the format of `structuredClone`). */
+function measureSerialized(value: unknown): number {
+  if (typeof value === "number") return Math.abs(value) < 2 ** 30 ? 6 : 9;
+  // Text that is not Latin-1 takes two bytes a character, and one to align it.
+  if (typeof value === "string") return 5 + value.length * (/^[\0-\xff]*$/u.test(value) ? 1 : 2);
+  if (typeof value !== "object" || value === null) return 1;
+  const parts = Array.isArray(value) ? value : Object.entries(value).flat();
+  return parts.reduce((bytes: number, part) => bytes + measureSerialized(part), 12);
+}
+
+function packRequests({ waiters, subscriptions }: AttachedRequests): Pick<Attachment, "waiters" | "subscriptions"> {
+  return { waiters: waiters.map(packWaiter), subscriptions: subscriptions.map(packSubscription) };
 }
 
 function packWaiter(waiter: Waiter): PackedWaiter {

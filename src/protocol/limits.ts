@@ -102,7 +102,10 @@ export const LIMITS = {
   creditBytesMax: client.CREDIT_BYTES_MAX,
   /** Messages of one frame; their bytes are those of a reply. */
   streamFrameMessagesMax: 1000,
-  resumeTokenCharsMax: 64,
+  resumeTokenCharsMax: 96,
+  /** What a socket's attachment holds at all, and what the leases of its streams may take of it. */
+  attachmentBytesMax: 16_384,
+  attachedLeasesBytesMax: 12 * KIB,
 
   // Server-Sent Events: what is on the way to a client, and how long it is quiet and waits before it comes back
   eventCreditMessages: 500,

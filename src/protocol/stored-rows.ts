@@ -27,6 +27,7 @@ const lease = v.union([
   v.strictTuple(leaseParts),
   v.strictTuple([...leaseParts, pull]),
   v.strictTuple([...leaseParts, pull, historySchema]),
+  v.strictTuple([...leaseParts, pull, v.nullable(historySchema), anyCount]),
 ]);
 const deferredParts = [
   offset,
@@ -39,6 +40,7 @@ const deferredParts = [
 const deferred = v.union([v.strictTuple(deferredParts), v.strictTuple([...deferredParts, historySchema])]);
 
 export const leaseRowSchema = v.array(lease);
+export const leaseMarkSchema = v.tupleWithRest([anyCount], anyCount);
 export const deferredRowSchema = v.array(deferred);
 
 const fates = v.strictObject({

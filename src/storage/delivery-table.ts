@@ -1,5 +1,6 @@
 // The tables of leases and deferred messages.
 import type {
+  AttachedMark,
   Deferred,
   DeferredRow,
   DeliveryChanges,
@@ -15,6 +16,8 @@ import type { Select, Statement } from "./statement.ts";
 
 /** A row's id is its group's number times this, plus its slot or bucket, which is lower (offsets end at 2^48). */
 const ROWS_PER_GROUP = 2 ** 39;
+/** The row of a group that tells of leases that lie with their sockets alone; slots begin at 1. */
+const MARK_SLOT = 0;
 
 /**
  * A lease without the names of its members; `null` for what is absent. Most leases of a row are of one pull and have no history, so time
@@ -28,8 +31,11 @@ type PackedLease = readonly [
   key: string | null,
   connection: number | null,
   pull?: readonly [leasedAtMs: number, reader: string | null] | null,
-  history?: PackedHistory,
+  history?: PackedHistory | null,
+  /** For a reader that was cut off. */
+  graceUntilMs?: number,
 ];
+type PackedMark = readonly [doubtBefore: number, ...connections: number[]];
 type PackedDeferred = readonly [
   offset: number,
   key: string | null,
@@ -48,15 +54,22 @@ export class DeliveryTables implements DeliveryStore {
   }
 
   readDelivery(): ReadonlyMap<number, StoredDelivery> {
-    const groups = new Map<number, { leases: LeaseRow[]; deferred: DeferredRow[] }>();
-    const groupOf = (id: number): { leases: LeaseRow[]; deferred: DeferredRow[] } => {
+    interface Rows {
+      readonly leases: LeaseRow[];
+      readonly deferred: DeferredRow[];
+      mark?: AttachedMark;
+    }
+    const groups = new Map<number, Rows>();
+    const groupOf = (id: number): Rows => {
       const group = groups.get(id) ?? { leases: [], deferred: [] };
       groups.set(id, group);
       return group;
     };
     for (const row of this.#select<{ row_id: number; leases_json: string }>("SELECT row_id, leases_json FROM lease")) {
-      const leases = unpackLeases(JSON.parse(row.leases_json) as PackedLease[]);
-      groupOf(groupOfRow(row.row_id)).leases.push({ slot: row.row_id % ROWS_PER_GROUP, leases });
+      const slot = row.row_id % ROWS_PER_GROUP;
+      const group = groupOf(groupOfRow(row.row_id));
+      if (slot === MARK_SLOT) group.mark = unpackMark(JSON.parse(row.leases_json) as PackedMark);
+      else group.leases.push({ slot, leases: unpackLeases(JSON.parse(row.leases_json) as PackedLease[]) });
     }
     for (const row of this.#select<{ row_id: number; messages_json: string }>("SELECT row_id, messages_json FROM deferred")) {
       const messages = (JSON.parse(row.messages_json) as PackedDeferred[]).map(unpackDeferred);
@@ -68,6 +81,11 @@ export class DeliveryTables implements DeliveryStore {
   *statementsOf(changes: DeliveryChanges): Iterable<Statement> {
     for (const [group, groupChanges] of changes) yield* statementsOfGroup(group * ROWS_PER_GROUP, groupChanges);
   }
+}
+
+/** Whether a row tells of leases that lie with their sockets alone. */
+export function isLeaseMark(rowId: number): boolean {
+  return rowId % ROWS_PER_GROUP === MARK_SLOT;
 }
 
 function groupOfRow(rowId: number): number {
@@ -85,23 +103,38 @@ function* statementsOfGroup(base: number, changes: GroupDeliveryChanges): Iterab
   for (const bucket of changes.deleteDeferredBuckets) {
     yield { text: "DELETE FROM deferred WHERE row_id = ?", bindings: [base + bucket] };
   }
-  for (const { slot, leases } of changes.writeLeases) {
-    const bindings = [base + slot, JSON.stringify(packLeases(leases))];
-    yield { text: "INSERT OR REPLACE INTO lease (row_id, leases_json) VALUES (?, ?)", bindings };
-  }
+  if (changes.mark === null) yield { text: "DELETE FROM lease WHERE row_id = ?", bindings: [base + MARK_SLOT] };
+  else if (changes.mark !== undefined) yield writeLeaseRow(base + MARK_SLOT, packMark(changes.mark));
+  for (const { slot, leases } of changes.writeLeases) yield writeLeaseRow(base + slot, packLeases(leases));
   for (const { bucket, messages } of changes.writeDeferred) {
     const bindings = [base + bucket, JSON.stringify(messages.map(packDeferred))];
     yield { text: "INSERT OR REPLACE INTO deferred (row_id, messages_json) VALUES (?, ?)", bindings };
   }
 }
 
+function writeLeaseRow(rowId: number, content: readonly unknown[]): Statement {
+  const bindings = [rowId, JSON.stringify(content)];
+  return { text: "INSERT OR REPLACE INTO lease (row_id, leases_json) VALUES (?, ?)", bindings };
+}
+
+function packMark({ doubtBefore, connections }: AttachedMark): PackedMark {
+  return [doubtBefore, ...connections];
+}
+
+function unpackMark([doubtBefore, ...connections]: PackedMark): AttachedMark {
+  return { connections, doubtBefore };
+}
+
 function packLeases(leases: readonly Lease[]): PackedLease[] {
-  return leases.map(({ offset, holder, attempt, deadlineMs, key, connection, leasedAtMs, reader, history }, index) => {
+  return leases.map((lease, index) => {
+    const { offset, holder, attempt, deadlineMs, key, connection, leasedAtMs, reader, history, graceUntilMs } = lease;
     const before = leases[index - 1];
     const isSamePull = before?.leasedAtMs === leasedAtMs && before.reader === reader;
     const pull = isSamePull ? null : ([leasedAtMs, reader ?? null] as const);
     const packed = [offset, holder, attempt, deadlineMs, key ?? null, connection ?? null] as const;
-    if (history !== undefined) return [...packed, pull, packHistory(history)];
+    const packedHistory = history && packHistory(history);
+    if (graceUntilMs !== undefined) return [...packed, pull, packedHistory ?? null, graceUntilMs];
+    if (packedHistory !== undefined) return [...packed, pull, packedHistory];
     return pull === null ? packed : [...packed, pull];
   });
 }
@@ -109,7 +142,7 @@ function packLeases(leases: readonly Lease[]): PackedLease[] {
 function unpackLeases(packed: readonly PackedLease[]): Lease[] {
   // Leases of an earlier release have no time of their beginning.
   let pull: readonly [leasedAtMs: number, reader: string | null] = [0, null];
-  return packed.map(([offset, holder, attempt, deadlineMs, key, connection, ownPull, history]) => {
+  return packed.map(([offset, holder, attempt, deadlineMs, key, connection, ownPull, history, graceUntilMs]) => {
     pull = ownPull ?? pull;
     const [leasedAtMs, reader] = pull;
     return {
@@ -121,7 +154,8 @@ function unpackLeases(packed: readonly PackedLease[]): Lease[] {
       connection: connection ?? undefined,
       leasedAtMs,
       reader: reader ?? undefined,
-      history: history && unpackHistory(history),
+      history: history ? unpackHistory(history) : undefined,
+      ...(graceUntilMs !== undefined && { graceUntilMs }),
     };
   });
 }

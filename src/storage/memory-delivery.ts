@@ -1,9 +1,17 @@
 // Leases and deferred messages in memory.
-import type { DeferredRow, DeliveryChanges, DeliveryStore, LeaseRow, StoredDelivery } from "../channel/delivery-store.ts";
+import type {
+  AttachedMark,
+  DeferredRow,
+  DeliveryChanges,
+  DeliveryStore,
+  LeaseRow,
+  StoredDelivery,
+} from "../channel/delivery-store.ts";
 
 interface GroupRows {
   readonly leases: Map<number, LeaseRow>;
   readonly deferred: Map<number, DeferredRow>;
+  mark: AttachedMark | undefined;
 }
 
 export class MemoryDelivery implements DeliveryStore {
@@ -11,7 +19,8 @@ export class MemoryDelivery implements DeliveryStore {
 
   readDelivery(): ReadonlyMap<number, StoredDelivery> {
     const stored = [...this.#groups].map(
-      ([id, { leases, deferred }]) => [id, { leases: [...leases.values()], deferred: [...deferred.values()] }] as const,
+      ([id, { leases, deferred, mark }]) =>
+        [id, { leases: [...leases.values()], deferred: [...deferred.values()], ...(mark !== undefined && { mark }) }] as const,
     );
     return new Map(stored);
   }
@@ -24,22 +33,27 @@ export class MemoryDelivery implements DeliveryStore {
     this.#groups.clear();
     const none = { isCleared: true, deleteLeaseSlots: [], deleteDeferredBuckets: [] };
     this.commit(
-      new Map(groups.map(([id, { leases, deferred }]) => [id, { ...none, writeLeases: leases, writeDeferred: deferred }])),
+      new Map(
+        groups.map(([id, { leases, deferred, mark }]) => [id, { ...none, writeLeases: leases, writeDeferred: deferred, mark }]),
+      ),
     );
   }
 
   commit(changes: DeliveryChanges): void {
     for (const [id, group] of changes) {
-      const { leases, deferred } = (group.isCleared ? undefined : this.#groups.get(id)) ?? {
+      const rows: GroupRows = (group.isCleared ? undefined : this.#groups.get(id)) ?? {
         leases: new Map(),
         deferred: new Map(),
+        mark: undefined,
       };
-      this.#groups.set(id, { leases, deferred });
+      const { leases, deferred } = rows;
+      this.#groups.set(id, rows);
+      if (group.mark !== undefined) rows.mark = group.mark ?? undefined;
       for (const slot of group.deleteLeaseSlots) leases.delete(slot);
       for (const bucket of group.deleteDeferredBuckets) deferred.delete(bucket);
       for (const row of group.writeLeases) leases.set(row.slot, row);
       for (const row of group.writeDeferred) deferred.set(row.bucket, row);
-      if (leases.size + deferred.size === 0) this.#groups.delete(id);
+      if (leases.size + deferred.size === 0 && rows.mark === undefined) this.#groups.delete(id);
     }
   }
 }

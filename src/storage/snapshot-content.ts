@@ -7,7 +7,15 @@ import { readForeignBlock } from "../protocol/block-check.ts";
 import { parseJson, parseWith } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { OFFSET_MAX } from "../protocol/names.ts";
-import { deferredRowSchema, groupRecordSchema, historySchema, leaseRowSchema, ROW_SCHEMAS } from "../protocol/stored-rows.ts";
+import {
+  deferredRowSchema,
+  groupRecordSchema,
+  historySchema,
+  leaseMarkSchema,
+  leaseRowSchema,
+  ROW_SCHEMAS,
+} from "../protocol/stored-rows.ts";
+import { isLeaseMark } from "./delivery-table.ts";
 import { PART_BYTES_MAX, PARTS_MAX } from "./row-parts.ts";
 
 type Cells = Readonly<Record<string, SnapshotValue>>;
@@ -20,7 +28,7 @@ const CHECKS: Readonly<Record<string, (cells: Cells) => boolean>> = {
   deferred: ({ messages_json: text }) => isJson(deferredRowSchema, text),
   gone: ({ places }) => isPlaces(places, { countMax: LIMITS.segmentRecordsMax, endMax: OFFSET_MAX }),
   group_done: ({ places }) => isPlaces(places, { countMax: LIMITS.doneOffsetsPerRow, endMax: LIMITS.doneOffsetsPerRow }),
-  lease: ({ leases_json: text }) => isJson(leaseRowSchema, text),
+  lease: ({ row_id: id, leases_json: text }) => isJson(isLeaseMark(Number(id)) ? leaseMarkSchema : leaseRowSchema, text),
   reader_group: ({ group_id: id, record_json: text }) =>
     isJson(groupRecordSchema, text) && (JSON.parse(String(text)) as { readonly id: number }).id === id,
   scheduled: (cells) => isBlockSound(cells, isScheduledBlock),

@@ -1,4 +1,4 @@
-// Taking: gets of batches, and batches that are put, pulled and acked, with the rows that these write.
+// Taking: gets of batches, and batches that are put, pulled or streamed, and acked, with the rows that these write.
 import { type CycleOptions, HttpCycle } from "./http-cycle.ts";
 import { runHttpLoad } from "./http-load.ts";
 import type { Sides } from "./paired-rounds.ts";
@@ -22,11 +22,13 @@ import {
   type Bench,
   type Scenario,
 } from "./scenario.ts";
+import { StreamCycle, type StreamCycleOptions } from "./stream-cycle.ts";
+import { closeSockets, openSockets } from "./ws-load.ts";
 
 /** What is filled before a get round: more than 100 KB frames can be taken in the time on this kind of machine. */
 const GET_FRAMES_PER_S = 1_500;
 /** Over so many batches rows are counted. */
-const PULLED_BATCHES = 1_000;
+const COUNTED_BATCHES = 1_000;
 const PRODUCER = { "producer-id": "bench", "producer-epoch": "0" };
 
 export const PULL_SCENARIOS: readonly Scenario[] = [
@@ -41,6 +43,10 @@ export const PULL_SCENARIOS: readonly Scenario[] = [
   pulledRowsScenario("rows-pulled-100", 4, {}),
   pulledRowsScenario("rows-pulled-100-idempotent", 5, {
     putHeaders: (index) => ({ ...PRODUCER, "producer-seq": String(index + 1) }),
+  }),
+  streamedRowsScenario("rows-streamed-100", 2, {}),
+  streamedRowsScenario("rows-streamed-100-idempotent", 3, {
+    putMembers: (index) => ({ producer: { id: "bench", epoch: 0, seq: index + 1 } }),
   }),
 ];
 
@@ -84,11 +90,35 @@ function pulledRowsScenario(id: string, limit: number, puts: Pick<CycleOptions, 
       // The first batch creates what the others use again.
       await cycle.runTimes(1);
       const before = await product.stats(channel);
-      await cycle.runTimes(PULLED_BATCHES);
+      await cycle.runTimes(COUNTED_BATCHES);
       const after = await product.stats(channel);
       if (after.depth > 0) throw new Error(`Expected nothing to be left over, found ${after.depth} messages`);
-      return (after.rows.written - before.rows.written) / PULLED_BATCHES;
+      return (after.rows.written - before.rows.written) / COUNTED_BATCHES;
     });
+  return rowsScenario(id, limit, countRows);
+}
+
+function streamedRowsScenario(id: string, limit: number, puts: Pick<StreamCycleOptions, "putMembers">): Scenario {
+  const countRows = (bench: Bench): Promise<number> =>
+    withChannel(bench, async (product, channel) => {
+      const sockets = await openSockets(product.socketUrl(channel), 1, putDriver(PUT_BATCH.frames));
+      const [socket] = sockets;
+      if (socket === undefined) throw new Error("Cannot measure: a socket is needed");
+      const cycle = new StreamCycle(socket, { text: TEXT_1_KB, count: 100, ...puts });
+      await cycle.subscribe();
+      // The first batch creates what the others use again.
+      await cycle.run();
+      const before = await product.stats(channel);
+      for (let batch = 0; batch < COUNTED_BATCHES; batch++) await cycle.run();
+      const after = await product.stats(channel);
+      await closeSockets(sockets);
+      if (after.depth > 0) throw new Error(`Expected nothing to be left over, found ${after.depth} messages`);
+      return (after.rows.written - before.rows.written) / COUNTED_BATCHES;
+    });
+  return rowsScenario(id, limit, countRows);
+}
+
+function rowsScenario(id: string, limit: number, countRows: (bench: Bench) => Promise<number>): Scenario {
   return {
     measures: [{ id, unit: "rows/batch", baseline: null, goal: atMostRows(limit) }],
     run: async (bench) => [measuredOfValues(await runRounds(bench, () => countRows(bench)))],

@@ -8,7 +8,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS3: a settle does not check whose lease it is",
     file: "src/channel/settlement.ts",
-    from: "return lease?.holder === holder && lease.attempt === attempt && lease.deadlineMs > nowMs ? lease : undefined;",
+    from: "return lease?.holder === holder && lease.attempt === attempt && endOf(lease) > nowMs ? lease : undefined;",
     to: "return lease;",
   },
   {
@@ -32,8 +32,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS6: an expiry does not count as an attempt",
     file: "src/channel/delivery.ts",
-    from: '{ end: "expired", endedAtMs: lease.deadlineMs, isCounted: true',
-    to: '{ end: "expired", endedAtMs: lease.deadlineMs, isCounted: false',
+    from: '{ end: "expired", endedAtMs: endOf(lease), isCounted: true',
+    to: '{ end: "expired", endedAtMs: endOf(lease), isCounted: false',
   },
   {
     name: "LS6: the alarm is not set for leases that end while a get waits",

@@ -1,5 +1,5 @@
 // The memory store with switches: the next commit, or a read soon after, fails.
-import type { Deferred, DeferredRow, LeaseRow } from "../../src/channel/delivery-store.ts";
+import type { Deferred, StoredDelivery } from "../../src/channel/delivery-store.ts";
 import type { Changes, ChannelRecord, ChannelStore, Position, Segment, StoredSegment } from "../../src/channel/store.ts";
 import { StoredRun } from "../../src/channel/run.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
@@ -47,7 +47,7 @@ export class FaultyStore implements ChannelStore {
   }
 
   /** Rows of leases and of deferred messages, by the number of their group. */
-  readRows(): ReadonlyMap<number, { readonly leases: readonly LeaseRow[]; readonly deferred: readonly DeferredRow[] }> {
+  readRows(): ReadonlyMap<number, StoredDelivery> {
     return this.delivery.readDelivery();
   }
 

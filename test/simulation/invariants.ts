@@ -1,6 +1,7 @@
 // Guarantees that can be told from the stored rows and the description alone: nothing here asks the model.
 import type { ChannelFacts } from "../../src/channel/operation.ts";
-import type { Lease } from "../../src/channel/delivery-store.ts";
+import type { CarriedFrame } from "../../src/channel/attached-leases.ts";
+import { endOf, type Lease } from "../../src/channel/delivery-store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { Message, ScheduledMessage } from "../../src/protocol/message.ts";
 import { endOffset } from "../../src/channel/run.ts";
@@ -21,7 +22,14 @@ export interface Seen {
   readonly scheduled: readonly ScheduledMessage[];
 }
 
-export function checkInvariants(store: FaultyStore, seen: Seen, nowMs: number): void {
+/** What is left of a channel when it sleeps. */
+interface Asleep {
+  readonly store: FaultyStore;
+  /** Leases that sockets carry. */
+  readonly frames: readonly CarriedFrame[];
+}
+
+export function checkInvariants({ store, frames }: Asleep, seen: Seen, nowMs: number): void {
   checkConservation(store, seen);
   checkScheduled(seen, nowMs);
   checkBounds(store, seen);
@@ -30,11 +38,21 @@ export function checkInvariants(store: FaultyStore, seen: Seen, nowMs: number): 
     const id = ids.get(group.group) ?? 0;
     const open = seen.messages.filter(({ offset }) => offset >= group.headOffset && !isDone(store, id, offset));
     const leases = liveLeases(store, id, new Set(open.map(({ offset }) => offset)));
+    const carried = addCarried(
+      leases,
+      frames.filter((frame) => frame.group === id),
+    );
+    checkMark(store, id, frames);
     checkAccount(group, open);
-    checkLeases(leases, group, nowMs);
-    checkKeyOrder(leases, open);
+    checkLeases(carried, group, nowMs);
+    checkKeyOrder(carried, open);
     checkRows(store, id, group);
   }
+}
+
+interface HeldLease {
+  readonly holder: string;
+  readonly endsAtMs: number;
 }
 
 /** G4, from the description and from what is stored. */
@@ -74,16 +92,36 @@ function isDone(store: FaultyStore, group: number, offset: number): boolean {
   return places !== undefined && decodeGonePlaces(places).has(offset % LIMITS.doneOffsetsPerRow);
 }
 
-/** G3, from the stored rows: one live lease for each message, and those that are described. */
-function checkLeases(leases: ReadonlyMap<number, Lease>, { leased }: GroupDescription, nowMs: number): void {
-  expectHolds(leases.size === leased, `[G3] ${leases.size} leases stored, ${leased} described`);
-  for (const { offset, deadlineMs } of leases.values()) {
-    expectHolds(deadlineMs > nowMs, `[LS6] the lease of ${offset} is over`);
+/** Those that sockets carry, beside those that are stored. */
+function addCarried(stored: ReadonlyMap<number, Lease>, frames: readonly CarriedFrame[]): Map<number, HeldLease> {
+  const leases = new Map<number, HeldLease>();
+  for (const [offset, lease] of stored) leases.set(offset, { holder: lease.holder, endsAtMs: endOf(lease) });
+  for (const { offsets, holder, deadlineMs } of frames) {
+    for (const offset of offsets) {
+      expectHolds(!leases.has(offset), `[G3] two leases of the message at ${offset}`);
+      leases.set(offset, { holder, endsAtMs: deadlineMs });
+    }
+  }
+  return leases;
+}
+
+/** LS8: whoever holds what is not stored is known. */
+function checkMark(store: FaultyStore, id: number, frames: readonly CarriedFrame[]): void {
+  const { mark } = store.readRows().get(id) ?? {};
+  for (const { group, connection } of frames) {
+    const isKnown = group !== id || mark?.connections.includes(connection) === true;
+    expectHolds(isKnown, `[LS8] nothing tells that connection ${connection} holds leases`);
   }
 }
 
+/** G3, from what is stored and carried: one live lease for each message, and those that are described. */
+function checkLeases(leases: ReadonlyMap<number, HeldLease>, { leased }: GroupDescription, nowMs: number): void {
+  expectHolds(leases.size === leased, `[G3] ${leases.size} leases stored, ${leased} described`);
+  for (const [offset, { endsAtMs }] of leases) expectHolds(endsAtMs > nowMs, `[LS6] the lease of ${offset} is over`);
+}
+
 /** G5, from the stored rows: one holder for each key, who has its first messages. */
-function checkKeyOrder(leases: ReadonlyMap<number, Lease>, messages: readonly Message[]): void {
+function checkKeyOrder(leases: ReadonlyMap<number, HeldLease>, messages: readonly Message[]): void {
   const holders = new Map<string, string>();
   const open = new Map<string, number>();
   for (const { offset, key } of messages) {

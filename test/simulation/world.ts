@@ -10,7 +10,7 @@ import { FaultyStore } from "./faulty-store.ts";
 import { checkInvariants } from "./invariants.ts";
 import { Ledger, type Said } from "./ledger.ts";
 import { describeWoken, findReader, look } from "./look.ts";
-import { Model } from "./model/model.ts";
+import { type LeftOver, Model } from "./model/model.ts";
 import { Random } from "./random.ts";
 import { expectSame } from "./same.ts";
 import { Sockets } from "./sockets.ts";
@@ -203,7 +203,11 @@ export class World {
 
   #writeAttachments(): void {
     for (const connection of this.#channel.takeChangedConnections()) {
-      this.#sockets.attach(connection, this.#channel.waitersOf(connection), this.#channel.subscriptionsOf(connection));
+      this.#sockets.attach(connection, {
+        waiters: this.#channel.waitersOf(connection),
+        subscriptions: this.#channel.subscriptionsOf(connection),
+        leases: this.#channel.leasesOf(connection),
+      });
     }
   }
 
@@ -305,7 +309,7 @@ export class World {
     // Requests of sockets that closed unheard are not found again on waking.
     if (this.#isWritten && this.openConnections.length === this.connections.length) {
       const model = new Model((connection) => this.isOpen(connection));
-      model.wake(this.#stored);
+      model.wake(this.#stored, this.#leftOver);
       const woken = { ...looked, channel: this.#build(), model, who: "[G1] A channel that wakes" };
       const wokenFacts = describeWoken(woken);
       if (wokenFacts !== undefined) look(woken, wokenFacts);
@@ -313,7 +317,7 @@ export class World {
     }
     this.#checkTimes();
     if (seen === undefined) return;
-    checkInvariants(this.#store, seen, this.nowMs);
+    checkInvariants({ store: this.#store, frames: this.#sockets.frames }, seen, this.nowMs);
     this.ledger.check(seen, this.model.state.deadLetters);
   }
 
@@ -408,8 +412,11 @@ export class World {
     );
     const isUnchanged = this.model.version === this.#storedVersion;
     // Keys whose window is over go with whatever commit comes then.
+    // Connections that never held anything that counts may be noted, and forgotten.
+    const isNoted = [...(changes?.delivery?.values() ?? [])].some(({ mark }) => mark !== undefined);
     const areKeysDropped = (changes?.idempotency?.dropGenerations.length ?? 0) > 0;
-    expectHolds(!isUnchanged || changes === undefined || isMarkMoved || areKeysDropped, "A refusal changes nothing");
+    expectHolds(!isUnchanged || changes === undefined || isMarkMoved || isNoted || areKeysDropped, "A refusal changes nothing");
+    if (this.#sockets.frames.length > 0) this.tally.count("event", "leases lie with their sockets");
     if (this.model.state.entered.messages > 0) this.tally.count("event", "scheduled messages enter");
     if (this.#channel.countOverdue(this.nowMs) > 0) this.tally.count("event", "more are due than may enter at once");
     const isKeyStored = areKeysDropped ? (key: string, putAtMs: number): boolean => this.#store.hasKey(key, putAtMs) : undefined;
@@ -472,11 +479,26 @@ export class World {
     this.#latestMs = this.nowMs;
     this.#channel = this.#build();
     this.#lastConnection = Math.max(0, ...this.connections, ...this.#channel.lostConnections);
-    this.model.wake(this.#stored);
+    const problem = this.model.wake(this.#stored, this.#leftOver);
+    if (problem !== undefined) throw new Broken(problem);
+    if (this.model.hasDoubts) this.tally.count("event", "leases are lost with their sockets");
     // Sockets that are gone took their requests with them, also when their number is given again.
     const { gets, lines, puts, promises, subscriptions } = this.model.state;
     this.#stored = { ...this.#stored, gets, lines, puts, promises, subscriptions };
     this.#storedVersion = this.model.version;
+  }
+
+  /** What is stored or carried of leases. */
+  get #leftOver(): LeftOver {
+    const rows = this.#store.readRows();
+    const { frames } = this.#sockets;
+    return {
+      hasLease: (group, offset) =>
+        frames.some((frame) => frame.group === group && frame.offsets.includes(offset)) ||
+        (rows.get(group)?.leases ?? []).some(({ leases }) => leases.some((lease) => lease.offset === offset)),
+      lostHolders: (group) =>
+        (rows.get(group)?.mark?.connections ?? []).filter((connection) => !this.#sockets.isKnown(connection)),
+    };
   }
 
   #build(): Channel {

@@ -14,6 +14,7 @@ import type { GroupDescription } from "../../src/protocol/description.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
 import type { MessageDelay } from "../../src/protocol/schedule.ts";
 import type { ChannelPatch, GivenSettings } from "../../src/protocol/settings.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 
 export const START_MS = 1_800_000_000_000;
@@ -120,6 +121,7 @@ export class ChannelHarness {
   /** What the sockets carry through an eviction. */
   readonly #attachments = new Map<number, readonly Waiter[]>();
   readonly #subscriptions = new Map<number, readonly Subscription[]>();
+  readonly #leases = new Map<number, Uint8Array>();
   readonly #answers: Effect[] = [];
   #lastConnection = 0;
   #lives = 0;
@@ -168,6 +170,7 @@ export class ChannelHarness {
       if (!this.#open.has(connection)) continue;
       this.#attachments.set(connection, this.channel.waitersOf(connection));
       this.#subscriptions.set(connection, this.channel.subscriptionsOf(connection));
+      this.#leases.set(connection, this.channel.leasesOf(connection) ?? new Uint8Array());
     }
   }
 
@@ -181,9 +184,9 @@ export class ChannelHarness {
     this.evict();
   }
 
-  /** Forgets everything in memory and wakes from the store and the sockets. */
-  evict(): void {
-    this.channel = this.#build();
+  /** Forgets everything in memory and wakes from the store and the sockets, `without` one that has closed and is not heard of yet. */
+  evict({ without }: { readonly without?: number } = {}): void {
+    this.channel = this.#build(without);
   }
 
   /** The process ends and starts again: connections are gone, and their numbers begin anew. */
@@ -209,6 +212,7 @@ export class ChannelHarness {
     this.#open.delete(connection);
     this.#attachments.delete(connection);
     this.#subscriptions.delete(connection);
+    this.#leases.delete(connection);
   }
 
   close(connection: number, isClean = true): void {
@@ -308,13 +312,15 @@ export class ChannelHarness {
     return (mixed ^ (mixed >>> 14)) >>> 0;
   }
 
-  #build(): Channel {
+  #build(without?: number): Channel {
     return new Channel({
       name: "orders",
       store: this.store,
       waiters: this.waiters,
       subscriptions: [...this.#open].flatMap((connection) => this.#subscriptions.get(connection) ?? []),
-      isConnected: (connection) => this.#open.has(connection),
+      leases: [...this.#leases].flatMap(([connection, bytes]) => (connection === without ? [] : [{ connection, bytes }])),
+      measureLeaseRoom: ({ waiters }) => LIMITS.attachedLeasesBytesMax - 100 * waiters.length,
+      isConnected: (connection) => connection !== without && this.#open.has(connection),
     });
   }
 

@@ -1,6 +1,7 @@
 // Streams over WebSocket: what subscribers are sent, through commits, evictions and ends. SPEC section SB.
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
+import { unpackFrames } from "../../src/channel/attached-leases.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   call,
@@ -36,6 +37,46 @@ async function subscribe(channel: string, more: object = {}): Promise<TestSocket
 async function deliveredTexts(socket: TestSocket): Promise<string[]> {
   const frames = await socket.settle();
   return frames.flatMap(({ type, messages }) => (type === "deliver" ? textsOf(messages) : [`(${type})`]));
+}
+
+/** Has a member be sent so many messages, of which it acks all but every `gap`th; returns the leases that are left. */
+async function leaveScattered(
+  channel: string,
+  socket: TestSocket,
+  { leases, gap }: { readonly leases: number; readonly gap: number },
+): Promise<readonly object[]> {
+  const left: object[] = [];
+  for (let batch = 0; batch < leases; batch += 500) {
+    await putBatch(
+      channel,
+      Array.from({ length: 500 * gap }, () => "x"),
+    );
+    const { messages } = await socket.next();
+    const entries = entriesOf(messages);
+    left.push(...entries.filter((_, index) => index % gap === 0));
+    const acks = entries.filter((_, index) => index % gap !== 0);
+    expect(await socket.ask({ type: "settle", id: 2, acks })).toMatchObject({ acked: acks.length });
+  }
+  return left;
+}
+
+/** How many leases lie with sockets, and how many are stored. */
+function readLeases(channel: string): Promise<{ attached: number; stored: number }> {
+  return runInDurableObject(stubOf(channel), (_, context) => {
+    const attached = context.getWebSockets().flatMap((socket) => {
+      const { leases = new Uint8Array() } = socket.deserializeAttachment() as { leases?: Uint8Array };
+      return unpackFrames({ connection: 1, bytes: leases }).flatMap(({ offsets }) => offsets);
+    });
+    const rows = context.storage.sql.exec<{ leases_json: string }>(
+      "SELECT leases_json FROM lease WHERE row_id % 549755813888 > 0",
+    );
+    const stored = rows.toArray().flatMap(({ leases_json: text }) => JSON.parse(text) as unknown[]);
+    return { attached: attached.length, stored: stored.length };
+  });
+}
+
+async function describeGroupOf(channel: string, group: string): Promise<unknown> {
+  return await (await call("GET", pathOf(channel, `/groups/${group}`))).json();
 }
 
 describe("src/object: streams", () => {
@@ -136,6 +177,90 @@ describe("src/object: streams", () => {
       waiting: { gets: LIMITS.waitersPerSocketMax },
       subscriptions: { members: 2, readers: 2 },
     });
+  });
+
+  test("[LS13] [G6] leases fit the attachment beside all that a connection may wait for, and what does not is stored", async () => {
+    const channel = await createChannel({ retention: "log" });
+    for (const group of ["g", "h"]) await call("PUT", pathOf(channel, `/groups/${group}`));
+    const socket = await openSocket(channel);
+    const reader = "r".repeat(LIMITS.readerNameCharsMax);
+    socket.send({ type: "subscribe", id: 100, group: "h", reader, credit: { messages: LIMITS.creditMessagesMax } });
+    await socket.next();
+    await leaveScattered(channel, socket, { leases: 3_000, gap: 2 });
+    const before = await readLeases(channel);
+    for (let id = 1; id <= LIMITS.waitersPerSocketMax; id++) {
+      const times = { waitMs: LIMITS.waitMsMax, leaseMs: LIMITS.leaseMsMax };
+      expect(await socket.ask({ type: "pull", id, group: "g", reader, min: 10_000, max: 10_000, ...times })).toEqual({
+        type: "wait",
+        id,
+      });
+    }
+    for (let id = 101; id < 100 + LIMITS.subscriptionsPerSocketMax; id++) {
+      const filter = { keys: ["ä".repeat((LIMITS.filterBytesMax - 20) / 2)] };
+      expect(await socket.ask({ type: "subscribe", id, credit: { messages: 0 }, from: { at: "first" }, filter })).toMatchObject({
+        type: "subscribed",
+      });
+    }
+    const after = await readLeases(channel);
+
+    expect(before.attached).toBeGreaterThan(1_000);
+    expect(after.attached).toBeLessThan(before.attached);
+    expect([before, after].map(({ attached, stored }) => attached + stored)).toEqual([3_000, 3_000]);
+    await evict(channel);
+    expect(await describeGroupOf(channel, "h")).toMatchObject({ leased: 3_000 });
+    expect(await describeChannel(channel)).toMatchObject({ waiting: { gets: LIMITS.waitersPerSocketMax } });
+  });
+
+  test("[LS13] [SB9] 5,000 scattered leases of a connection survive an eviction, and each can be acked", async () => {
+    const channel = await createChannel();
+    const socket = await openSocket(channel);
+    socket.send({ type: "subscribe", id: 1, credit: { messages: LIMITS.creditMessagesMax } });
+    await socket.next();
+    const leases = await leaveScattered(channel, socket, { leases: 5_000, gap: 2 });
+    const { attached, stored } = await readLeases(channel);
+    expect([attached + stored, attached > 1_000]).toEqual([5_000, true]);
+
+    await evict(channel);
+
+    expect(await describeChannel(channel)).toMatchObject({ depth: 5_000, delivery: { leased: 5_000 } });
+    expect(await socket.ask({ type: "settle", id: 3, acks: leases })).toMatchObject({ acked: 5_000, refused: [] });
+    expect(await describeChannel(channel)).toMatchObject({ depth: 0 });
+    expect(await readLeases(channel)).toMatchObject({ attached: 0 });
+  });
+
+  test("[LS9] [LS13] a socket that is cut off while the object sleeps keeps what it held for a while", async () => {
+    const channel = await createChannel();
+    const socket = await subscribe(channel);
+    await put(channel, "a");
+    const { messages } = await socket.next();
+    await evict(channel);
+
+    socket.close(4001);
+    await untilChannel(channel, ({ subscriptions }) => subscriptions.members === 0);
+
+    // A close with a code of its own is a clean one: the message is back.
+    const settled = await settle(channel, { acks: entriesOf(messages) });
+    expect(settled).toMatchObject({ acked: 0, refused: [{ problem: { kind: "lease-lost", cause: "disconnected" } }] });
+  });
+
+  test("[LS9] [RC6] what a socket held that has closed is decided on though the commit of it fails first", async () => {
+    const channel = await createChannel();
+    const socket = await subscribe(channel);
+    await put(channel, "a");
+    const { messages } = await socket.next();
+    await runInDurableObject(stubOf(channel), (_, { storage }) => {
+      storage.sql.exec(
+        "CREATE TRIGGER refuse BEFORE INSERT ON deferred BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+      );
+    });
+    socket.close();
+    await untilChannel(channel, ({ connections }) => connections === 0);
+    await runInDurableObject(stubOf(channel), (_, { storage }) => {
+      storage.sql.exec("DROP TRIGGER refuse");
+    });
+
+    // It could not be given back at once: it is kept for its reader a while, as one of a connection that was cut off.
+    expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
   });
 
   test("[SB8] a connection that ends takes its subscriptions along, and the next member gets what it held", async () => {

@@ -148,6 +148,21 @@ export class ModelDelivery {
     }
   }
 
+  /** LS8 and KO3: leases of these connections were lost. What is left of them may come after one of its key that was. */
+  doubt(group: GroupBook, connections: readonly number[], nowMs: number): void {
+    group.doubt();
+    for (const { offset, message, state } of group.messages) {
+      const isKnownLater = (other: ModelMessage): boolean =>
+        other.offset > offset && other.message.key === message.key && (other.state === "leased" || other.state === "back");
+      if (state === "fresh" && message.key !== undefined && group.messages.some(isKnownLater))
+        group.update(offset, { state: "back", end: "expired" });
+    }
+    for (const { offset, message, lease } of group.leased.toReversed()) {
+      const isHeld = lease?.connection !== undefined && connections.includes(lease.connection);
+      if (isHeld && message.key !== undefined) this.giveBack(group, offset, { end: "predecessor", isCounted: false, nowMs });
+    }
+  }
+
   giveBack(
     group: GroupBook,
     offset: number,
@@ -260,7 +275,7 @@ export class ModelDelivery {
     return {
       leaseIds,
       attempts: messages.map(({ attempts }) => attempts + 1),
-      redelivered: messages.map(({ state }) => state === "back"),
+      redelivered: messages.map(({ state, offset }) => state === "back" || offset < group.state.doubtBefore),
       leaseUntilMs,
     };
   }

@@ -23,6 +23,13 @@ export class GroupBook {
     return { ...this.#book.existing.settings.delivery, ...this.state.settings } as DeliverySettings;
   }
 
+  /** LS8: leases were lost; they were given before the place at which delivery stood. */
+  doubt(): void {
+    const { nextOffset } = this.#book.state;
+    const before = Math.min(nextOffset, Math.max(this.state.scanMark, this.headOffset) + LIMITS.scanMarkLagMax);
+    if (before > this.state.doubtBefore) this.#book.changeGroup(this.id, { doubtBefore: before });
+  }
+
   get messages(): readonly ModelMessage[] {
     return this.state.records.filter((record) => record.message !== undefined);
   }

@@ -149,6 +149,7 @@ const NOTHING_HAPPENED: AccountOf<ModelGroup> = {
   skipped: 0,
   frontier: 0,
   scanMark: 0,
+  doubtBefore: 0,
 };
 
 /** The groups with which a life begins: that of a queue, or none. */

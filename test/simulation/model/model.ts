@@ -40,6 +40,13 @@ export interface StoredGroup {
   readonly scanMark: number;
 }
 
+/** What is stored or carried of leases when a channel wakes. */
+export interface LeftOver {
+  hasLease(group: number, offset: number): boolean;
+  /** Connections that a group gave leases to which lay with their sockets, and that are gone with these. */
+  lostHolders(group: number): readonly number[];
+}
+
 export class Model {
   readonly #book = new Book();
   readonly #delivery = new ModelDelivery(this.#book);
@@ -58,6 +65,8 @@ export class Model {
   #hasExpired = false;
   /** Connections that a crash cut off: their leases begin their grace when the channel next acts (LS9). */
   #lost: readonly number[] = [];
+  /** Groups that lost leases with sockets: what they may have been of is in doubt when the channel next acts (LS8). */
+  #doubted: ReadonlyMap<number, readonly number[]> = new Map();
 
   constructor(isConnected: (connection: number) => boolean) {
     this.#isConnected = isConnected;
@@ -110,14 +119,22 @@ export class Model {
     return this.#life.nextAlarmAtMs(nowMs, isWithoutIdle);
   }
 
-  /** A commit failed, or the object was evicted or killed: what was stored, and the waiters of sockets that are still open. */
-  wake(stored: ModelState): void {
+  /** Whether leases were lost, so that some messages may have been handed out unknown. */
+  get hasDoubts(): boolean {
+    return this.#doubted.size > 0;
+  }
+
+  /**
+   * A commit failed, or the object was evicted or killed: what was stored, and the waiters of sockets that are still open. Returns what is
+   * wrong with what is left.
+   */
+  wake(stored: ModelState, left: LeftOver): string | undefined {
     const isThere = ({ connection }: { connection: number }): boolean => this.#isConnected(connection);
     const gets = stored.gets.filter(isThere);
     this.#book.takeEffects();
     this.#book.change({
       ...stored,
-      groups: stored.groups.map((group) => wakeGroup(group, stored.nextOffset)).sort((a, b) => a.id - b.id),
+      groups: stored.groups.map((group) => wakeGroup(group, stored.nextOffset, left)).sort((a, b) => a.id - b.id),
       inUseAtMs: 0,
       gets,
       lines: linesAfter([], gets),
@@ -128,6 +145,10 @@ export class Model {
     this.#checkpoints.wake();
     const holders = this.openMessages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
     this.#lost = holders.filter((connection) => !this.#isConnected(connection));
+    this.#doubted = new Map(
+      stored.groups.map(({ id }) => [id, left.lostHolders(id)] as const).filter(([, lost]) => lost.length > 0),
+    );
+    return findLoss(stored, left);
   }
 
   /** A commit was written, and the next one begins. `isKeyStored` is given when keys were dropped. */
@@ -278,6 +299,11 @@ export class Model {
   }
 
   #meetDeadlines(nowMs: number, isRecovering = false): void {
+    for (const group of groupsOf(this.#book)) {
+      const lost = this.#doubted.get(group.id);
+      if (lost !== undefined) this.#delivery.doubt(group, lost, nowMs);
+    }
+    this.#doubted = new Map();
     for (const connection of this.#lost) this.#delivery.endLeasesOf(connection, false, nowMs);
     this.#lost = [];
     this.#delivery.advance(nowMs);
@@ -366,12 +392,31 @@ function isUseOf({ type }: Operation): boolean {
   return type === "put" || type === "get" || type === "reserve" || type === "subscribe";
 }
 
-/** What was only parked behind the scan mark is found again by the scan. */
-function wakeGroup(group: ModelGroup, nextOffset: number): ModelGroup {
+/** LS13: a lease that is neither stored nor carried is lost; it was the first of its message, and whoever had it is gone. */
+function findLoss(stored: ModelState, left: LeftOver): string | undefined {
+  for (const { id, records, scanMark } of stored.groups) {
+    for (const { offset, message, ...record } of records) {
+      if (message === undefined || !("lease" in record) || record.lease === undefined || left.hasLease(id, offset)) continue;
+      const { connection = 0 } = record.lease;
+      if (!left.lostHolders(id).includes(connection) || record.attempts !== 1 || offset < scanMark)
+        return `[LS8] the lease of ${offset} is lost, and nothing tells of it`;
+    }
+  }
+  return undefined;
+}
+
+/** What was only parked behind the scan mark is found again by the scan, and so is what was leased and is lost. */
+function wakeGroup(group: ModelGroup, nextOffset: number, left: LeftOver): ModelGroup {
   const { records, scanMark } = group;
   const headOffset = records[0]?.offset ?? nextOffset;
   const frontier = Math.max(scanMark, headOffset);
-  return { ...group, records: records.map((record) => forgetParked(record, scanMark)), frontier };
+  return { ...group, records: records.map((record) => forgetLost(forgetParked(record, scanMark), group.id, left)), frontier };
+}
+
+function forgetLost(record: GroupRecord, group: number, left: LeftOver): GroupRecord {
+  if (record.message === undefined || record.state !== "leased" || left.hasLease(group, record.offset)) return record;
+  const fresh: ModelMessage = { ...record, state: "fresh", attempts: 0, lease: undefined };
+  return fresh;
 }
 
 function forgetParked(record: GroupRecord, scanMark: number): GroupRecord {

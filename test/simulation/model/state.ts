@@ -72,6 +72,8 @@ export interface ModelGroup extends Readonly<Record<Fate | "put" | "skipped", nu
   /** Where delivery goes on to look, and where it would after waking (rule KO5). */
   readonly frontier: number;
   readonly scanMark: number;
+  /** What lies before it may have been handed out though nobody knows (rule LS8). */
+  readonly doubtBefore: number;
 }
 
 export interface ModelWaiter extends Origin {
