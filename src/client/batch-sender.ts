@@ -31,6 +31,8 @@ interface Batch<Put> {
 
 /** Batches that are on the way at most, where their order is kept. */
 const PIPELINED_MAX = 8;
+/** How a wait for room ends without any; it begins again. */
+const OF_THE_WAIT: readonly string[] = ["channel-full", "promise-lost"];
 /** Refusals of messages, not of the put: those of a batch that are well are put without the others. */
 const FAULTS_OF_MESSAGES: readonly string[] = ["invalid-request", "message-too-large", "batch-too-large", "request-too-large"];
 
@@ -96,7 +98,7 @@ export class BatchSender<Put extends { readonly message: PutGiven }> {
     const [first] = this.#batches;
     const error = first?.error;
     if (first !== undefined && error !== undefined) {
-      if (error.kind === "channel-full" || isWorthRepeating(error)) {
+      if (OF_THE_WAIT.includes(error.kind) || isWorthRepeating(error)) {
         onRetry?.(error);
         await retries.pause(error, ++this.#failures, signal);
       } else this.#refuse(first, error);

@@ -28,6 +28,11 @@ export interface ConsumeOptions extends CallOptions {
   readonly prefetch?: number | undefined;
   /** The bytes of these, at most 16 MiB; over HTTP up to 8 MiB more. Default: 8 MiB. */
   readonly prefetchBytes?: number | undefined;
+  /**
+   * Ends when nothing is left to be had: messages that others hold, or that wait for a delay, are not waited for. Over sockets too they are
+   * pulled then. Default: false.
+   */
+  readonly untilEmpty?: boolean | undefined;
   /** Told why each time before a lost connection or a pull that failed is tried again. Default: none. */
   readonly onReconnect?: ((error: EdgeChannelError) => void) | undefined;
 }

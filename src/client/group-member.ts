@@ -66,6 +66,8 @@ export class GroupMember {
   #isStopping = false;
   #failure: Error | undefined;
   #stopRenewing: () => void = () => undefined;
+  /** Wakes who waits for the work to be done. */
+  #wake: () => void = () => undefined;
   #batchWait: { isOver: boolean; readonly stopTimer: () => void } | undefined;
 
   constructor({ transport, retries }: ConsumerParts, options: CheckedConsumeOptions, handler: BatchHandler) {
@@ -82,6 +84,9 @@ export class GroupMember {
       transport,
       retries,
       take: { group: given.group, leaseMs, reader: given.reader },
+      untilEmpty: given.untilEmpty === true,
+      isIdle: () => !this.#isBusy && this.#queue.sending === undefined,
+      becomeIdle: () => this.#becomeIdle(),
       takeCredit: () => this.#window.takeAll(),
       onBegin: () => void this.#goOn(),
       onMessages: (messages, bytes) => this.#receive(messages, bytes),
@@ -126,6 +131,15 @@ export class GroupMember {
     }
     if (this.#isStopping) this.#releaseReady();
     this.#begin();
+  }
+
+  get #isBusy(): boolean {
+    return !this.#isStopping && this.#held.size + this.#runs.size > 0;
+  }
+
+  async #becomeIdle(): Promise<void> {
+    while (this.#isBusy) await new Promise<void>((resolve) => (this.#wake = resolve));
+    await this.#queue.sending;
   }
 
   /** Begins as much as may run. */
@@ -187,6 +201,7 @@ export class GroupMember {
     for (const { message } of batch) if (message.key !== undefined) this.#busyKeys.delete(message.key);
     for (const held of batch) if (isUndone(held)) void this.#checkKey(held);
     this.#begin();
+    this.#wake();
     void this.#finish();
   }
 
@@ -237,6 +252,7 @@ export class GroupMember {
     this.#held.delete(held.message.leaseId);
     this.#ready.delete(held);
     this.#window.free(held.bytes);
+    this.#wake();
   }
 
   #releaseReady(): void {
@@ -281,6 +297,7 @@ export class GroupMember {
     this.#batchWait?.stopTimer();
     this.#source.stop?.();
     this.#releaseReady();
+    this.#wake();
     void this.#finish();
   }
 

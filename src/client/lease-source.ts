@@ -20,6 +20,12 @@ export interface LeaseSourceOptions {
   readonly transport: Transport;
   readonly retries: Retries;
   readonly take: Pick<PullOptions, "group" | "leaseMs" | "reader">;
+  /** Ends when nothing is left to be had. */
+  readonly untilEmpty: boolean;
+  /** Whether nothing is held, and all that was settled is answered. */
+  readonly isIdle: () => boolean;
+  /** Resolves when that is so, or nothing more is wanted. */
+  readonly becomeIdle: () => Promise<void>;
   /** All that may come now, nothing being on the way. */
   readonly takeCredit: () => Credit;
   /** The connection that leases belong to is there, for the first time or again. */
@@ -32,10 +38,13 @@ export interface LeaseSourceOptions {
 
 /** How long one pull waits for messages. */
 const PULL_WAIT_MS = 20_000;
+/** How long to wait for more where an empty answer left messages: expired ones leave in steps, so later ones may be behind them. */
+const SECOND_LOOK_MS = 100;
 
 export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
-  const { transport, retries, take, takeCredit, onBegin, onMessages, onLost, onEnd } = options;
-  if (!hasStreams(transport)) return new PullSource(options);
+  const { transport, retries, take, untilEmpty, takeCredit, onBegin, onMessages, onLost, onEnd } = options;
+  // Of a stream nobody can tell whether more is on the way.
+  if (!hasStreams(transport) || untilEmpty) return new PullSource(options);
   return new KeptSubscription({
     transport,
     retries,
@@ -53,6 +62,8 @@ class PullSource implements LeaseSource {
   #messages: number;
   #bytes: number;
   #wake: () => void = () => undefined;
+  /** What an empty answer left; infinite where the last one was not empty. */
+  #depth = 0;
 
   constructor(options: LeaseSourceOptions) {
     this.#options = options;
@@ -75,7 +86,8 @@ class PullSource implements LeaseSource {
 
   async #pullAll(onProgress: () => void): Promise<void> {
     const { signal } = this.#ending;
-    const { transport, take, onMessages, onBegin } = this.#options;
+    const { transport, take, untilEmpty, isIdle, onMessages, onBegin } = this.#options;
+    this.#depth = Number.POSITIVE_INFINITY;
     onBegin();
     while (!signal.aborted) {
       if (this.#messages <= 0 || this.#bytes <= 0) {
@@ -83,12 +95,34 @@ class PullSource implements LeaseSource {
         continue;
       }
       const max = Math.min(this.#messages, BATCH_MESSAGES_MAX);
-      const { messages } = await transport.pull({ ...take, max, waitMs: PULL_WAIT_MS, signal });
+      const waitMs = untilEmpty ? this.#lookMs : PULL_WAIT_MS;
+      const wasIdle = isIdle();
+      const { messages, state } = await transport.pull({ ...take, max, waitMs, signal });
       onProgress();
+      if (untilEmpty && messages.length === 0) {
+        if (await this.#isOver(wasIdle, state.depth)) return;
+        continue;
+      }
+      this.#depth = Number.POSITIVE_INFINITY;
       const bytes = messages.reduce((sum, message) => sum + putBytes(message), 0);
       this.#messages -= messages.length;
       this.#bytes -= bytes;
       if (messages.length > 0) onMessages(messages, bytes);
     }
+  }
+
+  get #lookMs(): number {
+    return this.#depth === Number.POSITIVE_INFINITY ? 0 : SECOND_LOOK_MS;
+  }
+
+  /** After an empty answer. What was held when it was asked for may have come back meanwhile, or kept later messages of its key back. */
+  async #isOver(wasIdle: boolean, depth: number): Promise<boolean> {
+    if (!wasIdle) {
+      await this.#options.becomeIdle();
+      return false;
+    }
+    const isOver = depth === 0 || depth >= this.#depth;
+    this.#depth = depth;
+    return isOver;
   }
 }

@@ -53,6 +53,11 @@ export class SettleQueue {
     return promise;
   }
 
+  /** Settles when all that was settled so far is answered; undefined where it is. */
+  get sending(): Promise<void> | undefined {
+    return this.#sending;
+  }
+
   /** Resolves when all is answered, or was tried as often as other calls are: before this is called there is no limit. */
   async finish(): Promise<void> {
     this.#isEnding = true;

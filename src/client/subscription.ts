@@ -28,6 +28,8 @@ export interface SubscribeOptions extends CallOptions {
   readonly onControl?: ((record: ControlRecord) => void) | undefined;
   /** Told of records that the log gave up before they were sent, in their place. Default: the stream ends with an error of kind `gap`. */
   readonly onGap?: ((gap: StreamGap) => void) | undefined;
+  /** Told when what comes next will be sent: at first, and again on each new connection. Default: none. */
+  readonly onBegin?: (() => void) | undefined;
   /** Told why each time before another connection is made. Default: none. */
   readonly onReconnect?: ((error: EdgeChannelError) => void) | undefined;
 }
@@ -80,7 +82,10 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
       transport,
       retries,
       makeRequest: () => this.#makeRequest(),
-      onBegin: (resume) => this.#receive([], resume),
+      onBegin: (resume) => {
+        this.#receive([], resume);
+        options.onBegin?.();
+      },
       onDeliver: (frame) => this.#deliver(frame),
       onLost: (error) => options.onReconnect?.(error),
       onEnd: (error) => this.#end(error),

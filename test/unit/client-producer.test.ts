@@ -112,6 +112,20 @@ describe("src/client/producer", () => {
     expect(errors).toEqual(["connection-lost"]);
   });
 
+  test("a wait for room that ends without any begins again: the time was over, or the room was not used in time", async () => {
+    const { producer, timers } = await open();
+    const putting = producer.put("a");
+    await connect();
+    refuse(1, { kind: "promise-lost", id: 1 });
+    await settleDown();
+    timers.fire();
+    await settleDown();
+    expect(sentTexts()).toEqual(["1: a", "1: a"]);
+    store({ id: 2, texts: ["a"] }, 1);
+
+    expect(await putting).toEqual({ offset: 1 });
+  });
+
   test("a refused batch is halved until the message at fault is alone; those behind take the numbers that are free", async () => {
     const { producer } = await open({ maxBatchMessages: 2 });
     const puts = ["a", "bad", "c", "d"].map((body) => producer.put(body));

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
 import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
 import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
-import { PieceQueue, splitPieces } from "../../src/cli/command-line/pieces.ts";
+import { splitPieces } from "../../src/cli/command-line/pieces.ts";
 import { COMMANDS } from "../../src/cli/commands/all.ts";
 import { encodeBody } from "../../src/client/message-json.ts";
 
@@ -102,36 +102,6 @@ describe("src/cli/command-line/pieces", () => {
         }
       }),
     );
-  });
-
-  test("a batch is what is there, up to its bounds; who pushes more waits until it is taken", async () => {
-    const queue = new PieceQueue({ messagesMax: 2, bytesMax: 10 });
-    const pushed: number[] = [];
-    const pushing = (async (): Promise<void> => {
-      for (const bytes of [1, 2, 3, 20, 1]) {
-        await queue.push(new Uint8Array(bytes));
-        pushed.push(bytes);
-      }
-      queue.end();
-    })();
-    const batches: number[][] = [];
-    for (let batch = await queue.take(); batch.length > 0; batch = await queue.take()) {
-      batches.push(batch.map(({ byteLength }) => byteLength));
-    }
-    await pushing;
-
-    expect(batches.flat()).toEqual([1, 2, 3, 20, 1]);
-    // One that is larger than a batch goes alone.
-    expect(batches).toContainEqual([20]);
-    expect(batches.every((batch) => batch.length <= 2)).toBe(true);
-  });
-
-  test("who waits for pieces is woken by the end", async () => {
-    const queue = new PieceQueue({ messagesMax: 1, bytesMax: 1 });
-    const taking = queue.take();
-    queue.end();
-
-    expect(await taking).toEqual([]);
   });
 });
 

@@ -212,6 +212,33 @@ describe.each(TRANSPORTS)("src/client over %s: consumers", (transport) => {
     expect((await channel.stats()).depth).toBe(0);
   });
 
+  test("until a channel is empty: it ends when all was worked off, also what came back meanwhile and what waited for its key", async () => {
+    const { channel } = open(transport);
+    await channel.create({ delivery: { retryDelaysMs: [0] } });
+    await channel.putBatch(numbers(0, 40).map((body, index) => ({ body, key: ["a", "b", undefined][index % 3] })));
+    const seen: string[] = [];
+    const handle = async (message: LeasedMessage): Promise<void> => {
+      seen.push(`${textOf(message)}.${message.attempt}`);
+      await Promise.resolve();
+      return failOnce(message);
+    };
+    await channel.consume(handle, { concurrency: 4, prefetch: 8, untilEmpty: true }).done;
+
+    expect(seen.toSorted()).toEqual([...numbers(0, 40).map((body) => `${body}.1`), "3.2"].toSorted());
+    expect((await channel.stats()).depth).toBe(0);
+    expect(await collect(channel.consume({ untilEmpty: true }))).toEqual([]);
+  });
+
+  test("until a channel is empty: what others hold is not waited for", async () => {
+    const { channel } = open(transport);
+    const other = open("http", channel.name).channel;
+    await channel.create();
+    await channel.putBatch(numbers(0, 3));
+    await other.pull();
+
+    expect((await collect(channel.consume({ untilEmpty: true }))).map(textOf)).toEqual(["1", "2"]);
+  });
+
   test("stopping finishes what runs and gives the rest back, its attempts not counted", async () => {
     const { channel } = open(transport);
     await channel.putBatch(numbers(0, 10));

@@ -1,10 +1,15 @@
 // `channel get`: takes some messages and ends.
 import { LIMITS } from "../../protocol/limits.ts";
+import type { Channel, LeasedMessage } from "../../client/index.ts";
+import { Retries } from "../../client/retries.ts";
+import { formatLate } from "../command-line/acks.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
 import type { Given } from "../command-line/given.ts";
-import { ackWritten, formatLate, writeOrRelease } from "../command-line/leased-reading.ts";
 import { jsonOfMessage, lineOfMessage } from "../command-line/message-text.ts";
 import type { Session } from "../command-line/session.ts";
+
+/** With their pauses some 20 seconds: a server may be started again meanwhile. */
+const ACK_RETRIES = 8;
 
 export const GET: Command = {
   name: "get",
@@ -31,17 +36,29 @@ async function get(given: Given, session: Session): Promise<ExitCode> {
   };
   // Over a socket a get that is stopped takes nothing.
   const { channel } = await session.connect(given.channel);
-  const { messages } = await channel.transport.pull({ ...wanted, detached: keepsLeases, signal });
-  const write = (): Promise<void> =>
-    output.showAll(messages, jsonOfMessage, (message) =>
+  const { messages } = await channel.pull({ ...wanted, detached: keepsLeases, signal });
+  try {
+    signal.throwIfAborted();
+    await output.showAll(messages, jsonOfMessage, (message) =>
       lineOfMessage(message, output, keepsLeases ? message.leaseId : undefined),
     );
-  await writeOrRelease(channel, messages, { signal, write });
+  } catch (error) {
+    await channel.settle({ releases: messages }).catch(() => undefined);
+    throw error;
+  }
   if (messages.length === 0) {
     session.note(`Nothing is there to be had in ${channel.name}: wait for a message with --wait 30s`);
     return EXIT.refused;
   }
-  const late = keepsLeases ? 0 : await ackWritten(channel, messages);
+  const late = keepsLeases ? 0 : await ackTaken(channel, messages);
   if (late > 0) session.note(formatLate(late));
   return EXIT.ok;
+}
+
+/** Also when the end was asked for meanwhile. Returns how many acks came too late. */
+async function ackTaken(channel: Channel, messages: readonly LeasedMessage[]): Promise<number> {
+  const retries = new Retries({ retries: ACK_RETRIES });
+  const { refused } = await retries.run(() => channel.settle({ acks: messages }), undefined);
+  // Settled already: by a try of this ack whose answer was lost.
+  return refused.filter(({ problem }) => !(problem.kind === "lease-lost" && problem.cause === "settled")).length;
 }

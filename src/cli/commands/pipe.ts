@@ -1,18 +1,12 @@
 // `channel pipe`: the lines of the input as messages, in their order, as fast as there is room.
-import { LIMITS } from "../../protocol/limits.ts";
 import { DEFAULT_SETTINGS } from "../../protocol/settings.ts";
-import {
-  type Channel,
-  type ChannelDescription,
-  EdgeChannelError,
-  type MessageBody,
-  type ProducerMark,
-} from "../../client/index.ts";
+import type { ChannelDescription, Producer, ProducerOptions } from "../../client/index.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
 import type { Given } from "../command-line/given.ts";
 import { bodyOfBytes } from "../command-line/message-text.ts";
 import { formatAmount, formatBytes, formatCount } from "../command-line/output.ts";
-import { type BatchBounds, PieceQueue, splitPieces } from "../command-line/pieces.ts";
+import { Patience } from "../command-line/patience.ts";
+import { splitPieces } from "../command-line/pieces.ts";
 import type { Session } from "../command-line/session.ts";
 
 const NEWLINE = 0x0a;
@@ -21,6 +15,9 @@ const BATCH_MESSAGES_MAX = 1000;
 const BATCH_BYTES_MAX = 1024 * 1024;
 /** A batch is at most so much of what a small channel holds: it goes on before the channel is empty. */
 const BATCH_SHARE = 0.25;
+/** Read and not stored yet, at most. */
+const UNANSWERED_MESSAGES_MAX = 20_000;
+const UNANSWERED_BYTES_MAX = 8 * 1024 * 1024;
 const PROGRESS_INTERVAL_MS = 200;
 const MS_PER_SECOND = 1000;
 
@@ -45,89 +42,80 @@ async function pipe(given: Given, session: Session): Promise<ExitCode> {
   const { input, signal, output } = session;
   const progress: Progress = { messages: 0, bytes: 0, waits: 0 };
   const { channel, description } = await session.connect(given.channel, () => (progress.waits += 1));
-  const { pieceBytesMax, batch } = boundsOf(description);
-  const queue = new PieceQueue(batch);
+  const { pieceBytesMax, ...bounds } = boundsOf(description);
+  const patience = new Patience();
+  const producer = channel.producer({
+    ...bounds,
+    maxOutstandingBytes: UNANSWERED_BYTES_MAX,
+    onRetry: patience.onFailure,
+    signal: AbortSignal.any([signal, patience.signal]),
+  });
   const stopShowing = showProgress(session, progress);
-  const reading = readInto(queue, splitPieces(input, { separator: given.has("nul") ? NUL : NEWLINE, bytesMax: pieceBytesMax }));
-  // It is awaited at the end.
-  reading.catch(() => undefined);
-  const stop = (): void => {
-    queue.end();
-    input.destroy();
-  };
-  const finish = (): void => {
-    stop();
-    signal.removeEventListener("abort", stop);
-    stopShowing();
-  };
-  signal.addEventListener("abort", stop);
+  const stopReading = (): void => void input.destroy();
+  signal.addEventListener("abort", stopReading);
   try {
-    await putAll(channel, queue, progress, signal);
-    // What is put is all that was read, unless reading failed or was stopped.
-    stop();
-    await reading;
-    signal.throwIfAborted();
-    finish();
+    const pieces = splitPieces(input, { separator: given.has("nul") ? NUL : NEWLINE, bytesMax: pieceBytesMax });
+    await putAll(producer, pieces, progress, stopReading).finally(stopShowing);
   } catch (error) {
-    finish();
     session.note(`Ended early: ${formatAmount(progress.messages, "message")} put, ${progress.bytes} bytes of the input`);
+    signal.throwIfAborted();
+    patience.check();
     throw error;
+  } finally {
+    signal.removeEventListener("abort", stopReading);
   }
   if (output.wantsJson) await output.show(progress, () => "");
   return EXIT.ok;
 }
 
-/** Rejects when the input fails, but not because nobody wants more of it. */
-async function readInto(queue: PieceQueue, pieces: AsyncIterable<Uint8Array>): Promise<void> {
-  try {
-    for await (const piece of pieces) await queue.push(piece);
-  } catch (error) {
-    if (!queue.isEnded) throw error;
-  } finally {
-    queue.end();
-  }
-}
-
-function boundsOf(description: ChannelDescription | undefined): { readonly pieceBytesMax: number; readonly batch: BatchBounds } {
+function boundsOf(
+  description: ChannelDescription | undefined,
+): Pick<ProducerOptions, "maxBatchMessages" | "maxBatchBytes"> & { readonly pieceBytesMax: number } {
   const { maxMessageBytes } = description?.settings ?? DEFAULT_SETTINGS;
   const { maxMessages, maxBytes } = description?.limits ?? DEFAULT_SETTINGS;
-  const messagesMax = Math.max(1, Math.min(BATCH_MESSAGES_MAX, Math.floor(maxMessages * BATCH_SHARE)));
-  const bytesMax = Math.min(BATCH_BYTES_MAX, Math.floor(maxBytes * BATCH_SHARE));
-  return { pieceBytesMax: Math.min(maxMessageBytes, maxBytes), batch: { messagesMax, bytesMax } };
+  return {
+    maxBatchMessages: Math.max(1, Math.min(BATCH_MESSAGES_MAX, Math.floor(maxMessages * BATCH_SHARE))),
+    maxBatchBytes: Math.max(1, Math.min(BATCH_BYTES_MAX, Math.floor(maxBytes * BATCH_SHARE))),
+    pieceBytesMax: Math.min(maxMessageBytes, maxBytes),
+  };
 }
 
-/**
- * One batch is on its way at a time: a later one must not find room where an earlier one did not. The producer's number makes a batch that
- * is sent again the same one.
- */
-async function putAll(channel: Channel, queue: PieceQueue, progress: Progress, signal: AbortSignal): Promise<void> {
-  const id = `pipe-${crypto.randomUUID()}`;
-  for (let seq = 1; ; seq++) {
-    const batch = await queue.take();
-    if (batch.length === 0 || signal.aborted) return;
-    await putWithRoom(channel, batch.map(bodyOfBytes), { id, epoch: 1, seq }, signal);
-    progress.messages += batch.length;
-    progress.bytes += batch.reduce((sum, piece) => sum + piece.byteLength, 0);
-  }
-}
-
-/** Waits for room as long as it takes. */
-async function putWithRoom(
-  channel: Channel,
-  bodies: readonly MessageBody[],
-  producer: ProducerMark,
-  signal: AbortSignal,
+/** Reads no further when a piece is refused. Rejects with what failed first, once all that was sent is answered. */
+async function putAll(
+  producer: Producer,
+  pieces: AsyncIterable<Uint8Array>,
+  progress: Progress,
+  stopReading: () => void,
 ): Promise<void> {
-  for (;;) {
+  const failures: unknown[] = [];
+  let answers: Promise<void>[] = [];
+  const put = async (piece: Uint8Array): Promise<void> => {
     try {
-      await channel.putBatch(bodies, { producer, waitMs: LIMITS.waitMsMax, signal });
-      return;
+      await producer.put(bodyOfBytes(piece));
+      progress.messages += 1;
+      progress.bytes += piece.byteLength;
     } catch (error) {
-      // A refused put does not use up its number.
-      const isOfTheWait = error instanceof EdgeChannelError && (error.kind === "channel-full" || error.kind === "promise-lost");
-      if (!isOfTheWait || signal.aborted) throw error;
+      failures.push(error);
+      stopReading();
     }
+  };
+  const settle = async (): Promise<void> => {
+    // Without lingering; of what is refused each answer tells.
+    await producer.flush().catch(() => undefined);
+    await Promise.all(answers);
+    answers = [];
+  };
+  try {
+    for await (const piece of pieces) {
+      await producer.ready();
+      answers.push(put(piece));
+      if (answers.length === UNANSWERED_MESSAGES_MAX) await settle();
+    }
+  } catch (error) {
+    failures.push(error);
   }
+  await settle();
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Shows on a terminal how far it is, in one line that is written again and again; returns what ends that. */

@@ -1,9 +1,14 @@
 // `channel sub`: takes messages as they come.
+import type { Channel, Consumer, ConsumeOptions, LeasedMessage } from "../../client/index.ts";
+import { ackShown, formatLate, releaseAll } from "../command-line/acks.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
 import type { Given } from "../command-line/given.ts";
-import { formatLate, readLeased } from "../command-line/leased-reading.ts";
 import { bytesOfMessage, jsonOfMessage, lineOfMessage } from "../command-line/message-text.ts";
+import { Patience } from "../command-line/patience.ts";
 import type { Session } from "../command-line/session.ts";
+
+const BATCH_MESSAGES_MAX = 1000;
+const LEASE_MS = 60_000;
 
 export const SUB: Command = {
   name: "sub",
@@ -23,20 +28,63 @@ export const SUB: Command = {
 };
 
 async function sub(given: Given, session: Session): Promise<ExitCode> {
-  const { output, signal } = session;
+  const { output } = session;
   const isRaw = given.has("raw");
-  const max = given.whole("max", 1, Number.MAX_SAFE_INTEGER) ?? Number.POSITIVE_INFINITY;
   const { channel } = await session.connect(given.channel);
-  const { late } = await readLeased(channel, {
-    group: given.text("group"),
-    max,
-    endsWhenEmpty: given.has("until-empty"),
-    signal,
-    write: (messages) =>
+  const patience = new Patience();
+  const late = await consumeInto(
+    (messages) =>
       isRaw
         ? output.write(Buffer.concat(messages.map(bytesOfMessage)))
         : output.showAll(messages, jsonOfMessage, (message) => lineOfMessage(message, output)),
-  });
+    channel,
+    {
+      max: given.whole("max", 1, Number.MAX_SAFE_INTEGER) ?? Number.POSITIVE_INFINITY,
+      group: given.text("group"),
+      untilEmpty: given.has("until-empty"),
+      onReconnect: patience.onFailure,
+      signal: AbortSignal.any([session.signal, patience.signal]),
+    },
+  );
+  patience.check();
   if (late > 0) session.note(formatLate(late));
   return EXIT.ok;
+}
+
+interface ReadOptions extends ConsumeOptions {
+  readonly max: number;
+}
+
+/** Returns how many messages were written after their lease was over: they come again. */
+async function consumeInto(
+  write: (messages: readonly LeasedMessage[]) => Promise<void>,
+  channel: Channel,
+  { max, ...options }: ReadOptions,
+): Promise<number> {
+  let left = max;
+  let late = 0;
+  let failure: Error | undefined;
+  const fail = (error: Error): readonly LeasedMessage[] => {
+    failure ??= error;
+    void consumer.stop();
+    return [];
+  };
+  const work = async (messages: readonly LeasedMessage[]): Promise<void> => {
+    const wanted = messages.slice(0, left);
+    left -= wanted.length;
+    if (left === 0) void consumer.stop();
+    const shown = await write(wanted).then(() => wanted, fail);
+    await releaseAll(messages.slice(shown.length));
+    try {
+      late += await ackShown(shown);
+    } catch (error) {
+      fail(error as Error);
+    }
+  };
+  const batchSize = Math.min(BATCH_MESSAGES_MAX, max);
+  const prefetch = Math.min(2 * BATCH_MESSAGES_MAX, max);
+  const consumer: Consumer = channel.consume(work, { ...options, batchSize, prefetch, leaseMs: LEASE_MS });
+  await consumer.done;
+  if (failure !== undefined) throw failure;
+  return late;
 }

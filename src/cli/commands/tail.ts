@@ -1,10 +1,11 @@
 // `channel tail`: shows what passes, and takes nothing.
 import { OFFSET_MAX } from "../../protocol/names.ts";
+import type { ControlRecord, ReceivedMessage, StreamGap, StreamStart } from "../../client/index.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
-import { type Passed, watchChannel } from "../command-line/event-reading.ts";
 import { type Given, parseWhole } from "../command-line/given.ts";
 import { jsonOfMessage, lineOfMessage } from "../command-line/message-text.ts";
 import type { Output } from "../command-line/output.ts";
+import { Patience } from "../command-line/patience.ts";
 import type { Session } from "../command-line/session.ts";
 
 export const TAIL: Command = {
@@ -24,26 +25,46 @@ before they could be shown.`,
 };
 
 async function tail(given: Given, session: Session): Promise<ExitCode> {
-  const { url, token, output, signal } = session;
-  const onReconnect = (isGapless: boolean): void => {
-    session.note(isGapless ? "Connected again, without a gap" : "Connected again: what passed meanwhile is missing");
+  const { output, signal } = session;
+  const { channel, description } = await session.connect(given.channel);
+  const from = parsePlace(given.text("from"));
+  const isLog = from !== undefined || description?.settings.retention === "log";
+  const patience = new Patience();
+  let hasBegun = false;
+  let shown = Promise.resolve();
+  const show = (passed: Passed): void => {
+    shown = output.show(jsonOfPassed(passed), () => lineOfPassed(passed, output));
+    // The next message tells of it.
+    shown.catch(() => undefined);
   };
-  const watched = watchChannel({
-    url,
-    token,
-    channel: given.channel,
-    start: parsePlace(given.text("from")),
-    signal,
-    onReconnect,
+  const stream = channel.subscribe({
+    ...(isLog ? { from } : { tap: true }),
+    signal: AbortSignal.any([signal, patience.signal]),
+    onControl: (control) => show({ type: "control", control }),
+    onGap: (gap) => show({ type: "gap", ...gap }),
+    onBegin: () => {
+      if (hasBegun) session.note(isLog ? "Connected again, without a gap" : "Connected again: what passed meanwhile is missing");
+      hasBegun = true;
+    },
+    onReconnect: patience.onFailure,
   });
-  for await (const passed of watched) await output.show(jsonOfPassed(passed), () => lineOfPassed(passed, output));
+  for await (const message of stream) {
+    show({ type: "message", message });
+    await shown;
+  }
+  patience.check();
   return EXIT.ok;
 }
 
-/** What comes next is what the service sends when it is told nothing, of any kind of channel. */
-function parsePlace(text: string | undefined): string | undefined {
+type Passed =
+  | { readonly type: "message"; readonly message: ReceivedMessage }
+  | { readonly type: "control"; readonly control: ControlRecord }
+  /** Records that the log gave up before they could be shown. */
+  | ({ readonly type: "gap" } & StreamGap);
+
+function parsePlace(text: string | undefined): StreamStart | undefined {
   if (text === undefined || text === "last") return undefined;
-  return text === "first" ? text : String(parseWhole("--from", text, 1, OFFSET_MAX));
+  return text === "first" ? { at: text } : { offset: parseWhole("--from", text, 1, OFFSET_MAX) };
 }
 
 function jsonOfPassed(passed: Passed): object {
