@@ -5,6 +5,7 @@ import { DurableObject } from "cloudflare:workers";
 interface Env {
   readonly ECHO: DurableObjectNamespace<EchoFloor>;
   readonly QUEUED_ECHO: DurableObjectNamespace<QueuedEchoFloor>;
+  readonly FAN_OUT: DurableObjectNamespace<FanOutFloor>;
   readonly ROW: DurableObjectNamespace<RowFloor>;
   readonly TAKE: DurableObjectNamespace<TakeFloor>;
 }
@@ -44,6 +45,14 @@ export class QueuedEchoFloor extends SocketFloor {
     const queue = this.#queue;
     this.#queue = [];
     for (const { socket, frame } of queue) socket.send(frame);
+  }
+}
+
+/** Sends each frame to all other sockets, and "ok" back. */
+export class FanOutFloor extends SocketFloor {
+  override webSocketMessage(socket: WebSocket, frame: Frame): void {
+    for (const reader of this.ctx.getWebSockets()) if (reader !== socket) reader.send(frame);
+    socket.send("ok");
   }
 }
 
@@ -105,6 +114,7 @@ export default {
 function findObject(kind: string | undefined, name: string, env: Env): DurableObjectStub<SocketFloor> | undefined {
   if (kind === "echo") return env.ECHO.getByName(name);
   if (kind === "queued-echo") return env.QUEUED_ECHO.getByName(name);
+  if (kind === "fan-out") return env.FAN_OUT.getByName(name);
   if (kind === "row") return env.ROW.getByName(name);
   if (kind === "take") return env.TAKE.getByName(name);
   return undefined;

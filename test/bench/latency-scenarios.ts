@@ -1,5 +1,5 @@
 // How long a message takes from one socket to another.
-import { measurePutToWaitingGet } from "./latency.ts";
+import { measurePutToSubscriber, measurePutToWaitingGet, type Times } from "./latency.ts";
 import { median, quantile, runPairedRounds } from "./paired-rounds.ts";
 import { putDriver } from "./product.ts";
 import { type Measured, measuredOfPairs } from "./report.ts";
@@ -9,32 +9,43 @@ import { closeSockets, openSockets } from "./ws-load.ts";
 const P99_SAMPLES_MIN = 10_000;
 
 export const LATENCY_SCENARIOS: readonly Scenario[] = [
-  {
-    measures: [
-      { id: "latency-put-to-waiting-get", unit: "ms", baseline: "row-per-put round trip", goal: atMost(1.7) },
-      { id: "latency-put-to-waiting-get-p99", unit: "ms", baseline: "row-per-put round trip", goal: null },
-    ],
-    run: runLatency,
-  },
+  latencyScenario("latency-put-to-waiting-get", 1.7, {}, measurePutToWaitingGet),
+  latencyScenario("latency-put-to-subscriber", 1.5, { retention: "log" }, measurePutToSubscriber),
 ];
 
-async function runLatency(bench: Bench): Promise<readonly Measured[]> {
+function latencyScenario(id: string, limit: number, settings: object, measure: typeof measurePutToWaitingGet): Scenario {
+  const described = { unit: "ms", baseline: "row-per-put round trip" };
+  return {
+    measures: [
+      { id, ...described, goal: atMost(limit) },
+      { id: `${id}-p99`, ...described, goal: null },
+    ],
+    run: async (bench) => {
+      const driver = putDriver(PUT_1_KB);
+      return await runLatency(bench, (times) =>
+        withChannel(
+          bench,
+          async (product, channel) => {
+            const sockets = await openSockets(product.socketUrl(channel), 2, driver);
+            const [putter, reader] = sockets;
+            if (putter === undefined || reader === undefined) throw new Error("Cannot measure: two sockets are needed");
+            const latenciesMs = await measure(putter, reader, times);
+            await closeSockets(sockets);
+            return latenciesMs;
+          },
+          settings,
+        ),
+      );
+    },
+  };
+}
+
+async function runLatency(bench: Bench, measure: (times: Times) => Promise<readonly number[]>): Promise<readonly Measured[]> {
   const times = { warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
-  const driver = putDriver(PUT_1_KB);
   const pairs = await runPairedRounds<readonly number[]>(
     bench.rounds,
     {
-      ours: async () => {
-        if (bench.isFloorsOnly) return [];
-        return await withChannel(bench, async (product, channel) => {
-          const sockets = await openSockets(product.socketUrl(channel), 2, driver);
-          const [putter, getter] = sockets;
-          if (putter === undefined || getter === undefined) throw new Error("Cannot measure: two sockets are needed");
-          const latenciesMs = await measurePutToWaitingGet(putter, getter, times);
-          await closeSockets(sockets);
-          return latenciesMs;
-        });
-      },
+      ours: async () => (bench.isFloorsOnly ? [] : await measure(times)),
       floor: () => withFloor(bench, "row", async (url) => (await loadFloor(bench, url, PUT_1)).latenciesMs),
     },
     bench.onRound,

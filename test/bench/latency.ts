@@ -1,28 +1,43 @@
-// How long a message takes from one socket to a reader that waits on another, in a closed loop: one message on its way at a time.
+// How long a message takes from one socket to a reader on another, in a closed loop: one message on its way at a time.
 import type { WebSocket } from "ws";
 import { getFrames, putFrames, readAnswer, TEXT_1_KB } from "./product.ts";
-import { formatFrame } from "./ws-load.ts";
+import { ask, formatFrame } from "./ws-load.ts";
 
 const STALL_TIMEOUT_MS = 15_000;
 const WAIT_MS = 10_000;
+/** Granted at once, so that credit is not what is measured. */
+const CREDIT = 10_000;
+const CREDIT_INTERVAL = 1_000;
+const SUBSCRIPTION = 0;
 
 const putFrame = putFrames(TEXT_1_KB);
 const getFrame = getFrames(1, WAIT_MS);
 
-interface Times {
+export interface Times {
   readonly warmUpMs: number;
   readonly durationMs: number;
 }
 
 /** From the sending of a put until the get that waits on the other socket has its message, for each loop after the warm-up. */
 export async function measurePutToWaitingGet(putter: WebSocket, getter: WebSocket, times: Times): Promise<readonly number[]> {
-  const loop = new Loop(putter, getter, times);
-  const stall = setTimeout(() => loop.fail(new Error("Cannot measure: a loop did not end")), totalMs(times) + STALL_TIMEOUT_MS);
+  return await measure(new GetLoop(putter, getter, times), totalMs(times));
+}
+
+/** From the sending of a put until the reader that subscribed to the log on the other socket has its message. */
+export async function measurePutToSubscriber(putter: WebSocket, reader: WebSocket, times: Times): Promise<readonly number[]> {
+  const credit = { messages: CREDIT };
+  const subscribe = { type: "subscribe", id: SUBSCRIPTION, from: { at: "last" }, credit };
+  readAnswer(await ask(reader, JSON.stringify(subscribe)), "subscribed");
+  return await measure(new StreamLoop(putter, reader, times), totalMs(times));
+}
+
+async function measure(loop: Loop, durationMs: number): Promise<readonly number[]> {
+  const stall = setTimeout(() => loop.fail(new Error("Cannot measure: a loop did not end")), durationMs + STALL_TIMEOUT_MS);
   try {
     return await loop.run();
   } finally {
     clearTimeout(stall);
-    for (const socket of [putter, getter]) socket.removeAllListeners("message").removeAllListeners("close");
+    loop.detach();
   }
 }
 
@@ -30,45 +45,60 @@ function totalMs(times: Times): number {
   return times.warmUpMs + times.durationMs;
 }
 
-/** One loop: get, "wait" (so the get is known to wait), put, and then both the got frame and the put's own answer. */
-class Loop {
+/** Puts when the reader is ready, and goes on when both the message and the put's own answer have come. */
+abstract class Loop {
+  protected readonly reader: WebSocket;
   readonly #putter: WebSocket;
-  readonly #getter: WebSocket;
   readonly #times: Times;
   readonly #startedAtMs = performance.now();
   readonly #latenciesMs: number[] = [];
   readonly #done = Promise.withResolvers<readonly number[]>();
-  #id = 0;
+  /** Of the put, from 1. */
+  protected id = 0;
   #sentAtMs = 0;
   #answersMissing = 0;
 
-  constructor(putter: WebSocket, getter: WebSocket, times: Times) {
+  constructor(putter: WebSocket, reader: WebSocket, times: Times) {
     this.#putter = putter;
-    this.#getter = getter;
+    this.reader = reader;
     this.#times = times;
   }
 
+  /** Makes the reader ready for the message of put `id`. */
+  protected abstract prepare(): void;
+  /** What a frame that came to the reader is; throws when it is none that may come. `isAwaited`: whether the message was put. */
+  protected abstract read(frame: Buffer, isAwaited: boolean): "message" | "ready";
+
   async run(): Promise<readonly number[]> {
     this.#listen(this.#putter, (frame) => {
-      this.#check(frame, "put-ok");
+      checkId(frame, "put-ok", this.id);
       this.#endPart();
     });
-    this.#listen(this.#getter, (frame, nowMs) => {
-      if (this.#answersMissing === 0) {
-        this.#check(frame, "wait");
-        this.#put();
+    this.#listen(this.reader, (frame, nowMs) => {
+      if (this.read(frame, this.#answersMissing > 0) === "ready") {
+        this.put();
         return;
       }
-      this.#check(frame, "got");
       if (this.#sentAtMs - this.#startedAtMs > this.#times.warmUpMs) this.#latenciesMs.push(nowMs - this.#sentAtMs);
       this.#endPart();
     });
-    this.#get();
+    this.#begin();
     return await this.#done.promise;
   }
 
   fail(error: unknown): void {
     this.#done.reject(error);
+  }
+
+  detach(): void {
+    for (const socket of [this.#putter, this.reader]) socket.removeAllListeners("message").removeAllListeners("close");
+  }
+
+  protected put(): void {
+    this.#answersMissing = 2;
+    const frame = putFrame(this.id);
+    this.#sentAtMs = performance.now();
+    this.#putter.send(frame);
   }
 
   #listen(socket: WebSocket, onFrame: (frame: Buffer, nowMs: number) => void): void {
@@ -83,28 +113,53 @@ class Loop {
     socket.on("close", (code: number) => this.fail(new Error(`The server closed the socket: ${code}`)));
   }
 
-  #get(): void {
-    this.#id += 1;
-    this.#getter.send(getFrame(this.#id));
-  }
-
-  #put(): void {
-    this.#answersMissing = 2;
-    const frame = putFrame(this.#id);
-    this.#sentAtMs = performance.now();
-    this.#putter.send(frame);
-  }
-
-  #check(frame: Buffer, type: "put-ok" | "wait" | "got"): void {
-    const { id, messages } = readAnswer(frame, type);
-    if (id !== this.#id) throw new Error(`Expected the answer to ${this.#id}, got ${formatFrame(frame)}`);
-    if (type === "got" && messages?.length !== 1) throw new Error(`Expected one message, got ${formatFrame(frame)}`);
+  #begin(): void {
+    this.id += 1;
+    this.prepare();
   }
 
   #endPart(): void {
     this.#answersMissing -= 1;
     if (this.#answersMissing > 0) return;
     if (performance.now() - this.#startedAtMs > totalMs(this.#times)) this.#done.resolve(this.#latenciesMs);
-    else this.#get();
+    else this.#begin();
   }
+}
+
+/** Get, "wait" (so the get is known to wait), put, got. */
+class GetLoop extends Loop {
+  protected prepare(): void {
+    this.reader.send(getFrame(this.id));
+  }
+
+  protected read(frame: Buffer, isAwaited: boolean): "message" | "ready" {
+    const messages = checkId(frame, isAwaited ? "got" : "wait", this.id);
+    if (isAwaited) checkOne(frame, messages);
+    return isAwaited ? "message" : "ready";
+  }
+}
+
+/** Put, delivered. */
+class StreamLoop extends Loop {
+  protected prepare(): void {
+    if (this.id % CREDIT_INTERVAL === 0) {
+      this.reader.send(JSON.stringify({ type: "credit", id: SUBSCRIPTION, messages: CREDIT_INTERVAL }));
+    }
+    this.put();
+  }
+
+  protected read(frame: Buffer): "message" {
+    checkOne(frame, checkId(frame, "deliver", SUBSCRIPTION));
+    return "message";
+  }
+}
+
+function checkId(frame: Buffer, type: "put-ok" | "wait" | "got" | "deliver", expected: number): readonly unknown[] | undefined {
+  const { id, messages } = readAnswer(frame, type);
+  if (id !== expected) throw new Error(`Expected the answer to ${expected}, got ${formatFrame(frame)}`);
+  return messages;
+}
+
+function checkOne(frame: Buffer, messages: readonly unknown[] | undefined): void {
+  if (messages?.length !== 1) throw new Error(`Expected one message, got ${formatFrame(frame)}`);
 }

@@ -111,8 +111,8 @@ export class Product {
     return `${this.#url}/v1/channels/${channel}/messages`;
   }
 
-  async create(channel: string): Promise<void> {
-    await this.#call("PUT", `/v1/channels/${channel}`, CHANNEL_SETTINGS);
+  async create(channel: string, settings: object = {}): Promise<void> {
+    await this.#call("PUT", `/v1/channels/${channel}`, { ...CHANNEL_SETTINGS, ...settings });
   }
 
   async drop(channel: string): Promise<void> {

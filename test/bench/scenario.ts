@@ -65,10 +65,15 @@ export function freshName(): string {
   return `bench-${namesGiven}`;
 }
 
-export async function withChannel<T>(bench: Bench, use: (product: Product, channel: string) => Promise<T>): Promise<T> {
+/** Creates a channel for the time of one measurement; `settings` beside those that every channel has here. */
+export async function withChannel<T>(
+  bench: Bench,
+  use: (product: Product, channel: string) => Promise<T>,
+  settings: object = {},
+): Promise<T> {
   const product = new Product(await bench.servers.productUrl());
   const channel = freshName();
-  await product.create(channel);
+  await product.create(channel, settings);
   const result = await use(product, channel);
   await product.drop(channel);
   return result;

@@ -11,6 +11,7 @@ const FLOOR_ENTRY = fileURLToPath(new URL("floor.ts", import.meta.url));
 const FLOOR_OBJECTS = [
   { name: "ECHO", className: "EchoFloor" },
   { name: "QUEUED_ECHO", className: "QueuedEchoFloor" },
+  { name: "FAN_OUT", className: "FanOutFloor" },
   { name: "ROW", className: "RowFloor" },
   { name: "TAKE", className: "TakeFloor" },
 ];
