@@ -73,7 +73,8 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
   const line = restoreLine(waiters, subscribed);
   const streams = new Streams({ backlog, groups, line, isConnected }, subscribed);
   const idleGroups = new IdleGroups({ groups, line, streams });
-  const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, isConnected });
+  const announce: Streams["announce"] = (group, controls) => streams.announce(group, controls);
+  const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, announce, isConnected });
   const kept = { backlog, groups, deadLetters };
   const refuse = (record: ChannelRecord): ReturnType<Traffic["refuseRedriving"]> => traffic.refuseRedriving(record);
   const redriveParts = { ...kept, line, held: () => traffic.held, refuse };

@@ -2,7 +2,7 @@
 import { assertNever } from "../base/assert.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { messageBytes } from "../protocol/message.ts";
+import { messageBytes, type ControlRecord } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
@@ -162,6 +162,16 @@ export class Streams {
     }
   }
 
+  /** Tells the members of a group of control records that its delivery has passed, but for the one that was handed messages with them. */
+  announce(group: number, controls: readonly ControlRecord[], handedTo?: Member): void {
+    if (controls.length === 0 || this.#counts.members === 0) return;
+    const delivered: Delivered = { type: "delivered", messages: [], controls, bytes: 0 };
+    for (const one of this.#all()) {
+      if (one.type !== "member" || one.group !== group || one.holder === handedTo?.holder) continue;
+      this.#effects.push({ connection: one.connection, request: one.request, outcome: delivered });
+    }
+  }
+
   /** To be called before the turn of a commit. */
   beginTurn(): void {
     this.#hasMore = false;
@@ -273,7 +283,9 @@ export class Streams {
     const lease = { leaseMs, isDetached: false, ...(reader !== undefined && { reader }) };
     const request = { min: 1, ...frameOf(credit), lease, connection, holder, isAttached: true };
     const taken = takeMessages(group, { record, request, moment });
-    return taken?.type === "got" ? { ...taken, type: "delivered", bytes: sumBytes(taken) } : undefined;
+    if (taken?.type !== "got") return undefined;
+    this.announce(group.id, taken.controls, member);
+    return { ...taken, type: "delivered", bytes: sumBytes(taken) };
   }
 
   #serveReader(record: ChannelRecord, reader: PlainReader, pages: Map<number, SharedPage>): void {

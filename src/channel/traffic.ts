@@ -1,7 +1,7 @@
 // Puts and gets, and the requests that wait for messages or for room. SPEC sections PT (put), GT (get) and WT (waiting).
 import { LIMITS } from "../protocol/limits.ts";
 import { invalidRequest } from "../protocol/fault.ts";
-import type { PutMessage } from "../protocol/message.ts";
+import type { ControlRecord, PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
 import { withProducer } from "../protocol/source.ts";
@@ -42,6 +42,8 @@ export interface TrafficOptions {
   readonly schedule: Schedule;
   readonly line: WaitLine;
   readonly dedup: Dedup;
+  /** Tells the members of a group of control records that a get has passed (rule SB10). */
+  readonly announce: (group: number, controls: readonly ControlRecord[]) => void;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
 }
@@ -54,6 +56,7 @@ export class Traffic {
   readonly #schedule: Schedule;
   readonly #line: WaitLine;
   readonly #dedup: Dedup;
+  readonly #announce: TrafficOptions["announce"];
   readonly #isConnected: (connection: number) => boolean;
   readonly #drainRate = new DrainRate();
   #effects: Effect[] = [];
@@ -66,6 +69,7 @@ export class Traffic {
     this.#schedule = options.schedule;
     this.#line = options.line;
     this.#dedup = options.dedup;
+    this.#announce = options.announce;
     this.#isConnected = options.isConnected;
   }
 
@@ -338,6 +342,7 @@ export class Traffic {
 
   #take(record: ChannelRecord, group: Group, request: TakeTerms, moment: Moment): Outcome | undefined {
     const taken = takeMessages(group, { record, request, moment });
+    if (taken?.type === "got") this.#announce(group.id, taken.controls);
     const isRemoved = taken?.type === "got" && request.lease === undefined;
     if (isRemoved) this.#drainRate.record(taken.messages.length, moment.nowMs);
     return taken;

@@ -7,6 +7,7 @@ import {
   LEASE_MS_MAX,
   LEASE_MS_DEFAULT,
 } from "../protocol/client-limits.ts";
+import type { ControlRecord } from "../protocol/message.ts";
 import type { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
 import type { LeasedMessage } from "./leased-message.ts";
@@ -33,6 +34,11 @@ export interface ConsumeOptions extends CallOptions {
    * pulled then. Default: false.
    */
   readonly untilEmpty?: boolean | undefined;
+  /**
+   * Told of records of the channel itself, such as a change of its limits: of each once, when the group's delivery passes it, which may be
+   * before the messages around it are worked on; over HTTP of those that come with its own messages. Default: none.
+   */
+  readonly onControl?: ((record: ControlRecord) => void) | undefined;
   /** Told why each time before a lost connection or a pull that failed is tried again. Default: none. */
   readonly onReconnect?: ((error: EdgeChannelError) => void) | undefined;
 }

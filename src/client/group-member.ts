@@ -90,6 +90,9 @@ export class GroupMember {
       takeCredit: () => this.#window.takeAll(),
       onBegin: () => void this.#goOn(),
       onMessages: (messages, bytes) => this.#receive(messages, bytes),
+      onControls: (controls) => {
+        for (const control of controls) given.onControl?.(control);
+      },
       onLost: (error) => {
         this.#isOnline = false;
         given.onReconnect?.(error);

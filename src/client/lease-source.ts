@@ -1,5 +1,6 @@
 // Where a consumer's messages come from: a subscription as a member of a group, or over HTTP one long pull after the other.
 import { BATCH_MESSAGES_MAX } from "../protocol/client-limits.ts";
+import type { ControlRecord } from "../protocol/message.ts";
 import type { EdgeChannelError } from "./edge-channel-error.ts";
 import { KeptSubscription } from "./kept-subscription.ts";
 import { putBytes } from "./message-json.ts";
@@ -31,6 +32,8 @@ export interface LeaseSourceOptions {
   /** The connection that leases belong to is there, for the first time or again. */
   readonly onBegin: () => void;
   readonly onMessages: (messages: readonly Leased[], bytes: number) => void;
+  /** Records of the channel itself that delivery has passed. */
+  readonly onControls: (controls: readonly ControlRecord[]) => void;
   /** What came may be lost in a moment, where the leases belong to a connection; it goes on after a pause. */
   readonly onLost: (error: EdgeChannelError) => void;
   readonly onEnd: (error: Error | undefined) => void;
@@ -42,7 +45,7 @@ const PULL_WAIT_MS = 20_000;
 const SECOND_LOOK_MS = 100;
 
 export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
-  const { transport, retries, take, untilEmpty, takeCredit, onBegin, onMessages, onLost, onEnd } = options;
+  const { transport, retries, take, untilEmpty, takeCredit, onBegin, onMessages, onControls, onLost, onEnd } = options;
   // Of a stream nobody can tell whether more is on the way.
   if (!hasStreams(transport) || untilEmpty) return new PullSource(options);
   return new KeptSubscription({
@@ -50,7 +53,11 @@ export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
     retries,
     makeRequest: () => ({ ...take, credit: takeCredit() }),
     onBegin,
-    onDeliver: (frame) => onMessages(parsePullResult(frame).messages, frame.bytes),
+    onDeliver: (frame) => {
+      const { messages, controls } = parsePullResult(frame);
+      onControls(controls);
+      if (messages.length > 0) onMessages(messages, frame.bytes);
+    },
     onLost,
     onEnd,
   });
@@ -86,7 +93,7 @@ class PullSource implements LeaseSource {
 
   async #pullAll(onProgress: () => void): Promise<void> {
     const { signal } = this.#ending;
-    const { transport, take, untilEmpty, isIdle, onMessages, onBegin } = this.#options;
+    const { transport, take, untilEmpty, isIdle, onMessages, onControls, onBegin } = this.#options;
     this.#depth = Number.POSITIVE_INFINITY;
     onBegin();
     while (!signal.aborted) {
@@ -97,8 +104,9 @@ class PullSource implements LeaseSource {
       const max = Math.min(this.#messages, BATCH_MESSAGES_MAX);
       const waitMs = untilEmpty ? this.#lookMs : PULL_WAIT_MS;
       const wasIdle = isIdle();
-      const { messages, state } = await transport.pull({ ...take, max, waitMs, signal });
+      const { messages, controls, state } = await transport.pull({ ...take, max, waitMs, signal });
       onProgress();
+      onControls(controls);
       if (untilEmpty && messages.length === 0) {
         if (await this.#isOver(wasIdle, state.depth)) return;
         continue;

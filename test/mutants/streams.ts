@@ -155,6 +155,30 @@ export const STREAMS: readonly Mutant[] = [
     to: 'const mayFinish = refusal.kind === "channel-deleted" &&',
   },
   {
+    name: "SB10: a member is not told of control records that a get passed",
+    file: "src/channel/traffic.ts",
+    from: "this.#announce(group.id, taken.controls);",
+    to: "void taken.controls;",
+  },
+  {
+    name: "SB10: a member is not told of control records that another member was handed",
+    file: STREAMS_FILE,
+    from: "this.announce(group.id, taken.controls, member);",
+    to: "void taken.controls;",
+  },
+  {
+    name: "SB10: a member that was handed control records is told of them again",
+    file: STREAMS_FILE,
+    from: "this.announce(group.id, taken.controls, member);",
+    to: "this.announce(group.id, taken.controls);",
+  },
+  {
+    name: "SB10: members of other groups are told of control records too",
+    file: STREAMS_FILE,
+    from: 'one.type !== "member" || one.group !== group || one.holder',
+    to: 'one.type !== "member" || one.holder',
+  },
+  {
     name: "SB9: subscriptions are forgotten on waking",
     file: STREAMS_FILE,
     from: "for (const subscription of subscriptions) this.#keep(subscription);",

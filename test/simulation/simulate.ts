@@ -133,6 +133,7 @@ const EVENTS: readonly string[] = [
   "leases are lost with their sockets",
   "a member is sent a frame",
   "a member is sent what came back",
+  "a member is told of control records that others were handed",
   "a reader is sent a frame",
   "a reader is told of a gap",
   "a reader is only told how far it came",

@@ -393,6 +393,11 @@ export class World {
     for (const [index, { connection, request, outcome }] of effects.entries()) {
       this.record(() => `  connection ${connection} request ${request} -> ${formatOutcome(outcome)}`);
       countOutcome(this.tally, outcome);
+      const isMember = this.model.state.subscriptions.some(
+        (one) => one.type === "member" && one.connection === connection && one.request === request,
+      );
+      if (isMember && outcome.type === "delivered" && outcome.granted === undefined)
+        this.tally.count("event", "a member is told of control records that others were handed");
       this.#say({ operation: undefined, origin: { connection, request }, outcome }, expected[index]?.outcome);
     }
   }

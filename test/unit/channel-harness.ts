@@ -108,6 +108,7 @@ export interface GetOptions {
   readonly max?: number;
   readonly min?: number;
   readonly waitMs?: number;
+  readonly group?: string;
 }
 
 export class ChannelHarness {

@@ -49,6 +49,14 @@ function frames(channel: ChannelHarness): (readonly [number, Delivered])[] {
   return channel.takeAnswers().map(({ connection, outcome }) => [connection, expectType(outcome, "delivered")]);
 }
 
+/** What each connection was sent, in order: texts of messages, and types of control records. */
+function describeFrames(channel: ChannelHarness): (readonly [number, string])[] {
+  return frames(channel).map(([connection, { messages, controls }]) => [
+    connection,
+    [...messages.map(textOf), ...controls.map(({ offset, control }) => `${control.type} ${offset}`)].join(),
+  ]);
+}
+
 function textOf({ body }: { readonly body: Uint8Array }): string {
   return decodeUtf8(body) ?? "";
 }
@@ -315,6 +323,89 @@ describe("src/channel/streams: members", () => {
     channel.tick(30_000);
     const again = frames(channel);
     expect(again.map(([connection, { granted }]) => [connection, granted?.attempts])).toEqual([[b.connection, [2]]]);
+  });
+});
+
+describe("src/channel/streams: control records and members", () => {
+  test("[SB10] [GT5] whoever is handed messages finds the control records beside them, and the other members are told once", () => {
+    const channel = channelWith();
+    const first = subscribe(channel, MEMBER, { messages: 2 });
+    const other = subscribe(channel, MEMBER, { messages: 5 });
+    channel.put(["a"]);
+    channel.patch({ maxMessages: 50 });
+    expect(describeFrames(channel)).toEqual([[first.connection, "a"]]);
+    channel.put(["b"]);
+    channel.put(["c"]);
+    expect(describeFrames(channel)).toEqual([
+      [first.connection, "resize 2"],
+      [other.connection, "b,resize 2"],
+      [first.connection, "c"],
+    ]);
+  });
+
+  test.each(["get", "pull"] as const)(
+    "[SB10] [GT5] what a %s passes, members are told without credit, and it takes none",
+    (take) => {
+      const channel = channelWith();
+      const [first, second] = [subscribe(channel, MEMBER, { messages: 0 }), subscribe(channel, MEMBER, { messages: 0 })];
+      channel.patch({ maxMessages: 50 });
+      channel.put(["a"]);
+      channel[take]({});
+      expect(describeFrames(channel)).toEqual([
+        [first.connection, "resize 1"],
+        [second.connection, "resize 1"],
+      ]);
+      expect(channel.channel.subscriptionsOf(first.connection)).toMatchObject([{ credit: { messages: 0, bytes: 1_000_000 } }]);
+    },
+  );
+
+  test("[SB10] members of other groups are told when their own group passes it, and plain readers as of any record", () => {
+    const channel = channelWith(LOG);
+    for (const group of ["x", "y"]) channel.apply({ type: "create-group", group, settings: {} });
+    const x = subscribe(channel, { ...MEMBER, group: "x" }, { messages: 0 });
+    const y = subscribe(channel, { ...MEMBER, group: "y" }, { messages: 0 });
+    const reader = subscribe(channel, FIRST);
+    channel.patch({ maxMessages: 50 });
+    channel.put(["a"]);
+    expect(describeFrames(channel)).toEqual([
+      [reader.connection, "resize 1"],
+      [reader.connection, "a"],
+    ]);
+    channel.pull({ group: "x" });
+    expect(describeFrames(channel)).toEqual([[x.connection, "resize 1"]]);
+    channel.pull({ group: "y" });
+    channel.pull({ group: "x" });
+    expect(describeFrames(channel)).toEqual([[y.connection, "resize 1"]]);
+  });
+
+  test("[SB10] [SB9] after waking nobody is told twice, and members that stayed are told of what is passed then", () => {
+    const channel = channelWith();
+    const member = subscribe(channel, MEMBER, { messages: 0 });
+    channel.patch({ maxMessages: 50 });
+    channel.put(["a", "b"]);
+    channel.get();
+    expect(describeFrames(channel)).toEqual([[member.connection, "resize 1"]]);
+    channel.patch({ maxMessages: 60 });
+    channel.put(["c"]);
+    channel.evict();
+    channel.get({ max: 2 });
+    expect(describeFrames(channel)).toEqual([[member.connection, "resize 4"]]);
+    channel.evict();
+    channel.put(["d"]);
+    channel.get();
+    expect(describeFrames(channel)).toEqual([]);
+  });
+
+  test("[SB10] [RC6] what is passed while operations are applied again after a failure is told too", () => {
+    const channel = channelWith();
+    const member = subscribe(channel, MEMBER, { messages: 0 });
+    channel.patch({ maxMessages: 50 });
+    channel.put(["a"]);
+    channel.failToCommit(() => channel.get());
+    expect(describeFrames(channel)).toEqual([]);
+    channel.channel.apply({ type: "get" }, { ...channel.moment, isRecovering: true });
+    channel.commit();
+    expect(describeFrames(channel)).toEqual([[member.connection, "resize 1"]]);
   });
 });
 

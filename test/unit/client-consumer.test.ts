@@ -114,6 +114,22 @@ describe("src/client/consumer", () => {
     expect(granted.reduce((sum, { messages }) => sum + Number(messages), 0)).toBe(4);
   });
 
+  test("[SB10] control records are no messages: the program is told of each, and they take no credit", async () => {
+    const { channel } = open();
+    const handlers = new Handlers();
+    const told: unknown[] = [];
+    channel.consume(handlers.handle, { prefetch: 4, onControl: ({ offset, control }) => void told.push([offset, control.type]) });
+    await begin();
+    const control = { type: "resize", maxMessages: 5, maxBytes: 100 };
+    const controls = [{ offset: 6, putAtMs: 1, control }];
+    lastSocket().receive({ type: "deliver", id: 1, messages: [], controls, bytes: 0, state: STATE });
+    await deliver(["7"]);
+
+    expect(told).toEqual([[6, "resize"]]);
+    expect([...handlers.running.keys()]).toEqual(["7"]);
+    expect(sent().filter(({ type }) => type === "credit")).toEqual([]);
+  });
+
   test("leases are renewed while a third of them is left, what runs and what waits alike", async () => {
     const { channel, timers } = open();
     const handlers = new Handlers();

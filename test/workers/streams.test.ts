@@ -137,6 +137,25 @@ describe("src/object: streams", () => {
     );
   });
 
+  test("[SB10] [SB9] each member that stays subscribed is told of a control record once, over hibernation too", async () => {
+    const channel = await createChannel();
+    const [first, other] = [await subscribe(channel, { credit: { messages: 1 } }), await subscribe(channel)];
+    await put(channel, "a");
+    expect(await deliveredTexts(first)).toEqual(["a"]);
+    await patchChannel(channel, { maxMessages: 50 });
+    await evict(channel);
+    await put(channel, "b");
+
+    const controls = [{ offset: 2, control: { type: "resize", maxMessages: 50 } }];
+    const told = await first.settle();
+    expect(told).toMatchObject([{ type: "deliver", id: 1, messages: [], controls, bytes: 0 }]);
+    expect(told[0]).not.toHaveProperty("leaseUntilMs");
+    expect(await other.settle()).toMatchObject([{ type: "deliver", messages: [{ text: "b" }], controls }]);
+    await evict(channel);
+    await put(channel, "c");
+    expect([await first.settle(), await deliveredTexts(other)]).toEqual([[], ["c"]]);
+  });
+
   test("[SB9] [G10] subscriptions survive hibernation, with their places and their credit", async () => {
     const channel = await createChannel({ retention: "log" });
     await call("PUT", pathOf(channel, "/groups/g"));

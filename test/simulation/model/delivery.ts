@@ -9,6 +9,7 @@ import type {
   Outcome,
 } from "../../../src/channel/operation.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
+import type { ControlRecord } from "../../../src/protocol/message.ts";
 import { GroupBook, groupsOf } from "./group-book.ts";
 import { addLetter } from "./letters.ts";
 import { type Book, controlOf, invalid, messageOf, type ModelMessage, refused, tooLarge } from "./state.ts";
@@ -108,11 +109,21 @@ export class ModelDelivery {
     const controls = group.state.records.filter(({ offset }) => chosen.controls.includes(offset)).flatMap(controlOf);
     const got = { type: "got", messages: chosen.messages.map(messageOf), controls } as const;
     group.passControls(chosen.controls, nowMs);
+    this.#announce(group, controls, want.holder);
     if (lease === undefined) {
       for (const { offset } of chosen.messages) group.finish(offset, "acked", nowMs);
       return got;
     }
     return { ...got, granted: this.#grant(group, chosen.messages, { ...want, lease }) };
+  }
+
+  /** SB10: each member but the one that is handed messages with them. */
+  #announce(group: GroupBook, controls: readonly ControlRecord[], holder: number | undefined): void {
+    if (controls.length === 0) return;
+    for (const one of this.#book.state.subscriptions) {
+      const isTold = one.type === "member" && one.group === group.id && one.holder !== holder;
+      if (isTold) this.#book.send(one, { type: "delivered", messages: [], controls, bytes: 0 });
+    }
   }
 
   /** Ends the leases whose deadline is met (LS6), and messages at the head whose time is over (TL3). */

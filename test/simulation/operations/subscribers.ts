@@ -78,6 +78,20 @@ function drawSubscription(world: World, random: Random): Origin {
   return { connection, request };
 }
 
+/** Members share messages among which control records lie. */
+function resizeBetweenTurns(world: World, random: Random): void {
+  const target = drawMember(world, random);
+  for (let member = 0; member < 2; member++) subscribe(world, random, target);
+  const { maxMessages = 10 } = world.model.state.record?.limits ?? {};
+  for (let turn = 0; turn < 2; turn++) {
+    world.perform({ type: "put", messages: fill(random, 1, 8) });
+    world.perform({ type: "patch", patch: { maxMessages: maxMessages + turn + 1 } });
+    world.perform({ type: "put", messages: fill(random, 2, 8) });
+    if (random.chance(50)) world.perform({ type: "get", max: 2, ...(target.group !== undefined && { group: target.group }) });
+    world.end("none");
+  }
+}
+
 export const SUBSCRIBERS: readonly ActorOperation[] = [
   {
     name: "subscribe as a member",
@@ -209,6 +223,10 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
     name: "put and get while members stand",
     weight: 8,
     run: (world, random) => {
+      if (random.chance(50)) {
+        resizeBetweenTurns(world, random);
+        return;
+      }
       world.perform({ type: "put", messages: drawBatch(random) });
       world.perform({ type: "get", max: random.oneOf(1, 5), ...drawGroup(world, random) });
     },
