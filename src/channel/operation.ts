@@ -79,7 +79,14 @@ export type StreamOperation =
 
 /** A member of a group, a plain reader of a log, or one of what passes through another channel. */
 export type StreamTarget =
-  | { readonly type: "member"; readonly group?: string; readonly leaseMs: number; readonly reader?: string }
+  | {
+      readonly type: "member";
+      readonly group?: string;
+      readonly leaseMs: number;
+      readonly reader?: string;
+      /** What an earlier subscription was told, whose leases it takes over. */
+      readonly resume?: string;
+    }
   | { readonly type: "reader"; readonly from: StreamStart; readonly filter?: MessageFilter }
   | { readonly type: "tap"; readonly filter?: MessageFilter };
 
@@ -259,7 +266,7 @@ export type Outcome =
   | { readonly type: "restore-aborted"; readonly restoreId: string }
   | { readonly type: "page-staged"; readonly page: number; readonly isLast: boolean }
   | { readonly type: "cancelled" }
-  /** `resume`: where a plain reader stands. */
+  /** `resume`: where a plain reader stands, or what names the leases of a member. */
   | { readonly type: "subscribed"; readonly resume?: string }
   | { readonly type: "credited" }
   | Delivered

@@ -1,10 +1,11 @@
 // Streams: connections that are sent messages as they come, at the pace of the credit that they give. SPEC section SB.
 import { assertNever } from "../base/assert.ts";
 import { invalidRequest } from "../protocol/fault.ts";
+import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { messageBytes, type ControlRecord } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import { formatResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
+import { formatResume, parseMemberResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import { isWanted } from "./filter.ts";
@@ -202,14 +203,22 @@ export class Streams {
 
   #subscribeMember(
     record: ChannelRecord,
-    { group: name, ...member }: Omit<Member, "group" | "holder" | "place"> & { readonly group?: string },
+    { group: name, resume, ...member }: Omit<Member, "group" | "holder" | "place"> & { group?: string; resume?: string },
     moment: Moment,
   ): Outcome {
     if (record.state === "closed") return refused({ kind: "channel-closed" });
     const found = this.#parts.groups.find(name);
     if (!found.ok) return refused(found.refusal);
-    this.#keep(this.#enter({ ...member, group: found.value.id, holder: drawHolder(moment), place: undefined }));
-    return { type: "subscribed" };
+    const { id: group, delivery } = found.value;
+    const sealer = new LeaseSealer(record.leaseSecret);
+    const holder = resume === undefined ? drawHolder(moment) : findSession(resume, { record, sealer, group });
+    if (typeof holder !== "string") return refused(holder);
+    if (resume !== undefined) {
+      for (const one of this.#all()) if (one.type === "member" && one.holder === holder) this.#end(one, { kind: "taken-over" });
+      delivery.takeOver(holder, member.connection);
+    }
+    this.#keep(this.#enter({ ...member, group, holder, place: undefined }));
+    return { type: "subscribed", resume: formatResume(record.life, sealer.formatSession({ group, holder })) };
   }
 
   /** Why a connection can have no more subscriptions: the limit that it meets. */
@@ -379,6 +388,18 @@ export class Streams {
   #all(): Subscription[] {
     return [...this.#byConnection.values()].flatMap((ofConnection) => [...ofConnection.values()]);
   }
+}
+
+/** Whose leases a member that comes back has, by what it was told; or why it can not have them. */
+function findSession(
+  resume: string,
+  { record, sealer, group }: { readonly record: ChannelRecord; readonly sealer: LeaseSealer; readonly group: number },
+): string | Refusal {
+  const told = parseMemberResume(resume);
+  if (told !== undefined && told.life !== record.life) return { kind: "resume-lost", resume };
+  const session = told && sealer.parseSession(told.session);
+  if (session === undefined) return invalidRequest("/resume", "Expected what a subscription of a member was told as `resume`");
+  return session.group === group ? session.holder : { kind: "resume-lost", resume };
 }
 
 function capCredit({ messages, bytes }: Size): Size {

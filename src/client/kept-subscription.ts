@@ -1,5 +1,5 @@
 // One subscription over connections that come and go.
-import type { EdgeChannelError } from "./edge-channel-error.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { Retries } from "./retries.ts";
 import type { Credit, DeliverFrame, StreamHandle, SubscribeRequest } from "./socket-streams.ts";
 import type { StreamingTransport } from "./transport.ts";
@@ -9,6 +9,8 @@ export interface KeptSubscriptionOptions {
   readonly retries: Retries;
   /** What to ask for as things stand: it is asked for anew on each connection, with all the credit that there is then. */
   readonly makeRequest: () => SubscribeRequest;
+  /** Forgets what it was told to come back with, since the server does not know that any more; false where there was nothing. */
+  readonly startOver?: () => boolean;
   readonly onBegin: (resume: string | undefined) => void;
   readonly onDeliver: (frame: DeliverFrame) => void;
   /** The connection was lost; another one is made after a pause. */
@@ -68,6 +70,10 @@ export class KeptSubscription {
     );
     try {
       await Promise.all([opening.then((handle) => this.#open(handle)), ended]);
+    } catch (error) {
+      const isLost = error instanceof EdgeChannelError && error.kind === "resume-lost";
+      if (!isLost || this.#options.startOver?.() !== true) throw error;
+      return await this.#run(onProgress);
     } finally {
       this.#handle = undefined;
     }

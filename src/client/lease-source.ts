@@ -48,11 +48,21 @@ export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
   const { transport, retries, take, untilEmpty, takeCredit, onBegin, onMessages, onControls, onLost, onEnd } = options;
   // Of a stream nobody can tell whether more is on the way.
   if (!hasStreams(transport) || untilEmpty) return new PullSource(options);
+  // On the next connection it takes its leases over.
+  let session: string | undefined;
   return new KeptSubscription({
     transport,
     retries,
-    makeRequest: () => ({ ...take, credit: takeCredit() }),
-    onBegin,
+    makeRequest: () => ({ ...take, resume: session, credit: takeCredit() }),
+    startOver: () => {
+      const isKnown = session !== undefined;
+      session = undefined;
+      return isKnown;
+    },
+    onBegin: (resume) => {
+      session = resume;
+      onBegin();
+    },
     onDeliver: (frame) => {
       const { messages, controls } = parsePullResult(frame);
       onControls(controls);

@@ -17,6 +17,8 @@ export interface SubscribeRequest {
   readonly group?: string | undefined;
   readonly leaseMs?: number | undefined;
   readonly reader?: string | undefined;
+  /** Of a member that comes back to its leases: what it was told last. */
+  readonly resume?: string | undefined;
   readonly from?: StreamStart | { readonly resume: string } | undefined;
   readonly tap?: true | undefined;
   readonly filter?: MessageFilter | undefined;
@@ -25,7 +27,7 @@ export interface SubscribeRequest {
 export type DeliverFrame = Extract<StreamFrame, { type: "deliver" }>;
 
 export interface StreamListener {
-  /** The server has begun; a plain reader of a log is told where. */
+  /** The server has begun; a plain reader of a log is told where, a member how to come back to its leases. */
   onBegin(resume: string | undefined): void;
   onDeliver(frame: DeliverFrame): void;
   /** Nothing more comes. Without an error: as was asked for. */

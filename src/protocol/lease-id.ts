@@ -14,6 +14,7 @@ export interface LeaseRef {
 }
 
 const SEAL_HEX_DIGITS = 16;
+const SESSION = /^(0|[1-9]\d{0,3})-([0-9a-f]{16})-([0-9a-f]{16})$/;
 const LEASE_ID = /^(0|[1-9]\d{0,3})-([1-9]\d{0,14})-([1-9]\d{0,9})-([0-9a-f]{16})-([0-9a-f]{16})$/;
 
 /** Makes and reads the lease ids of one life. The secret is that life's; a holder's seal is computed once. */
@@ -35,6 +36,17 @@ export class LeaseSealer {
     const [, group, offset, attempt, holder, seal] = LEASE_ID.exec(leaseId) ?? [];
     if (holder === undefined || seal !== this.#seal(holder)) return undefined;
     return { group: Number(group), offset: Number(offset), attempt: Number(attempt), holder };
+  }
+
+  /** Names all leases of a holder, for who comes back to them. */
+  formatSession({ group, holder }: Pick<LeaseRef, "group" | "holder">): string {
+    return `${group}-${holder}-${this.#seal(holder)}`;
+  }
+
+  /** Undefined where this life did not make the holder. */
+  parseSession(session: string): Pick<LeaseRef, "group" | "holder"> | undefined {
+    const [, group, holder, seal] = SESSION.exec(session) ?? [];
+    return holder === undefined || seal !== this.#seal(holder) ? undefined : { group: Number(group), holder };
   }
 
   #seal(holder: string): string {

@@ -61,7 +61,9 @@ function formatDetail(refusal: Refusal): string {
     case "too-many-subscriptions":
       return `At most ${refusal.limit} subscriptions can be open`;
     case "resume-lost":
-      return `The channel has no place ${refusal.resume}: it was deleted and created anew, or the place is another channel's`;
+      return `The channel does not know ${refusal.resume}: it was deleted and created anew, or the token is another channel's or group's`;
+    case "taken-over":
+      return "Another subscription has taken the leases of this one over, by its token";
     case "unknown-redrive":
       return "No redrive with a rate runs: it has come to its end, was stopped, or never was";
     case "redrive-running":

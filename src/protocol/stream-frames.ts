@@ -45,6 +45,8 @@ const subscribeSchema = v.strictObject({
   group: v.optional(groupNameSchema),
   leaseMs: v.optional(leaseMsSchema),
   reader: v.optional(readerNameSchema),
+  /** Of one that comes back: what `subscribed` told. */
+  resume: v.optional(v.pipe(v.string(), v.maxLength(LIMITS.resumeTokenCharsMax))),
   /** A plain reader of a log: */
   from: v.optional(fromSchema),
   /** A plain reader of what passes through a channel that is no log. */
@@ -63,7 +65,7 @@ export type GivenCredit = v.InferOutput<typeof creditSchema>;
 
 /** What the server sends to subscribers. */
 export type StreamFrame =
-  /** `resume`: where a plain reader stands. */
+  /** `resume`: where a plain reader stands, or what names the leases of a member. */
   | { readonly type: "subscribed"; readonly id: number; readonly resume?: string }
   | {
       readonly type: "deliver";
@@ -87,9 +89,15 @@ export interface StreamGap {
   readonly toOffset: number;
 }
 
-/** Names a place in one life of a channel. */
-export function formatResume(life: string, offset: number): string {
-  return `${life}.${offset}`;
+/** Names a place in one life of a channel, or the leases of a member. */
+export function formatResume(life: string, place: number | string): string {
+  return `${life}.${place}`;
+}
+
+/** The life and the session of a member that comes back. */
+export function parseMemberResume(token: string): { readonly life: string; readonly session: string } | undefined {
+  const { life, session } = /^(?<life>[^.]+)\.(?<session>[^.]+-[^.]+)$/u.exec(token)?.groups ?? {};
+  return life === undefined || session === undefined ? undefined : { life, session };
 }
 
 export function parseResume(token: string): { readonly life: string; readonly offset: number } | undefined {

@@ -300,6 +300,42 @@ export const STREAMS: readonly Mutant[] = [
     to: "const run = isKnown ? undefined",
   },
   {
+    name: "SB10: leases that are taken over stay with the connection that had them",
+    file: STREAMS_FILE,
+    from: "delivery.takeOver(holder, member.connection);",
+    to: "",
+  },
+  {
+    name: "SB10: a lease that is taken over ends with the grace",
+    file: "src/channel/lease-book.ts",
+    from: "this.#change(offset, { connection, graceUntilMs: undefined });",
+    to: "this.#change(offset, { connection });",
+  },
+  {
+    name: "SB10: a subscription whose leases were taken over goes on",
+    file: STREAMS_FILE,
+    from: 'if (one.type === "member" && one.holder === holder) this.#end(one, { kind: "taken-over" });',
+    to: "void one;",
+  },
+  {
+    name: "SB10: a token of another life is good",
+    file: STREAMS_FILE,
+    from: "if (told !== undefined && told.life !== record.life) return",
+    to: "if (told !== undefined && told.life === record.life && told.session.length < 0) return",
+  },
+  {
+    name: "SB10: a token of another group is good",
+    file: STREAMS_FILE,
+    from: "return session.group === group ? session.holder",
+    to: "return session.group >= 0 ? session.holder",
+  },
+  {
+    name: "SB10: what is taken over lies with a socket that nobody notes",
+    file: "src/channel/delivery.ts",
+    from: "if (this.#attached.framesOf(connection).length > 0) this.#mark.add(connection);",
+    to: "",
+  },
+  {
     name: "SB9: a channel with subscriptions is idle",
     file: "src/channel/channel.ts",
     from: "line.size > 0 || streams.size > 0;",

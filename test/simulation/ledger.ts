@@ -58,6 +58,8 @@ export class Ledger {
   #isOrderOpen = false;
   /** What clients put with a number or a key, and what they were told of it. */
   readonly retries = new RetryLedger();
+  /** Tokens that members were told, of all lives, with their groups and where they were told. */
+  readonly sessions: (Origin & { readonly resume: string; readonly group: string | undefined })[] = [];
   /** What subscribers were sent. */
   readonly readings = new Readings();
   /** Delayed messages by their ids: when they enter, nobody is told their offsets. */
@@ -159,6 +161,9 @@ export class Ledger {
   #noteStream({ operation, origin, outcome, life }: Said, isAnswered: boolean): void {
     const asked = operation?.type === "subscribe" || operation?.type === "credit" ? operation : undefined;
     if (asked?.type === "subscribe") this.readings.noteRefused(asked, outcome, life);
+    const isMember = asked?.type === "subscribe" && asked.target.type === "member" && outcome.type === "subscribed";
+    if (isMember && isAnswered && origin !== undefined)
+      this.sessions.push({ ...origin, resume: outcome.resume ?? "", group: asked.target.group });
     if (isAnswered && origin !== undefined && this.#isOpen(origin.connection)) this.readings.note(asked, origin, outcome);
   }
 

@@ -139,6 +139,7 @@ const EVENTS: readonly string[] = [
   "a reader is only told how far it came",
   "a tap is sent a frame",
   "subscribers are owed more than a frame",
+  "a subscription ends: taken-over",
   "a subscription ends: channel-closed",
   "a subscription ends: channel-deleted",
   "a subscription ends: unknown-group",

@@ -208,6 +208,8 @@ export class World {
         subscriptions: this.#channel.subscriptionsOf(connection),
         leases: this.#channel.leasesOf(connection),
       });
+      const bytes = this.#channel.leasesOf(connection)?.byteLength ?? 0;
+      expectHolds(bytes <= LIMITS.attachedLeasesBytesMax, `[G6] connection ${connection} carries ${bytes} bytes of leases`);
     }
   }
 

@@ -205,6 +205,34 @@ describe("src/client/consumer", () => {
     expect(errors).toEqual(["connection-lost"]);
   });
 
+  test("[SB10] it comes back to its leases by the token that it was told, and without where the server does not know it any more", async () => {
+    const { channel, timers } = open();
+    const consumer = channel.consume(new Handlers().handle);
+    await greet(await firstSocket());
+    expect(sent().at(-1)).not.toHaveProperty("resume");
+    lastSocket().receive({ type: "subscribed", id: 1, resume: "life.0-a-b" });
+    await settleDown();
+    lastSocket().end(1006);
+    await settleDown();
+    timers.fire(50);
+    await settleDown();
+    await greet(lastSocket());
+    expect(sent().at(-1)).toMatchObject({ type: "subscribe", resume: "life.0-a-b" });
+    const { id } = sent().at(-1) as Sent;
+    lastSocket().receive({
+      type: "problem",
+      inReplyTo: id,
+      problem: formatProblem({ kind: "resume-lost", resume: "life.0-a-b" }),
+    });
+    await settleDown();
+
+    const again = sent().at(-1) as Sent;
+    expect(again).toMatchObject({ type: "subscribe" });
+    expect(again).not.toHaveProperty("resume");
+    lastSocket().receive({ type: "ended", id: again.id, problem: formatProblem({ kind: "taken-over" }) });
+    expect(await errorOf(consumer.done)).toMatchObject({ kind: "taken-over", retry: "never" });
+  });
+
   test("a settle call that was lost is sent again; that its leases are over by then is no fault", async () => {
     const { channel, timers } = open();
     const consumer = channel.consume((message) => message.ack());

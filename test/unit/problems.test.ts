@@ -24,6 +24,7 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
   "unknown-checkpoint": { kind: "unknown-checkpoint", checkpoint: "totals" },
   "unknown-scheduled": { kind: "unknown-scheduled", scheduledId: "5-1" },
   "unknown-subscription": { kind: "unknown-subscription", id: 7 },
+  "taken-over": { kind: "taken-over" },
   "resume-lost": { kind: "resume-lost", resume: "life.5" },
   "unknown-snapshot": { kind: "unknown-snapshot", snapshotId: "0123456789abcdef" },
   "unknown-restore": { kind: "unknown-restore", channel: "orders", restoreId: "0123456789abcdef" },

@@ -282,6 +282,27 @@ describe("src/object: streams", () => {
     expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
   });
 
+  test("[SB10] a member that was cut off comes back to what it held, on another connection and through an eviction", async () => {
+    const channel = await createChannel();
+    const first = await openSocket(channel);
+    const { resume } = await first.ask({ type: "subscribe", id: 1, credit: CREDIT });
+    await put(channel, "a");
+    const { messages } = await first.next();
+    first.close(1001);
+    await untilChannel(channel, ({ connections }) => connections === 0);
+    const second = await openSocket(channel);
+    expect(await second.ask({ type: "subscribe", id: 5, credit: CREDIT, resume })).toEqual({ type: "subscribed", id: 5, resume });
+    const third = await openSocket(channel);
+    expect(await third.ask({ type: "subscribe", id: 6, credit: CREDIT, resume })).toEqual({ type: "subscribed", id: 6, resume });
+    expect(await second.next()).toMatchObject({ type: "ended", id: 5, problem: { kind: "taken-over", status: 409 } });
+    await evict(channel);
+    second.close();
+    await untilChannel(channel, ({ connections }) => connections === 1);
+
+    expect(await third.settle()).toEqual([]);
+    expect(await third.ask({ type: "settle", id: 7, acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
+  });
+
   test("[SB8] a connection that ends takes its subscriptions along, and the next member gets what it held", async () => {
     const channel = await createChannel();
     const first = await subscribe(channel, { credit: { messages: 1 } });
@@ -315,6 +336,9 @@ describe("src/object: streams", () => {
       [{ filter: { keys: ["k"] } }, "invalid-request", "/filter"],
       [{ group: "others" }, "wrong-retention", undefined],
       [{ tap: true, leaseMs: 5_000 }, "invalid-request", "/leaseMs"],
+      [{ tap: true, resume: "life.0-1-2" }, "invalid-request", "/resume"],
+      [{ resume: "nonsense" }, "invalid-request", "/resume"],
+      [{ resume: "life.0-1" }, "resume-lost", undefined],
     ];
     for (const [more, kind, pointer] of wrong) {
       const { problem } = await socket.ask({ type: "subscribe", id: 1, credit, ...more });

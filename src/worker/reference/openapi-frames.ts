@@ -73,7 +73,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     description: "How many entries were accepted, and which were refused and why",
     example: { type: "settled", id: 7, ...SETTLED_EXAMPLE },
   },
-  subscribed: { description: "The subscription is open", example: { type: "subscribed", id: 8 } },
+  subscribed: { description: "The subscription is open", example: { type: "subscribed", id: 8, resume: "4f0c….0-9f…-5b…" } },
   deliver: {
     description: "Messages of subscription `id`, within its credit",
     example: { type: "deliver", id: 8, messages: [MESSAGE_EXAMPLE], bytes: 40, resume: "4f0c….18", state: PRESSURE_EXAMPLE },

@@ -66,6 +66,7 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-scheduled": { scheduledId: text },
   "unknown-subscription": { id: whole },
   "resume-lost": { resume: text },
+  "taken-over": {},
   "unknown-redrive": {},
   "redrive-running": { ratePerSecond: whole, moved: whole },
   "unknown-snapshot": { snapshotId: text },

@@ -219,6 +219,14 @@ export class ModelDelivery {
     return this.#lastHolder;
   }
 
+  /** SB10: what a holder has belongs to another connection. */
+  takeOver(group: GroupBook, holder: number, connection: number): void {
+    for (const { offset, lease } of group.leased) {
+      if (lease?.holder !== holder) continue;
+      group.update(offset, { lease: { ...lease, connection, deadlineMs: lease.wholeDeadlineMs } });
+    }
+  }
+
   /** SB8: what a holder has is released. */
   releaseOf(group: GroupBook, holder: number, nowMs: number): void {
     for (const { offset } of group.leased.filter(({ lease }) => lease?.holder === holder).toReversed())
@@ -274,7 +282,8 @@ export class ModelDelivery {
     { lease, connection, nowMs, holder = this.newHolder() }: Want & { lease: LeaseTerms },
   ): GrantedLeases {
     const leaseUntilMs = nowMs + lease.leaseMs;
-    const held = { holder, deadlineMs: leaseUntilMs, connection: lease.isDetached ? undefined : connection };
+    const deadlines = { deadlineMs: leaseUntilMs, wholeDeadlineMs: leaseUntilMs };
+    const held = { holder, ...deadlines, connection: lease.isDetached ? undefined : connection };
     const leaseIds: string[] = [];
     for (const { offset, attempts } of messages) {
       group.update(offset, { state: "leased", attempts: attempts + 1, lease: held, end: undefined, dueFromMs: undefined });
@@ -354,7 +363,7 @@ export class ModelDelivery {
       if (entry.verb === "ack") group.finish(offset, "acked", nowMs);
       if (entry.verb === "reject") this.bury(group, offset, { attempts, reason: entry.reason ?? "rejected", nowMs });
       if (entry.verb === "extend" && lease !== undefined)
-        group.update(offset, { lease: { ...lease, deadlineMs: nowMs + entry.leaseMs } });
+        group.update(offset, { lease: { ...lease, deadlineMs: nowMs + entry.leaseMs, wholeDeadlineMs: nowMs + entry.leaseMs } });
     }
     // One group after the other: which dead letters are dropped may depend on who comes first (DL2).
     const ids = [...new Set(judged.map(({ group }) => group.id))];

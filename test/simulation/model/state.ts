@@ -12,7 +12,10 @@ import { type BesideState, NOTHING_BESIDE } from "./beside.ts";
 export interface ModelLease {
   /** The pull that holds it: each has a number of its own. */
   readonly holder: number;
+  /** When it ends. */
   readonly deadlineMs: number;
+  /** When it would end, were it not kept for a while only. */
+  readonly wholeDeadlineMs: number;
   /** The connection whose end ends it (rule LS9); undefined for a detached one. */
   readonly connection: number | undefined;
 }

@@ -25,7 +25,16 @@ import { linesAfter, type ModelTraffic } from "./traffic.ts";
 /** Where a plain reader of the channel stands; undefined where it is not subscribed any more. */
 export type FindPosition = (origin: Origin) => number | undefined;
 
+/** Of a member: whose leases a token names. */
+interface Session {
+  readonly life: string;
+  readonly group: number;
+  readonly holder: number;
+}
+
 export class ModelStreams {
+  /** By the token. Never forgotten, as readers do not forget. */
+  readonly #sessions = new Map<string, Session>();
   readonly #book: Book;
   readonly #delivery: ModelDelivery;
   readonly #groups: ModelGroups;
@@ -108,9 +117,13 @@ export class ModelStreams {
       if (record.state === "closed") return refused({ kind: "channel-closed" });
       const group = findGroup(this.#book, target.group);
       if (!(group instanceof GroupBook)) return refused(group);
+      const session = target.resume === undefined ? undefined : this.#findSession(record, target.resume, group.id);
+      if (session !== undefined && "type" in session) return session;
       const { leaseMs } = target;
-      this.#add({ ...base, type: "member", group: group.id, holder: this.#delivery.newHolder(), leaseMs });
-      return { type: "subscribed" };
+      const holder = session?.holder ?? this.#delivery.newHolder();
+      if (session !== undefined) this.#takeOver(group, holder, origin.connection);
+      this.#add({ ...base, type: "member", group: group.id, holder, leaseMs });
+      return { type: "subscribed", resume: target.resume ?? this.#nameSession(record, { group: group.id, holder }) };
     }
     const isTap = target.type === "tap";
     const { retention } = record.settings;
@@ -120,6 +133,31 @@ export class ModelStreams {
     if (typeof position !== "number") return position;
     this.#add({ ...base, type: "reader", isTap, position, filter: target.filter });
     return { type: "subscribed", ...(!isTap && { resume: resumeAt(record, position) }) };
+  }
+
+  /** What a member is told is the channel's choice, but for the life and that no two have the same. */
+  #nameSession({ life }: ChannelRecord, { group, holder }: Pick<Session, "group" | "holder">): string {
+    const { told } = this.#book;
+    const resume = told?.type === "subscribed" ? (told.resume ?? "") : "";
+    if (!resume.startsWith(`${life}.`) || this.#sessions.has(resume)) return "a token of this life that nobody has";
+    this.#sessions.set(resume, { life, group, holder });
+    return resume;
+  }
+
+  /** SB10 */
+  #findSession({ life }: ChannelRecord, resume: string, group: number): Session | Outcome {
+    const [ofLife, rest = ""] = resume.split(".");
+    const session = this.#sessions.get(resume);
+    if (!rest.includes("-")) return invalid("/resume");
+    if (ofLife !== life) return refused({ kind: "resume-lost", resume });
+    if (session === undefined) return invalid("/resume");
+    return session.group === group ? session : refused({ kind: "resume-lost", resume });
+  }
+
+  #takeOver(group: GroupBook, holder: number, connection: number): void {
+    for (const one of this.#book.state.subscriptions)
+      if (one.type === "member" && one.holder === holder) this.#end(one, { kind: "taken-over" });
+    this.#delivery.takeOver(group, holder, connection);
   }
 
   /** SB1 and SB7. */

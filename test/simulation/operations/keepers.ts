@@ -128,7 +128,7 @@ const LIFE: readonly ActorOperation[] = [
   },
   {
     name: "delete",
-    weight: 2,
+    weight: 3,
     run: (world) => {
       world.perform({ type: "delete", graceMs: 0 });
     },

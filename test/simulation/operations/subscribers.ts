@@ -9,6 +9,9 @@ import { drawStart } from "./groups.ts";
 import { type ActorOperation, drawGroup, drawOrigin } from "./operation.ts";
 import { drawBatch, fill, KEYS } from "./producers.ts";
 
+/** Older ones are mostly of lives that are over. */
+const SESSIONS_REMEMBERED = 6;
+
 type Credit = OperationOf<"credit">["credit"];
 
 function drawCredit(random: Random): Credit {
@@ -170,6 +173,38 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
       world.disconnect(reader.connection, random.chance(50));
       if (random.chance(60)) world.perform({ type: "put", messages: drawBatch(random) });
       subscribe(world, random, { type: "reader", from: { resume: before } });
+    },
+  },
+  {
+    name: "come back as a member",
+    weight: 22,
+    run: (world, random) => {
+      // A client whose socket ended, or does so unheard, takes its leases over on another one, in time or not.
+      const session = random.pick(world.ledger.sessions.slice(-SESSIONS_REMEMBERED));
+      if (session === undefined) return;
+      const { connection } = session;
+      if (world.isOpen(connection) && random.chance(40)) world.disconnect(connection, random.chance(20));
+      else if (world.isOpen(connection) && random.chance(30)) world.cut(connection);
+      if (random.chance(20)) world.pass(random.oneOf(1_000, LIMITS.resumeGraceMs - 1, LIMITS.resumeGraceMs));
+      const resume = random.chance(90) ? session.resume : random.oneOf("life-0.1-0-0", "nonsense", `${session.resume}0`);
+      const own = random.chance(95) ? { group: session.group } : drawGroup(world, random);
+      const { group } = own;
+      subscribe(world, random, { ...drawMember(world, random), ...(group !== undefined && { group }), resume });
+    },
+  },
+  {
+    name: "take over what a subscription holds",
+    weight: 28,
+    run: (world, random) => {
+      // Most tokens are of subscriptions that are over: here one of those that are not.
+      const isMember = ({ connection, request }: Origin): boolean =>
+        world.model.state.subscriptions.some(
+          (one) => one.type === "member" && one.connection === connection && one.request === request,
+        );
+      const session = world.ledger.sessions.findLast(isMember);
+      if (session === undefined) return;
+      const { resume, group } = session;
+      subscribe(world, random, { ...drawMember(world, random), ...(group !== undefined && { group }), resume });
     },
   },
   {
