@@ -45,7 +45,7 @@ function drawRiders(world: World, random: Random): Pick<OperationOf<"settle">, "
 const KEPT: readonly ActorOperation[] = [
   {
     name: "write a checkpoint",
-    weight: 24,
+    weight: 28,
     run: (world, random) => {
       world.perform({ type: "write-checkpoint", write: drawWrite(world, random) });
     },

@@ -67,7 +67,7 @@ function drawOthers(random: Random, messages: readonly PutMessage[]): readonly P
 const NUMBERED: readonly ActorOperation[] = [
   {
     name: "put with a number",
-    weight: 32,
+    weight: 36,
     run: (world, random) => {
       const producer = nextMark(drawProducer(world, random));
       send(world, { type: "put", ...drawContent(world, random), producer }, drawOriginOrNone(world, random));
@@ -75,7 +75,7 @@ const NUMBERED: readonly ActorOperation[] = [
   },
   {
     name: "put with a number and wait",
-    weight: 10,
+    weight: 11,
     run: (world, random) => {
       // The next one comes behind it on its connection, and has its turn when both have room.
       const origin = drawOrigin(world, random);

@@ -177,7 +177,7 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
   },
   {
     name: "come back as a member",
-    weight: 22,
+    weight: 16,
     run: (world, random) => {
       // A client whose socket ended, or does so unheard, takes its leases over on another one, in time or not.
       const session = random.pick(world.ledger.sessions.slice(-SESSIONS_REMEMBERED));
@@ -194,17 +194,17 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
   },
   {
     name: "take over what a subscription holds",
-    weight: 28,
+    weight: 8,
     run: (world, random) => {
-      // Most tokens are of subscriptions that are over: here one of those that are not.
-      const isMember = ({ connection, request }: Origin): boolean =>
-        world.model.state.subscriptions.some(
-          (one) => one.type === "member" && one.connection === connection && one.request === request,
-        );
-      const session = world.ledger.sessions.findLast(isMember);
-      if (session === undefined) return;
-      const { resume, group } = session;
-      subscribe(world, random, { ...drawMember(world, random), ...(group !== undefined && { group }), resume });
+      // Most tokens that were told are of subscriptions that are over.
+      const member = drawMember(world, random);
+      const outcome = world.perform(
+        { type: "subscribe", credit: drawFirstCredit(random), target: member },
+        drawOrigin(world, random),
+      );
+      const resume = outcome.type === "subscribed" ? outcome.resume : undefined;
+      if (random.chance(50)) world.end("none");
+      if (resume !== undefined) subscribe(world, random, { ...member, resume });
     },
   },
   {
@@ -245,7 +245,7 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
   },
   {
     name: "end what is subscribed to",
-    weight: 5,
+    weight: 7,
     run: (world, random) => {
       const { groups, record } = world.model.state;
       const group = random.pick(groups)?.name;
