@@ -1,4 +1,4 @@
-// Members that come back to their leases on another connection. Rule SB10 of src/channel/SPEC.md.
+// Members that come back to their leases on another connection. Rule SB11 of src/channel/SPEC.md.
 import { describe, expect, test } from "vitest";
 import type { Delivered, Origin, Outcome } from "../../src/channel/operation.ts";
 import { decodeUtf8 } from "../../src/protocol/bytes.ts";
@@ -39,7 +39,7 @@ function textsIn(frames: readonly Delivered[]): string[] {
 }
 
 describe("src/channel/streams: sessions", () => {
-  test("[SB10] who comes back within the grace has its leases, with their ids and whole deadlines", () => {
+  test("[SB11] who comes back within the grace has its leases, with their ids and whole deadlines", () => {
     const channel = new ChannelHarness({ settings: {} });
     const first = subscribe(channel);
     channel.put(["a", "b"]);
@@ -56,7 +56,7 @@ describe("src/channel/streams: sessions", () => {
     expect(channel.settle({ acks })).toMatchObject({ counts: { ack: 2 }, refused: [] });
   });
 
-  test("[SB10] [LS9] leases that were taken over end with the new connection and not with the old one", () => {
+  test("[SB11] [LS9] leases that were taken over end with the new connection and not with the old one", () => {
     const channel = new ChannelHarness({ settings: {} });
     const first = subscribe(channel);
     channel.put(["a"]);
@@ -73,7 +73,7 @@ describe("src/channel/streams: sessions", () => {
     expect(channel.pull()).toMatchObject({ granted: { attempts: [1], redelivered: [true] } });
   });
 
-  test("[SB10] [KO1] who comes back is sent what waits behind its own messages of a key", () => {
+  test("[SB11] [KO1] who comes back is sent what waits behind its own messages of a key", () => {
     const channel = new ChannelHarness({ settings: {} });
     const first = subscribe(channel);
     channel.putMessages([{ ...textMessage("a"), key: "k" }]);
@@ -87,7 +87,7 @@ describe("src/channel/streams: sessions", () => {
     expect(textsIn(takeDelivered(channel))).toEqual(["b"]);
   });
 
-  test("[SB10] who comes back too late has none, and is served as any other", () => {
+  test("[SB11] who comes back too late has none, and is served as any other", () => {
     const channel = new ChannelHarness({ settings: {} });
     const first = subscribe(channel);
     channel.put(["a"]);
@@ -101,7 +101,7 @@ describe("src/channel/streams: sessions", () => {
     expect(channel.settle({ acks })).toMatchObject({ refused: [{ refusal: { cause: "superseded" } }] });
   });
 
-  test("[SB10] [LS8] after a crash the same holder is sent the same leases, which its earlier acks settle", () => {
+  test("[SB11] [LS8] after a crash the same holder is sent the same leases, which its earlier acks settle", () => {
     const channel = new ChannelHarness({ settings: {} });
     const first = subscribe(channel);
     channel.put(["a"]);
@@ -116,7 +116,7 @@ describe("src/channel/streams: sessions", () => {
     expect(channel.settle({ acks })).toMatchObject({ counts: { ack: 1 } });
   });
 
-  test("[SB10] [G11] a token of another life, group or nobody is refused, and changes nothing", () => {
+  test("[SB11] [G11] a token of another life, group or nobody is refused, and changes nothing", () => {
     const channel = new ChannelHarness({ settings: { retention: "log" } });
     for (const group of ["default", "other"]) channel.apply({ type: "create-group", group, settings: {} });
     const { origin, resume } = subscribe(channel);
@@ -138,7 +138,7 @@ describe("src/channel/streams: sessions", () => {
     expect(refusalOf(trySubscribe(channel, { resume }))).toEqual({ kind: "resume-lost", resume });
   });
 
-  test("[SB10] [SB1] coming back counts as a subscription", () => {
+  test("[SB11] [SB1] coming back counts as a subscription", () => {
     const channel = new ChannelHarness({ settings: {} });
     const { origin, resume } = subscribe(channel);
     for (let request = 2; request <= LIMITS.subscriptionsPerSocketMax; request++)

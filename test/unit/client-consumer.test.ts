@@ -205,7 +205,7 @@ describe("src/client/consumer", () => {
     expect(errors).toEqual(["connection-lost"]);
   });
 
-  test("[SB10] it comes back to its leases by the token that it was told, and without where the server does not know it any more", async () => {
+  test("[SB11] it comes back to its leases by the token that it was told, and without where the server does not know it any more", async () => {
     const { channel, timers } = open();
     const consumer = channel.consume(new Handlers().handle);
     await greet(await firstSocket());

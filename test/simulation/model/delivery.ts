@@ -219,7 +219,7 @@ export class ModelDelivery {
     return this.#lastHolder;
   }
 
-  /** SB10: what a holder has belongs to another connection. */
+  /** SB11: what a holder has belongs to another connection. */
   takeOver(group: GroupBook, holder: number, connection: number): void {
     for (const { offset, lease } of group.leased) {
       if (lease?.holder !== holder) continue;

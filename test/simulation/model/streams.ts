@@ -144,7 +144,7 @@ export class ModelStreams {
     return resume;
   }
 
-  /** SB10 */
+  /** SB11 */
   #findSession({ life }: ChannelRecord, resume: string, group: number): Session | Outcome {
     const [ofLife, rest = ""] = resume.split(".");
     const session = this.#sessions.get(resume);
