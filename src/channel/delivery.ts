@@ -334,7 +334,7 @@ export class Delivery {
       const run = isKnown || !this.#log.isKept(offset) ? undefined : this.#log.runFrom(offset);
       if (run === undefined) continue;
       const lease: Lease = { ...terms, offset, attempt: 1, key: run.key(offset - run.firstOffset), history: undefined };
-      this.#leases.attach(lease, terms.connection);
+      this.#leases.attach([lease], terms.connection);
       this.#holdKey(lease);
     }
   }
@@ -352,12 +352,11 @@ export class Delivery {
   #keep(leases: readonly Lease[], { isAttached = false, connection }: LeaseRequest): void {
     const mayAttach = ({ attempt, history, offset }: Lease): boolean =>
       isAttached && attempt === 1 && history === undefined && offset >= this.#deferred.scanMark;
-    this.#leases.add(leases.filter((lease) => connection === undefined || !mayAttach(lease)));
-    for (const lease of leases) {
-      if (connection === undefined || !mayAttach(lease)) continue;
-      this.#leases.attach(lease, connection);
-      this.#mark.add(connection);
-    }
+    const attached = connection === undefined ? [] : leases.filter(mayAttach);
+    this.#leases.add(attached.length === 0 ? leases : leases.filter((lease) => !mayAttach(lease)));
+    if (connection === undefined || attached.length === 0) return;
+    this.#leases.attach(attached, connection);
+    this.#mark.add(connection);
   }
 
   #forget(offset: number): void {

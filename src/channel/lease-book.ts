@@ -91,12 +91,14 @@ export class LeaseBook {
     }
   }
 
-  /** Adds a lease that lies with the socket of `connection`. */
-  attach(lease: Lease, connection: number): void {
-    const { holder, reader, leasedAtMs, deadlineMs } = lease;
+  /** Adds leases that were given together and lie with the socket of `connection`. */
+  attach(leases: readonly Lease[], connection: number): void {
+    const [first] = leases;
+    if (first === undefined) return;
+    const { holder, reader, leasedAtMs, deadlineMs } = first;
     const frame = this.#attached.open({ connection, group: this.#group, holder, reader, leasedAtMs, deadlineMs });
     this.#frames.add(frame);
-    this.#insert(frame, lease);
+    for (const lease of leases) this.#insert(frame, lease);
     this.#attached.noteChange(frame);
   }
 
@@ -189,7 +191,7 @@ export class LeaseBook {
     }
     this.remove(offset);
     if (changed.connection === undefined) this.#collect(changed);
-    else this.attach(changed, changed.connection);
+    else this.attach([changed], changed.connection);
   }
 
   /** Moves a lease from where it lies to a row. */

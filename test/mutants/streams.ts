@@ -211,8 +211,8 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "LS13: a key is not held any more after waking",
     file: "src/channel/delivery.ts",
-    from: "this.#leases.attach(lease, terms.connection);\n      this.#holdKey(lease);",
-    to: "this.#leases.attach(lease, terms.connection);",
+    from: "this.#leases.attach([lease], terms.connection);\n      this.#holdKey(lease);",
+    to: "this.#leases.attach([lease], terms.connection);",
   },
   {
     name: "LS13: a message with a history is leased without a row",
@@ -253,8 +253,8 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "LS9: leases of a stream that was cut off stay with its socket",
     file: "src/channel/lease-book.ts",
-    from: "if (changed.connection === undefined) this.#collect(changed);\n    else this.attach(changed, changed.connection);",
-    to: "this.attach(changed, changed.connection ?? lease.connection ?? 0);",
+    from: "if (changed.connection === undefined) this.#collect(changed);\n    else this.attach([changed], changed.connection);",
+    to: "this.attach([changed], changed.connection ?? lease.connection ?? 0);",
   },
   {
     name: "LS9: what a socket held that has closed is forgotten before it is decided on",
@@ -266,8 +266,8 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "LS8: nobody is noted to hold leases that lie with sockets",
     file: "src/channel/delivery.ts",
-    from: "this.#leases.attach(lease, connection);\n      this.#mark.add(connection);",
-    to: "this.#leases.attach(lease, connection);",
+    from: "this.#leases.attach(attached, connection);\n    this.#mark.add(connection);",
+    to: "this.#leases.attach(attached, connection);",
   },
   {
     name: "LS8: what was lost with a socket is not in doubt",
