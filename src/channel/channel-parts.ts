@@ -71,7 +71,7 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
   const dedup = new Dedup(store);
   const subscribed = [...subscriptions];
   const line = restoreLine(waiters, subscribed);
-  const streams = new Streams({ backlog, groups, line, isConnected }, subscribed);
+  const streams = new Streams({ backlog, groups, line, held: () => traffic.held, isConnected }, subscribed);
   const idleGroups = new IdleGroups({ groups, line, streams });
   const announce: Streams["announce"] = (group, controls) => streams.announce(group, controls);
   const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, announce, isConnected });

@@ -5,6 +5,7 @@ import type { PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { DEFAULT_SETTINGS, findConflicts, resolveSettings, type ChannelPatch, type GivenSettings } from "../protocol/settings.ts";
 import { assembleParts, type ChannelOptions, type ChannelParts } from "./channel-parts.ts";
+import { dismissAll, dismissByState } from "./dismissal.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { describeChannel, describePressure } from "./description-facts.ts";
 import type { DeskOperation } from "./group-desk.ts";
@@ -17,7 +18,7 @@ import { refused } from "./refused.ts";
 import type { Waiter } from "./wait-line.ts";
 
 /** What creates a channel where the deployment allows it (rule LC7), and what may be answered more than once. */
-const USES: ReadonlySet<Operation["type"]> = new Set(["put", "get", "reserve", "subscribe"]);
+const USES: ReadonlySet<Operation["type"]> = new Set(["put", "get", "reserve", "subscribe", "watch"]);
 /** When what is left of a restore could have been erased. */
 const LONG_AGO_MS = 1;
 
@@ -61,7 +62,7 @@ export class Channel {
     if (record === undefined || record.state === "deleted") return;
     if (this.#parts.streams.counts.members > 0) this.#deliverToMembers(record, moment);
     const left = this.#parts.cell.get();
-    if (left !== undefined && left.state !== "deleted") this.#parts.streams.serveReaders(left);
+    if (left !== undefined && left.state !== "deleted") this.#parts.streams.endTurn(left);
   }
 
   /** Whether another commit has to follow at once, since subscribers may be owed more than a frame. */
@@ -246,6 +247,7 @@ export class Channel {
       case "subscribe":
       case "credit":
       case "unsubscribe":
+      case "watch":
         return this.#parts.streams.decide(record, operation, moment, origin);
       case "put":
         return this.#parts.traffic.put(record, operation, moment.nowMs, origin);
@@ -369,7 +371,7 @@ export class Channel {
     this.#parts.cell.set(patched);
     // The answer shows what a log keeps by its new limits.
     this.#parts.groups.applyRetention(nowMs);
-    this.#refuseByState(patched);
+    dismissByState(this.#parts, patched);
     this.#finishDrain(nowMs);
     return { type: "patched", facts: this.#describe(this.#parts.cell.get() ?? patched, nowMs) };
   }
@@ -380,18 +382,8 @@ export class Channel {
     if (record.state !== "draining") this.#parts.groups.appendControl({ type: "close" }, nowMs);
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
     this.#parts.cell.set(draining);
-    this.#refuseByState(draining);
+    dismissByState(this.#parts, draining);
     return { type: "deleting", facts: this.#describe(draining, nowMs) };
-  }
-
-  /** Those who wait for what the new state does not offer are told so. */
-  #refuseByState(record: ChannelRecord): void {
-    const put = lifeCycle.refusePut(record);
-    if (put !== undefined) this.#parts.traffic.refuseWaiting("put", put);
-    const get = lifeCycle.refuseGet(record);
-    if (get === undefined) return;
-    this.#parts.traffic.refuseWaiting("get", get);
-    this.#parts.streams.endAll(get);
   }
 
   /** A draining channel whose last message was taken is closed, or deleted if that was asked for. */
@@ -404,7 +396,7 @@ export class Channel {
     }
     const closed: ChannelRecord = { ...record, state: "closed" };
     this.#parts.cell.set(closed);
-    this.#refuseByState(closed);
+    dismissByState(this.#parts, closed);
   }
 
   /** Does what time has brought about. */
@@ -467,9 +459,7 @@ export class Channel {
   #erase(record: ChannelRecord, nowMs: number, isExpired: boolean): number {
     const droppedMessages = this.#parts.backlog.depth + this.#parts.schedule.messages;
     const ended = lifeCycle.endLife(record, { nowMs, droppedMessages, isExpired });
-    this.#parts.traffic.refuseWaiting("put", lifeCycle.refuseDeleted(ended));
-    this.#parts.traffic.refuseWaiting("get", lifeCycle.refuseDeleted(ended));
-    this.#parts.streams.endAll(lifeCycle.refuseDeleted(ended));
+    dismissAll(this.#parts, lifeCycle.refuseDeleted(ended));
     this.#restart();
     this.#parts.cell.set(ended);
     return droppedMessages;

@@ -9,7 +9,7 @@ import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
-import type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
+import type { MessageFilter, PressureLevel, StreamGap } from "../protocol/stream-frames.ts";
 import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
@@ -75,7 +75,9 @@ export type Operation =
 export type StreamOperation =
   | { readonly type: "subscribe"; readonly credit: Size; readonly target: StreamTarget }
   | { readonly type: "credit"; readonly request: number; readonly credit: Size }
-  | { readonly type: "unsubscribe"; readonly request: number };
+  | { readonly type: "unsubscribe"; readonly request: number }
+  /** Asks to be told when the level of pressure changes (SPEC BP). */
+  | { readonly type: "watch" };
 
 /** A member of a group, a plain reader of a log, or one of what passes through another channel. */
 export type StreamTarget =
@@ -270,6 +272,8 @@ export type Outcome =
   | { readonly type: "subscribed"; readonly resume?: string }
   | { readonly type: "credited" }
   | Delivered
+  /** `credit`: what still fits. */
+  | { readonly type: "pressure"; readonly level: PressureLevel; readonly credit: Size }
   /** A stream that was ended, by its reader or with the refusal as the reason. */
   | { readonly type: "ended"; readonly refusal?: Refusal }
   | { readonly type: "refused"; readonly refusal: Refusal };

@@ -3,30 +3,22 @@ import { assertNever } from "../base/assert.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { messageBytes, type ControlRecord } from "../protocol/message.ts";
+import type { ControlRecord } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatResume, parseMemberResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
-import { isWanted } from "./filter.ts";
 import type { Groups } from "./groups.ts";
-import { browse, findStart, type BrowsedPage } from "./log-reading.ts";
-import type {
-  Delivered,
-  Effect,
-  Moment,
-  OperationOf,
-  Origin,
-  Outcome,
-  StreamOperation,
-  StreamPage,
-  StreamStart,
-} from "./operation.ts";
+import { refusePut } from "./life-cycle.ts";
+import { findStart } from "./log-reading.ts";
+import type { Delivered, Effect, Moment, OperationOf, Origin, Outcome, StreamOperation, StreamStart } from "./operation.ts";
 import type { ChannelRecord } from "./store.ts";
+import { computeRoom, isHighAfter } from "./pressure.ts";
 import { hasCredit, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
 import { drawHolder, takeMessages } from "./taking.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { refused } from "./refused.ts";
+import { frameOf, SharedPages, sumBytes } from "./shared-pages.ts";
 
 const TOO_MANY_RETRY_AFTER_MS = 1000;
 
@@ -34,15 +26,10 @@ interface StreamsParts {
   readonly backlog: Backlog;
   readonly groups: Groups;
   readonly line: WaitLine;
+  /** All that counts for admission. */
+  readonly held: () => Size;
   /** Whether a connection can still be told something. */
   readonly isConnected: (connection: number) => boolean;
-}
-
-/** What was read for a reader, and how much it could have been. */
-interface SharedPage {
-  readonly page: BrowsedPage;
-  readonly max: number;
-  readonly bytesMax: number;
 }
 
 export class Streams {
@@ -50,6 +37,9 @@ export class Streams {
   readonly #byConnection = new Map<number, Map<number, Subscription>>();
   readonly #changedConnections = new Set<number>();
   #counts = { members: 0, readers: 0 };
+  #watches = 0;
+  /** The level that those who watch were told. */
+  #isHigh = false;
   #effects: Effect[] = [];
   /** Whether credit and messages may be left that the last turn did not bring together. */
   #hasMore = false;
@@ -60,7 +50,10 @@ export class Streams {
 
   constructor(parts: StreamsParts, subscriptions: Iterable<Subscription>) {
     this.#parts = parts;
-    for (const subscription of subscriptions) this.#keep(subscription);
+    for (const subscription of subscriptions) {
+      this.#keep(subscription);
+      if (subscription.type === "watch") this.#isHigh ||= subscription.isHigh;
+    }
     this.#changedConnections.clear();
   }
 
@@ -69,7 +62,7 @@ export class Streams {
   }
 
   get size(): number {
-    return this.#counts.members + this.#counts.readers;
+    return this.#counts.members + this.#counts.readers + this.#watches;
   }
 
   get hasMore(): boolean {
@@ -116,6 +109,8 @@ export class Streams {
         return this.#grant({ ...origin, request: operation.request }, operation.credit);
       case "unsubscribe":
         return this.#unsubscribe({ ...origin, request: operation.request }, moment.nowMs);
+      case "watch":
+        return this.#watch(record, origin);
       default:
         return assertNever(operation);
     }
@@ -142,6 +137,26 @@ export class Streams {
     this.#isReaderChanged = true;
   }
 
+  /** Ends all watches where no more can be put. */
+  endWatches(refusal: Refusal): void {
+    for (const subscription of this.#all()) if (subscription.type === "watch") this.#end(subscription, refusal);
+  }
+
+  /** Tells who watches, where the commit changes the level (rule BP3). */
+  #tellPressure(record: ChannelRecord): void {
+    if (this.#watches === 0) return;
+    const held = this.#parts.held();
+    const isHigh = isHighAfter(this.#isHigh, held, record);
+    if (isHigh === this.#isHigh) return;
+    this.#isHigh = isHigh;
+    const outcome = describeLevel(isHigh, held, record);
+    for (const one of this.#all()) {
+      if (one.type !== "watch") continue;
+      this.#keep({ ...one, isHigh });
+      this.#effects.push({ connection: one.connection, request: one.request, outcome });
+    }
+  }
+
   /** Gives the first members in their lines what there is, each one frame at most; false when none of them got anything. */
   serveMembers(record: ChannelRecord, moment: Moment, served: Set<string>): boolean {
     let isServed = false;
@@ -151,13 +166,18 @@ export class Streams {
     return isServed;
   }
 
-  /** Sends the plain readers what came since their positions, each one frame at most. */
-  serveReaders(record: ChannelRecord): void {
+  /** Sends the plain readers what came since their positions, each one frame at most, and tells who watches; to be called last. */
+  endTurn(record: ChannelRecord): void {
+    this.#serveReaders(record);
+    this.#tellPressure(record);
+  }
+
+  #serveReaders(record: ChannelRecord): void {
     const { nextOffset } = this.#parts.backlog;
     if (this.#counts.readers === 0 || (nextOffset === this.#servedOffset && !this.#isReaderChanged)) return;
     this.#isReaderChanged = false;
     this.#servedOffset = nextOffset;
-    const pages = new Map<number, SharedPage>();
+    const pages = new SharedPages(this.#parts.backlog);
     for (const subscription of this.#all()) {
       if (subscription.type === "reader") this.#serveReader(record, subscription, pages);
     }
@@ -224,8 +244,26 @@ export class Streams {
   /** Why a connection can have no more subscriptions: the limit that it meets. */
   #findLimit(connection: number): number | undefined {
     const { subscriptionsPerSocketMax, subscriptionsMax } = LIMITS;
-    if ((this.#byConnection.get(connection)?.size ?? 0) >= subscriptionsPerSocketMax) return subscriptionsPerSocketMax;
-    return this.size >= subscriptionsMax ? subscriptionsMax : undefined;
+    const ofConnection = this.ofConnection(connection).filter(({ type }) => type !== "watch").length;
+    if (ofConnection >= subscriptionsPerSocketMax) return subscriptionsPerSocketMax;
+    return this.size - this.#watches >= subscriptionsMax ? subscriptionsMax : undefined;
+  }
+
+  #watch(record: ChannelRecord, origin: Origin): Outcome {
+    const refusal = refusePut(record) ?? this.#refuseSecondUse(origin);
+    if (refusal !== undefined) return refused(refusal);
+    const held = this.#parts.held();
+    // Between the marks it is what the others were told.
+    if (this.#watches === 0) this.#isHigh = isHighAfter(false, held, record);
+    this.#keep({ ...origin, type: "watch", isHigh: this.#isHigh });
+    return describeLevel(this.#isHigh, held, record);
+  }
+
+  /** A request that waits keeps its id, and a connection watches once. */
+  #refuseSecondUse({ connection, request }: Origin): Refusal | undefined {
+    const isWaiting = this.#parts.line.find(connection, request) !== undefined;
+    const watch = this.ofConnection(connection).find(({ type }) => type === "watch");
+    return isWaiting || watch !== undefined ? { kind: "request-in-use", id: watch?.request ?? request } : undefined;
   }
 
   #findPosition(record: ChannelRecord, from: StreamStart): number | Refusal {
@@ -241,7 +279,8 @@ export class Streams {
 
   #grant(origin: Origin, { messages, bytes }: Size): Outcome {
     const subscription = this.find(origin);
-    if (subscription === undefined) return refused({ kind: "unknown-subscription", id: origin.request });
+    if (subscription === undefined || subscription.type === "watch")
+      return refused({ kind: "unknown-subscription", id: origin.request });
     const { credit } = subscription;
     const granted = { ...subscription, credit: capCredit({ messages: credit.messages + messages, bytes: credit.bytes + bytes }) };
     // Who stands in a line keeps the place.
@@ -297,7 +336,7 @@ export class Streams {
     return { ...taken, type: "delivered", bytes: sumBytes(taken) };
   }
 
-  #serveReader(record: ChannelRecord, reader: PlainReader, pages: Map<number, SharedPage>): void {
+  #serveReader(record: ChannelRecord, reader: PlainReader, pages: SharedPages): void {
     const { nextOffset } = this.#parts.backlog;
     const served = reader.position < nextOffset && hasCredit(reader) ? this.#sendPage(record, reader, pages) : reader;
     if (served.position < nextOffset) return;
@@ -305,9 +344,9 @@ export class Streams {
   }
 
   /** Sends what a frame holds, and returns where the reader stands then. */
-  #sendPage(record: ChannelRecord, reader: PlainReader, pages: Map<number, SharedPage>): PlainReader {
+  #sendPage(record: ChannelRecord, reader: PlainReader, pages: SharedPages): PlainReader {
     const { backlog } = this.#parts;
-    const { messages, controls, nextOffset } = this.#readPage(reader, pages);
+    const { messages, controls, nextOffset } = pages.read(reader);
     const position = nextOffset ?? backlog.nextOffset;
     const gap = findGap(reader, backlog.headOffset);
     const isCut = nextOffset !== undefined;
@@ -324,23 +363,7 @@ export class Streams {
     return moved;
   }
 
-  /** Readers at one place without a filter share what is read and how it is written, where all of it is within their credit. */
-  #readPage(reader: PlainReader, pages: Map<number, SharedPage>): BrowsedPage {
-    const { position, credit, filter } = reader;
-    const { max, bytesMax } = frameOf(credit);
-    const shared = filter === undefined ? pages.get(position) : undefined;
-    if (shared !== undefined && isAllFor(shared, { max, bytesMax })) return shared.page;
-    const page = browse(this.#parts.backlog, {
-      fromOffset: position,
-      messagesMax: max,
-      bytesMax,
-      isWanted: filter && ((message) => isWanted(filter, message)),
-    });
-    if (filter === undefined && max >= (shared?.max ?? 0)) pages.set(position, { page, max, bytesMax });
-    return page;
-  }
-
-  #send(subscription: Subscription, delivered: Delivered): void {
+  #send(subscription: Member | PlainReader, delivered: Delivered): void {
     const { connection, request, credit } = subscription;
     const spent = { messages: credit.messages - delivered.messages.length, bytes: credit.bytes - delivered.bytes };
     const sent = { ...subscription, credit: spent };
@@ -382,6 +405,10 @@ export class Streams {
 
   #count({ type }: Subscription, change: 1 | -1): void {
     const { members, readers } = this.#counts;
+    if (type === "watch") {
+      this.#watches += change;
+      return;
+    }
     this.#counts = type === "member" ? { members: members + change, readers } : { members, readers: readers + change };
   }
 
@@ -402,24 +429,12 @@ function findSession(
   return session.group === group ? session.holder : { kind: "resume-lost", resume };
 }
 
+function describeLevel(isHigh: boolean, held: Size, record: ChannelRecord): Outcome {
+  return { type: "pressure", level: isHigh ? "high" : "low", credit: computeRoom(held, record) };
+}
+
 function capCredit({ messages, bytes }: Size): Size {
   return { messages: Math.min(messages, LIMITS.creditMessagesMax), bytes: Math.min(bytes, LIMITS.creditBytesMax) };
-}
-
-/** What one frame may carry. */
-function frameOf({ messages, bytes }: Size): { readonly max: number; readonly bytesMax: number } {
-  return { max: Math.min(messages, LIMITS.streamFrameMessagesMax), bytesMax: Math.min(bytes, LIMITS.replyBytesMax) };
-}
-
-/** Whether a page that was read for another is what this one would read: neither more nor less. */
-function isAllFor(shared: SharedPage, { max, bytesMax }: { readonly max: number; readonly bytesMax: number }): boolean {
-  const { page } = shared;
-  const isWithin = page.messages.length <= max && sumBytes(page) <= bytesMax;
-  return isWithin && (page.nextOffset === undefined || (shared.max >= max && shared.bytesMax >= bytesMax));
-}
-
-function sumBytes({ messages }: Pick<StreamPage, "messages">): number {
-  return messages.reduce((sum, message) => sum + messageBytes(message), 0);
 }
 
 /** What a reader of a log can not be sent any more: retention was quicker. */

@@ -3,7 +3,7 @@ import type { MessageFilter } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
 import type { Waiter } from "./wait-line.ts";
 
-export type Subscription = Member | PlainReader;
+export type Subscription = Member | PlainReader | Watch;
 
 interface SubscriptionBase {
   readonly connection: number;
@@ -36,6 +36,16 @@ export interface PlainReader extends SubscriptionBase {
   readonly filter?: MessageFilter;
 }
 
+/** Is sent no messages: it is told when producers should slow down (SPEC BP). */
+interface Watch {
+  readonly type: "watch";
+  readonly connection: number;
+  /** The id that the connection gave it. */
+  readonly request: number;
+  /** The level that it was told last. */
+  readonly isHigh: boolean;
+}
+
 /** Where a member stands. How much it takes, its credit says. */
 export function placeOf(member: Pick<Member, "connection" | "request" | "group" | "holder">, ticket: number): Waiter {
   const { connection, request, group, holder } = member;
@@ -53,6 +63,6 @@ export function placeOf(member: Pick<Member, "connection" | "request" | "group" 
   };
 }
 
-export function hasCredit({ credit }: Subscription): boolean {
+export function hasCredit({ credit }: Member | PlainReader): boolean {
   return credit.messages > 0 && credit.bytes > 0;
 }

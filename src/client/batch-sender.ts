@@ -2,8 +2,10 @@
 import { WAIT_MS_MAX } from "../protocol/client-limits.ts";
 import type { EdgeChannelError } from "./edge-channel-error.ts";
 import type { PutGiven } from "./message-json.ts";
+import { PressureGate } from "./pressure-gate.ts";
 import { isWorthRepeating, type Retries } from "./retries.ts";
-import type { PutReceipt, Transport } from "./transport.ts";
+import type { Credit, PressureListener } from "./socket-streams.ts";
+import { hasStreams, type PutReceipt, type Transport } from "./transport.ts";
 
 export interface BatchSenderOptions<Put> {
   readonly transport: Transport;
@@ -43,8 +45,10 @@ const FAULTS_OF_MESSAGES: readonly string[] = ["invalid-request", "message-too-l
  * A refused batch has not used up its number, and all behind it were refused for the gap: they take the numbers from there on. Where one of
  * them was lost instead, its old number might still arrive and be accepted beside the new one: then nothing more is sent.
  */
-export class BatchSender<Put extends { readonly message: PutGiven }> {
+export class BatchSender<Put extends { readonly message: PutGiven; readonly bytes: number }> {
   readonly #options: BatchSenderOptions<Put>;
+  readonly #gate: PressureGate;
+  readonly #onPressure: PressureListener;
   /** Not answered for good, in order. */
   #batches: Batch<Put>[] = [];
   #nextSeq = 1;
@@ -53,6 +57,9 @@ export class BatchSender<Put extends { readonly message: PutGiven }> {
 
   constructor(options: BatchSenderOptions<Put>) {
     this.#options = options;
+    this.#gate = new PressureGate(options.retries, () => this.#send());
+    this.#onPressure = (pressure) => this.#gate.tell(pressure, sizeOf(this.#batches.filter(({ isOnTheWay }) => isOnTheWay)));
+    options.signal.addEventListener("abort", () => this.#gate.open(), { once: true });
   }
 
   get isIdle(): boolean {
@@ -67,7 +74,11 @@ export class BatchSender<Put extends { readonly message: PutGiven }> {
   #send(): void {
     if (this.#isRecovering || this.#options.signal.aborted) return;
     const most = this.#options.transport.keepsOrder ? PIPELINED_MAX : 1;
-    for (const batch of this.#batches.slice(0, most)) if (!batch.isOnTheWay) void this.#put(batch);
+    for (const batch of this.#batches.slice(0, most)) {
+      if (batch.isOnTheWay) continue;
+      if (!this.#gate.admits(sizeOf([batch]))) return;
+      void this.#put(batch);
+    }
   }
 
   async #put(batch: Batch<Put>): Promise<void> {
@@ -75,6 +86,8 @@ export class BatchSender<Put extends { readonly message: PutGiven }> {
     batch.isOnTheWay = true;
     const messages = batch.puts.map(({ message }) => message);
     const options = { producer: { id, epoch, seq: batch.seq }, waitMs: WAIT_MS_MAX, signal };
+    // Where it fails, so does the put.
+    if (hasStreams(transport)) transport.watch(this.#onPressure, { signal }).catch(() => undefined);
     try {
       const receipt = await transport.putBatch(messages, options);
       this.#batches.splice(this.#batches.indexOf(batch), 1);
@@ -95,6 +108,8 @@ export class BatchSender<Put extends { readonly message: PutGiven }> {
   /** Nothing is on the way: decides by the first failure. */
   async #recover(): Promise<void> {
     const { retries, signal, onRetry } = this.#options;
+    // The connection may be another one, which tells it anew.
+    this.#gate.open();
     const [first] = this.#batches;
     const error = first?.error;
     if (first !== undefined && error !== undefined) {
@@ -123,6 +138,11 @@ export class BatchSender<Put extends { readonly message: PutGiven }> {
     for (const next of this.#batches) next.seq = this.#nextSeq++;
     if (!isSplit) onRefused(puts, error);
   }
+}
+
+function sizeOf<Put extends { readonly bytes: number }>(batches: readonly Batch<Put>[]): Credit {
+  const puts = batches.flatMap((batch) => batch.puts);
+  return { messages: puts.length, bytes: puts.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 function toBatch<Put>(puts: readonly Put[], seq: number): Batch<Put> {

@@ -9,7 +9,14 @@ import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-e
 import { formatJson } from "./json-text.ts";
 import { formatPutMessage, putBytes, type PutGiven } from "./message-json.ts";
 import { openChannelSocket, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
-import { SocketStreams, type StreamHandle, type StreamListener, type SubscribeRequest } from "./socket-streams.ts";
+import {
+  SocketStreams,
+  type Pressure,
+  type PressureListener,
+  type StreamHandle,
+  type StreamListener,
+  type SubscribeRequest,
+} from "./socket-streams.ts";
 import { startPlatformTimer, type StartTimer } from "./timers.ts";
 import type {
   CallOptions,
@@ -65,6 +72,8 @@ interface Beginning<Type extends FinalFrame["type"]> {
 /** What may have to wait, and is answered when its wait is cancelled. */
 type Waitable = "put-ok" | "got";
 
+/** Requests count from 1. */
+const WATCH_ID = 0;
 const NORMAL_CLOSURE = 1000;
 const READY_STATE_OPEN = 1;
 const READY_STATE_CLOSING = 2;
@@ -86,6 +95,9 @@ export class ChannelSocket implements StreamingTransport {
   readonly #onWait: (() => void) | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #streams = new SocketStreams((text) => this.#send(text));
+  readonly #pressureListeners = new Set<PressureListener>();
+  /** What the server said last of the pressure. */
+  #pressure: Pressure | undefined;
   readonly #greeted = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #failure: { readonly how: string; readonly options: EdgeChannelErrorOptions } | undefined;
@@ -178,6 +190,15 @@ export class ChannelSocket implements StreamingTransport {
     const refusal = this.#refuseRequest(text, signal);
     if (refusal !== undefined) throw refusal;
     return this.#streams.begin(id, text, listener);
+  }
+
+  /** Tells the listener how much the channel has to do, now and when that changes, if the server does so; once, however often it is asked for. */
+  async watch(listener: PressureListener): Promise<void> {
+    if (this.#pressureListeners.has(listener)) return;
+    const isFirst = this.#pressureListeners.size === 0;
+    this.#pressureListeners.add(listener);
+    if (isFirst) this.#send(JSON.stringify({ type: "watch", id: WATCH_ID }));
+    else if (this.#pressure !== undefined) listener(this.#pressure);
   }
 
   /** Closes the connection and resolves when it is closed. What is unanswered rejects with kind `connection-closed`. */
@@ -302,6 +323,8 @@ export class ChannelSocket implements StreamingTransport {
         return this.#resolve(frame);
       case "problem":
         return this.#refuse(frame);
+      case "pressure":
+        return this.#tellPressure(frame);
       case "subscribed":
       case "deliver":
       case "ended":
@@ -310,6 +333,17 @@ export class ChannelSocket implements StreamingTransport {
         // A later version may tell more; what has to be understood is agreed in the greeting.
         return undefined;
     }
+  }
+
+  /** At once, so that nothing is sent meanwhile, and again when whoever was answered before has gone on: that is not on its way any more. */
+  #tellPressure(pressure: Pressure): void {
+    this.#pressure = pressure;
+    const tell = (): void => {
+      if (this.#failure !== undefined || this.#pressure !== pressure) return;
+      for (const listener of this.#pressureListeners) listener(pressure);
+    };
+    tell();
+    this.#startTimer(tell, 0);
   }
 
   #holdBack(id: number): void {

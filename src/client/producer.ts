@@ -9,7 +9,8 @@ import type { CallOptions, Transport } from "./transport.ts";
 
 /**
  * Made by `Channel.producer`. Full batches are pipelined; one that is not full goes when nothing is on the way. A full channel and a lost
- * connection are waited for, and what was not answered is sent again, so that it is stored once. What is refused rejects its own put.
+ * connection are waited for, and what was not answered is sent again, so that it is stored once. What is refused rejects its own put. Over a
+ * socket it slows down before the channel is full: at high pressure it keeps what does not fit until the pressure is low, 5 seconds at most.
  *
  * @example
  * await using producer = channel.producer();

@@ -24,6 +24,10 @@ export interface SubscribeRequest {
   readonly filter?: MessageFilter | undefined;
 }
 
+/** How much a channel has to do, and what still fits. */
+export type Pressure = Pick<Extract<StreamFrame, { type: "pressure" }>, "level" | "credit">;
+export type PressureListener = (pressure: Pressure) => void;
+
 export type DeliverFrame = Extract<StreamFrame, { type: "deliver" }>;
 
 export interface StreamListener {
@@ -59,7 +63,7 @@ export class SocketStreams {
     return { grant: (credit) => tell({ type: "credit", ...credit }), end: () => tell({ type: "unsubscribe" }) };
   }
 
-  receive(frame: StreamFrame): void {
+  receive(frame: Exclude<StreamFrame, { type: "pressure" }>): void {
     if (frame.type === "ended") return this.end(frame.id, frame.problem && EdgeChannelError.fromProblem(frame.problem));
     const listener = this.#listeners.get(frame.id);
     if (frame.type === "deliver") listener?.onDeliver(frame);

@@ -3,7 +3,7 @@ import type { ChannelDescription } from "../protocol/description.ts";
 import type { ChannelSocket } from "./channel-socket.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { PutGiven } from "./message-json.ts";
-import type { StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
+import type { PressureListener, StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
 import type { StartTimer } from "./timers.ts";
 import type {
   CallOptions,
@@ -72,6 +72,10 @@ export class SocketTransport implements StreamingTransport {
 
   subscribe(request: SubscribeRequest, listener: StreamListener, options: CallOptions = {}): Promise<StreamHandle> {
     return this.#use(options.signal, (socket) => socket.subscribe(request, listener, options));
+  }
+
+  watch(listener: PressureListener, options: CallOptions = {}): Promise<void> {
+    return this.#use(options.signal, (socket) => socket.watch(listener));
   }
 
   /** Resolves when the connection is closed; one that is only being opened is given up. */

@@ -4,7 +4,7 @@ import type { ChannelDescription, PressureState } from "../protocol/description.
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Problem } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
-import type { StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
+import type { PressureListener, StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
 import type { MessageBody, PutGiven, ReceivedMessage } from "./message-json.ts";
 
 export interface CallOptions {
@@ -181,6 +181,11 @@ export interface StreamingTransport extends Transport {
    * `onEnd`, which comes in any case. It is not asked for again when the connection is lost.
    */
   subscribe(request: SubscribeRequest, listener: StreamListener, options?: CallOptions): Promise<StreamHandle>;
+  /**
+   * Tells the listener how much the channel has to do and when that changes, over this connection. To be asked for before each put: where it
+   * is known already, nothing is sent. A server that does not tell is no failure.
+   */
+  watch(listener: PressureListener, options?: CallOptions): Promise<void>;
 }
 
 export function hasStreams(transport: Transport): transport is StreamingTransport {

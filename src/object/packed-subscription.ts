@@ -2,7 +2,7 @@
 import { placeOf, type Member, type PlainReader, type Subscription } from "../channel/subscription.ts";
 import type { MessageFilter } from "../protocol/stream-frames.ts";
 
-export type PackedSubscription = PackedMember | PackedReader;
+export type PackedSubscription = PackedMember | PackedReader | PackedWatch;
 
 type PackedMember = readonly [
   type: "member",
@@ -27,7 +27,10 @@ type PackedReader = readonly [
   filter: MessageFilter | null,
 ];
 
+type PackedWatch = readonly [type: "watch", request: number, isHigh: boolean];
+
 export function packSubscription(subscription: Subscription): PackedSubscription {
+  if (subscription.type === "watch") return ["watch", subscription.request, subscription.isHigh];
   const { request, credit } = subscription;
   if (subscription.type === "member") {
     const { group, holder, leaseMs, place, reader } = subscription;
@@ -38,6 +41,7 @@ export function packSubscription(subscription: Subscription): PackedSubscription
 }
 
 export function unpackSubscription(connection: number, packed: PackedSubscription): Subscription {
+  if (packed[0] === "watch") return { type: "watch", connection, request: packed[1], isHigh: packed[2] };
   return packed[0] === "member" ? unpackMember(connection, packed) : unpackReader(connection, packed);
 }
 

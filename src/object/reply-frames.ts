@@ -21,6 +21,10 @@ export function formatReply(id: number, outcome: Outcome, state: string): string
       return JSON.stringify({ type: "subscribed", id, resume: outcome.resume });
     case "delivered":
       return `{"type":"deliver","id":${id},${formatDelivered(outcome)},"state":${state}}`;
+    case "pressure": {
+      const { level, credit } = outcome;
+      return `{"type":"pressure","id":${id},"level":"${level}","credit":${JSON.stringify(credit)},"state":${state}}`;
+    }
     case "ended": {
       const problem = outcome.refusal && formatProblem(outcome.refusal);
       return JSON.stringify({ type: "ended", id, problem });

@@ -112,7 +112,8 @@ function readOperation(
     }
     case "subscribe":
     case "credit":
-    case "unsubscribe": {
+    case "unsubscribe":
+    case "watch": {
       const operation = readStreamOperation(frame);
       return operation.ok ? operation : refuse({ refusal: operation.refusal });
     }

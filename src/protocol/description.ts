@@ -126,6 +126,12 @@ const settingsDescriptionSchema = v.object({
   maxBytes: count,
   maxMessageBytes: count,
   growth: v.nullable(v.object({ factor: v.number(), maxMessages: count, maxBytes: count })),
+  marks: v.object({
+    highMessages: v.nullable(count),
+    lowMessages: v.nullable(count),
+    highBytes: v.nullable(count),
+    lowBytes: v.nullable(count),
+  }),
   expireAfterIdleMs: v.nullable(count),
   delivery: deliveryDescriptionSchema,
   retention: v.picklist(["queue", "interest", "log"]),

@@ -47,12 +47,22 @@ export const deliverySchema = v.strictObject({
   maxInFlight: v.optional(wholeNumber(1, LIMITS.inFlightMax)),
 });
 
+/** `null` in each: a share of what the channel can hold. */
+const marksSchema = v.strictObject({
+  highMessages: v.optional(v.nullable(maxMessagesSchema)),
+  lowMessages: v.optional(v.nullable(wholeNumber(0, LIMITS.channelMessagesMax))),
+  highBytes: v.optional(v.nullable(maxBytesSchema)),
+  lowBytes: v.optional(v.nullable(wholeNumber(0, LIMITS.channelBytesMax))),
+});
+
 const settingsEntries = {
   maxMessages: v.optional(maxMessagesSchema),
   maxBytes: v.optional(maxBytesSchema),
   maxMessageBytes: v.optional(wholeNumber(1, LIMITS.messageBytesMax)),
   /** A full channel multiplies its limits by `factor`, up to these; `null` for never. */
   growth: v.optional(v.nullable(growthSchema)),
+  /** Where producers that watch the channel are told to slow down, and that they need not any more. */
+  marks: v.optional(marksSchema),
   /** Deletes the channel when it was empty and unchanged for so long; `null` for never. */
   expireAfterIdleMs: v.optional(v.nullable(wholeNumber(LIMITS.expireAfterIdleMsMin, LIMITS.expireAfterIdleMsMax))),
   /** How messages are handed out by leases, in groups that say nothing else. */
@@ -83,6 +93,7 @@ export const channelPatchSchema = v.strictObject({
 });
 
 export type GivenDelivery = v.InferOutput<typeof deliverySchema>;
+type GivenMarks = v.InferOutput<typeof marksSchema>;
 export type GivenSettings = v.InferOutput<typeof givenSettingsSchema>;
 export type ChannelPatch = v.InferOutput<typeof channelPatchSchema>;
 
@@ -90,6 +101,14 @@ interface Growth {
   readonly factor: number;
   readonly maxMessages: number;
   readonly maxBytes: number;
+}
+
+/** High marks are reached from below, low ones from above; null is 80 % and 50 % of what the channel can hold. */
+interface Marks {
+  readonly highMessages: number | null;
+  readonly lowMessages: number | null;
+  readonly highBytes: number | null;
+  readonly lowBytes: number | null;
 }
 
 export interface DeliverySettings {
@@ -110,6 +129,7 @@ export interface Settings {
   readonly maxBytes: number;
   readonly maxMessageBytes: number;
   readonly growth: Growth | null;
+  readonly marks: Marks;
   readonly expireAfterIdleMs: number | null;
   readonly delivery: DeliverySettings;
   readonly retention: Retention;
@@ -126,6 +146,7 @@ export const DEFAULT_SETTINGS: Settings = {
   maxBytes: LIMITS.channelBytesDefault,
   maxMessageBytes: LIMITS.channelMessageBytesDefault,
   growth: null,
+  marks: { highMessages: null, lowMessages: null, highBytes: null, lowBytes: null },
   expireAfterIdleMs: null,
   delivery: {
     maxAttempts: LIMITS.maxAttemptsDefault,
@@ -149,6 +170,7 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     maxBytes: given.maxBytes ?? base.maxBytes,
     maxMessageBytes: given.maxMessageBytes ?? base.maxMessageBytes,
     growth: given.growth === undefined ? base.growth : given.growth,
+    marks: resolveMarks(given.marks ?? {}, base.marks),
     expireAfterIdleMs: given.expireAfterIdleMs === undefined ? base.expireAfterIdleMs : given.expireAfterIdleMs,
     delivery: resolveDelivery(given.delivery ?? {}, base.delivery),
     retention: given.retention ?? base.retention,
@@ -166,11 +188,22 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
   if (growth !== null && growth.maxBytes < maxBytes) {
     return refuse(invalidRequest("/growth/maxBytes", `Expected at least maxBytes, ${maxBytes}`));
   }
+  const { highMessages, lowMessages, highBytes, lowBytes } = settings.marks;
+  if (highMessages !== null && lowMessages !== null && lowMessages >= highMessages)
+    return refuse(invalidRequest("/marks/lowMessages", `Expected less than highMessages, ${highMessages}`));
+  if (highBytes !== null && lowBytes !== null && lowBytes >= highBytes)
+    return refuse(invalidRequest("/marks/lowBytes", `Expected less than highBytes, ${highBytes}`));
   if (settings.maxAgeMs !== null && settings.retention !== "log")
     return refuse(invalidRequest("/maxAgeMs", "Expected null: only a log keeps messages by age"));
   if (settings.retention === "log" && growth !== null)
     return refuse(invalidRequest("/growth", "Expected null: a log is never full"));
   return accept(settings);
+}
+
+function resolveMarks(given: GivenMarks, base: Marks): Marks {
+  const { highMessages = base.highMessages, lowMessages = base.lowMessages } = given;
+  const { highBytes = base.highBytes, lowBytes = base.lowBytes } = given;
+  return { highMessages, lowMessages, highBytes, lowBytes };
 }
 
 /** Lays what a group or a channel says over `base`. */
@@ -185,8 +218,12 @@ export function resolveDelivery(given: GivenDelivery, base: DeliverySettings): D
 
 /** Names the given members whose values differ from `current`. */
 export function findConflicts(given: GivenSettings, current: Settings): string[] {
-  const { delivery, ...rest } = given;
-  return [...findDifferent(rest, current, ""), ...findDifferent(delivery ?? {}, current.delivery, "delivery.")];
+  const { delivery, marks, ...rest } = given;
+  return [
+    ...findDifferent(rest, current, ""),
+    ...findDifferent(delivery ?? {}, current.delivery, "delivery."),
+    ...findDifferent(marks ?? {}, current.marks, "marks."),
+  ];
 }
 
 function findDifferent(given: object, current: object, prefix: string): string[] {

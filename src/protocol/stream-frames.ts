@@ -58,6 +58,8 @@ export const STREAM_FRAME_SCHEMAS = {
   subscribe: subscribeSchema,
   credit: v.strictObject({ type: v.literal("credit"), id: idSchema, ...creditSchema.entries }),
   unsubscribe: v.strictObject({ type: v.literal("unsubscribe"), id: idSchema }),
+  /** Asks to be told when producers should slow down. */
+  watch: v.strictObject({ type: v.literal("watch"), id: idSchema }),
 } as const;
 
 export type SubscribeFrame = v.InferOutput<typeof subscribeSchema>;
@@ -81,8 +83,18 @@ export type StreamFrame =
       readonly resume?: string;
       readonly state: PressureState;
     }
+  /** To who watches: the level, and the messages and bytes that still fit. */
+  | {
+      readonly type: "pressure";
+      readonly id: number;
+      readonly level: PressureLevel;
+      readonly credit: { readonly messages: number; readonly bytes: number };
+      readonly state: PressureState;
+    }
   /** Nothing more is sent. Without a problem: as was asked for. */
   | { readonly type: "ended"; readonly id: number; readonly problem?: Problem };
+
+export type PressureLevel = "low" | "high";
 
 export interface StreamGap {
   readonly fromOffset: number;

@@ -2,13 +2,14 @@
 import type { Mutant } from "./mutant.ts";
 
 const STREAMS_FILE = "src/channel/streams.ts";
+const PRESSURE_FILE = "src/channel/pressure.ts";
 
 export const STREAMS: readonly Mutant[] = [
   {
     name: "SB1: a connection has a subscription more than it may",
     file: STREAMS_FILE,
-    from: "?.size ?? 0) >= subscriptionsPerSocketMax)",
-    to: "?.size ?? 0) > subscriptionsPerSocketMax)",
+    from: "if (ofConnection >= subscriptionsPerSocketMax)",
+    to: "if (ofConnection > subscriptionsPerSocketMax)",
   },
   {
     name: "SB1: a connection that is gone subscribes",
@@ -96,7 +97,7 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "SB5: a reader is sent the small page that was read for another",
-    file: STREAMS_FILE,
+    file: "src/channel/shared-pages.ts",
     from: "return isWithin && (page",
     to: "return isWithin || (page",
   },
@@ -179,10 +180,64 @@ export const STREAMS: readonly Mutant[] = [
     to: 'one.type !== "member" || one.holder',
   },
   {
+    name: "BP1: the marks of the settings say nothing",
+    file: PRESSURE_FILE,
+    from: "Math.min(givenHigh ?? Math.ceil(limit * HIGH_SHARE), limit);",
+    to: "Math.min(Math.ceil(limit * HIGH_SHARE), limit, (givenHigh ?? 0) + limit);",
+  },
+  {
+    name: "BP1: a low mark may be at the high one",
+    file: PRESSURE_FILE,
+    from: "Math.floor(limit * LOW_SHARE), high - 1);",
+    to: "Math.floor(limit * LOW_SHARE), high);",
+  },
+  {
+    name: "BP2: the level is low as soon as it is below the high marks",
+    file: PRESSURE_FILE,
+    from: "if (wasHigh) return held",
+    to: "if (wasHigh && held.messages < 0) return held",
+  },
+  {
+    name: "BP2: the level is low when messages or bytes are at their low mark",
+    file: PRESSURE_FILE,
+    from: "held.messages > messages.low || held.bytes > bytes.low;",
+    to: "held.messages > messages.low && held.bytes > bytes.low;",
+  },
+  {
+    name: "BP2: a log is under pressure",
+    file: PRESSURE_FILE,
+    from: 'if (settings.retention === "log") return false;',
+    to: "",
+  },
+  {
+    name: "BP3: who watches is not told of a change",
+    file: STREAMS_FILE,
+    from: "this.#serveReaders(record);\n    this.#tellPressure(record);",
+    to: "this.#serveReaders(record);",
+  },
+  {
+    name: "BP3: a connection watches twice",
+    file: STREAMS_FILE,
+    from: "return isWaiting || watch !== undefined ?",
+    to: "return isWaiting ?",
+  },
+  {
+    name: "BP4: a channel that takes no more leaves those who watch waiting",
+    file: "src/channel/dismissal.ts",
+    from: "streams.endWatches(refusal);",
+    to: "",
+  },
+  {
+    name: "BP5: the level that was told is forgotten on waking",
+    file: STREAMS_FILE,
+    from: 'if (subscription.type === "watch") this.#isHigh ||= subscription.isHigh;',
+    to: "",
+  },
+  {
     name: "SB9: subscriptions are forgotten on waking",
     file: STREAMS_FILE,
-    from: "for (const subscription of subscriptions) this.#keep(subscription);",
-    to: "void subscriptions;",
+    from: "for (const subscription of subscriptions) {\n      this.#keep(subscription);",
+    to: "for (const subscription of subscriptions) {",
   },
   {
     name: "SB9: members lose their places on waking",

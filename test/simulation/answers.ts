@@ -38,7 +38,7 @@ export function inOrder(effects: readonly Effect[]): readonly Effect[] {
 }
 
 function isSent({ outcome: { type } }: Effect): boolean {
-  return type === "delivered" || type === "ended";
+  return type === "delivered" || type === "pressure" || type === "ended";
 }
 
 function byPointer<Part extends { readonly pointer: string }>(parts: readonly Part[]): Part[] {
@@ -50,6 +50,7 @@ function eventsIn(outcome: Outcome): string[] {
   if (outcome.type === "put" && outcome.isDuplicate === true) return ["a duplicate is answered"];
   if (outcome.type === "put" && outcome.scheduled !== undefined) return ["messages are scheduled"];
   if (outcome.type === "delivered") return eventsInDelivered(outcome);
+  if (outcome.type === "pressure") return [`a connection that watches is told of ${outcome.level} pressure`];
   if (outcome.type === "ended" && outcome.refusal !== undefined) return [`a subscription ends: ${outcome.refusal.kind}`];
   if (outcome.type !== "settled") return [];
   return [

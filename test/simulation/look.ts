@@ -49,6 +49,7 @@ export function look(looked: Looked, facts: ChannelFacts): Seen {
     throw new Broken(`${who} keeps the message at ${kept.offset} in another form`);
   }
   lookAtSubscriptions(looked);
+  lookAtWatches(looked);
   lookAtLetters(looked);
   lookAtCheckpoints(looked);
   return { facts, messages, groups: lookAtGroups(looked), scheduled: listScheduled(looked) };
@@ -59,7 +60,7 @@ function lookAtSubscriptions({ channel, model, who }: Looked): void {
   for (const { connection, request, credit, ...expected } of model.state.subscriptions) {
     const found = channel.subscriptionsOf(connection).find((one) => one.request === request);
     const what = `${who} keeps the subscription ${connection}/${request}`;
-    expectSame(found?.credit, credit, `[SB2] ${what}`);
+    expectSame(found?.type === "watch" ? undefined : found?.credit, credit, `[SB2] ${what}`);
     if (found?.type === "reader" && expected.type === "reader") {
       const { isTap, position, filter } = found;
       expectSame({ type: "reader", isTap, position, filter }, expected, `[SB5] ${what}`);
@@ -68,6 +69,14 @@ function lookAtSubscriptions({ channel, model, who }: Looked): void {
       const hasCredit = credit.messages > 0 && credit.bytes > 0;
       expectHolds(isRight && (found.place !== undefined) === hasCredit, `[SB3] ${what}`);
     }
+  }
+}
+
+/** BP5: what is kept of each watch. */
+function lookAtWatches({ channel, model, who }: Looked): void {
+  for (const { connection, request, isHigh } of model.state.watches) {
+    const found = channel.subscriptionsOf(connection).find((one) => one.request === request);
+    expectSame(found, { type: "watch", connection, request, isHigh }, `[BP5] ${who} keeps the watch ${connection}/${request}`);
   }
 }
 

@@ -48,6 +48,23 @@ function sentTexts(): string[] {
   return batches().map(({ seq, texts }) => `${seq}: ${texts.join(" ")}`);
 }
 
+/** A producer that has put a message and watches. */
+async function openWatching() {
+  const { producer, timers } = await open({ maxBatchMessages: 1 });
+  const puts = [producer.put("a")];
+  await connect();
+  store({ id: 1, texts: ["a"] }, 1);
+  expect(lastSocket().sent.filter(({ type }) => type === "watch")).toEqual([{ type: "watch", id: 0 }]);
+  return { producer, timers, puts };
+}
+
+async function tell(timers: FakeTimers, level: "low" | "high", messages: number, bytes = 1_000): Promise<void> {
+  lastSocket().receive({ type: "pressure", id: 0, level, credit: { messages, bytes }, state: STATE });
+  await settleDown();
+  timers.fire(0);
+  await settleDown();
+}
+
 describe("src/client/producer", () => {
   test("puts of one tick, and those made while a frame is on the way, go together", async () => {
     const { producer } = await open();
@@ -70,6 +87,94 @@ describe("src/client/producer", () => {
     await connect();
 
     expect(sentTexts()).toEqual(["1: a b", "2: c", "3: much larger", "4: d 123456"]);
+  });
+
+  describe("[BP3] pressure", () => {
+    const HOLD_MS = 5_000;
+
+    test("at high pressure what fits is sent, what is on its way included, and the rest when it is low again", async () => {
+      const { producer, timers } = await openWatching();
+      await tell(timers, "low", 10);
+      void producer.put("b");
+      await settleDown();
+      await tell(timers, "high", 3);
+      for (const body of ["c", "d", "e", "f"]) void producer.put(body);
+      await settleDown();
+      expect(sentTexts()).toEqual(["1: a", "2: b", "3: c", "4: d"]);
+      await tell(timers, "low", 5);
+      expect(sentTexts().slice(4)).toEqual(["5: e", "6: f"]);
+    });
+
+    test("what is answered with the word of high pressure is not on its way any more", async () => {
+      const { producer, timers } = await openWatching();
+      void producer.put("b");
+      await settleDown();
+      store({ id: 2, texts: ["b"] }, 2);
+      await tell(timers, "high", 1);
+      for (const body of ["c", "d"]) void producer.put(body);
+      await settleDown();
+      expect(sentTexts().slice(2)).toEqual(["3: c"]);
+    });
+
+    test("a batch that does not fit by its bytes is held back, and what is behind it too", async () => {
+      const { producer, timers } = await openWatching();
+      await tell(timers, "high", 100, 5);
+      for (const body of ["much larger", "b"]) void producer.put(body);
+      await settleDown();
+      expect(sentTexts()).toEqual(["1: a"]);
+    });
+
+    test("where it stays high the next batch goes after 5 seconds, to wait there in its turn, one at a time", async () => {
+      const { producer, timers } = await openWatching();
+      await tell(timers, "high", 0);
+      for (const body of ["b", "c"]) void producer.put(body);
+      await settleDown();
+      timers.fire(HOLD_MS);
+      await settleDown();
+      expect(sentTexts()).toEqual(["1: a", "2: b"]);
+      timers.fire(HOLD_MS);
+      await settleDown();
+      expect(sentTexts()).toEqual(["1: a", "2: b", "3: c"]);
+    });
+
+    test("what was held back goes over a new connection, which is asked anew", async () => {
+      const { producer, timers } = await openWatching();
+      await tell(timers, "high", 1);
+      for (const body of ["b", "c"]) void producer.put(body);
+      await settleDown();
+      lastSocket().end(1006);
+      await settleDown();
+      timers.fire(50);
+      await settleDown();
+      await connect();
+      expect(lastSocket().sent.map(({ type }) => type)).toEqual(["hello", "watch", "put-batch", "put-batch"]);
+    });
+
+    test("producers of one channel share a watch, and who comes later is told what is known", async () => {
+      const timers = new FakeTimers();
+      const { channel } = openChannel({ startTimer: timers.start });
+      const [first, second] = [channel.producer({ maxBatchMessages: 1 }), channel.producer({ maxBatchMessages: 1 })];
+      await Promise.all([first.ready(), second.ready()]);
+      void first.put("a");
+      await connect();
+      await tell(timers, "high", 0);
+      void second.put("b");
+      await settleDown();
+      void second.put("c");
+      await settleDown();
+      expect(batches().map(({ texts }) => texts.join())).toEqual(["a", "b"]);
+      expect(lastSocket().sent.filter(({ type }) => type === "watch")).toHaveLength(1);
+    });
+
+    test("a server that knows no watch, and one that ends it, are no failure", async () => {
+      const { producer } = await openWatching();
+      refuse(0, { kind: "unknown-frame", frameType: "watch", frameTypes: ["put"] });
+      const putting = producer.put("b");
+      await settleDown();
+      store({ id: 2, texts: ["b"] }, 2);
+      lastSocket().receive({ type: "ended", id: 0, problem: formatProblem({ kind: "channel-closed" }) });
+      expect((await putting).offset).toBe(2);
+    });
   });
 
   test("a batch that is not full lingers as long as it was told, and not when it is flushed", async () => {

@@ -42,6 +42,7 @@ const VALID: readonly Record<string, unknown>[] = [
   { type: "subscribe", id: 1, tap: true, credit: { messages: 1 } },
   { type: "credit", id: 1, messages: 5, bytes: 0 },
   { type: "unsubscribe", id: 1 },
+  { type: "watch", id: 1 },
 ];
 
 /** A frame that is refused, and the pointer of the fault. */
@@ -125,6 +126,7 @@ describe("src/protocol/frames", () => {
         "subscribe",
         "credit",
         "unsubscribe",
+        "watch",
       ];
       expect(parsed).toEqual({
         ok: false,
@@ -218,7 +220,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "a1f16f4d59e289ea", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "0e11e357b9e9c80f", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

@@ -36,6 +36,25 @@ describe("src/protocol/settings", () => {
     expect(isValid).toEqual([false, true, false, true, false, false, false]);
   });
 
+  test("[BP1] a low mark is below the high one, each may be left to its default, and a part of them may be given", () => {
+    const marks = { highMessages: 10, lowMessages: 5, highBytes: null, lowBytes: null };
+    const resolved = resolveSettings({ marks: { highMessages: 10, lowMessages: 5 } }, DEFAULT_SETTINGS);
+    expect(resolved).toMatchObject({ ok: true, value: { marks } });
+    const settings: Settings = { ...DEFAULT_SETTINGS, marks };
+    expect(findConflicts({ marks: { highMessages: 10 } }, settings)).toEqual([]);
+    expect(findConflicts({ marks: { highMessages: 11, highBytes: 1 } }, settings)).toEqual([
+      "marks.highMessages",
+      "marks.highBytes",
+    ]);
+    const faults = [{ lowMessages: 10 }, { highBytes: 5, lowBytes: 5 }].map((given) =>
+      resolveSettings({ marks: given }, settings),
+    );
+    expect(faults).toMatchObject([
+      { ok: false, refusal: { errors: [{ pointer: "/marks/lowMessages" }] } },
+      { ok: false, refusal: { errors: [{ pointer: "/marks/lowBytes" }] } },
+    ]);
+  });
+
   test("[GR1] a factor lies between growthFactorMin and growthFactorMax", () => {
     const isValid = [
       1,

@@ -365,3 +365,21 @@ describe.each(TRANSPORTS)("src/client over %s: producers", (transport) => {
     expect([a, b, c]).toEqual([{ offset: 1 }, { offset: null, scheduledId: scheduled[0]?.scheduledId }, { offset: 2 }]);
   });
 });
+
+describe("src/client over socket: producers and pressure", () => {
+  test("[BP3] a producer fills a channel to the brim, and what does not fit it keeps until the pressure is low", async () => {
+    const { channel } = open("socket");
+    await channel.create({ maxMessages: 10 });
+    await using producer = channel.producer({ maxBatchMessages: 2 });
+    const stored: Promise<{ readonly offset: number | null }>[] = numbers(1, 8).map((body) => producer.put(body));
+    await Promise.all(stored);
+    stored.push(...numbers(9, 6).map((body) => producer.put(body)));
+    await stored[9];
+
+    expect(await channel.stats()).toMatchObject({ depth: 10, waiting: { puts: 0 } });
+    await channel.getBatch({ max: 4 });
+    expect(await channel.stats()).toMatchObject({ depth: 6, waiting: { puts: 0 } });
+    await channel.getBatch({ max: 1 });
+    expect((await Promise.all(stored)).map(({ offset }) => offset)).toEqual(stored.map((_, index) => index + 1));
+  });
+});

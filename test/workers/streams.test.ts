@@ -12,6 +12,7 @@ import {
   openSocket,
   patchChannel,
   pathOf,
+  pull,
   put,
   putBatch,
   readProblem,
@@ -161,6 +162,25 @@ describe("src/object: streams", () => {
     await evict(channel);
     await put(channel, "c");
     expect([await first.settle(), await deliveredTexts(other)]).toEqual([[], ["c"]]);
+  });
+
+  test("[BP3] [BP5] who watches is told over hibernation in the commit that crosses a mark, and it costs no row", async () => {
+    const channel = await createChannel({ maxMessages: 10 });
+    const socket = await openSocket(channel);
+    const credit = { messages: 10, bytes: 1_073_741_824 };
+    expect(await socket.ask({ type: "watch", id: 7 })).toMatchObject({ type: "pressure", id: 7, level: "low", credit });
+    await putBatch(channel, ["1", "2", "3", "4", "5", "6", "7"]);
+    await evict(channel);
+    const before = (await describeChannel(channel)).rows.written;
+    await put(channel, "8");
+    expect((await describeChannel(channel)).rows.written - before).toBe(1);
+    const [told] = await socket.settle();
+    expect(told).toMatchObject({ type: "pressure", id: 7, level: "high", credit: { messages: 2 }, state: { depth: 8 } });
+    await evict(channel);
+    await pull(channel, { max: 3 });
+    expect(await socket.settle()).toMatchObject([{ type: "pressure", level: "low", credit: { messages: 5 } }]);
+    await patchChannel(channel, { state: "draining" });
+    expect(await socket.next()).toMatchObject({ type: "ended", id: 7, problem: { kind: "channel-draining" } });
   });
 
   test("[SB9] [G10] subscriptions survive hibernation, with their places and their credit", async () => {

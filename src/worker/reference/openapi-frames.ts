@@ -49,6 +49,10 @@ export const CLIENT_FRAMES: Notes<ClientFrame> = {
     example: { type: "credit", id: 8, messages: 50, bytes: 524_288 },
   },
   unsubscribe: { description: "Ends subscription `id`; what it holds is released", example: { type: "unsubscribe", id: 8 } },
+  watch: {
+    description: "Asks to be told when producers should slow down; `unsubscribe` ends it",
+    example: { type: "watch", id: 9 },
+  },
   stats: { description: "Asks for the description of the channel", example: { type: "stats", id: 5 } },
 };
 
@@ -77,6 +81,10 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
   deliver: {
     description: "Messages of subscription `id`, within its credit",
     example: { type: "deliver", id: 8, messages: [MESSAGE_EXAMPLE], bytes: 40, resume: "4f0c….18", state: PRESSURE_EXAMPLE },
+  },
+  pressure: {
+    description: "The level of pressure, at once and when it changes, and what still fits",
+    example: { type: "pressure", id: 9, level: "high", credit: { messages: 200, bytes: 1_048_576 }, state: PRESSURE_EXAMPLE },
   },
   ended: { description: "Nothing more comes of subscription `id`", example: { type: "ended", id: 8 } },
   wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },

@@ -47,6 +47,8 @@ const SETTINGS_NOTES = {
   maxBytes: "How many bytes of messages it holds: bodies, keys, ids, headers.",
   maxMessageBytes: "The largest message it takes.",
   growth: "A full channel multiplies its limits by `factor`, up to these; `null` for never.",
+  marks:
+    "Producers that watch the channel are told to slow down when messages or bytes reach their high mark, until both are at their low mark; `null`: 80 % and 50 % of what the channel can hold.",
   idempotencyWindowMs: "How long the channel remembers an idempotency key.",
   commitDelayMs:
     "How long a commit waits for more operations: fewer rows written at low rates, for so much more latency of every reply.",
@@ -299,6 +301,7 @@ function convert(schema: v.GenericSchema, typeMode: "input" | "output"): JsonSch
 const DEFAULTS: Readonly<Record<string, JsonSchema["default"]>> = {
   ...DEFAULT_SETTINGS,
   growth: DEFAULT_SETTINGS.growth === null ? null : { ...DEFAULT_SETTINGS.growth },
+  marks: { ...DEFAULT_SETTINGS.marks },
   delivery: { ...DEFAULT_SETTINGS.delivery, retryDelaysMs: null },
 };
 

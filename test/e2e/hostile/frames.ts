@@ -80,6 +80,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     ...(random.chance(0.4) && { filter: random.pick<object>([{}, { keys: ["a", "b"] }, { headers: { trace: "1" } }]) }),
   }),
   credit: (context) => ({ type: "credit", id: subscribedId(context), messages: 0 }),
+  watch: ({ freshId }) => ({ type: "watch", id: freshId }),
   unsubscribe: (context) => ({ type: "unsubscribe", id: subscribedId(context) }),
 };
 

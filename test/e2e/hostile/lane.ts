@@ -18,7 +18,7 @@ import type {
   Taking,
 } from "./delivery-forms.ts";
 import type { DeliveryModel } from "./delivery-model.ts";
-import { buildFrame, mutateFrame, type FrameMutation } from "./frames.ts";
+import { BUILT_FRAMES, buildFrame, mutateFrame, type FrameMutation } from "./frames.ts";
 import { HostileSocket, type Collected, type ReceivedFrame } from "./hostile-socket.ts";
 import { mutateRequest, type RequestMutation } from "./http-mutations.ts";
 import { buildRequest } from "./http-requests.ts";
@@ -54,6 +54,7 @@ const STATE_KINDS = new Set([
   "batch-too-large",
   "too-many-waiters",
   "too-many-subscriptions",
+  "request-in-use",
   "unknown-subscription",
   "producer-sequence-gap",
   "stale-producer-epoch",
@@ -425,6 +426,7 @@ export class Lane {
       case "problem":
         return this.#takeProblem(frame, sent);
       case "subscribed":
+      case "pressure":
         this.#subscribed.add(Number(frame.id));
         return undefined;
       case "ended":
@@ -502,19 +504,7 @@ export class Lane {
 
   async #sendBeforeHello(): Promise<void> {
     const socket = await HostileSocket.open(this.#options.port, this.channel, false);
-    const types = [
-      "put",
-      "put-batch",
-      "reserve",
-      "get",
-      "pull",
-      "settle",
-      "cancel",
-      "stats",
-      "subscribe",
-      "credit",
-      "unsubscribe",
-    ];
+    const types = [...BUILT_FRAMES].filter((type) => type !== "hello");
     const context = { random: this.#random, model: this.#model, freshId: 1, usedIds: [], subscribedIds: [] };
     for (const type of types) socket.send(JSON.stringify(buildFrame(type, context)));
     const { frames, answer } = await socket.greet();

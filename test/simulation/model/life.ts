@@ -11,6 +11,7 @@ import { firstGroups, type ModelGroups } from "./groups.ts";
 import { type Book, deletedRefusal, faultOf, invalid, type ModelState, refusalOfPut, refused, sum } from "./state.ts";
 import type { ModelStreams } from "./streams.ts";
 import type { ModelTraffic } from "./traffic.ts";
+import type { ModelWatches } from "./watches.ts";
 
 export class ModelLife {
   readonly #book: Book;
@@ -18,6 +19,7 @@ export class ModelLife {
   readonly #delivery: ModelDelivery;
   readonly #groups: ModelGroups;
   readonly #streams: ModelStreams;
+  readonly #watches: ModelWatches;
 
   constructor(parts: {
     readonly book: Book;
@@ -25,21 +27,24 @@ export class ModelLife {
     readonly delivery: ModelDelivery;
     readonly groups: ModelGroups;
     readonly streams: ModelStreams;
+    readonly watches: ModelWatches;
   }) {
     this.#book = parts.book;
     this.#traffic = parts.traffic;
     this.#delivery = parts.delivery;
     this.#groups = parts.groups;
     this.#streams = parts.streams;
+    this.#watches = parts.watches;
   }
 
   create(given: GivenSettings, moment: Moment): Outcome {
     const { record } = this.#book.state;
     if (record !== undefined && record.state !== "deleted") {
-      const { delivery, ...rest } = given;
+      const { delivery, marks, ...rest } = given;
       const conflicts = [
         ...findDifferent(rest, record.settings, ""),
         ...findDifferent(delivery ?? {}, record.settings.delivery, "delivery."),
+        ...findDifferent(marks ?? {}, record.settings.marks, "marks."),
       ];
       if (conflicts.length > 0) return refused({ kind: "settings-conflict", conflicts, current: record.settings });
       return this.described("confirmed", moment.nowMs);
@@ -132,6 +137,7 @@ export class ModelLife {
     const record: ChannelRecord = { ...this.#book.existing, ...ended };
     this.#clear({ record, groups: [], changedAtMs: nowMs });
     this.#traffic.refuseWaiting("put", deletedRefusal(record));
+    this.#watches.endAll(deletedRefusal(record));
     this.#traffic.refuseWaiting("get", deletedRefusal(record));
     this.#streams.endAll(deletedRefusal(record));
     return droppedMessages;
@@ -234,9 +240,9 @@ export class ModelLife {
   }
 
   get #isIdle(): boolean {
-    const { scheduled, subscriptions } = this.#book.state;
-    // SB9
-    const isInUse = this.#book.waiters.length > 0 || subscriptions.length > 0;
+    const { scheduled, subscriptions, watches } = this.#book.state;
+    // SB9 and BP5
+    const isInUse = this.#book.waiters.length > 0 || subscriptions.length > 0 || watches.length > 0;
     return this.#book.depth === 0 && scheduled.length === 0 && !isInUse;
   }
 
@@ -259,7 +265,10 @@ export class ModelLife {
   #refuseByState(): void {
     const record = this.#book.existing;
     const put = refusalOfPut(record);
-    if (put !== undefined) this.#traffic.refuseWaiting("put", put);
+    if (put !== undefined) {
+      this.#traffic.refuseWaiting("put", put);
+      this.#watches.endAll(put);
+    }
     if (record.state !== "closed") return;
     this.#traffic.refuseWaiting("get", { kind: "channel-closed" });
     this.#streams.endAll({ kind: "channel-closed" });
@@ -285,7 +294,12 @@ export class ModelLife {
 }
 
 function layOver(base: Settings, given: GivenSettings): Settings {
-  return { ...base, ...given, delivery: { ...base.delivery, ...given.delivery } } as Settings;
+  return {
+    ...base,
+    ...given,
+    delivery: { ...base.delivery, ...given.delivery },
+    marks: { ...base.marks, ...given.marks },
+  } as Settings;
 }
 
 function findDifferent(given: object, current: object, prefix: string): string[] {

@@ -32,6 +32,7 @@ import {
 } from "./state.ts";
 import { type FindPosition, ModelStreams } from "./streams.ts";
 import { linesAfter, ModelTraffic } from "./traffic.ts";
+import { ModelWatches } from "./watches.ts";
 
 /** What is stored of a group's delivery. */
 export interface StoredGroup {
@@ -60,6 +61,7 @@ export class Model {
   readonly #messages = new ModelMessageDesk(this.#book);
   readonly #life: ModelLife;
   readonly #streams: ModelStreams;
+  readonly #watches: ModelWatches;
   readonly #isConnected: (connection: number) => boolean;
   /** Whether a turn of the last commit found messages whose time was over. */
   #hasExpired = false;
@@ -82,8 +84,9 @@ export class Model {
     this.#traffic = new ModelTraffic({ ...parts, schedule: this.#schedule, dedup: this.#dedup, isConnected });
     this.#letters = new ModelLetterDesk(this.#book, this.#traffic);
     this.#riders = new ModelRiders({ ...parts, traffic: this.#traffic, checkpoints: this.#checkpoints });
-    this.#streams = new ModelStreams({ ...parts, traffic: this.#traffic, isConnected });
-    this.#life = new ModelLife({ ...parts, traffic: this.#traffic, streams: this.#streams });
+    this.#watches = new ModelWatches(this.#book, this.#traffic);
+    this.#streams = new ModelStreams({ ...parts, traffic: this.#traffic, watches: this.#watches, isConnected });
+    this.#life = new ModelLife({ ...parts, traffic: this.#traffic, streams: this.#streams, watches: this.#watches });
   }
 
   get state(): ModelState {
@@ -141,6 +144,7 @@ export class Model {
       puts: stored.puts.filter(isThere),
       promises: stored.promises.filter(isThere),
       subscriptions: stored.subscriptions.filter(isThere),
+      watches: stored.watches.filter(isThere),
     });
     this.#checkpoints.wake();
     const holders = this.openMessages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
@@ -218,7 +222,9 @@ export class Model {
     }
     this.#hasExpired = this.#countExpired() > expired;
     this.#life.finishDrain(nowMs);
-    if (this.#isAlive) this.#streams.serveReaders(this.#book.existing, findPosition);
+    if (!this.#isAlive) return;
+    this.#streams.serveReaders(this.#book.existing, findPosition);
+    this.#watches.tell(this.#book.existing);
   }
 
   /**
@@ -249,6 +255,7 @@ export class Model {
     this.#meetDeadlines(nowMs);
     for (const waiter of this.#book.waiters) if (waiter.connection === connection) this.#traffic.forget(waiter);
     this.#streams.disconnect(connection);
+    this.#watches.disconnect(connection);
     this.#delivery.endLeasesOf(connection, isClean, nowMs);
     this.#traffic.serve(nowMs);
     this.#life.finishDrain(nowMs);
@@ -333,12 +340,13 @@ export class Model {
     if (record === undefined || record.isExpired) return refused({ kind: "unknown-channel", channel: "orders" });
     if (record.state === "deleted") return refused(deletedRefusal(record));
     // SB1: a subscription has its id for itself.
-    if (origin !== undefined && isUseOf(operation) && this.#streams.find(origin) !== undefined)
+    if (origin !== undefined && isUseOf(operation) && (this.#streams.find(origin) ?? this.#watches.find(origin)) !== undefined)
       return refused({ kind: "request-in-use", id: origin.request });
     switch (operation.type) {
       case "subscribe":
       case "credit":
       case "unsubscribe":
+      case "watch":
         return this.#streams.decide(record, operation, nowMs, origin);
       case "put":
         return this.#traffic.put(record, operation, nowMs, origin);
@@ -389,7 +397,7 @@ export class Model {
 }
 
 function isUseOf({ type }: Operation): boolean {
-  return type === "put" || type === "get" || type === "reserve" || type === "subscribe";
+  return type === "put" || type === "get" || type === "reserve" || type === "subscribe" || type === "watch";
 }
 
 /** LS13: a lease that is neither stored nor carried is lost; it was the first of its message, and whoever had it is gone. */

@@ -121,6 +121,11 @@ export interface ModelReader extends ModelSubscribed {
 
 export type ModelSubscription = ModelMember | ModelReader;
 
+/** BP: a connection that watches, and the level that it was told. */
+export interface ModelWatch extends Origin {
+  readonly isHigh: boolean;
+}
+
 export interface ModelState extends BesideState {
   readonly record: ChannelRecord | undefined;
   readonly records: readonly ModelRecord[];
@@ -149,6 +154,7 @@ export interface ModelState extends BesideState {
   readonly promises: readonly ModelWaiter[];
   /** In the order in which they were asked for. */
   readonly subscriptions: readonly ModelSubscription[];
+  readonly watches: readonly ModelWatch[];
 }
 
 const EMPTY: ModelState = {
@@ -174,6 +180,7 @@ const EMPTY: ModelState = {
   puts: [],
   promises: [],
   subscriptions: [],
+  watches: [],
 };
 
 /** The state, its changes, and answers to those who wait. */
@@ -360,9 +367,11 @@ export function deletedRefusal({ deletedAtMs, droppedMessages }: ChannelRecord):
   return { kind: "channel-deleted", deletedAtMs: deletedAtMs ?? 0, droppedMessages };
 }
 
-export function faultOf({ growth, maxMessages, maxBytes, maxAgeMs, retention }: Settings): string | undefined {
+export function faultOf({ growth, marks, maxMessages, maxBytes, maxAgeMs, retention }: Settings): string | undefined {
   if (growth !== null && growth.maxMessages < maxMessages) return "/growth/maxMessages";
   if (growth !== null && growth.maxBytes < maxBytes) return "/growth/maxBytes";
+  if ((marks.highMessages ?? Infinity) <= (marks.lowMessages ?? 0)) return "/marks/lowMessages";
+  if ((marks.highBytes ?? Infinity) <= (marks.lowBytes ?? 0)) return "/marks/lowBytes";
   if (maxAgeMs !== null && retention !== "log") return "/maxAgeMs";
   return growth !== null && retention === "log" ? "/growth" : undefined;
 }

@@ -21,6 +21,7 @@ import {
   sum,
 } from "./state.ts";
 import { linesAfter, type ModelTraffic } from "./traffic.ts";
+import type { ModelWatches } from "./watches.ts";
 
 /** Where a plain reader of the channel stands; undefined where it is not subscribed any more. */
 export type FindPosition = (origin: Origin) => number | undefined;
@@ -39,6 +40,7 @@ export class ModelStreams {
   readonly #delivery: ModelDelivery;
   readonly #groups: ModelGroups;
   readonly #traffic: ModelTraffic;
+  readonly #watches: ModelWatches;
   readonly #isConnected: (connection: number) => boolean;
 
   constructor(parts: {
@@ -46,18 +48,26 @@ export class ModelStreams {
     readonly delivery: ModelDelivery;
     readonly groups: ModelGroups;
     readonly traffic: ModelTraffic;
+    readonly watches: ModelWatches;
     readonly isConnected: (connection: number) => boolean;
   }) {
     this.#book = parts.book;
     this.#delivery = parts.delivery;
     this.#groups = parts.groups;
     this.#traffic = parts.traffic;
+    this.#watches = parts.watches;
     this.#isConnected = parts.isConnected;
   }
 
   decide(record: ChannelRecord, operation: StreamOperation, nowMs: number, origin: Origin | undefined): Outcome {
     if (origin === undefined || !this.#isConnected(origin.connection)) return invalid("");
     if (operation.type === "subscribe") return this.#subscribe(record, operation, origin);
+    if (operation.type === "watch") return this.#watches.begin(record, origin);
+    const watch = this.#watches.find({ ...origin, request: operation.request });
+    if (watch !== undefined && operation.type === "unsubscribe") {
+      this.#watches.end(watch);
+      return { type: "ended" };
+    }
     const subscription = this.find({ ...origin, request: operation.request });
     if (subscription === undefined) return refused({ kind: "unknown-subscription", id: operation.request });
     return operation.type === "credit" ? this.#grant(subscription, operation.credit) : this.#unsubscribe(subscription, nowMs);

@@ -218,7 +218,7 @@ export class ModelTraffic {
     if (this.hasNoReaders) return undefined;
     // GP1: a log gives up its oldest records for it.
     if (retention === "log") return record.limits;
-    const needed = this.#held(size);
+    const needed = this.held(size);
     let { maxMessages, maxBytes } = record.limits;
     if (growth !== null) {
       maxMessages = grow(maxMessages, needed.messages, growth.factor, growth.maxMessages);
@@ -291,7 +291,8 @@ export class ModelTraffic {
     return { type: "waiting" };
   }
 
-  #held(more: Size): Size {
+  /** What counts for admission, and so much more. */
+  held(more: Size): Size {
     const { promises } = this.#book.state;
     const promised = { messages: sum(promises.map(({ max }) => max)), bytes: sum(promises.map(({ bytes }) => bytes)) };
     // SD3
@@ -308,7 +309,7 @@ export class ModelTraffic {
   }
 
   #isFitting(size: Size, limits: ChannelRecord["limits"]): boolean {
-    return isWithin(size, this.#held({ messages: 0, bytes: 0 }), limits);
+    return isWithin(size, this.held({ messages: 0, bytes: 0 }), limits);
   }
 
   #serveFirstGet(group: number, nowMs: number): boolean {

@@ -107,7 +107,7 @@ const RIDING: readonly ActorOperation[] = [
   },
   {
     name: "ack out of order with riders",
-    weight: 40,
+    weight: 44,
     run: (world, random) => {
       const last = pickOutOfOrder(world, random);
       if (last === undefined) return;

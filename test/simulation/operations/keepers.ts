@@ -25,11 +25,18 @@ function drawTtl(random: Random): GivenSettings {
   };
 }
 
+function drawMarks(random: Random): GivenSettings {
+  if (random.chance(60)) return {};
+  const low = random.oneOf(null, 0, 3);
+  return { marks: { highMessages: random.oneOf(null, 4, 6, 50), lowMessages: low, highBytes: random.oneOf(null, 100, 600) } };
+}
+
 function drawSettings(random: Random): GivenSettings {
   return {
     ...drawLimits(random),
     maxMessageBytes: random.oneOf(150, 300, 5_000),
     growth: random.chance(25) ? { factor: random.oneOf(1.1, 2), maxMessages: random.between(15, 24), maxBytes: 4_000 } : null,
+    ...drawMarks(random),
     expireAfterIdleMs: random.chance(20) ? 60_000 : null,
     ...drawTtl(random),
     delivery: drawDelivery(random),

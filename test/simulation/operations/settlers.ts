@@ -103,7 +103,7 @@ export const SETTLERS: readonly ActorOperation[] = [
     run: (world, random) => {
       const lease = random.pick(heldLeases(world)) ?? random.pick(world.ledger.leases);
       if (lease === undefined) return;
-      const entry = drawEntry(random, lease, 0);
+      const entry = drawEntry(random, lease, 0, random.chance(40) ? "release" : undefined);
       settle(world, [entry]);
       settle(world, [random.chance(50) ? entry : drawEntry(random, lease, 0)]);
     },

@@ -74,9 +74,10 @@ function drawPlain(world: World, random: Random): StreamTarget {
   return isLog ? drawReader(world, random) : { type: "tap", ...drawFilter(random) };
 }
 
-/** Mostly a subscription that is there and open. */
+/** Mostly a subscription or a watch that is there and open. */
 function drawSubscription(world: World, random: Random): Origin {
-  const open = world.model.state.subscriptions.filter(({ connection }) => world.isOpen(connection));
+  const { subscriptions, watches } = world.model.state;
+  const open = [...subscriptions, ...watches].filter(({ connection }) => world.isOpen(connection));
   const { connection, request } = (random.chance(90) ? random.pick(open) : undefined) ?? drawOrigin(world, random);
   return { connection, request };
 }
@@ -235,7 +236,7 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
   },
   {
     name: "go on with the token of another life or place",
-    weight: 6,
+    weight: 9,
     run: (world, random) => {
       if (world.model.state.record?.settings.retention !== "log") return;
       const { record, nextOffset } = world.model.state;
@@ -252,6 +253,14 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
       subscribe(world, random, group === undefined ? drawPlain(world, random) : { ...drawMember(world, random), group });
       if (record?.settings.retention === "queue" || group === undefined) world.perform({ type: "delete", graceMs: 0 });
       else world.perform({ type: "delete-group", group });
+    },
+  },
+  {
+    name: "watch",
+    weight: 12,
+    run: (world, random) => {
+      world.perform({ type: "watch" }, drawOrigin(world, random));
+      if (random.chance(40)) world.perform({ type: "patch", patch: { state: "draining" } });
     },
   },
   {
