@@ -39,7 +39,10 @@ export class LeasedMessage implements Leased {
     this.#settler = settler;
   }
 
-  /** It is done: nobody gets it again. */
+  /**
+   * It is done: nobody gets it again. Where a consumer had to repeat the ack, since its answer was lost, it may be another reader's ack, who
+   * had the message meanwhile, by which it is.
+   */
   async ack(options: CallOptions = {}): Promise<void> {
     await this.#settle({ acks: [this] }, options);
   }
