@@ -120,17 +120,21 @@ export class GroupLedger {
     else this.accepted++;
     this.#isAccepted[index] = 1;
     this.#finish(message);
+    this.#checkOrder(index, message.key);
   }
 
   #finish(message: LeasedMessage): void {
     const index = indexOf(message);
-    if (this.#isDone[index] === 1) return;
+    if (this.#isDone[index] === 0) this.done++;
     this.#isDone[index] = 1;
-    this.done++;
-    const { key } = message;
+  }
+
+  /** When an ack was accepted whose answer was lost, nobody knows: only the others are compared. */
+  #checkOrder(index: number, key: string | undefined): void {
     if (key === undefined) return;
     const last = this.#lastOfKey.get(key) ?? -1;
-    if (index < last) this.#faults.add("outOfOrder", `The group was done with message ${index} of key ${key} behind ${last}`);
+    if (index < last)
+      this.#faults.add("outOfOrder", `The ack of message ${index} of key ${key} was accepted behind that of ${last}`);
     this.#lastOfKey.set(key, Math.max(last, index));
   }
 
