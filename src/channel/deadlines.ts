@@ -1,61 +1,77 @@
 // Points in time by offset: the nearest is found at once, and one may be moved or withdrawn.
 import { MinHeap } from "../base/min-heap.ts";
 
-interface Deadline {
-  readonly atMs: number;
-  readonly offset: number;
-}
-
-/** Below so many withdrawn entries it is not worth the while to build the heap anew. */
+/** Below so many times at which nothing ends it is not worth the while to build the heap anew. */
 const STALE_MIN = 64;
 
 export class Deadlines {
   readonly #atMs = new Map<number, number>();
-  /** May hold entries that were moved or withdrawn; they are skipped, and bounded by building it anew. */
-  readonly #heap = new MinHeap<Deadline>((a, b) => a.atMs < b.atMs || (a.atMs === b.atMs && a.offset < b.offset));
+  /** What is handed out together ends at one time. */
+  readonly #offsetsAt = new Map<number, Set<number>>();
+  /** May hold times at which nothing ends any more; they are skipped, and bounded by building it anew. */
+  readonly #times = new MinHeap<number>((a, b) => a < b);
 
   /** Sets or moves the deadline of `offset`. */
   set(offset: number, atMs: number): void {
-    if (this.#atMs.get(offset) === atMs) return;
+    const beforeMs = this.#atMs.get(offset);
+    if (beforeMs === atMs) return;
+    if (beforeMs !== undefined) this.#leave(beforeMs, offset);
     this.#atMs.set(offset, atMs);
-    this.#heap.push({ atMs, offset });
-    if (this.#heap.size > STALE_MIN + 2 * this.#atMs.size) this.#rebuild();
+    const offsets = this.#offsetsAt.get(atMs);
+    if (offsets !== undefined) offsets.add(offset);
+    else this.#open(atMs, offset);
   }
 
   delete(offset: number): void {
+    const atMs = this.#atMs.get(offset);
+    if (atMs === undefined) return;
     this.#atMs.delete(offset);
+    this.#leave(atMs, offset);
   }
 
   /** The nearest deadline. */
   get firstAtMs(): number | undefined {
-    return this.#first()?.atMs;
+    for (let first = this.#times.peek(); first !== undefined; first = this.#times.peek()) {
+      if (this.#offsetsAt.has(first)) return first;
+      this.#times.pop();
+    }
+    return undefined;
   }
 
   /** Takes every offset whose deadline is not later than `nowMs`, the nearest first. */
   takeDue(nowMs: number): number[] {
     const due: number[] = [];
-    for (let first = this.#first(); first !== undefined && first.atMs <= nowMs; first = this.#first()) {
-      this.#atMs.delete(first.offset);
-      due.push(first.offset);
+    for (let atMs = this.firstAtMs; atMs !== undefined && atMs <= nowMs; atMs = this.firstAtMs) {
+      const offsets = [...(this.#offsetsAt.get(atMs) ?? [])].sort((a, b) => a - b);
+      this.#offsetsAt.delete(atMs);
+      for (const offset of offsets) {
+        this.#atMs.delete(offset);
+        due.push(offset);
+      }
     }
     return due;
   }
 
   clear(): void {
     this.#atMs.clear();
-    this.#heap.clear();
+    this.#offsetsAt.clear();
+    this.#times.clear();
   }
 
-  #first(): Deadline | undefined {
-    for (let first = this.#heap.peek(); first !== undefined; first = this.#heap.peek()) {
-      if (this.#atMs.get(first.offset) === first.atMs) return first;
-      this.#heap.pop();
-    }
-    return undefined;
+  #open(atMs: number, offset: number): void {
+    this.#offsetsAt.set(atMs, new Set([offset]));
+    this.#times.push(atMs);
+    if (this.#times.size > STALE_MIN + 2 * this.#offsetsAt.size) this.#rebuild();
+  }
+
+  #leave(atMs: number, offset: number): void {
+    const offsets = this.#offsetsAt.get(atMs);
+    offsets?.delete(offset);
+    if (offsets?.size === 0) this.#offsetsAt.delete(atMs);
   }
 
   #rebuild(): void {
-    this.#heap.clear();
-    for (const [offset, atMs] of this.#atMs) this.#heap.push({ atMs, offset });
+    this.#times.clear();
+    for (const atMs of this.#offsetsAt.keys()) this.#times.push(atMs);
   }
 }

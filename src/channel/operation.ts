@@ -122,11 +122,13 @@ export interface LeaseTerms {
 
 interface SettleEntryBase {
   readonly leaseId: string;
+  /** With more than 1 also the leases of the next offsets, so many in all (rule LS14). Default: 1. */
+  readonly count?: number | undefined;
   /** Where the id stands in the request, for a refusal. */
   readonly pointer: string;
 }
 
-/** What a reader says of one message that it holds. */
+/** What a reader says of a message that it holds, or of several in a row. */
 export type SettleEntry = SettleEntryBase &
   (
     | { readonly verb: "ack" | "release" }

@@ -3,6 +3,7 @@ import type { SettleEntry } from "./operation.ts";
 
 interface Named {
   readonly leaseId: string;
+  readonly count?: number | undefined;
 }
 
 /** The lists of a settle call as they came. */
@@ -19,7 +20,7 @@ export interface SettleLists {
 export function listSettleEntries(lists: SettleLists): SettleEntry[] {
   const pointerOf = (list: keyof SettleLists, index: number): string => `/${list}/${index}/leaseId`;
   return [
-    ...(lists.acks ?? []).map(({ leaseId }, index): SettleEntry => ({ verb: "ack", leaseId, pointer: pointerOf("acks", index) })),
+    ...(lists.acks ?? []).map((entry, index): SettleEntry => ({ verb: "ack", ...entry, pointer: pointerOf("acks", index) })),
     ...(lists.retries ?? []).map((entry, index): SettleEntry => ({
       verb: "retry",
       ...entry,
@@ -35,9 +36,9 @@ export function listSettleEntries(lists: SettleLists): SettleEntry[] {
       ...entry,
       pointer: pointerOf("rejects", index),
     })),
-    ...(lists.releases ?? []).map(({ leaseId }, index): SettleEntry => ({
+    ...(lists.releases ?? []).map((entry, index): SettleEntry => ({
       verb: "release",
-      leaseId,
+      ...entry,
       pointer: pointerOf("releases", index),
     })),
   ];

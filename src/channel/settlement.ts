@@ -40,7 +40,7 @@ export interface SettlePlan {
 
 /** Judges the entries of a call one by one, and changes nothing yet. */
 export function planSettlement(entries: readonly SettleEntry[], context: SettleContext): SettlePlan | Refusal {
-  if (entries.length > LIMITS.settleEntriesMax)
+  if (entries.reduce((sum, { count = 1 }) => sum + count, 0) > LIMITS.settleEntriesMax)
     return invalidRequest("", `Expected at most ${LIMITS.settleEntriesMax} leases in all`);
   const found = findLeases(entries, context);
   if ("kind" in found) return found;
@@ -64,19 +64,23 @@ function findLeases(
 ): { judged: Judged[]; refused: RefusedEntry[] } | Refusal {
   const judged: Judged[] = [];
   const refused: RefusedEntry[] = [];
-  const seen = new Set<string>();
+  const seen = new Map<string, Set<number>>();
   for (const entry of entries) {
-    const { leaseId, pointer } = entry;
-    if (seen.has(leaseId)) return invalidRequest(pointer, "Expected each lease once in a call");
-    seen.add(leaseId);
+    const { leaseId, pointer, count = 1 } = entry;
     const ref = sealer.parse(leaseId);
     if (ref === undefined) return { kind: "invalid-lease", pointer };
+    const name = `${ref.group}-${ref.attempt}-${ref.holder}`;
+    const seenOffsets = seen.get(name) ?? new Set();
+    seen.set(name, seenOffsets);
     const settlement = groups.findById(ref.group)?.settlement;
-    const lease = settlement?.findLive(ref, moment.nowMs);
-    if (settlement !== undefined && lease !== undefined) judged.push({ entry, lease, settlement });
-    else {
-      const cause = settlement?.explainLost(ref.offset) ?? "settled";
-      refused.push({ pointer, refusal: { kind: "lease-lost", offset: ref.offset, cause } });
+    // LS14: each of them as if it stood by itself.
+    for (let { offset } = ref; offset < ref.offset + count; offset++) {
+      if (seenOffsets.has(offset)) return invalidRequest(pointer, "Expected each lease once in a call");
+      seenOffsets.add(offset);
+      const lease = settlement?.findLive(ref, offset, moment.nowMs);
+      if (settlement !== undefined && lease !== undefined) judged.push({ entry, lease, settlement });
+      else
+        refused.push({ pointer, refusal: { kind: "lease-lost", offset, cause: settlement?.explainLost(offset) ?? "settled" } });
     }
   }
   return { judged, refused };
@@ -84,11 +88,14 @@ function findLeases(
 
 /** An ack counts only if every earlier message of its key is acked or rejected in the same call (G5). */
 function judgeOrder(candidates: readonly Judged[], refused: RefusedEntry[]): { judged: Judged[]; refused: RefusedEntry[] } {
+  const sorted = candidates.toSorted((a, b) => a.lease.offset - b.lease.offset);
+  // Most messages have no key.
+  if (sorted.every(({ lease }) => lease.key === undefined)) return { judged: sorted, refused };
   const ending = new Set(
     candidates.filter(({ entry }) => entry.verb === "ack" || entry.verb === "reject").map(({ lease }) => lease),
   );
   const judged: Judged[] = [];
-  for (const candidate of candidates.toSorted((a, b) => a.lease.offset - b.lease.offset)) {
+  for (const candidate of sorted) {
     const { entry, lease, settlement } = candidate;
     const open = entry.verb === "ack" ? settlement.findOpenBefore(lease, ending) : undefined;
     if (open === undefined) judged.push(candidate);
@@ -164,8 +171,8 @@ export class Settlement {
     }
   }
 
-  /** The lease, if it is live and that holder's. */
-  findLive({ offset, holder, attempt }: LeaseRef, nowMs: number): Lease | undefined {
+  /** The lease of the message at `offset`, if it is live and that holder's. */
+  findLive({ holder, attempt }: LeaseRef, offset: number, nowMs: number): Lease | undefined {
     const lease = this.#delivery.findLease(offset);
     return lease?.holder === holder && lease.attempt === attempt && endOf(lease) > nowMs ? lease : undefined;
   }

@@ -1,5 +1,6 @@
 // Settles many leases in few calls: what comes in one tick, and while a call is on the way, goes together.
 import { SETTLE_ENTRIES_MAX } from "../protocol/client-limits.ts";
+import { LeaseRun } from "../protocol/lease-run.ts";
 import type { Problem } from "../protocol/problems.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { Retries } from "./retries.ts";
@@ -75,15 +76,21 @@ export class SettleQueue {
     await Promise.resolve();
     while (this.#waiting.size > 0) {
       const part = [...this.#waiting.values()].slice(0, SETTLE_ENTRIES_MAX);
-      for (const { entry } of part) this.#take(entry);
+      if (part.length === this.#waiting.size) this.#waiting.clear();
+      else for (const { entry } of part) this.#take(entry);
       await this.#send(part);
     }
     this.#sending = undefined;
   }
 
   async #send(part: readonly Waiting[]): Promise<void> {
+    const runs = listRuns(part);
     const lists: Partial<Record<SettleVerb, SettleEntry[]>> = {};
-    const pointers = part.map(({ verb, entry }) => `/${verb}/${(lists[verb] ??= []).push(entry) - 1}/leaseId`);
+    const byPointer = new Map<string, Run>();
+    for (const run of runs) {
+      const entry = { ...run.terms, ...(run.leases.count > 1 && { count: run.leases.count }) };
+      byPointer.set(`/${run.verb}/${(lists[run.verb] ??= []).push(entry) - 1}/leaseId`, run);
+    }
     let tries = 0;
     let report: SettleReport | undefined;
     try {
@@ -103,11 +110,43 @@ export class SettleQueue {
       }
       return;
     }
-    const problems = new Map(report.refused.map(({ pointer, problem }) => [pointer, problem]));
-    for (const [index, { verb, resolve }] of part.entries()) {
-      const problem = problems.get(pointers[index] ?? "");
-      const isOwnTrace = tries > 1 && verb !== "extends" && problem?.kind === "lease-lost" && OWN_TRACES.test(problem.cause);
-      resolve(isOwnTrace ? undefined : problem);
+    for (const { pointer, problem } of report.refused) {
+      const run = byPointer.get(pointer);
+      const isOwnTrace = tries > 1 && run?.verb !== "extends" && problem.kind === "lease-lost" && OWN_TRACES.test(problem.cause);
+      if (!isOwnTrace) findRefused(run, problem)?.resolve(problem);
     }
+    // For those that were told a problem nothing changes any more.
+    for (const { resolve } of part) resolve(undefined);
   }
+}
+
+/** Leases that one entry names. */
+interface Run {
+  readonly verb: SettleVerb;
+  /** Those of the first, which all of them have. */
+  readonly terms: SettleEntry;
+  readonly leases: LeaseRun;
+  readonly members: Waiting[];
+}
+
+function listRuns(part: readonly Waiting[]): readonly Run[] {
+  const runs: Run[] = [];
+  const open: Partial<Record<SettleVerb, Run>> = {};
+  for (const waiting of part) {
+    const { verb, entry } = waiting;
+    const run = open[verb];
+    if (run !== undefined && hasTermsOf(entry, run.terms) && run.leases.take(entry.leaseId)) run.members.push(waiting);
+    else runs.push((open[verb] = { verb, terms: entry, leases: new LeaseRun(entry.leaseId), members: [waiting] }));
+  }
+  return runs;
+}
+
+function hasTermsOf(entry: SettleEntry, { delayMs, reason, leaseMs }: SettleEntry): boolean {
+  return entry.delayMs === delayMs && entry.reason === reason && entry.leaseMs === leaseMs;
+}
+
+function findRefused(run: Run | undefined, problem: Problem): Waiting | undefined {
+  const isOfOne = problem.kind === "lease-lost" || problem.kind === "out-of-order";
+  const place = isOfOne ? run?.leases.placeOf(problem.offset) : undefined;
+  return run?.members[place ?? 0];
 }

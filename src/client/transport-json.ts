@@ -8,11 +8,11 @@ import type { CheckpointRider, GetResult, Leased, PullResult, PutReceipt, Settle
 /** The members of a settle request. Entries may be whole messages: only what the protocol knows of them is sent. */
 export function formatSettle({ acks, retries, extends: longer, rejects, releases, checkpoint, puts }: SettleRequest): object {
   return {
-    acks: acks?.map(({ leaseId }) => ({ leaseId })),
-    retries: retries?.map(({ leaseId, delayMs, reason }) => ({ leaseId, delayMs, reason })),
-    extends: longer?.map(({ leaseId, leaseMs }) => ({ leaseId, leaseMs })),
-    rejects: rejects?.map(({ leaseId, reason }) => ({ leaseId, reason })),
-    releases: releases?.map(({ leaseId }) => ({ leaseId })),
+    acks: acks?.map(({ leaseId, count }) => ({ leaseId, count })),
+    retries: retries?.map(({ leaseId, count, delayMs, reason }) => ({ leaseId, count, delayMs, reason })),
+    extends: longer?.map(({ leaseId, count, leaseMs }) => ({ leaseId, count, leaseMs })),
+    rejects: rejects?.map(({ leaseId, count, reason }) => ({ leaseId, count, reason })),
+    releases: releases?.map(({ leaseId, count }) => ({ leaseId, count })),
     checkpoint: checkpoint && formatCheckpoint(checkpoint),
     puts: puts?.map(formatPutMessage),
   };

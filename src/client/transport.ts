@@ -92,6 +92,8 @@ export interface PullResult extends GetResult {
 /** Names a lease: the message that was pulled, or its id alone. */
 export interface LeaseRef {
   readonly leaseId: string;
+  /** With it, also the leases of the next offsets, so many in all: those of one holder and attempt. Default: 1. */
+  readonly count?: number | undefined;
 }
 
 /** A checkpoint that is written if and only if the call that it rides on is carried out. */

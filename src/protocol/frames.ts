@@ -94,9 +94,12 @@ export const reasonSchema = v.pipe(
   v.check((text) => text.isWellFormed(), "Expected well-formed Unicode, without lone surrogates"),
 );
 
+/** The lease and those of the next offsets, so many in all. */
+const settleCountSchema = wholeNumber(1, LIMITS.settleEntriesMax);
+
 function settleList<Entries extends v.ObjectEntries>(entries: Entries) {
   const tooMany = `Expected at most ${LIMITS.settleEntriesMax} leases`;
-  const item = v.strictObject({ leaseId: leaseIdSchema, ...entries });
+  const item = v.strictObject({ leaseId: leaseIdSchema, count: v.optional(settleCountSchema), ...entries });
   return v.optional(
     v.pipe(
       v.unknown(),

@@ -14,8 +14,14 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS2: a lease that comes twice in a call is taken twice",
     file: "src/channel/settlement.ts",
-    from: "if (seen.has(leaseId)) return",
+    from: "if (seenOffsets.has(offset)) return",
     to: "if (seen.has(pointer)) return",
+  },
+  {
+    name: "LS14: an entry with a count stands for one lease too few",
+    file: "src/channel/settlement.ts",
+    from: "offset < ref.offset + count;",
+    to: "offset < ref.offset + Math.max(1, count - 1);",
   },
   {
     name: "LS5: a release counts as an attempt",

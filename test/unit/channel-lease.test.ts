@@ -245,6 +245,57 @@ describe("src/channel/delivery", () => {
     expect(channel.describe().delivery?.leased).toBe(1);
   });
 
+  test("[LS14] an entry with a count stands for the leases of the next offsets, each judged by itself under its pointer", () => {
+    const channel = filled("abcdef");
+    const pulled = channel.pull({ max: 6 });
+    channel.settle({ acks: leases(idOf(pulled, 1)) });
+
+    const settled = channel.settle({ acks: [{ leaseId: idOf(pulled), count: 4 }], releases: leases(idOf(pulled, 5)) });
+
+    const lost = { kind: "lease-lost", offset: 2, cause: "settled" };
+    expect(settled).toMatchObject({ counts: { ack: 3, release: 1 }, refused: [{ pointer: "/acks/0/leaseId", refusal: lost }] });
+    expect(channel.browseTexts()).toEqual(["e", "f"]);
+    expect(channel.describe().delivery).toMatchObject({ ready: 1, leased: 1 });
+  });
+
+  test("[LS14] what another holder has, and what comes behind the last message, is not taken by a count", () => {
+    const channel = filled("abc");
+    const [first, second] = [channel.pull(), channel.pull()];
+    channel.pull();
+
+    const settled = channel.settle({ acks: [{ leaseId: idOf(first), count: 9 }] });
+
+    const causes = ["superseded", "superseded", ...Array.from({ length: 6 }, () => "settled")];
+    expect([settled, refusedOf(settled)]).toMatchObject([{ counts: { ack: 1 } }, causes]);
+    expect(channel.settle({ acks: leases(idOf(second)) })).toMatchObject({ counts: { ack: 1 } });
+  });
+
+  test("[LS14] [LS2] counts that overlap refuse the call, and so do more than settleEntriesMax leases by counts", () => {
+    const channel = filled("abc");
+    const pulled = channel.pull({ max: 3 });
+    const [leaseId, next] = [idOf(pulled), idOf(pulled, 1)];
+
+    const overlapping = channel.settle({ acks: [{ leaseId, count: 2 }], releases: leases(next) });
+    const count = LIMITS.settleEntriesMax;
+    const tooMany = channel.settle({ acks: [{ leaseId, count }, { leaseId: next }] });
+
+    expect(refusalOf(overlapping)).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "/releases/0/leaseId" }] });
+    expect(kindOf(tooMany)).toBe("invalid-request");
+    expect(channel.describe().delivery?.leased).toBe(3);
+  });
+
+  test("[LS14] [KO2] an ack of a whole key by one count is in order", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    channel.putMessages(["a", "b", "c"].map((text) => ({ ...textMessage(text), key: "k" })));
+    const pulled = channel.pull({ max: 3 });
+
+    expect(channel.settle({ acks: [{ leaseId: idOf(pulled, 1), count: 2 }] })).toMatchObject({
+      counts: { ack: 0 },
+      refused: [{ refusal: { kind: "out-of-order", offset: 2 } }, { refusal: { kind: "out-of-order", offset: 3 } }],
+    });
+    expect(channel.settle({ acks: [{ leaseId: idOf(pulled), count: 3 }] })).toMatchObject({ counts: { ack: 3 }, refused: [] });
+  });
+
   test("[LS7] no more than maxInFlight messages are leased; a larger min can never be served", () => {
     const channel = filled("abcde", { delivery: { maxInFlight: 3 } });
 

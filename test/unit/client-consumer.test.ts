@@ -130,6 +130,27 @@ describe("src/client/consumer", () => {
     expect(sent().filter(({ type }) => type === "credit")).toEqual([]);
   });
 
+  test("[LS14] acks of leases in a row go in one entry, and a problem in it finds its message by the offset", async () => {
+    const { channel } = open();
+    const problems: unknown[] = [];
+    channel.consume(
+      (messages) => void Promise.all(messages.map((message) => message.ack().catch((error) => problems.push(error)))),
+      {
+        batchSize: 5,
+      },
+    );
+    await begin();
+    const leaseIds = ["0-8-1-h-s", "0-9-1-h-s", "0-10-1-h-s", "0-4-2-h-s", "0-12-1-h-s"];
+    const messages = leaseIds.map((leaseId) => ({ ...FACTS, offset: Number(leaseId.split("-")[1]), leaseId, text: "a" }));
+    lastSocket().receive({ type: "deliver", id: 1, messages, bytes: 5, leaseUntilMs: 9, state: STATE });
+    await settleDown();
+
+    const acks = [{ leaseId: leaseIds[0], count: 3 }, { leaseId: leaseIds[3] }, { leaseId: leaseIds[4] }];
+    expect(sent().findLast(({ type }) => type === "settle")).toMatchObject({ acks });
+    await answer({ "/acks/0/leaseId": { kind: "lease-lost", offset: 9, cause: "expired" } });
+    expect(problems).toMatchObject([{ kind: "lease-lost", problem: { offset: 9 } }]);
+  });
+
   test("leases are renewed while a third of them is left, what runs and what waits alike", async () => {
     const { channel, timers } = open();
     const handlers = new Handlers();
