@@ -1,6 +1,7 @@
 // A client of the subprotocol channel.v1.json over the standard WebSocket, for browsers, Workers and Node.
 // No reconnecting and no retries: every failure reaches the caller, with what is known about its outcome.
 import { isLongerThan } from "../protocol/bytes.ts";
+import type { CheckpointFrame } from "../protocol/checkpoint-frames.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { FRAME_BYTES_MAX, WAIT_MS_MAX } from "../protocol/client-limits.ts";
@@ -42,7 +43,8 @@ export interface ConnectOptions extends SocketOptions {
   readonly startTimer?: StartTimer | undefined;
 }
 
-type FinalFrame = Extract<ServerFrame, { type: "put-ok" | "got" | "settled" | "stats" }>;
+/** What answers a request for good. */
+type FinalFrame = Extract<ServerFrame, { type: "put-ok" | "got" | "settled" | "stats" }> | CheckpointFrame;
 
 interface Pending {
   readonly finalType: FinalFrame["type"];
@@ -72,6 +74,8 @@ interface Beginning<Type extends FinalFrame["type"]> {
 /** What may have to wait, and is answered when its wait is cancelled. */
 type Waitable = "put-ok" | "got";
 
+/** Answers to what changes nothing. */
+const READING: readonly FinalFrame["type"][] = ["stats", "checkpoint", "checkpoints"];
 /** Requests count from 1. */
 const WATCH_ID = 0;
 const NORMAL_CLOSURE = 1000;
@@ -192,6 +196,15 @@ export class ChannelSocket implements StreamingTransport {
     return this.#streams.begin(id, text, listener);
   }
 
+  /** Sends a frame of a checkpoint, without its `id`; resolves with the answer of the type. */
+  ask<Type extends CheckpointFrame["type"]>(
+    type: Type,
+    frame: object,
+    { signal }: CallOptions = {},
+  ): Promise<Extract<CheckpointFrame, { type: Type }>> {
+    return this.#request(type, frame, signal);
+  }
+
   /** Tells the listener how much the channel has to do, now and when that changes, if the server does so; once, however often it is asked for. */
   async watch(listener: PressureListener): Promise<void> {
     if (this.#pressureListeners.has(listener)) return;
@@ -243,8 +256,7 @@ export class ChannelSocket implements StreamingTransport {
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
     const text = formatJson({ ...frame, id });
-    // Stats change nothing.
-    const mayApply = finalType !== "stats";
+    const mayApply = !READING.includes(finalType);
     const onAbort = (): void => {
       this.#take(id)?.reject(EdgeChannelError.aborted("No answer came", signal, mayApply ? "unknown" : "not-applied"));
     };
@@ -320,6 +332,10 @@ export class ChannelSocket implements StreamingTransport {
       case "got":
       case "settled":
       case "stats":
+      case "checkpoint":
+      case "checkpoint-written":
+      case "checkpoint-deleted":
+      case "checkpoints":
         return this.#resolve(frame);
       case "problem":
         return this.#refuse(frame);

@@ -6,7 +6,7 @@ import type { ControlRecord } from "../protocol/message.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 import { getAcknowledged } from "./acknowledged-get.ts";
 import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
-import { Checkpoint, listCheckpoints, type ListCheckpointsOptions } from "./checkpoints.ts";
+import { Checkpoints, type Checkpoint, type ListCheckpointsOptions } from "./checkpoints.ts";
 import { consumeBatches, consumeEach, MessageStream } from "./consume.ts";
 import type { ConsumeBatchesOptions, ConsumeOptions, ConsumeWithOptions } from "./consume-options.ts";
 import type { Consumer } from "./consumer.ts";
@@ -103,12 +103,14 @@ export class Channel {
   readonly transport: Transport;
   readonly #calls: ChannelCalls;
   readonly #retries: Retries;
+  readonly #checkpoints: Checkpoints;
 
   constructor(name: string, transport: Transport, calls: ChannelCalls, retries: Retries) {
     this.name = name;
     this.transport = transport;
     this.#calls = calls;
     this.#retries = retries;
+    this.#checkpoints = new Checkpoints(transport, calls, retries);
     this.groups = new Groups(calls);
     this.deadLetters = new DeadLetters(calls);
     this.quarantine = new Quarantine(calls);
@@ -311,12 +313,12 @@ export class Channel {
 
   /** A checkpoint by its name; nothing is sent yet. */
   checkpoint(name: string): Checkpoint {
-    return new Checkpoint(this.#calls, name);
+    return this.#checkpoints.named(name);
   }
 
   /** All checkpoints in the order of their names, without their values. */
   checkpoints(options: ListCheckpointsOptions = {}): AsyncGenerator<CheckpointEntry, void, undefined> {
-    return listCheckpoints(this.#calls, options);
+    return this.#checkpoints.list(options);
   }
 
   /** Ends this program's connection to the channel; what is unanswered rejects with kind `connection-closed`. The channel goes on. */

@@ -2,9 +2,18 @@
 import type { CheckpointEntry } from "../protocol/checkpoint.ts";
 import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
-import { decodeBody, encodeBody, type MessageBody } from "./message-json.ts";
+import {
+  decodeBody,
+  encodeBody,
+  formatBody,
+  parseMessage,
+  type MessageBody,
+  type MessageJson,
+  type ReceivedMessage,
+} from "./message-json.ts";
 import type { BytesReply } from "./requester.ts";
-import type { CallOptions } from "./transport.ts";
+import type { Retries } from "./retries.ts";
+import { hasStreams, type CallOptions, type StreamingTransport, type Transport } from "./transport.ts";
 
 /** A checkpoint as it was read. */
 export interface CheckpointValue {
@@ -40,20 +49,55 @@ export interface ListCheckpointsOptions extends CallOptions {
   readonly pageSize?: number | undefined;
 }
 
+/** What a channel can be asked for, whatever carries it. Reads are repeated when they fail. */
+interface CheckpointStore {
+  read(name: string, options: CallOptions): Promise<CheckpointValue>;
+  write(name: string, value: MessageBody, options: WriteCheckpointOptions): Promise<CheckpointEntry>;
+  delete(name: string, options: DeleteCheckpointOptions): Promise<unknown>;
+  list(options: ListCheckpointsOptions): Promise<Page>;
+}
+
+interface Page {
+  readonly checkpoints: readonly CheckpointEntry[];
+  readonly next: string | null;
+}
+
+/** The checkpoints of a channel, over the connection that its messages take. */
+export class Checkpoints {
+  readonly #store: CheckpointStore;
+
+  constructor(transport: Transport, calls: ChannelCalls, retries: Retries) {
+    this.#store = hasStreams(transport) ? new SocketCheckpoints(transport, retries) : new HttpCheckpoints(calls);
+  }
+
+  named(name: string): Checkpoint {
+    return new Checkpoint(this.#store, name);
+  }
+
+  /** All in the order of their names, without their values. */
+  list(options: ListCheckpointsOptions): AsyncGenerator<CheckpointEntry, void, undefined> {
+    return iteratePages<CheckpointEntry, string>(async (after) => {
+      const page = await this.#store.list({ ...options, after });
+      return { items: page.checkpoints, next: page.next };
+    }, options.after);
+  }
+}
+
 /** One checkpoint, by its name. */
 export class Checkpoint {
   readonly name: string;
-  readonly #calls: ChannelCalls;
+  readonly #store: CheckpointStore;
 
-  constructor(calls: ChannelCalls, name: string) {
-    this.#calls = calls;
+  /** Made by `Channel.checkpoint`. */
+  constructor(store: CheckpointStore, name: string) {
+    this.#store = store;
     this.name = name;
   }
 
   /** Its value, or undefined where there is none. */
-  async read({ signal }: CallOptions = {}): Promise<CheckpointValue | undefined> {
+  async read(options: CallOptions = {}): Promise<CheckpointValue | undefined> {
     try {
-      return parseCheckpoint(await this.#calls.readBytes({ path: this.#path, signal }));
+      return await this.#store.read(this.name, options);
     } catch (error) {
       if (error instanceof EdgeChannelError && error.kind === "unknown-checkpoint") return undefined;
       throw error;
@@ -61,7 +105,65 @@ export class Checkpoint {
   }
 
   /** Writes a value of at most 1 MiB, and returns the version that it got. */
-  async write(value: MessageBody, options: WriteCheckpointOptions = {}): Promise<CheckpointEntry> {
+  write(value: MessageBody, options: WriteCheckpointOptions = {}): Promise<CheckpointEntry> {
+    return this.#store.write(this.name, value, options);
+  }
+
+  /** Deletes it; rejects with kind `unknown-checkpoint` where there is none. */
+  async delete(options: DeleteCheckpointOptions = {}): Promise<void> {
+    await this.#store.delete(this.name, options);
+  }
+}
+
+class SocketCheckpoints implements CheckpointStore {
+  readonly #transport: StreamingTransport;
+  readonly #retries: Retries;
+
+  constructor(transport: StreamingTransport, retries: Retries) {
+    this.#transport = transport;
+    this.#retries = retries;
+  }
+
+  async read(name: string, options: CallOptions): Promise<CheckpointValue> {
+    const ask = { type: "read-checkpoint", name };
+    const frame = await this.#retries.run(() => this.#transport.ask("checkpoint", ask, options), options.signal);
+    const { version, contentType, updatedAtMs } = frame;
+    const { body } = parseMessage(frame as unknown as MessageJson<ReceivedMessage>);
+    // What JSON cannot show as its content type says comes as text or as bytes.
+    const isShown = typeof body !== "string" && !(body instanceof Uint8Array);
+    const value = isShown ? body : decodeBody(contentType, encodeBody(body).bytes);
+    return { version, contentType, updatedAtMs, value };
+  }
+
+  async write(name: string, value: MessageBody, options: WriteCheckpointOptions): Promise<CheckpointEntry> {
+    const { signal, ...given } = options;
+    const frame = { type: "write-checkpoint", name, ...given, ...formatBody(value) };
+    const { version, contentType, bytes, updatedAtMs } = await this.#transport.ask("checkpoint-written", frame, { signal });
+    return { name, version, contentType, bytes, updatedAtMs };
+  }
+
+  delete(name: string, { signal, ifMatch }: DeleteCheckpointOptions): Promise<unknown> {
+    return this.#transport.ask("checkpoint-deleted", { type: "delete-checkpoint", name, ifMatch }, { signal });
+  }
+
+  list({ signal, prefix, after, pageSize }: ListCheckpointsOptions): Promise<Page> {
+    const frame = { type: "list-checkpoints", prefix, after, limit: pageSize };
+    return this.#retries.run(() => this.#transport.ask("checkpoints", frame, { signal }), signal);
+  }
+}
+
+class HttpCheckpoints implements CheckpointStore {
+  readonly #calls: ChannelCalls;
+
+  constructor(calls: ChannelCalls) {
+    this.#calls = calls;
+  }
+
+  async read(name: string, { signal }: CallOptions): Promise<CheckpointValue> {
+    return parseReply(await this.#calls.readBytes({ path: pathOf(name), signal }));
+  }
+
+  async write(name: string, value: MessageBody, options: WriteCheckpointOptions): Promise<CheckpointEntry> {
     const { bytes, contentType } = encodeBody(value);
     const { signal, ifMatch, ifNoneMatch } = options;
     const headers = {
@@ -69,36 +171,23 @@ export class Checkpoint {
       ...formatIfMatch(ifMatch),
       ...(ifNoneMatch !== undefined && { "If-None-Match": ifNoneMatch }),
     };
-    return this.#calls.change<CheckpointEntry>({ method: "PUT", path: this.#path, headers, bytes, signal });
+    return this.#calls.change<CheckpointEntry>({ method: "PUT", path: pathOf(name), headers, bytes, signal });
   }
 
-  /** Deletes it; rejects with kind `unknown-checkpoint` where there is none. */
-  async delete({ signal, ifMatch }: DeleteCheckpointOptions = {}): Promise<void> {
-    await this.#calls.change({ method: "DELETE", path: this.#path, headers: formatIfMatch(ifMatch), signal });
+  delete(name: string, { signal, ifMatch }: DeleteCheckpointOptions): Promise<unknown> {
+    return this.#calls.change({ method: "DELETE", path: pathOf(name), headers: formatIfMatch(ifMatch), signal });
   }
 
-  get #path(): readonly string[] {
-    return ["checkpoints", this.name];
+  list({ signal, prefix, after, pageSize }: ListCheckpointsOptions): Promise<Page> {
+    return this.#calls.read<Page>({ path: pathOf(), query: { after, prefix, limit: pageSize }, signal });
   }
 }
 
-/** All checkpoints in the order of their names, without their values. */
-export function listCheckpoints(
-  calls: ChannelCalls,
-  { signal, prefix, after, pageSize }: ListCheckpointsOptions,
-): AsyncGenerator<CheckpointEntry, void, undefined> {
-  return iteratePages<CheckpointEntry, string>(async (mark) => {
-    const query = { after: mark, prefix, limit: pageSize };
-    const page = await calls.read<{ checkpoints: CheckpointEntry[]; next: string | null }>({
-      path: ["checkpoints"],
-      query,
-      signal,
-    });
-    return { items: page.checkpoints, next: page.next };
-  }, after);
+function pathOf(...name: readonly string[]): readonly string[] {
+  return ["checkpoints", ...name];
 }
 
-function parseCheckpoint({ headers, bytes }: BytesReply): CheckpointValue {
+function parseReply({ headers, bytes }: BytesReply): CheckpointValue {
   // Compression on the way makes the tag weak.
   const version = Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("ETag") ?? "")?.[1]);
   const updatedAtMs = Number(headers.get("Channel-Updated-At-Ms") ?? Number.NaN);

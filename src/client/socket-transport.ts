@@ -1,4 +1,5 @@
 // A channel over WebSockets, one at a time: opened by the first call, and by the first one after it was lost.
+import type { CheckpointFrame } from "../protocol/checkpoint-frames.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { ChannelSocket } from "./channel-socket.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
@@ -72,6 +73,14 @@ export class SocketTransport implements StreamingTransport {
 
   subscribe(request: SubscribeRequest, listener: StreamListener, options: CallOptions = {}): Promise<StreamHandle> {
     return this.#use(options.signal, (socket) => socket.subscribe(request, listener, options));
+  }
+
+  ask<Type extends CheckpointFrame["type"]>(
+    type: Type,
+    frame: object,
+    options: CallOptions = {},
+  ): Promise<Extract<CheckpointFrame, { type: Type }>> {
+    return this.#use(options.signal, (socket) => socket.ask(type, frame, options));
   }
 
   watch(listener: PressureListener, options: CallOptions = {}): Promise<void> {

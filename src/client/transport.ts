@@ -1,4 +1,5 @@
 // What a channel can be asked for by producers and readers, whatever carries it.
+import type { CheckpointFrame } from "../protocol/checkpoint-frames.ts";
 import type { ProducerMark } from "../protocol/dedup.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
 import type { ControlRecord } from "../protocol/message.ts";
@@ -183,6 +184,12 @@ export interface StreamingTransport extends Transport {
    * `onEnd`, which comes in any case. It is not asked for again when the connection is lost.
    */
   subscribe(request: SubscribeRequest, listener: StreamListener, options?: CallOptions): Promise<StreamHandle>;
+  /** Sends a frame of a checkpoint, without its `id`; resolves with the answer of the type. */
+  ask<Type extends CheckpointFrame["type"]>(
+    type: Type,
+    frame: object,
+    options?: CallOptions,
+  ): Promise<Extract<CheckpointFrame, { type: Type }>>;
   /**
    * Tells the listener how much the channel has to do and when that changes, over this connection. To be asked for before each put: where it
    * is known already, nothing is sent. A server that does not tell is no failure.

@@ -84,7 +84,10 @@ export class ChannelHost {
   perform(packed: PackedOperation, origin?: Origin): Promise<Performed> {
     const operation = unpackOperation(packed);
     return new Promise((answer) =>
-      this.#loop.pushCall({ request: { type: "operate", operation, origin }, answer }, sizeOf(operation)),
+      this.#loop.pushCall(
+        { request: { type: "operate", operation, origin }, answer },
+        sizeOf(operation) + answerBytesOf(operation),
+      ),
     );
   }
 
@@ -97,7 +100,7 @@ export class ChannelHost {
     switch (action.type) {
       case "operate": {
         const { operation, request } = action;
-        const bytes = typeof data === "string" ? data.length : data.byteLength;
+        const bytes = (typeof data === "string" ? data.length : data.byteLength) + answerBytesOf(operation);
         this.#loop.push({ request: { type: "operate", operation, origin: { connection, request } } }, bytes);
         return;
       }
@@ -234,6 +237,11 @@ function closeQuietly(socket: WebSocket, code: number): void {
   } catch {
     // It is closed already.
   }
+}
+
+/** What an answer takes in memory until it is sent, where that can be much more than the request. */
+function answerBytesOf({ type }: Operation): number {
+  return type === "read-checkpoint" ? LIMITS.checkpointBytesMax : 0;
 }
 
 function sizeOf(operation: Operation): number {

@@ -2,6 +2,7 @@
 import { formatMessage, type ControlRecord, type Message } from "../protocol/message.ts";
 import { formatProblem } from "../protocol/problem-format.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import { formatCheckpointReply } from "./checkpoint-requests.ts";
 import type { Delivered, GrantedLeases, Outcome } from "../channel/operation.ts";
 
 /** The frame that answers request `id`, or undefined where none is sent. `state` is the JSON text of the state at the commit. */
@@ -25,6 +26,11 @@ export function formatReply(id: number, outcome: Outcome, state: string): string
       const { level, credit } = outcome;
       return `{"type":"pressure","id":${id},"level":"${level}","credit":${JSON.stringify(credit)},"state":${state}}`;
     }
+    case "checkpoint":
+    case "checkpoint-written":
+    case "checkpoint-deleted":
+    case "checkpoints":
+      return formatCheckpointReply(id, outcome);
     case "ended": {
       const problem = outcome.refusal && formatProblem(outcome.refusal);
       return JSON.stringify({ type: "ended", id, problem });

@@ -10,6 +10,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
 import { parseRiders } from "../protocol/riders.ts";
 import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
+import { readCheckpointOperation } from "./checkpoint-requests.ts";
 import { readStreamOperation } from "./stream-requests.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
@@ -115,6 +116,13 @@ function readOperation(
     case "unsubscribe":
     case "watch": {
       const operation = readStreamOperation(frame);
+      return operation.ok ? operation : refuse({ refusal: operation.refusal });
+    }
+    case "read-checkpoint":
+    case "write-checkpoint":
+    case "delete-checkpoint":
+    case "list-checkpoints": {
+      const operation = readCheckpointOperation(frame);
       return operation.ok ? operation : refuse({ refusal: operation.refusal });
     }
     case "cancel":

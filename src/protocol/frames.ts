@@ -1,12 +1,13 @@
 // The frames of the WebSocket subprotocol channel.v1.json: one JSON object a frame, its `type` a verb.
 import * as v from "valibot";
 import { refuse, type Result } from "../base/result.ts";
+import { CHECKPOINT_FRAME_SCHEMAS, checkpointWriteEntries, type CheckpointFrame } from "./checkpoint-frames.ts";
 import { conditionEntries } from "./dedup.ts";
 import type { PressureState } from "./description.ts";
 import { parseJson, parseWith, invalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
-import { contentTypeSchema, putMessageSchema } from "./message.ts";
-import { checkpointNameSchema, groupNameSchema, readerNameSchema } from "./names.ts";
+import { putMessageSchema } from "./message.ts";
+import { groupNameSchema, readerNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
 import type { ScheduledReceipt } from "./schedule.ts";
 import { leaseMsSchema, wholeNumber } from "./settings.ts";
@@ -120,19 +121,7 @@ export const settleEntries = {
 
 /** What rides on a settle call: with it, the call is carried out as a whole or not at all. */
 export const riderEntries = {
-  checkpoint: v.optional(
-    v.strictObject({
-      name: checkpointNameSchema,
-      /** The version that has to be there, or `*` for any. */
-      ifMatch: v.optional(v.union([wholeNumber(1, Number.MAX_SAFE_INTEGER), v.literal("*")], 'Expected a version or "*"')),
-      /** Nothing may be there. */
-      ifNoneMatch: v.optional(v.literal("*", 'Expected "*"')),
-      contentType: v.optional(contentTypeSchema),
-      json: putMessageSchema.entries.json,
-      text: putMessageSchema.entries.text,
-      base64: putMessageSchema.entries.base64,
-    }),
-  ),
+  checkpoint: v.optional(v.strictObject(checkpointWriteEntries)),
   puts: v.optional(messagesSchema),
 };
 
@@ -157,6 +146,7 @@ export const CLIENT_FRAME_SCHEMAS = {
   settle: settleSchema,
   cancel: cancelSchema,
   stats: statsSchema,
+  ...CHECKPOINT_FRAME_SCHEMAS,
   ...STREAM_FRAME_SCHEMAS,
 } as const;
 
@@ -213,6 +203,7 @@ export type ServerFrame =
       readonly state: PressureState;
     }
   | StreamFrame
+  | CheckpointFrame
   | { readonly type: "wait"; readonly id: number }
   | { readonly type: "room"; readonly id: number; readonly reservedMs: number }
   | { readonly type: "stats"; readonly id: number; readonly stats: object }

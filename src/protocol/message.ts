@@ -218,7 +218,8 @@ function formatMembers(message: Message | ScheduledMessage, more?: string): stri
   return `${text},${formatBody(message)}`;
 }
 
-function formatBody(message: PutMessage): string {
+/** The JSON member that shows a body. */
+export function formatBody(message: Pick<PutMessage, "body" | "presentation">): string {
   if (message.presentation === "bytes") return `"base64":"${encodeBase64(message.body)}"`;
   const text = decodeUtf8(message.body);
   if (text === undefined) return `"base64":"${encodeBase64(message.body)}"`;

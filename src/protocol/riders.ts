@@ -1,6 +1,7 @@
-// What rides on a settle call, taken out of its JSON form.
+// What rides on a settle call, taken out of its JSON form; a checkpoint is written alone in the same form.
 import type * as v from "valibot";
 import { accept, refuse, type Result } from "../base/result.ts";
+import type { GivenCheckpointWrite } from "./checkpoint-frames.ts";
 import { invalidRequest, type InvalidRequest } from "./fault.ts";
 import type { riderEntries } from "./frames.ts";
 import { parsePutMessage, type PutMessage } from "./message.ts";
@@ -8,7 +9,7 @@ import { parsePutMessage, type PutMessage } from "./message.ts";
 type Given<Name extends keyof typeof riderEntries> = v.InferOutput<(typeof riderEntries)[Name]>;
 
 /** A checkpoint to write, and what has to be there before: a version, anything or nothing. */
-interface CheckpointRider {
+interface ParsedWrite {
   readonly name: string;
   readonly value: Uint8Array;
   readonly contentType: string;
@@ -16,7 +17,7 @@ interface CheckpointRider {
 }
 
 interface Riders {
-  readonly checkpoint?: CheckpointRider;
+  readonly checkpoint?: ParsedWrite;
   readonly puts?: readonly PutMessage[];
 }
 
@@ -24,9 +25,9 @@ export function parseRiders(
   { checkpoint, puts }: { readonly checkpoint?: Given<"checkpoint">; readonly puts?: Given<"puts"> },
   encode?: (text: string) => Uint8Array,
 ): Result<Riders, InvalidRequest> {
-  const riders: { checkpoint?: CheckpointRider; puts?: PutMessage[] } = {};
+  const riders: { checkpoint?: ParsedWrite; puts?: PutMessage[] } = {};
   if (checkpoint !== undefined) {
-    const parsed = parseCheckpoint(checkpoint);
+    const parsed = parseCheckpointWrite(checkpoint, "/checkpoint");
     if (!parsed.ok) return parsed;
     riders.checkpoint = parsed.value;
   }
@@ -45,13 +46,14 @@ export function parseRiders(
   return accept(riders);
 }
 
-function parseCheckpoint(given: NonNullable<Given<"checkpoint">>): Result<CheckpointRider, InvalidRequest> {
+/** `base` is the pointer of the form. */
+export function parseCheckpointWrite(given: GivenCheckpointWrite, base: string): Result<ParsedWrite, InvalidRequest> {
   const { name, ifMatch, ifNoneMatch, ...form } = given;
   if (ifMatch !== undefined && ifNoneMatch !== undefined) {
-    return refuse(invalidRequest("/checkpoint/ifNoneMatch", "Expected either ifMatch or ifNoneMatch"));
+    return refuse(invalidRequest(`${base}/ifNoneMatch`, "Expected either ifMatch or ifNoneMatch"));
   }
   // The value has the forms that the body of a message has.
-  const parsed = parsePutMessage(form, "/checkpoint");
+  const parsed = parsePutMessage(form, base);
   if (!parsed.ok) return parsed;
   const { body, contentType } = parsed.value;
   const condition = ifNoneMatch === "*" ? "absent" : ifMatch === "*" ? "present" : ifMatch;

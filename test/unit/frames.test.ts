@@ -43,6 +43,12 @@ const VALID: readonly Record<string, unknown>[] = [
   { type: "credit", id: 1, messages: 5, bytes: 0 },
   { type: "unsubscribe", id: 1 },
   { type: "watch", id: 1 },
+  { type: "read-checkpoint", id: 1, name: "a" },
+  { type: "write-checkpoint", id: 1, name: "a", text: "v", contentType: "a/b", ifMatch: 7 },
+  { type: "write-checkpoint", id: 1, name: "a", json: null, ifNoneMatch: "*" },
+  { type: "delete-checkpoint", id: 1, name: "a", ifMatch: "*" },
+  { type: "list-checkpoints", id: 1 },
+  { type: "list-checkpoints", id: 1, after: "a", prefix: "b", limit: LIMITS.checkpointsPageMax },
 ];
 
 /** A frame that is refused, and the pointer of the fault. */
@@ -56,6 +62,13 @@ const INVALID: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: [] } }, "/filter/keys"],
   [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: ["k".repeat(LIMITS.filterBytesMax)] } }, "/filter"],
   [{ type: "credit", id: 1, messages: 1, bytes: -5 }, "/bytes"],
+  [{ type: "read-checkpoint", id: 1 }, "/name"],
+  [{ type: "read-checkpoint", id: 1, name: "-a" }, "/name"],
+  [{ type: "write-checkpoint", id: 1, name: "a", text: "", ifMatch: 0 }, "/ifMatch"],
+  [{ type: "write-checkpoint", id: 1, name: "a", text: "", ifNoneMatch: 1 }, "/ifNoneMatch"],
+  [{ type: "write-checkpoint", id: 1, name: "a", text: "", key: "k" }, "/key"],
+  [{ type: "delete-checkpoint", id: 1, name: "a", ifNoneMatch: "*" }, "/ifNoneMatch"],
+  [{ type: "list-checkpoints", id: 1, limit: 0 }, "/limit"],
   [{ type: "put", id: 1, text: "a", delayMs: LIMITS.delayMsMax + 1 }, "/delayMs"],
   [{ type: "put", id: 1, text: "a", delayMs: -1 }, "/delayMs"],
   [{ type: "put", id: 1, text: "a", deliverAtMs: 0.5 }, "/deliverAtMs"],
@@ -123,6 +136,10 @@ describe("src/protocol/frames", () => {
         "settle",
         "cancel",
         "stats",
+        "read-checkpoint",
+        "write-checkpoint",
+        "delete-checkpoint",
+        "list-checkpoints",
         "subscribe",
         "credit",
         "unsubscribe",
@@ -220,7 +237,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "69a0012318b6af14", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "923d375dd8f31713", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

@@ -8,6 +8,7 @@ import {
   createChannel,
   describeChannel,
   freshChannel,
+  openSocket,
   patchChannel,
   pathOf,
   type ProblemJson,
@@ -323,5 +324,76 @@ describe("src/object/committer: checkpoints", () => {
     expect([removed.status, await look(channel, "a")]).toEqual([200, 'kept "1"']);
     await execute(channel, "DROP TRIGGER refuse");
     expect((await write(channel, "b")).headers.get("ETag")).toBe('"2"');
+  });
+});
+
+describe("src/object/checkpoint-requests: frames", () => {
+  test("[CP1] [CP3] a checkpoint is written, read, listed and deleted over the socket as over HTTP", async () => {
+    const channel = await createChannel();
+    const socket = await openSocket(channel);
+    const written = await socket.ask({ type: "write-checkpoint", id: 1, name: "a", json: { at: 7 }, ifNoneMatch: "*" });
+    expect(written).toMatchObject({ type: "checkpoint-written", id: 1, name: "a", version: 1, bytes: 8, created: true });
+    expect(await look(channel, "a")).toBe('{"at":7} "1"');
+    const { created: _, ...entry } = written as unknown as Record<string, unknown>;
+    expect(await socket.ask({ type: "read-checkpoint", id: 2, name: "a" })).toEqual({
+      ...entry,
+      type: "checkpoint",
+      id: 2,
+      json: { at: 7 },
+    });
+    expect(await socket.ask({ type: "write-checkpoint", id: 3, name: "a", text: "b", ifMatch: 1 })).toMatchObject({
+      version: 2,
+      created: false,
+    });
+    await write(channel, "b", "x");
+    const page = await list(channel, "?limit=1");
+    expect(await socket.ask({ type: "list-checkpoints", id: 4, limit: 1 })).toEqual({ type: "checkpoints", id: 4, ...page });
+    expect(await socket.ask({ type: "list-checkpoints", id: 5, after: "a", prefix: "b" })).toMatchObject({
+      checkpoints: [{ name: "b" }],
+      next: null,
+    });
+    expect(await socket.ask({ type: "delete-checkpoint", id: 6, name: "a", ifMatch: "*" })).toEqual({
+      type: "checkpoint-deleted",
+      id: 6,
+      name: "a",
+      version: 2,
+    });
+    expect(await look(channel, "a")).toBe("unknown-checkpoint");
+  });
+
+  test("[CP3] [CP4] [G11] what is refused over HTTP is refused in a frame, with the same facts, and the socket goes on", async () => {
+    const channel = await createChannel();
+    const socket = await openSocket(channel);
+    const kindOf = async (frame: object): Promise<unknown> => {
+      const { type, problem } = await socket.ask({ id: 1, ...frame });
+      return type === "problem" ? problem : type;
+    };
+    await write(channel, "a");
+    const large = "x".repeat(LIMITS.checkpointBytesMax + 1);
+
+    expect(await kindOf({ type: "read-checkpoint", name: "b" })).toMatchObject({ kind: "unknown-checkpoint", checkpoint: "b" });
+    expect(await kindOf({ type: "write-checkpoint", name: "a", text: "", ifMatch: 7 })).toMatchObject({
+      kind: "checkpoint-conflict",
+      current: 1,
+    });
+    expect(await kindOf({ type: "write-checkpoint", name: "a", text: large })).toMatchObject({
+      kind: "checkpoint-too-large",
+      bytes: LIMITS.checkpointBytesMax + 1,
+    });
+    expect(await kindOf({ type: "write-checkpoint", name: "a", text: "", ifMatch: 1, ifNoneMatch: "*" })).toMatchObject({
+      errors: [{ pointer: "/ifNoneMatch" }],
+    });
+    expect(await kindOf({ type: "write-checkpoint", name: "a" })).toMatchObject({ errors: [{ pointer: "" }] });
+    expect(await kindOf({ type: "delete-checkpoint", name: "a", ifMatch: 2 })).toMatchObject({ kind: "checkpoint-conflict" });
+    expect(await kindOf({ type: "read-checkpoint", name: "a" })).toBe("checkpoint");
+  });
+
+  test("[CP1] [G6] values of the largest size are read by the hundred at once, in their order", async () => {
+    const channel = await createChannel();
+    const socket = await openSocket(channel);
+    await write(channel, "large", "x".repeat(LIMITS.checkpointBytesMax));
+    socket.send(...Array.from({ length: 100 }, (_, id) => ({ type: "read-checkpoint", id, name: "large" })));
+    const frames = await socket.settle();
+    expect(frames.map(({ id }) => id)).toEqual(Array.from({ length: 100 }, (_, id) => id));
   });
 });

@@ -217,6 +217,34 @@ describe.each(TRANSPORTS)("src/client over %s: messages", (transport) => {
   });
 });
 
+describe.each(TRANSPORTS)("src/client over %s: checkpoints", (transport) => {
+  test("checkpoints are read, written on conditions and deleted", async () => {
+    const channel = openChannel(transport);
+    await channel.create();
+    const checkpoint = channel.checkpoint("at");
+
+    expect(await checkpoint.read()).toBeUndefined();
+    expect(await checkpoint.write({ json: { at: 7 } }, { ifNoneMatch: "*" })).toMatchObject({ name: "at", version: 1 });
+    expect(await checkpoint.read()).toMatchObject({ version: 1, contentType: "application/json", value: { json: { at: 7 } } });
+    expect(await errorOf(checkpoint.write("x", { ifNoneMatch: "*" }))).toMatchObject({
+      kind: "checkpoint-conflict",
+      problem: { current: 1 },
+    });
+    await checkpoint.write("text", { ifMatch: 1 });
+    expect((await checkpoint.read())?.value).toBe("text");
+    await checkpoint.write(new Uint8Array([0, 255]), { ifMatch: "*" });
+    expect((await checkpoint.read())?.value).toEqual(new Uint8Array([0, 255]));
+    await checkpoint.write("{", { contentType: "application/json" });
+    expect((await checkpoint.read())?.value).toEqual(new TextEncoder().encode("{"));
+    await checkpoint.write("\u0001", { contentType: "text/plain" });
+    expect((await checkpoint.read())?.value).toBe("\u0001");
+    await channel.checkpoint("b").write("");
+    expect((await collect(channel.checkpoints({ pageSize: 1 }))).map(({ name }) => name)).toEqual(["at", "b"]);
+    await checkpoint.delete({ ifMatch: 5 });
+    expect(await errorOf(checkpoint.delete())).toMatchObject({ kind: "unknown-checkpoint" });
+  });
+});
+
 describe("src/client: what HTTP alone offers", () => {
   test("delayed messages are listed and cancelled", async () => {
     const channel = openChannel("http");
@@ -232,28 +260,6 @@ describe("src/client: what HTTP alone offers", () => {
     );
     expect((await collect(channel.scheduled.list())).map(({ body }) => body)).toEqual(["b"]);
     expect(await errorOf(channel.scheduled.cancel(listed[0].scheduledId))).toMatchObject({ kind: "unknown-scheduled" });
-  });
-
-  test("checkpoints are read, written on conditions and deleted", async () => {
-    const channel = openChannel("http");
-    await channel.create();
-    const checkpoint = channel.checkpoint("at");
-
-    expect(await checkpoint.read()).toBeUndefined();
-    expect(await checkpoint.write({ json: { at: 7 } }, { ifNoneMatch: "*" })).toMatchObject({ name: "at", version: 1 });
-    expect(await checkpoint.read()).toMatchObject({ version: 1, contentType: "application/json", value: { json: { at: 7 } } });
-    expect(await errorOf(checkpoint.write("x", { ifNoneMatch: "*" }))).toMatchObject({
-      kind: "checkpoint-conflict",
-      problem: { current: 1 },
-    });
-    await checkpoint.write("text", { ifMatch: 1 });
-    expect((await checkpoint.read())?.value).toBe("text");
-    await checkpoint.write(new Uint8Array([0, 255]), { ifMatch: "*" });
-    expect((await checkpoint.read())?.value).toEqual(new Uint8Array([0, 255]));
-    await channel.checkpoint("b").write("");
-    expect((await collect(channel.checkpoints({ pageSize: 1 }))).map(({ name }) => name)).toEqual(["at", "b"]);
-    await checkpoint.delete({ ifMatch: 3 });
-    expect(await errorOf(checkpoint.delete())).toMatchObject({ kind: "unknown-checkpoint" });
   });
 
   test("dead letters are put again, at once or by a job, or dropped", async () => {

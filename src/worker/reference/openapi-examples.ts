@@ -132,7 +132,7 @@ const GROUP_EXAMPLE: GroupDescription = {
   counts: { put: 17, acked: 16, deadLettered: 0, removed: 0, dropped: 0, expired: 0, skipped: 0 },
 };
 
-const CHECKPOINT_EXAMPLE: CheckpointEntry = {
+export const CHECKPOINT_EXAMPLE: CheckpointEntry = {
   name: "totals",
   version: 8,
   contentType: "application/json",

@@ -3,7 +3,14 @@ import { CLOSE_CODES, type ClientFrame, type ServerFrame } from "../../protocol/
 import { SUBPROTOCOL_JSON } from "../../protocol/version.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { SocketNotes } from "./openapi-document.ts";
-import { DESCRIPTION_EXAMPLE, LEASE_ID_EXAMPLE, MESSAGE_EXAMPLE, PRESSURE_EXAMPLE, SETTLED_EXAMPLE } from "./openapi-examples.ts";
+import {
+  CHECKPOINT_EXAMPLE,
+  DESCRIPTION_EXAMPLE,
+  LEASE_ID_EXAMPLE,
+  MESSAGE_EXAMPLE,
+  PRESSURE_EXAMPLE,
+  SETTLED_EXAMPLE,
+} from "./openapi-examples.ts";
 import { PROBLEM_EXAMPLE } from "./openapi-problems.ts";
 
 type Notes<Frame extends { readonly type: string }> = {
@@ -53,6 +60,22 @@ export const CLIENT_FRAMES: Notes<ClientFrame> = {
     description: "Asks to be told when producers should slow down; `unsubscribe` ends it",
     example: { type: "watch", id: 9 },
   },
+  "read-checkpoint": {
+    description: "Reads a checkpoint",
+    example: { type: "read-checkpoint", id: 10, name: "totals" },
+  },
+  "write-checkpoint": {
+    description: "Writes a checkpoint; with `ifMatch` or `ifNoneMatch`, only where that version, any, or none is there",
+    example: { type: "write-checkpoint", id: 11, name: "totals", json: { line: 42 }, ifMatch: 6 },
+  },
+  "delete-checkpoint": {
+    description: "Deletes a checkpoint",
+    example: { type: "delete-checkpoint", id: 12, name: "totals", ifMatch: "*" },
+  },
+  "list-checkpoints": {
+    description: "Lists checkpoints in the order of their names, without values",
+    example: { type: "list-checkpoints", id: 13, prefix: "to", limit: 10 },
+  },
   stats: { description: "Asks for the description of the channel", example: { type: "stats", id: 5 } },
 };
 
@@ -85,6 +108,22 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
   pressure: {
     description: "The level of pressure, at once and when it changes, and what still fits",
     example: { type: "pressure", id: 9, level: "high", credit: { messages: 200, bytes: 1_048_576 }, state: PRESSURE_EXAMPLE },
+  },
+  checkpoint: {
+    description: "A checkpoint, with its value as a message shows its body",
+    example: { type: "checkpoint", id: 10, ...CHECKPOINT_EXAMPLE, json: { line: 42 } },
+  },
+  "checkpoint-written": {
+    description: "The checkpoint has the value, and this version; `created` where there was none",
+    example: { type: "checkpoint-written", id: 11, ...CHECKPOINT_EXAMPLE, created: false },
+  },
+  "checkpoint-deleted": {
+    description: "The checkpoint is deleted; it had this version",
+    example: { type: "checkpoint-deleted", id: 12, name: CHECKPOINT_EXAMPLE.name, version: CHECKPOINT_EXAMPLE.version },
+  },
+  checkpoints: {
+    description: "A page; `next` is the `after` of the following one",
+    example: { type: "checkpoints", id: 13, checkpoints: [CHECKPOINT_EXAMPLE], next: null },
   },
   ended: { description: "Nothing more comes of subscription `id`", example: { type: "ended", id: 8 } },
   wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },

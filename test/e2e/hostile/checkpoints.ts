@@ -43,6 +43,26 @@ export class CheckpointModel {
     return spec.operationId === "writeCheckpoint" ? this.#write(name, spec, reply) : this.#delete(name, document);
   }
 
+  /** The same for the answer to a frame that writes nothing; `sent` is what was asked. */
+  applyFrame(sent: Readonly<Record<string, unknown>>, frame: Readonly<Record<string, unknown>>): string | undefined {
+    const name = String(sent["name"]);
+    if (frame["type"] === "checkpoints") return this.#checkList(sent, frame);
+    if (frame["type"] === "checkpoint-deleted") {
+      const conflict = this.#findConflict(sent as unknown as CheckpointRider);
+      return conflict === undefined ? this.#delete(name, frame) : `deleted ${name} beside version ${conflict ?? "none"}`;
+    }
+    const kept = this.#kept.get(name);
+    if (kept === undefined) return `reads ${name}, which is not there`;
+    const { json, text, base64 } = frame as { json?: unknown; text?: string; base64?: string };
+    const isSame =
+      text !== undefined
+        ? kept.body.equals(Buffer.from(text))
+        : base64 !== undefined
+          ? kept.body.equals(Buffer.from(base64, "base64"))
+          : JSON.stringify(json) === JSON.stringify(JSON.parse(String(kept.body)));
+    return isSame ? this.#compare(name, frame as unknown as CheckpointEntry) : `reads another value of ${name}`;
+  }
+
   /** A refusal tells what is there. */
   checkRefusal({ kind, checkpoint, current }: Readonly<Record<string, unknown>>): string | undefined {
     const version = this.versionOf(String(checkpoint));
@@ -107,10 +127,16 @@ export class CheckpointModel {
   }
 
   #checkPage(spec: RequestSpec, document: Readonly<Record<string, unknown>> | undefined): string | undefined {
-    const query = new Map(spec.query);
-    const [after, prefix] = [query.get("after") ?? "", query.get("prefix") ?? ""];
+    return this.#checkList(Object.fromEntries(spec.query), document);
+  }
+
+  #checkList(
+    asked: Readonly<Record<string, unknown>>,
+    document: Readonly<Record<string, unknown>> | undefined,
+  ): string | undefined {
+    const { after = "", prefix = "", limit = PAGE_DEFAULT } = asked as { after?: string; prefix?: string; limit?: unknown };
     const names = this.names.filter((name) => name > after && name.startsWith(prefix));
-    const page = names.slice(0, Number(query.get("limit") ?? PAGE_DEFAULT));
+    const page = names.slice(0, Number(limit));
     const entries = document?.["checkpoints"] as readonly CheckpointEntry[];
     const shown = entries.map(({ name }) => name);
     if (shown.join() !== page.join()) return `lists ${shown.join()} instead of ${page.join()}`;

@@ -1,7 +1,7 @@
 // A valid frame of each type, and frames with one thing wrong.
 import { randomBatch, randomConditions, randomMessage, randomTake } from "./content.ts";
 import { mutateJson } from "./json-mutations.ts";
-import { mutatePull, mutateSettle, randomLeasedPull, randomSettle } from "./lease-requests.ts";
+import { mutatePull, mutateSettle, randomLeasedPull, randomRider, randomSettle } from "./lease-requests.ts";
 import type { ChannelModel } from "./model.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
@@ -34,6 +34,12 @@ function maybeWait(random: SeededRandom, probability: number): object {
 
 function subscribedId({ random, freshId, subscribedIds }: FrameContext): number {
   return subscribedIds.length > 0 && random.chance(0.8) ? random.pick(subscribedIds) : freshId;
+}
+
+/** Most of the time one that is there. */
+function checkpointName({ random, model }: FrameContext): string {
+  const { names } = model.checkpoints;
+  return names.length > 0 && random.chance(0.7) ? random.pick(names) : random.pick(["a", "none"]);
 }
 
 const BUILDERS: Readonly<Record<string, Builder>> = {
@@ -80,6 +86,26 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     ...(random.chance(0.4) && { filter: random.pick<object>([{}, { keys: ["a", "b"] }, { headers: { trace: "1" } }]) }),
   }),
   credit: (context) => ({ type: "credit", id: subscribedId(context), messages: 0 }),
+  "read-checkpoint": (context) => ({ type: "read-checkpoint", id: context.freshId, name: checkpointName(context) }),
+  "write-checkpoint": ({ random, freshId, model }) => ({
+    type: "write-checkpoint",
+    id: freshId,
+    ...randomRider(random, model.checkpoints),
+  }),
+  "delete-checkpoint": (context) => {
+    const { random, freshId, model } = context;
+    const name = checkpointName(context);
+    const version = model.checkpoints.versionOf(name) ?? random.int(1, 9);
+    const ifMatch = random.pick<object>([{}, { ifMatch: "*" }, { ifMatch: version }, { ifMatch: version + 1 }]);
+    return { type: "delete-checkpoint", id: freshId, name, ...ifMatch };
+  },
+  "list-checkpoints": ({ random, freshId }) => ({
+    type: "list-checkpoints",
+    id: freshId,
+    ...(random.chance(0.4) && { limit: random.pick([1, 2, 1000]) }),
+    ...(random.chance(0.4) && { prefix: random.pick(["a", "a.", "zz"]) }),
+    ...(random.chance(0.4) && { after: random.pick(["a", "B"]) }),
+  }),
   watch: ({ freshId }) => ({ type: "watch", id: freshId }),
   unsubscribe: (context) => ({ type: "unsubscribe", id: subscribedId(context) }),
 };

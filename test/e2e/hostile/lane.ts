@@ -432,6 +432,12 @@ export class Lane {
       case "ended":
         this.#subscribed.delete(Number(frame.id));
         return undefined;
+      case "checkpoint":
+      case "checkpoint-written":
+      case "checkpoint-deleted":
+      case "checkpoints":
+        if (sent === undefined) return `${frame.type} without a request`;
+        return this.#model.applyCheckpointFrame(parseObject(String(sent.data)) ?? {}, frame);
       case "welcome":
       case "stats":
       case "deliver":

@@ -43,7 +43,8 @@ export function randomSettle(random: SeededRandom, model: ChannelModel): SettleJ
   return { ...randomLists(random, model.delivery, Object.keys(riders).length > 0 ? 0.05 : 0.2), ...riders };
 }
 
-function randomRider(random: SeededRandom, checkpoints: CheckpointModel): CheckpointRider {
+/** A checkpoint to write, alone or beside a settle call. */
+export function randomRider(random: SeededRandom, checkpoints: CheckpointModel): CheckpointRider {
   const { names } = checkpoints;
   const name = names.length > 0 && random.chance(0.7) ? random.pick(names) : random.pick(["a", "rider"]);
   const version = checkpoints.versionOf(name);

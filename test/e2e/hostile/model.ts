@@ -4,6 +4,7 @@ import type { ChannelDescription } from "../../../src/protocol/description.ts";
 import { CheckpointModel } from "./checkpoints.ts";
 import { DedupModel, type Conditions } from "./dedup-model.ts";
 import type {
+  CheckpointRider,
   ExpectedMessage,
   MessageForm,
   Moved,
@@ -234,6 +235,17 @@ export class ChannelModel {
     const { body, value, contentType } = expectJsonForm(checkpoint);
     const bytes = body ?? Buffer.from(JSON.stringify(value?.json));
     return this.checkpoints.ride(checkpoint, bytes, contentType, checkpointVersion);
+  }
+
+  /** The mistake in the answer to a frame of a checkpoint, or undefined. */
+  applyCheckpointFrame(sent: Readonly<Record<string, unknown>>, frame: Readonly<Record<string, unknown>>): string | undefined {
+    if (frame["type"] !== "checkpoint-written") return this.checkpoints.applyFrame(sent, frame);
+    const rider = sent as unknown as CheckpointRider;
+    const { body, value, contentType } = expectJsonForm(rider);
+    const isCreated = this.checkpoints.versionOf(rider.name) === undefined;
+    if (frame["created"] !== isCreated) return `says of ${rider.name} that it was created: ${String(frame["created"])}`;
+    const bytes = body ?? Buffer.from(JSON.stringify(value?.json));
+    return this.checkpoints.ride(rider, bytes, contentType, Number(frame["version"]));
   }
 
   /** Judges the refusal of a settle call because of one of its parts. */
