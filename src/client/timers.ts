@@ -1,7 +1,5 @@
-// The platform's timers, in the one form in which the client takes them: tests bring their own.
-
-/** Calls back once after `delayMs`; returns what stops it. */
-export type StartTimer = (callback: () => void, delayMs: number) => () => void;
+// The platform's timers, in the one form in which the client takes them.
+export type { StartTimer } from "../base/timers.ts";
 
 export function startPlatformTimer(callback: () => void, delayMs: number): () => void {
   const timer = setTimeout(callback, delayMs);

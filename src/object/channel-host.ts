@@ -1,6 +1,7 @@
 // What the object of a channel does, apart from the runtime that it lives in: takes requests from workers and sockets, queues them for the
 // commit loop, does what is due when the alarm fires. Clock, chance, timers, storage and sockets are given to it.
 import type { Moment, Operation, Origin } from "../channel/operation.ts";
+import type { ChannelRecord } from "../channel/store.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { Committer, type Entry, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
@@ -78,6 +79,11 @@ export class ChannelHost {
       timers: options.runtime,
     });
     this.#armTimer();
+  }
+
+  /** What is kept of the channel; undefined where there is none. */
+  get record(): ChannelRecord | undefined {
+    return this.#committer.channel.record;
   }
 
   /** Carries an operation out, and answers when it is committed. `origin` names the connection and request whose promised room it uses. */

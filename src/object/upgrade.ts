@@ -20,7 +20,8 @@ export function acceptUpgrade(request: Request, connections: Connections): Respo
   });
 }
 
-function refuseUpgrade(request: Request, connections: Connections): Refusal | undefined {
+/** The refusal of a request that is no upgrade, or one that cannot be had now. */
+export function refuseUpgrade(request: Request, connections: Connections): Refusal | undefined {
   const offered = offeredProtocols(request);
   const isUpgrade = request.headers.get("Upgrade")?.toLowerCase() === "websocket";
   if (!isUpgrade || (offered.length > 0 && !offered.includes(SUBPROTOCOL_JSON))) {

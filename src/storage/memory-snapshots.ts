@@ -21,6 +21,12 @@ export class MemorySnapshots implements SnapshotStore {
     return typeof values[0] === "string";
   }
 
+  copyFrom(other: MemorySnapshots): void {
+    this.#state = other.#state;
+    this.#rows = other.#rows;
+    this.#staged = other.#staged;
+  }
+
   /** What has to be done before the rest of a commit; returns the rows that take the place of all others. */
   begin({ isEnded, isUnstaged, isInstalled, stage }: SnapshotChanges): readonly SnapshotRow[] | undefined {
     if (isEnded) this.#rows = [];

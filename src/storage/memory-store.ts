@@ -28,6 +28,8 @@ export class MemoryStore implements ChannelStore {
   readonly producers = new MemoryProducers();
   readonly idempotency = new MemoryIdempotency();
   readonly snapshots = new MemorySnapshots();
+  /** What a restore brings was dumped by a store like this one: others are told by their version. */
+  readonly isSound = true;
   #channel: ChannelRecord | undefined;
   #position: Position | undefined;
   /** In the order of offsets. */
@@ -65,6 +67,15 @@ export class MemoryStore implements ChannelStore {
       .filter((entry) => entry.messageId === messageId && entry.offset >= fromOffset)
       .map((entry) => entry.offset);
     return offsets.length === 0 ? undefined : Math.min(...offsets);
+  }
+
+  /** The same in memory of its own. */
+  copy(): MemoryStore {
+    const copy = new MemoryStore();
+    copy.#load(this.#dump());
+    copy.#channel = this.#channel;
+    copy.snapshots.copyFrom(this.snapshots);
+    return copy;
   }
 
   commit(changes: Changes): void {

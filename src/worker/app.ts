@@ -1,46 +1,12 @@
-// The service behind its door: routes, and answers refusals. Who may come in is decided before. Everything about a channel happens in its object.
-import { Hono } from "hono";
-import type { Env } from "../object/env.ts";
-import { logWarning } from "../object/log.ts";
-import { replyWithProblem } from "../object/problem-reply.ts";
-import { findMethods } from "../protocol/routes.ts";
-import { addChannelRoutes } from "./channel-routes.ts";
-import { addDeliveryRoutes } from "./delivery-routes.ts";
-import { addCheckpointRoutes } from "./checkpoint-routes.ts";
-import { addEventRoutes } from "./event-routes.ts";
-import { addGroupRoutes } from "./group-routes.ts";
-import { addHistoryRoutes } from "./history-routes.ts";
-import { addMessageRoutes } from "./message-routes.ts";
-import { addReferenceRoutes } from "./reference-routes.ts";
-import { addScheduleRoutes } from "./schedule-routes.ts";
-import { addSnapshotRoutes } from "./snapshot-routes.ts";
-import { RefusalError } from "./refusal-error.ts";
-
-export const HEALTH_PATH = "/healthz";
+// The service behind its door. Who may come in is decided before.
+import { listChannels } from "../object/directory.ts";
+import { buildApp, type App } from "./build-app.ts";
 
 /** All routes, without authentication. */
-export const app = new Hono<{ Bindings: Env }>();
-
-app.get(HEALTH_PATH, (context) => context.json({ status: "ok" }));
-addChannelRoutes(app);
-addMessageRoutes(app);
-addDeliveryRoutes(app);
-addGroupRoutes(app);
-addHistoryRoutes(app);
-addCheckpointRoutes(app);
-addScheduleRoutes(app);
-addSnapshotRoutes(app);
-addEventRoutes(app);
-addReferenceRoutes(app);
-
-app.notFound((context) => {
-  const { path } = context.req;
-  const allow = findMethods(path);
-  return replyWithProblem(allow.length > 0 ? { kind: "method-not-allowed", allow } : { kind: "unknown-route", path });
-});
-
-app.onError((error, context) => {
-  if (error instanceof RefusalError) return replyWithProblem(error.refusal);
-  logWarning("request-failed", { method: context.req.method, path: context.req.path }, error);
-  return replyWithProblem({ kind: "internal", outcome: "unknown" });
+export const app: App = buildApp({
+  listChannels: (env, query) => listChannels(env.DIRECTORY, query),
+  startTimer: (callback, delayMs) => {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
 });

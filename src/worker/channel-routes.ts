@@ -1,6 +1,6 @@
 // /v1/channels: create, list, describe, change and delete channels, and the upgrade of their sockets.
 import type { Hono } from "hono";
-import { listChannels } from "../object/directory.ts";
+import type { ChannelPage, ChannelQuery } from "../object/directory.ts";
 import type { Env } from "../object/env.ts";
 import { logWarning } from "../object/log.ts";
 import { invalidRequest } from "../protocol/fault.ts";
@@ -12,8 +12,10 @@ import { formatStateHeaders } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { channelOf, jsonBodyOf, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
 
-export function addChannelRoutes(app: Hono<{ Bindings: Env }>): void {
-  app.get("/v1/channels", handleList);
+export type ListChannels = (env: Env, query: ChannelQuery) => Promise<ChannelPage>;
+
+export function addChannelRoutes(app: Hono<{ Bindings: Env }>, listChannels: ListChannels): void {
+  app.get("/v1/channels", (context) => handleList(context, listChannels));
   app.put("/v1/channels/:channel", handleCreate);
   app.get("/v1/channels/:channel", handleDescribe);
   app.patch("/v1/channels/:channel", handlePatch);
@@ -21,11 +23,11 @@ export function addChannelRoutes(app: Hono<{ Bindings: Env }>): void {
   app.get("/v1/channels/:channel/socket", handleSocket);
 }
 
-async function handleList(context: AppContext): Promise<Response> {
+async function handleList(context: AppContext, listChannels: ListChannels): Promise<Response> {
   const { after, prefix, limit } = queryOf(context, listQuerySchema);
   const query = { ...(after !== undefined && { after }), ...(prefix !== undefined && { prefix }) };
   try {
-    return context.json(await listChannels(context.env.DIRECTORY, { ...query, limit: limit ?? LIMITS.directoryPageDefault }));
+    return context.json(await listChannels(context.env, { ...query, limit: limit ?? LIMITS.directoryPageDefault }));
   } catch (error) {
     logWarning("directory-unavailable", {}, error);
     throw new RefusalError({ kind: "unavailable", outcome: "not-applied", retryAfterMs: 1000 });

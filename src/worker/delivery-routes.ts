@@ -1,5 +1,6 @@
 // Delivery: pull, settle, dead letters and quarantine.
 import type { Hono } from "hono";
+import type { StartTimer } from "../base/timers.ts";
 import type { LeaseTerms, Outcome } from "../channel/operation.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
 import type { Env } from "../object/env.ts";
@@ -26,8 +27,8 @@ import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
 
-export function addDeliveryRoutes(app: Hono<{ Bindings: Env }>): void {
-  app.post(`${CHANNEL}/messages/pull`, handlePull);
+export function addDeliveryRoutes(app: Hono<{ Bindings: Env }>, startTimer: StartTimer): void {
+  app.post(`${CHANNEL}/messages/pull`, (context) => handlePull(context, startTimer));
   app.post(`${CHANNEL}/messages/settle`, handleSettle);
   app.get(`${CHANNEL}/dead-letters`, handleListDeadLetters);
   app.post(`${CHANNEL}/dead-letters/redrive`, handleRedrive);
@@ -38,7 +39,7 @@ export function addDeliveryRoutes(app: Hono<{ Bindings: Env }>): void {
   app.post(`${CHANNEL}/quarantine/drop`, (context) => handleEndQuarantine(context, "drop-quarantine"));
 }
 
-async function handlePull(context: AppContext): Promise<Response> {
+async function handlePull(context: AppContext, startTimer: StartTimer): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
   const body = await jsonBodyOf(context, pullBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
@@ -64,6 +65,7 @@ async function handlePull(context: AppContext): Promise<Response> {
       ? ({ type: "get", ...amounts } as const)
       : ({ type: "pull", ...amounts, leaseMs, detached: true, ...named } as const);
   return waitOverSocket(context.env, channel, request, {
+    startTimer,
     signal: context.req.raw.signal,
     use: ({ frame, text }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);

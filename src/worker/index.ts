@@ -4,7 +4,8 @@ import { DirectoryShard } from "../object/directory-shard.ts";
 import type { Env } from "../object/env.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
 import { invalidRequest } from "../protocol/fault.ts";
-import { app, HEALTH_PATH } from "./app.ts";
+import { app } from "./app.ts";
+import { HEALTH_PATH } from "./build-app.ts";
 import { refuseRequest } from "./auth.ts";
 import { ChannelService } from "./channel-service.ts";
 

@@ -1,5 +1,6 @@
 // /v1/channels/{channel}/messages: put, pull, browse, read and remove.
 import type { Hono } from "hono";
+import type { StartTimer } from "../base/timers.ts";
 import type { Env } from "../object/env.ts";
 import { formatStored, formatTaken } from "../object/reply-frames.ts";
 import { Utf8Arena } from "../protocol/bytes.ts";
@@ -38,9 +39,9 @@ interface Put extends PutConditions {
   readonly delays?: readonly MessageDelay[];
 }
 
-export function addMessageRoutes(app: Hono<{ Bindings: Env }>): void {
-  app.post(MESSAGES, handlePut);
-  app.post(`${MESSAGES}/batch`, handlePutBatch);
+export function addMessageRoutes(app: Hono<{ Bindings: Env }>, startTimer: StartTimer): void {
+  app.post(MESSAGES, (context) => handlePut(context, startTimer));
+  app.post(`${MESSAGES}/batch`, (context) => handlePutBatch(context, startTimer));
   app.get(MESSAGES, handleBrowse);
   app.delete(MESSAGES, handlePurge);
   app.get(`${MESSAGES}/:offset`, handleRead);
@@ -48,21 +49,17 @@ export function addMessageRoutes(app: Hono<{ Bindings: Env }>): void {
   app.delete(`${MESSAGES}/by-id/:messageId`, handleRemoveById);
 }
 
-async function handlePut(context: AppContext): Promise<Response> {
+async function handlePut(context: AppContext, startTimer: StartTimer): Promise<Response> {
   const channel = channelOf(context);
   const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
   const conditions = conditionsOf(context, expectedOffset);
   const message = await parseMessageRequest(context);
   const delay = parseDelayHeaders(context);
-  return replyPut(
-    context,
-    channel,
-    { messages: [message], source: sourceOf(context), ...(delay !== undefined && { delays: [delay] }), ...conditions },
-    waitMs,
-  );
+  const put = { messages: [message], source: sourceOf(context), ...(delay !== undefined && { delays: [delay] }), ...conditions };
+  return replyPut(context, channel, put, { waitMs, startTimer });
 }
 
-async function handlePutBatch(context: AppContext): Promise<Response> {
+async function handlePutBatch(context: AppContext, startTimer: StartTimer): Promise<Response> {
   const channel = channelOf(context);
   const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
   const conditions = conditionsOf(context, expectedOffset);
@@ -73,24 +70,28 @@ async function handlePutBatch(context: AppContext): Promise<Response> {
   const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`, encode)));
   const parsedDelays = messages.map((form, index) => orThrow(parseDelay(form, index, `/messages/${index}`)));
   const delays = parsedDelays.filter((delay) => delay !== undefined);
-  return replyPut(
-    context,
-    channel,
-    { messages: parsed, source: sourceOf(context), ...(delays.length > 0 && { delays }), ...conditions },
-    waitMs,
-  );
+  const put = { messages: parsed, source: sourceOf(context), ...(delays.length > 0 && { delays }), ...conditions };
+  return replyPut(context, channel, put, { waitMs, startTimer });
 }
 
-async function replyPut(context: AppContext, channel: string, put: Put, waitMs: number | undefined): Promise<Response> {
-  const { outcome, state } = await putOrWait(context, channel, put, Math.min(waitMs ?? 0, LIMITS.waitMsMax));
+/** How long a put may wait for room, and what keeps that time. */
+interface PutWait {
+  readonly waitMs: number | undefined;
+  readonly startTimer: StartTimer;
+}
+
+async function replyPut(context: AppContext, channel: string, put: Put, wait: PutWait): Promise<Response> {
+  const { outcome, state } = await putOrWait(context, channel, put, wait);
   const reply = replyJson(`{${formatStored(outcome)},"state":${JSON.stringify(state)}}`, state, 201);
   if (outcome.offset !== null) reply.headers.set("Location", `/v1/channels/${channel}/messages/${outcome.offset}`);
   return reply;
 }
 
 /** Tries once; where that finds the channel full, or without groups, waits for room and keeps the bodies here meanwhile. Each try is judged anew. */
-async function putOrWait(context: AppContext, channel: string, put: Put, waitMs: number): Promise<Answer<"put">> {
+async function putOrWait(context: AppContext, channel: string, put: Put, wait: PutWait): Promise<Answer<"put">> {
   const { messages } = put;
+  const { startTimer } = wait;
+  const waitMs = Math.min(wait.waitMs ?? 0, LIMITS.waitMsMax);
   try {
     return await ask(context.env, channel, { type: "put", ...put }, ["put"]);
   } catch (error) {
@@ -100,6 +101,7 @@ async function putOrWait(context: AppContext, channel: string, put: Put, waitMs:
   const bytes = messages.reduce((sum, message) => sum + messageBytes(message), 0);
   const request = { type: "reserve", messages: messages.length, bytes, waitMs } as const;
   return waitOverSocket(context.env, channel, request, {
+    startTimer,
     signal: context.req.raw.signal,
     use: ({ frame, connection }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);

@@ -1,5 +1,6 @@
 // Waits for an HTTP request: holds a socket to the channel's object, which may hibernate meanwhile, while this side waits for free.
 // The deadline is kept here. After it, `cancel` is sent and the object's last word is taken, so nothing is taken and not delivered.
+import type { StartTimer } from "../base/timers.ts";
 import type { Env } from "../object/env.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import type { Refusal } from "../protocol/problems.ts";
@@ -42,7 +43,11 @@ export async function waitOverSocket<Value>(
   env: Env,
   channel: string,
   request: WaitFrame,
-  options: { readonly signal: AbortSignal; readonly use: (awaited: Awaited) => Value | Promise<Value> },
+  options: {
+    readonly startTimer: StartTimer;
+    readonly signal: AbortSignal;
+    readonly use: (awaited: Awaited) => Value | Promise<Value>;
+  },
 ): Promise<Value> {
   const socket = await openObjectSocket(env, channel);
   if (socket === null) throw new RefusalError(refuseLost(request));
@@ -51,19 +56,19 @@ export async function waitOverSocket<Value>(
   });
   try {
     options.signal.throwIfAborted();
-    return await options.use(await Promise.race([waitForAnswer(socket, request), aborted]));
+    return await options.use(await Promise.race([waitForAnswer(socket, request, options.startTimer), aborted]));
   } finally {
     socket.close(1000, "Done");
   }
 }
 
-function waitForAnswer(socket: WebSocket, request: WaitFrame): Promise<Awaited> {
+function waitForAnswer(socket: WebSocket, request: WaitFrame, startTimer: StartTimer): Promise<Awaited> {
   return new Promise((resolve, reject) => {
     let connection = 0;
     const send = (frame: object): void => socket.send(JSON.stringify(frame));
-    const timer = setTimeout(() => send({ type: "cancel", id: BRIDGE_REQUEST }), request.waitMs);
+    const stopTimer = startTimer(() => send({ type: "cancel", id: BRIDGE_REQUEST }), request.waitMs);
     const settle = (finish: () => void): void => {
-      clearTimeout(timer);
+      stopTimer();
       finish();
     };
     socket.addEventListener("message", ({ data }) => {

@@ -1,0 +1,149 @@
+// The service in the memory of a test: the routes, the core and the commit loop of a deployment, without its runtime.
+import { EdgeChannel, type EdgeChannelOptions } from "../client/edge-channel.ts";
+import type { Fetch } from "../client/http-reply.ts";
+import { upgradeWith, type OpenSocket } from "../client/open-socket.ts";
+import type { Env } from "../object/env.ts";
+import { replyWithProblem } from "../object/problem-reply.ts";
+import type { ChannelPage, ChannelQuery } from "../object/directory.ts";
+import { LEASE_MS_DEFAULT } from "../protocol/client-limits.ts";
+import type { ChannelEntry } from "../protocol/description.ts";
+import { parseWith } from "../protocol/fault.ts";
+import { pathSchemas } from "../protocol/routes.ts";
+import { buildApp, type App } from "../worker/build-app.ts";
+import { Chance } from "./chance.ts";
+import { Clock } from "./clock.ts";
+import { LostReplies, readCall, ReplyWatch, type LostReplyOptions } from "./lost-replies.ts";
+import { MemoryObject } from "./memory-object.ts";
+
+export interface TestServiceOptions {
+  /** Whether the first use of an unknown channel creates it. Default: true. */
+  readonly autoCreate?: boolean | undefined;
+  /** When time begins, in milliseconds since 1970. Default: 1,800,000,000,000, in January 2027. */
+  readonly startMs?: number | undefined;
+  /** Of all that is left to chance: leases' ids, pauses. The same seed makes the same test. Default: 1. */
+  readonly seed?: number | undefined;
+}
+
+export type TestClientOptions = Omit<
+  EdgeChannelOptions,
+  "token" | "fetch" | "WebSocket" | "openSocket" | "startTimer" | "random"
+>;
+
+const ADDRESS = "http://edge-channel.test";
+const START_MS = 1_800_000_000_000;
+
+/**
+ * A service of its own, with channels in memory, a time that stands still until it is moved, and faults.
+ *
+ * @example
+ * const service = new TestService();
+ * const jobs = service.connect({ transport: "socket" }).channel("jobs");
+ * await jobs.put("one");
+ * service.loseReply({ to: "settle" });
+ * await service.advance(30_000);
+ */
+export class TestService {
+  readonly #clock: Clock;
+  readonly #chance: Chance;
+  readonly #mayCreate: boolean;
+  readonly #app: App;
+  readonly #env: Env;
+  readonly #objects = new Map<string, MemoryObject>();
+  readonly #lostReplies = new LostReplies();
+  /** Consumers and producers load it with the first of them: no time is moved before it is there. */
+  readonly #machinery = import("../client/machinery.ts");
+
+  constructor({ autoCreate = true, startMs = START_MS, seed = 1 }: TestServiceOptions = {}) {
+    this.#clock = new Clock(startMs);
+    this.#chance = new Chance(seed);
+    this.#mayCreate = autoCreate;
+    this.#app = buildApp({
+      listChannels: (_, query) => Promise.resolve(this.#list(query)),
+      startTimer: this.#clock.timersOf("service"),
+    });
+    // Of its namespaces the worker asks for an object by its name, and the directory is not asked at all.
+    const namespace = { getByName: (name: string) => this.#objectOf(name) };
+    this.#env = { CHANNELS: namespace, DIRECTORY: namespace } as unknown as Env;
+  }
+
+  /** The time of the service and of all its clients, in milliseconds since 1970. */
+  get nowMs(): number {
+    return this.#clock.nowMs;
+  }
+
+  /** A client of this service, with all that `edge-channel/client` has. Its pauses and deadlines go by the time of this service. */
+  connect(options: TestClientOptions = {}): EdgeChannel {
+    const { fetch, openSocket } = this;
+    const random = (): number => this.#chance.draw();
+    return EdgeChannel.connect(ADDRESS, { ...options, fetch, openSocket, random, startTimer: this.#clock.timersOf("program") });
+  }
+
+  /** Serves a request, as `fetch` for clients of the program's own making. Sockets are opened by `openSocket`, and `…/events` is not served. */
+  readonly fetch: Fetch = async (url, init) => {
+    const reply = await this.#app.fetch(new Request(url, init), this.#env);
+    if (reply.ok && this.#lostReplies.takes(readCall(url, init))) throw new TypeError("The reply was lost");
+    return reply;
+  };
+
+  /** Opens the socket of a channel. */
+  readonly openSocket: OpenSocket = upgradeWith(async (url, { headers }) => {
+    const segment = new URL(url).pathname.split("/").at(-2) ?? "";
+    const channel = parseWith(pathSchemas.channel, decodeURIComponent(segment), "/path/channel");
+    if (!channel.ok) return replyWithProblem(channel.refusal);
+    const watch = new ReplyWatch(this.#lostReplies, channel.value);
+    return this.#objectOf(channel.value).connect(new Request(url, { headers: headers ?? {} }), watch);
+  });
+
+  /**
+   * Moves time on by `ms`, for the service and its clients: what is due by then happens at its own time, leases end, delayed messages enter,
+   * waits are over, pauses too. Resolves when all that this brings has happened.
+   */
+  async advance(ms: number): Promise<void> {
+    await this.#machinery;
+    await this.#clock.advance(ms);
+  }
+
+  /**
+   * Loses the next reply to a successful call: what was asked for is done, and the call rejects with `outcome` `"unknown"`. Over a socket the
+   * connection breaks in its place. Each call of this method loses one.
+   */
+  loseReply(options: LostReplyOptions = {}): void {
+    this.#lostReplies.add(options);
+  }
+
+  /**
+   * Lets the leases end that are over within `leaseMs`, 30,000 unless given, the time of a lease that asks for none. For so long the program
+   * stands still, as one whose computer sleeps: what it would have done meanwhile to keep them comes too late.
+   */
+  async expireLeases(leaseMs: number = LEASE_MS_DEFAULT): Promise<void> {
+    await this.#machinery;
+    await this.#clock.skip(leaseMs);
+  }
+
+  /** Replaces the running code: all connections are cut and what waits for an answer fails. What is stored stays; subscriptions resume. */
+  async deploy(): Promise<void> {
+    await this.#machinery;
+    await this.#clock.settle();
+    for (const object of this.#objects.values()) object.reset();
+    await this.#clock.settle();
+  }
+
+  #objectOf(name: string): MemoryObject {
+    const known = this.#objects.get(name);
+    if (known !== undefined) return known;
+    const object = new MemoryObject({ name, clock: this.#clock, chance: this.#chance, mayCreate: this.#mayCreate });
+    this.#objects.set(name, object);
+    return object;
+  }
+
+  #list({ after = "", prefix = "", limit }: ChannelQuery): ChannelPage {
+    const entries: ChannelEntry[] = [];
+    for (const [channel, { host }] of this.#objects) {
+      const { record } = host;
+      if (record === undefined || record.state === "deleted" || channel <= after || !channel.startsWith(prefix)) continue;
+      entries.push({ channel, createdAtMs: record.createdAtMs, settings: record.settings });
+    }
+    const channels = entries.sort((a, b) => (a.channel < b.channel ? -1 : 1)).slice(0, limit);
+    return { channels, next: entries.length > limit ? (channels.at(-1)?.channel ?? null) : null };
+  }
+}
