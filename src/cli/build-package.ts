@@ -12,8 +12,9 @@ const DIST_DIR = fileURLToPath(new URL("../../dist/", import.meta.url));
 await rm(DIST_DIR, { recursive: true, force: true });
 await build({
   absWorkingDir: PROJECT_DIR,
-  entryPoints: ["src/client/index.ts", "src/client/service-binding.ts"],
-  outdir: "dist/client",
+  entryPoints: ["src/client/index.ts", "src/client/service-binding.ts", "src/testing/index.ts"],
+  outbase: "src",
+  outdir: "dist",
   bundle: true,
   // What the entries share is there once: an error of the one is an error of the other. What only consumers and producers need is
   // loaded with the first of them.
@@ -52,6 +53,6 @@ await build({
   sourcemap: true,
   legalComments: "none",
 });
-for (const config of ["src/client/tsconfig.build.json", "src/worker/tsconfig.build.json"]) {
+for (const config of ["src/client/tsconfig.build.json", "src/worker/tsconfig.build.json", "src/testing/tsconfig.build.json"]) {
   await promisify(execFile)("tsc", ["-p", config], { cwd: PROJECT_DIR });
 }

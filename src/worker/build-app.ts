@@ -53,7 +53,9 @@ export function buildApp({ listChannels, startTimer }: AppPorts): App {
 
   app.onError((error, context) => {
     if (error instanceof RefusalError) return replyWithProblem(error.refusal);
-    logWarning("request-failed", { method: context.req.method, path: context.req.path }, error);
+    // Nobody hears the reply to a request that was given up.
+    if (!context.req.raw.signal.aborted)
+      logWarning("request-failed", { method: context.req.method, path: context.req.path }, error);
     return replyWithProblem({ kind: "internal", outcome: "unknown" });
   });
 

@@ -28,6 +28,23 @@ console.log(JSON.stringify({ body: message.body, kind: error instanceof EdgeChan
 await client.close();
 `;
 
+/** A test of a program of one's own. */
+const TEST_PROGRAM = `
+import { EdgeChannelError } from "edge-channel/client";
+import { TestService } from "edge-channel/testing";
+
+const service = new TestService();
+const jobs = service.connect({ transport: "socket" }).channel("jobs");
+await jobs.put("one");
+const { messages } = await jobs.pull();
+await service.expireLeases();
+const error: unknown = await messages[0]?.ack().catch((reason: unknown) => reason);
+const attempts: number[] = [];
+jobs.consume(({ attempt }) => void attempts.push(attempt));
+await service.advance(60_000);
+console.log(JSON.stringify({ kind: error instanceof EdgeChannelError ? error.kind : undefined, attempts }));
+`;
+
 const TYPES = {
   compilerOptions: {
     target: "ES2024",
@@ -39,7 +56,7 @@ const TYPES = {
     skipLibCheck: false,
     types: [],
   },
-  files: ["program.ts", "globals.d.ts"],
+  files: ["program.ts", "test-program.ts", "globals.d.ts"],
 };
 
 /** Of a worker, whose runtime brings all globals. */
@@ -92,6 +109,7 @@ beforeAll(async () => {
   await writeFile(join(empty, "package.json"), JSON.stringify({ private: true, type: "module" }));
   await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(dir, tarball)], empty);
   await writeFile(join(empty, "program.ts"), PROGRAM);
+  await writeFile(join(empty, "test-program.ts"), TEST_PROGRAM);
   await writeFile(join(empty, "globals.d.ts"), "declare const process: { readonly argv: readonly string[] };\n");
   await writeFile(join(empty, "tsconfig.json"), JSON.stringify(TYPES));
   const { bundle } = await buildWorker({ outDir: join(dir, "worker") });
@@ -124,6 +142,11 @@ describe("the npm package", () => {
         .split("\n")
         .map((line): unknown => JSON.parse(line)),
     ).toEqual(["from a producer", { body: { json: { job: 7 } }, kind: "invalid-request" }]);
+  });
+
+  test("and is tested with it, without a server", async () => {
+    const printed = await run(process.execPath, ["test-program.ts"], join(dir, "empty"));
+    expect(JSON.parse(printed)).toEqual({ kind: "lease-lost", attempts: [2] });
   });
 
   test.each(["service-binding", "embedded"])("the example %s is checked against its declarations", async (name) => {

@@ -22,6 +22,12 @@ async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   return all;
 }
 
+async function leaseIdsOf(seed: number, transport: TransportName): Promise<string[]> {
+  const channel = new TestService({ seed }).connect({ transport }).channel("jobs");
+  await channel.putBatch(["a", "b"]);
+  return (await channel.pull({ max: 2 })).messages.map(({ leaseId }) => leaseId);
+}
+
 describe.each(TRANSPORTS)("src/testing over %s", (transport) => {
   function open(): { service: TestService; client: EdgeChannel } {
     const service = new TestService();
@@ -70,7 +76,7 @@ describe.each(TRANSPORTS)("src/testing over %s", (transport) => {
     await client.channel("deleted").delete({ force: true });
 
     expect(await events.get({ group: "billing" })).toMatchObject({ body: "paid" });
-    expect(await events.checkpoint("place").read()).toMatchObject({ body: { json: 7 }, version: 1 });
+    expect(await events.checkpoint("place").read()).toMatchObject({ value: { json: 7 }, version: 1 });
     expect((await collect(client.channels({ pageSize: 1 }))).map(({ channel }) => channel)).toEqual(["a", "events"]);
     expect((await collect(client.channels({ prefix: "ev" }))).map(({ channel }) => channel)).toEqual(["events"]);
   });
@@ -152,14 +158,8 @@ describe.each(TRANSPORTS)("src/testing over %s", (transport) => {
   });
 
   test("[TE6] the same test does the same each time, another seed something else", async () => {
-    const leaseIds = async (seed: number): Promise<string[]> => {
-      const channel = new TestService({ seed }).connect({ transport }).channel("jobs");
-      await channel.putBatch(["a", "b"]);
-      return (await channel.pull({ max: 2 })).messages.map(({ leaseId }) => leaseId);
-    };
-
-    expect(await leaseIds(1)).toEqual(await leaseIds(1));
-    expect(await leaseIds(2)).not.toEqual(await leaseIds(1));
+    expect(await leaseIdsOf(1, transport)).toEqual(await leaseIdsOf(1, transport));
+    expect(await leaseIdsOf(2, transport)).not.toEqual(await leaseIdsOf(1, transport));
   });
 });
 
