@@ -9,10 +9,9 @@ import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
 import { Checkpoints, type Checkpoint, type ListCheckpointsOptions } from "./checkpoints.ts";
 import { consumeBatches, consumeEach, MessageStream } from "./consume.ts";
 import type { ConsumeBatchesOptions, ConsumeOptions, ConsumeWithOptions } from "./consume-options.ts";
-import type { Consumer } from "./consumer.ts";
+import type { Consumed, Consumer } from "./consumer.ts";
 import { DeadLetters, Quarantine } from "./dead-letters.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
-import type { ConsumerParts } from "./group-member.ts";
 import { Groups } from "./groups.ts";
 import type { BatchHandler, MessageHandler } from "./handlers.ts";
 import { LeasedMessage } from "./leased-message.ts";
@@ -251,7 +250,7 @@ export class Channel {
    * for await (const message of channel.subscribe({ from: { at: "first" }, signal })) show(message);
    */
   subscribe(options: SubscribeOptions = {}): Subscription {
-    return new Subscription(this.#parts, options);
+    return new Subscription({ transport: this.transport, retries: this.#retries }, options);
   }
 
   /**
@@ -271,9 +270,9 @@ export class Channel {
     given: ConsumeOptions | MessageHandler | BatchHandler = {},
     options: ConsumeWithOptions | ConsumeBatchesOptions = {},
   ): MessageStream | Consumer {
-    if (typeof given !== "function") return new MessageStream(this.#parts, given);
-    if ("batchSize" in options) return consumeBatches(this.#parts, given as BatchHandler, options);
-    return consumeEach(this.#parts, given as MessageHandler, options);
+    if (typeof given !== "function") return new MessageStream(this.#consumed, given);
+    if ("batchSize" in options) return consumeBatches(this.#consumed, given as BatchHandler, options);
+    return consumeEach(this.#consumed, given as MessageHandler, options);
   }
 
   /** Puts messages in batches, each once and in order, also over connections that are lost. */
@@ -326,8 +325,9 @@ export class Channel {
     return this.transport.close();
   }
 
-  get #parts(): ConsumerParts {
-    return { transport: this.transport, retries: this.#retries };
+  get #consumed(): Consumed {
+    const retries = this.#retries;
+    return { channels: [{ channel: this.name, transport: this.transport, retries }], retries };
   }
 
   #take({ ack, leaseMs, reader, detached, ...take }: GetBatchOptions): Promise<GetResult> {

@@ -5,23 +5,22 @@ import {
   type ConsumeOptions,
   type ConsumeWithOptions,
 } from "./consume-options.ts";
-import { Consumer } from "./consumer.ts";
-import type { ConsumerParts } from "./group-member.ts";
+import { Consumer, type Consumed } from "./consumer.ts";
 import type { LeasedMessage } from "./leased-message.ts";
 import { MessageIterator } from "./message-iterator.ts";
 import { RetryError } from "./handler-errors.ts";
 import type { BatchHandler, MessageHandler } from "./handlers.ts";
 
-export function consumeEach(parts: ConsumerParts, handler: MessageHandler, options: ConsumeWithOptions): Consumer {
+export function consumeEach(consumed: Consumed, handler: MessageHandler, options: ConsumeWithOptions): Consumer {
   return consumeBatches(
-    parts,
+    consumed,
     (messages, context) => Promise.allSettled(messages.map(async (message) => handler(message, context))),
     options,
   );
 }
 
-export function consumeBatches(parts: ConsumerParts, handler: BatchHandler, options: Partial<ConsumeBatchesOptions>): Consumer {
-  return new Consumer(parts, checkConsumeOptions(options), handler);
+export function consumeBatches(consumed: Consumed, handler: BatchHandler, options: Partial<ConsumeBatchesOptions>): Consumer {
+  return new Consumer(consumed, checkConsumeOptions(options), handler);
 }
 
 /**
@@ -34,9 +33,9 @@ export class MessageStream extends MessageIterator<LeasedMessage> {
   #current: PromiseWithResolvers<void> | undefined;
   #isOver = false;
 
-  constructor(parts: ConsumerParts, options: ConsumeOptions) {
+  constructor(consumed: Consumed, options: ConsumeOptions) {
     super();
-    this.#consumer = new Consumer(parts, checkConsumeOptions({ ...options, concurrency: 1, batchSize: 1 }), ([message]) => {
+    this.#consumer = new Consumer(consumed, checkConsumeOptions({ ...options, concurrency: 1, batchSize: 1 }), ([message]) => {
       this.#offered = message;
       this.#current = Promise.withResolvers();
       this.wake();

@@ -1,25 +1,33 @@
 // A consumer as programs see it. What it does is loaded with the first one: a program that only puts does not load it.
 import type { CheckedConsumeOptions } from "./consume-options.ts";
-import type { ConsumerParts, GroupMember } from "./group-member.ts";
+import type { ConsumerParts } from "./group-member.ts";
 import type { BatchHandler } from "./handlers.ts";
 import { loadMachinery } from "./load-machinery.ts";
+import type { PreferredMembers } from "./preferred-members.ts";
+import type { Retries } from "./retries.ts";
 import type { CallOptions } from "./transport.ts";
 
+/** Channels that are consumed together, in the order of preference. */
+export interface Consumed {
+  readonly channels: readonly ConsumerParts[];
+  readonly retries: Retries;
+}
+
 /**
- * Made by `Channel.consume`. A handler that returns has acked its message. One that throws has it retried after the channel's delay, with
- * `RetryError` after its own, with `RejectError` never. Messages of one key are worked on one after the other.
+ * Made by `consume` of a channel, or of a client for several. A handler that returns has acked its message. One that throws has it retried
+ * after the channel's delay, with `RetryError` after its own, with `RejectError` never. Messages of one key are worked on one after the other.
  *
  * When the connection is lost, nothing is begun until it is back; what is held is then renewed, and what somebody else may have by now is
  * dropped, or where it is worked on, the handler's signal aborted.
  */
 export class Consumer implements AsyncDisposable {
-  /** Resolves when it has stopped; rejects with what ended it otherwise, an EdgeChannelError. */
+  /** Resolves when it has stopped; rejects with what ended it otherwise, an EdgeChannelError: of several channels the first that is ended. */
   readonly done: Promise<void>;
-  readonly #member: Promise<GroupMember>;
+  readonly #members: Promise<PreferredMembers>;
 
-  constructor(parts: ConsumerParts, options: CheckedConsumeOptions, handler: BatchHandler) {
-    this.#member = loadMachinery(parts.retries).then((machinery) => new machinery.GroupMember(parts, options, handler));
-    this.done = this.#member.then(({ done }) => done);
+  constructor({ channels, retries }: Consumed, options: CheckedConsumeOptions, handler: BatchHandler) {
+    this.#members = loadMachinery(retries).then((machinery) => new machinery.PreferredMembers(channels, options, handler));
+    this.done = this.#members.then(({ done }) => done);
     // Who does not look at it has chosen not to know.
     this.done.catch(() => undefined);
   }
@@ -30,7 +38,7 @@ export class Consumer implements AsyncDisposable {
    */
   stop(options: CallOptions = {}): Promise<void> {
     // What ends it otherwise, `done` tells.
-    this.#member.then((member) => member.stop(options)).catch(() => undefined);
+    this.#members.then((members) => members.stop(options)).catch(() => undefined);
     return this.done;
   }
 

@@ -3,6 +3,11 @@ import type { ChannelEntry } from "../protocol/description.ts";
 import { Channel } from "./channel.ts";
 import { ChannelCalls, iteratePages } from "./channel-calls.ts";
 import { ChannelSocket } from "./channel-socket.ts";
+import { consumeBatches, consumeEach } from "./consume.ts";
+import type { ConsumeBatchesOptions, ConsumeWithOptions } from "./consume-options.ts";
+import type { Consumer } from "./consumer.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
+import type { BatchHandler, MessageHandler } from "./handlers.ts";
 import { HttpTransport } from "./http-transport.ts";
 import type { SocketOptions } from "./open-socket.ts";
 import { Requester, type RequesterOptions } from "./requester.ts";
@@ -14,7 +19,7 @@ import type { CallOptions, Transport } from "./transport.ts";
 export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, RetryOptions {
   /**
    * What carries puts, gets and settles: `"http"`, a request each, or `"socket"`, a WebSocket for each channel, which is faster for many of
-   * them and the only way to keep the order of puts that are not awaited. All else goes over HTTP either way. In Workers a WebSocket
+   * them and the only way to keep the order of puts that are not awaited. Checkpoints go the same way, all else over HTTP either way. In Workers a WebSocket
    * belongs to the event in which it was opened, and so does a client that uses one. Default: `"http"`.
    */
   readonly transport?: "http" | "socket" | undefined;
@@ -25,6 +30,8 @@ export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, Ret
 }
 
 const CONNECT_MS_MAX_DEFAULT = 30_000;
+/** Each has a connection, or a request that waits, and messages that are held here. */
+const CONSUMED_MAX = 16;
 
 export interface ListChannelsOptions extends CallOptions {
   /** Only names that begin so. Default: all. */
@@ -74,6 +81,31 @@ export class EdgeChannel {
     const channel = new Channel(name, this.#openTransport(name), calls, this.#retries);
     if (this.#options.transport === "socket") this.#connected.set(name, channel);
     return channel;
+  }
+
+  /**
+   * Consumes several channels in an order of preference, up to 16: a message of a later one is only begun when none of the earlier ones has
+   * any ready here. `concurrency` is that of all together; `prefetch` that of each channel, whose messages are held here meanwhile: keep it
+   * small where other programs read the later ones. A connection that is lost stops nothing but its own channel until it is back. A
+   * channel that ends ends all.
+   *
+   * @example
+   * const work = (message, { channel }) => console.log(channel, message.body);
+   * await using consumer = client.consume(["urgent", "normal", "bulk"], work, { concurrency: 8 });
+   */
+  consume(names: readonly string[], handler: BatchHandler, options: ConsumeBatchesOptions): Consumer;
+  consume(names: readonly string[], handler: MessageHandler, options?: ConsumeWithOptions): Consumer;
+  consume(
+    names: readonly string[],
+    handler: MessageHandler | BatchHandler,
+    options: ConsumeWithOptions | ConsumeBatchesOptions = {},
+  ): Consumer {
+    const isFew = names.length > 0 && names.length <= CONSUMED_MAX && new Set(names).size === names.length;
+    if (!isFew) throw EdgeChannelError.refused(`Cannot consume: expected 1 to ${CONSUMED_MAX} names of channels, each once`);
+    const retries = this.#retries;
+    const channels = names.map((channel) => ({ channel, transport: this.channel(channel).transport, retries }));
+    if ("batchSize" in options) return consumeBatches({ channels, retries }, handler as BatchHandler, options);
+    return consumeEach({ channels, retries }, handler as MessageHandler, options);
   }
 
   /** All channels in the order of their names, from a directory that is seconds behind. */

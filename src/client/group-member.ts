@@ -8,9 +8,12 @@ import { openLeaseSource, type LeaseSource } from "./lease-source.ts";
 import type { Retries } from "./retries.ts";
 import { SettleQueue, type SettleEntry, type SettleVerb } from "./settle-queue.ts";
 import type { CallOptions, Leased, SettleReport, SettleRequest, Transport } from "./transport.ts";
+import type { Turns, TurnTaker } from "./turns.ts";
 import { verdictOf } from "./verdict.ts";
 
+/** A channel that is consumed. */
 export interface ConsumerParts {
+  readonly channel: string;
   readonly transport: Transport;
   readonly retries: Retries;
 }
@@ -44,12 +47,14 @@ const LOST: Over = { verb: "lost", settled: Promise.resolve() };
 const RENEWAL_AGE = 2;
 const RENEWALS_PER_LEASE = 3;
 
-/** What a `Consumer` does; what its calls promise is written there. */
-export class GroupMember {
+/** What a `Consumer` does in one channel; what its calls promise is written there. */
+export class GroupMember implements TurnTaker {
   readonly done: Promise<void>;
   readonly #options: CheckedConsumeOptions;
   readonly #retries: Retries;
   readonly #handler: BatchHandler;
+  readonly #channel: string;
+  readonly #turns: Turns;
   readonly #window: CreditWindow;
   readonly #queue: SettleQueue;
   readonly #source: LeaseSource;
@@ -70,11 +75,15 @@ export class GroupMember {
   #wake: () => void = () => undefined;
   #batchWait: { isOver: boolean; readonly stopTimer: () => void } | undefined;
 
-  constructor({ transport, retries }: ConsumerParts, options: CheckedConsumeOptions, handler: BatchHandler) {
+  constructor(parts: ConsumerParts, options: CheckedConsumeOptions, handler: BatchHandler, turns: Turns) {
+    const { channel, transport, retries } = parts;
     const { prefetch, prefetchBytes, leaseMs, given } = options;
     this.#options = options;
     this.#retries = retries;
     this.#handler = handler;
+    this.#channel = channel;
+    this.#turns = turns;
+    turns.join(this);
     this.#window = new CreditWindow({ messages: prefetch, bytes: prefetchBytes });
     this.#queue = new SettleQueue(transport, retries, this.#halt.signal);
     this.done = this.#done.promise;
@@ -133,7 +142,7 @@ export class GroupMember {
       this.#ready.add(held);
     }
     if (this.#isStopping) this.#releaseReady();
-    this.#begin();
+    this.#turns.begin();
   }
 
   get #isBusy(): boolean {
@@ -145,16 +154,18 @@ export class GroupMember {
     await this.#queue.sending;
   }
 
-  /** Begins as much as may run. */
-  #begin(): void {
-    if (this.#isStopping || !this.#isOnline) return;
-    while (this.#runs.size < this.#options.concurrency) {
-      const batch = this.#takeBatch();
-      if (batch.length === 0) break;
-      void this.#run(batch);
-    }
-    const owed = this.#window.takeOwed(this.#ready.size === 0);
+  takeWork(): (() => void) | undefined {
+    const batch = this.#mayBegin ? this.#takeBatch() : [];
+    return batch.length === 0 ? undefined : () => void this.#run(batch);
+  }
+
+  grantOwed(): void {
+    const owed = this.#mayBegin ? this.#window.takeOwed(this.#ready.size === 0) : undefined;
     if (owed !== undefined) this.#source.grant(owed);
+  }
+
+  get #mayBegin(): boolean {
+    return this.#isOnline && !this.#isStopping;
   }
 
   #takeBatch(): readonly Held[] {
@@ -183,7 +194,7 @@ export class GroupMember {
     if (this.#batchWait === undefined) {
       const end = (): void => {
         if (this.#batchWait !== undefined) this.#batchWait.isOver = true;
-        this.#begin();
+        this.#turns.begin();
       };
       this.#batchWait = { isOver: false, stopTimer: this.#retries.startTimer(end, batchWaitMs) };
     }
@@ -198,12 +209,13 @@ export class GroupMember {
       if (held.message.key !== undefined) this.#busyKeys.add(held.message.key);
     }
     const messages = batch.map(({ message }) => message);
-    const outcomes = await workOn(messages, this.#handler, run.abort.signal);
+    const outcomes = await workOn(messages, this.#handler, { signal: run.abort.signal, channel: this.#channel });
     this.#runs.delete(run);
+    this.#turns.end();
     for (const [index, held] of batch.entries()) this.#conclude(held, outcomes[index]);
     for (const { message } of batch) if (message.key !== undefined) this.#busyKeys.delete(message.key);
     for (const held of batch) if (isUndone(held)) void this.#checkKey(held);
-    this.#begin();
+    this.#turns.begin();
     this.#wake();
     void this.#finish();
   }
@@ -237,14 +249,14 @@ export class GroupMember {
     await over?.settled.catch(() => undefined);
     await Promise.all([...this.#ready].filter(({ message }) => message.key === key).map((held) => this.#renew(held)));
     this.#busyKeys.delete(key);
-    this.#begin();
+    this.#turns.begin();
   }
 
   /** What the message's own methods do. */
   async #settleByProgram(held: Held, request: SettleRequest): Promise<Pick<SettleReport, "refused">> {
     const [verb, [entry]] = Object.entries(request)[0] as [SettleVerb, [SettleEntry]];
     const settling = verb === "extends" ? this.#queue.settle(verb, entry) : this.#settle(held, verb, entry);
-    this.#begin();
+    this.#turns.begin();
     const problem = await settling;
     return { refused: problem === undefined ? [] : [{ pointer: "", problem }] };
   }
@@ -290,7 +302,7 @@ export class GroupMember {
     if (this.#isOnline) return;
     await Promise.all([...this.#held.values()].map((held) => this.#renew(held)));
     this.#isOnline = true;
-    this.#begin();
+    this.#turns.begin();
   }
 
   #stop(error: Error | undefined): void {

@@ -1,9 +1,11 @@
 // What works on the messages of a consumer.
 import type { LeasedMessage } from "./leased-message.ts";
 
-/** Aborted when the lease was lost, so that somebody else may have the message, or when the consumer is ended at once. */
 export interface HandlerContext {
+  /** Aborted when the lease was lost, so that somebody else may have the message, or when the consumer is ended at once. */
   readonly signal: AbortSignal;
+  /** The name of the channel that the messages are of. */
+  readonly channel: string;
 }
 
 /** Works on one message. Returning acks it; what it throws decides otherwise. */

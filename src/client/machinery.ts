@@ -1,3 +1,3 @@
 // What consumers and producers do. Not every program has one, so this is loaded with the first of them: see load-machinery.ts.
 export { BatchProducer } from "./batch-producer.ts";
-export { GroupMember } from "./group-member.ts";
+export { PreferredMembers } from "./preferred-members.ts";

@@ -1,7 +1,7 @@
 // The client's streams, consumers and producers against the real worker, through evictions and connections that are cut off.
 import { evictDurableObject } from "cloudflare:test";
 import { exports } from "cloudflare:workers";
-import { assert, describe, expect, onTestFinished, test } from "vitest";
+import { assert, describe, expect, onTestFinished, test, vi } from "vitest";
 import {
   type Channel,
   EdgeChannel,
@@ -381,5 +381,37 @@ describe("src/client over socket: producers and pressure", () => {
     expect(await channel.stats()).toMatchObject({ depth: 6, waiting: { puts: 0 } });
     await channel.getBatch({ max: 1 });
     expect((await Promise.all(stored)).map(({ offset }) => offset)).toEqual(stored.map((_, index) => index + 1));
+  });
+});
+
+describe.each(TRANSPORTS)("src/client over %s: several channels", (transport) => {
+  test("[preference] they are consumed in the order in which they are named, each message once", async () => {
+    const names = [freshChannel(), freshChannel()];
+    const [urgent, bulk] = names.map((name) => open("http", name).channel);
+    assert(urgent !== undefined && bulk !== undefined);
+    await Promise.all([urgent.create(), bulk.create()]);
+    await bulk.putBatch(numbers(1, 3));
+    const first = Promise.withResolvers<void>();
+    const begun: string[] = [];
+    const client = EdgeChannel.connect(ORIGIN, { transport, fetch: fetchFromWorker, openSocket: upgradeWith(fetchFromWorker) });
+    onTestFinished(() => client.close());
+    const handler = async (message: LeasedMessage, { channel }: { readonly channel: string }): Promise<void> => {
+      begun.push(`${channel === names[0] ? "urgent" : "bulk"} ${textOf(message)}`);
+      await first.promise;
+    };
+    const consumer = client.consume(names, handler, { prefetch: 3 });
+    await urgent.putBatch(numbers(1, 3));
+    await vi.waitFor(async () => expect((await urgent.stats()).delivery?.leased).toBe(3));
+    await vi.waitFor(async () => expect((await bulk.stats()).delivery?.leased).toBe(3));
+    // What was sent to the consumer has come to it before this answer.
+    await client.channel(names[0] ?? "").stats();
+    first.resolve();
+    await vi.waitFor(async () => expect((await bulk.stats()).depth).toBe(0));
+    await consumer.stop();
+
+    const [begin = "", ...rest] = begun;
+    const all = ["urgent 1", "urgent 2", "urgent 3", "bulk 1", "bulk 2", "bulk 3"];
+    expect(rest).toEqual(all.filter((text) => text !== begin));
+    expect((await urgent.stats()).counts).toMatchObject({ put: 3, acked: 3 });
   });
 });
