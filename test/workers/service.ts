@@ -6,6 +6,7 @@ import type { ServerFrame } from "../../src/protocol/frames.ts";
 import type { RefusalKind, Retry } from "../../src/protocol/problems.ts";
 import type { ScheduledReceipt } from "../../src/protocol/schedule.ts";
 import { SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
+import { findFaults } from "../server-frames.ts";
 
 export const ORIGIN = "http://localhost";
 
@@ -259,7 +260,11 @@ export class TestSocket {
   async next(): Promise<Frame> {
     for (;;) {
       const frame = this.#frames.shift();
-      if (frame !== undefined) return frame;
+      if (frame !== undefined) {
+        const faults = findFaults(frame);
+        if (faults.length > 0) throw new Error(`Not a frame of the protocol: ${faults.join("; ")}`);
+        return frame;
+      }
       if (this.#closing !== undefined) throw new Error(`The socket closed: ${this.#closing.code} ${this.#closing.reason}`);
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
