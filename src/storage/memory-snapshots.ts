@@ -1,6 +1,19 @@
 // Snapshots and restores in memory: an open snapshot is a copy of all rows.
 import type { SnapshotChanges, SnapshotRow, SnapshotState, SnapshotStore, SnapshotValue } from "../channel/snapshot-store.ts";
 
+/** What a store in memory dumps. */
+const TABLES: ReadonlySet<string> = new Set([
+  "position",
+  "segment",
+  "checkpoints",
+  "deadLetters",
+  "delivery",
+  "groups",
+  "idempotency",
+  "producers",
+  "schedule",
+]);
+
 export class MemorySnapshots implements SnapshotStore {
   /** High, so that no row of SQLite is taken for one of these. */
   readonly version: number = 1_000_000;
@@ -17,8 +30,13 @@ export class MemorySnapshots implements SnapshotStore {
     for (const [index, row] of this.#rows.slice(start).entries()) yield { row, cursor: String(start + index + 1) };
   }
 
-  accepts({ values }: SnapshotRow): boolean {
-    return typeof values[0] === "string";
+  accepts(row: SnapshotRow): boolean {
+    if (!TABLES.has(row.table)) return false;
+    try {
+      return typeof unpackRow(row) === "object";
+    } catch {
+      return false;
+    }
   }
 
   copyFrom(other: MemorySnapshots): void {

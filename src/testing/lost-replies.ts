@@ -1,4 +1,5 @@
 // Replies that get lost on their way: what was asked for is done, and who asked for it does not hear of it.
+import { parseClientFrame, type ClientFrame, type ServerFrame } from "../protocol/frames.ts";
 import type { Frame } from "./socket-pair.ts";
 
 /** What is called: a put of one or many, a get, a pull, a settle call, or anything else. */
@@ -11,16 +12,28 @@ export interface LostReplyOptions {
   readonly to?: CallKind | undefined;
 }
 
-const KINDS_OF_FRAMES: Readonly<Record<string, CallKind>> = {
+/** What each frame of a program calls; undefined for those that are no calls, since no reply tells what they did. */
+const KINDS_OF_FRAMES: Readonly<Record<ClientFrame["type"], CallKind | undefined>> = {
   put: "put",
   "put-batch": "put",
   get: "get",
   pull: "pull",
   settle: "settle",
   stats: "other",
+  "read-checkpoint": "other",
+  "write-checkpoint": "other",
+  "delete-checkpoint": "other",
+  "list-checkpoints": "other",
+  hello: undefined,
+  reserve: undefined,
+  cancel: undefined,
+  subscribe: undefined,
+  credit: undefined,
+  unsubscribe: undefined,
+  watch: undefined,
 };
-/** Frames that say what was done. */
-const REPLIES: ReadonlySet<string> = new Set(["put-ok", "got", "settled", "stats"]);
+/** Frames about a call that is not done yet. */
+const INTERIM: ReadonlySet<string> = new Set(["wait", "room"]);
 
 export class LostReplies {
   readonly #faults: LostReplyOptions[] = [];
@@ -51,36 +64,27 @@ export class ReplyWatch {
   }
 
   noteRequest(frame: Frame): void {
-    for (const { type, id } of readFrames(frame)) {
-      const kind = KINDS_OF_FRAMES[type];
-      if (kind !== undefined) this.#unanswered.set(id, kind);
-    }
+    const read = typeof frame === "string" ? parseClientFrame(frame) : undefined;
+    // What cannot be read is refused: no reply to it tells of anything that was done.
+    if (read?.ok !== true || read.value.type === "hello") return;
+    const kind = KINDS_OF_FRAMES[read.value.type];
+    if (kind !== undefined) this.#unanswered.set(read.value.id, kind);
   }
 
   /** Whether one of the replies in a frame gets lost, and with it all of the frame. */
   loses(frame: Frame): boolean {
-    return readFrames(frame).some(({ type, id }) => REPLIES.has(type) && this.#losesReply(id));
+    if (typeof frame !== "string") return false;
+    const read = JSON.parse(frame) as ServerFrame;
+    return (read.type === "joined" ? read.frames : [read]).some((one) => this.#losesReply(one));
   }
 
-  #losesReply(id: number): boolean {
-    const kind = this.#unanswered.get(id);
-    this.#unanswered.delete(id);
+  #losesReply(frame: ServerFrame): boolean {
+    if (frame.type === "problem" && frame.inReplyTo !== undefined) this.#unanswered.delete(frame.inReplyTo);
+    if (!("id" in frame) || INTERIM.has(frame.type)) return false;
+    const kind = this.#unanswered.get(frame.id);
+    this.#unanswered.delete(frame.id);
     return kind !== undefined && this.#replies.takes({ channel: this.#channel, kind });
   }
-}
-
-interface FrameHead {
-  readonly type: string;
-  readonly id: number;
-}
-
-type AnyFrame = FrameHead | { readonly type: "joined"; readonly frames: readonly FrameHead[] };
-
-/** What a frame consists of. */
-function readFrames(text: Frame): readonly FrameHead[] {
-  if (typeof text !== "string") return [];
-  const frame = JSON.parse(text) as AnyFrame;
-  return "frames" in frame ? frame.frames : [frame];
 }
 
 /** What a request asks for, by its address. */

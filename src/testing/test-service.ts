@@ -80,7 +80,7 @@ export class TestService {
 
   /** Serves a request, as `fetch` for clients of the program's own making. Sockets are opened by `openSocket`, and `…/events` is not served. */
   readonly fetch: Fetch = async (url, init) => {
-    const reply = await this.#app.fetch(new Request(url, init), this.#env);
+    const reply = await orAborted(Promise.resolve(this.#app.fetch(new Request(url, init), this.#env)), init.signal);
     if (reply.ok && this.#lostReplies.takes(readCall(url, init))) throw new TypeError("The reply was lost");
     return reply;
   };
@@ -145,5 +145,17 @@ export class TestService {
     }
     const channels = entries.sort((a, b) => (a.channel < b.channel ? -1 : 1)).slice(0, limit);
     return { channels, next: entries.length > limit ? (channels.at(-1)?.channel ?? null) : null };
+  }
+}
+
+/** What comes, or the reason of an abort: who gave a request up does not hear what comes of it. */
+async function orAborted<Value>(coming: Promise<Value>, signal: AbortSignal | null | undefined): Promise<Value> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal?.reason);
+  signal?.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([coming, aborted.promise]);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
   }
 }

@@ -54,6 +54,103 @@ describe.each(TRANSPORTS)("src/testing: faults over %s", (transport) => {
     expect(await channel.stats()).toMatchObject({ depth: 1 });
   });
 
+  test("[TE3] what else is asked for is done too, though its reply was lost", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport, retries: 0 }).channel("jobs");
+    await channel.putBatch(["settled", "gone"]);
+    const { messages } = await channel.pull({ detached: true });
+    for (const to of ["settle", "get", "other"] as const) service.loseReply({ to });
+
+    const failures = [
+      await failureOf(messages[0]?.ack() ?? Promise.resolve()),
+      await failureOf(channel.get({ ack: "server" })),
+      await failureOf(channel.checkpoint("place").write("here")),
+    ];
+
+    expect(failures).toEqual(Array.from({ length: 3 }, () => ({ kind: "connection-lost", outcome: "unknown" })));
+    expect((await channel.stats()).counts).toMatchObject({ put: 2, acked: 2 });
+    expect(await channel.checkpoint("place").read()).toMatchObject({ value: "here" });
+  });
+
+  test("[TE3] a call that is refused did nothing: its reply comes, and the next one gets lost", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport, retries: 0 }).channel("jobs");
+    await channel.create({ maxMessages: 1 });
+    service.loseReply({ to: "put" });
+
+    const failures = [
+      await failureOf(channel.put("first", { expectedOffset: 7 })),
+      await failureOf(channel.put("first")),
+      await failureOf(channel.put("second")),
+    ];
+
+    expect(failures).toMatchObject([
+      { kind: "offset-conflict", outcome: "not-applied" },
+      { outcome: "unknown" },
+      { kind: "channel-full", outcome: "not-applied" },
+    ]);
+  });
+
+  test("[TE4] a consumer that is at work keeps its lease while time passes, and loses it when it stands still", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport }).channel("jobs");
+    const attempts: number[] = [];
+    const work: (() => void)[] = [];
+    await channel.put("slow");
+    const consumer = channel.consume(
+      async ({ attempt }) => {
+        attempts.push(attempt);
+        await new Promise<void>((resolve) => work.push(resolve));
+      },
+      { concurrency: 2 },
+    );
+
+    await service.advance(120_000);
+    expect(attempts).toEqual([1]);
+    await service.expireLeases();
+    await service.advance(60_000);
+    expect(attempts).toEqual([1, 2]);
+
+    for (const finish of work) finish();
+    await service.advance(60_000);
+    expect((await channel.stats()).counts).toMatchObject({ acked: 1 });
+    await consumer.stop();
+  });
+
+  test("[TE5] calls that wait while code is replaced fail, and tell what they know", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport, retries: 0 }).channel("jobs");
+    await channel.create({ maxMessages: 1 });
+    await channel.put("fills it");
+    const putting = failureOf(channel.put("no room", { waitMs: 10_000 }));
+    const other = service.connect({ transport, retries: 0 }).channel("empty");
+    const getting = failureOf(other.transport.get({ waitMs: 10_000 }));
+    await service.advance(1_000);
+
+    await service.deploy();
+
+    expect(await putting).toMatchObject({ outcome: "not-applied" });
+    expect(await getting).toMatchObject({ outcome: "unknown" });
+    expect(await channel.stats()).toMatchObject({ depth: 1, waiters: 0 });
+  });
+
+  test("[TE5] what is due later comes due in the new code", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport }).channel("jobs");
+    await channel.put({ body: "later", delayMs: 60_000 });
+    await channel.put("leased");
+    await channel.pull({ detached: true });
+
+    await service.deploy();
+    await service.advance(60_000);
+
+    const { messages } = await channel.pull({ max: 5 });
+    expect(messages.map(({ body, attempt }) => [body, attempt])).toEqual([
+      ["leased", 2],
+      ["later", 1],
+    ]);
+  });
+
   test("[TE4] [G3] leases that ended are lost, and their messages are handed out again", async () => {
     const service = new TestService();
     const channel = service.connect({ transport }).channel("jobs");
@@ -99,6 +196,20 @@ describe.each(TRANSPORTS)("src/testing: faults over %s", (transport) => {
 });
 
 describe("src/testing: faults", () => {
+  test("[TE5] the leases of a connection that was cut are over when its grace is", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport: "socket" }).channel("jobs");
+    await channel.put("held");
+    await channel.pull();
+
+    await service.deploy();
+    const atOnce = await channel.pull();
+    await service.advance(10_000);
+
+    expect(atOnce.messages).toEqual([]);
+    expect((await channel.pull()).messages).toMatchObject([{ body: "held", redelivered: true }]);
+  });
+
   test("[TE5] a subscription to a log goes on where it was after a deployment", async () => {
     const service = new TestService();
     const channel = service.connect({ transport: "socket" }).channel("events");

@@ -164,6 +164,38 @@ describe.each(TRANSPORTS)("src/testing over %s", (transport) => {
 });
 
 describe("src/testing", () => {
+  test("[TE1] a request that is given up rejects at once, and takes nothing", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport: "http", retries: 0 }).channel("jobs");
+    const giveUp = new AbortController();
+    const getting = errorOf(channel.transport.get({ waitMs: 10_000, signal: giveUp.signal }));
+    await service.advance(1_000);
+
+    giveUp.abort();
+
+    expect(await getting).toMatchObject({ kind: "aborted" });
+    await service.advance(0);
+    await channel.put("for somebody else");
+    expect(await channel.stats()).toMatchObject({ depth: 1, waiters: 0 });
+  });
+
+  test("[TE1] what is no frame is refused as by a deployment, and the connection goes on", async () => {
+    const { openSocket } = new TestService();
+    const socket = await openSocket("ws://channels.example.com/v1/channels/jobs/socket", {});
+    const frames: unknown[] = [];
+    const next = new Promise<void>((resolve) =>
+      socket.addEventListener("message", ({ data }) => {
+        if (frames.push(JSON.parse(String(data))) === 2) resolve();
+      }),
+    );
+
+    socket.send("{");
+    socket.send('{"type":"hello","versions":[1]}');
+    await next;
+
+    expect(frames).toMatchObject([{ type: "problem", problem: { kind: "invalid-request" } }, { type: "welcome" }]);
+  });
+
   test("[TE2] timers that a test puts in the place of the platform's change nothing", async () => {
     vi.useFakeTimers();
     try {
