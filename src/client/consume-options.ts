@@ -8,7 +8,7 @@ import {
   LEASE_MS_DEFAULT,
 } from "../protocol/client-limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
-import type { EdgeChannelError } from "./edge-channel-error.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
 import type { LeasedMessage } from "./leased-message.ts";
 import type { CallOptions } from "./transport.ts";
@@ -24,9 +24,11 @@ export interface ConsumeOptions extends CallOptions {
   /**
    * How many messages are held at most, those that are worked on included, up to 10,000. With as many as are worked off in the time that one
    * takes to come, a message costs the longer of both times and not their sum; with more, other readers of the group get fewer.
-   * Default: 32, or twice what is worked on at a time.
+   * Default: what the times that are seen make of it, up to `prefetchMax`, and first 32 or twice what is worked on at a time.
    */
   readonly prefetch?: number | undefined;
+  /** Up to how many these may become, at most 10,000; not together with `prefetch`. Default: 2,000, or twice what is worked on at a time. */
+  readonly prefetchMax?: number | undefined;
   /** The bytes of these, at most 16 MiB; over HTTP up to 8 MiB more. Default: 8 MiB. */
   readonly prefetchBytes?: number | undefined;
   /**
@@ -66,17 +68,23 @@ export interface CheckedConsumeOptions {
   readonly batchBytes: number;
   readonly batchWaitMs: number;
   readonly leaseMs: number;
+  /** What is held at first. */
   readonly prefetch: number;
+  /** The same where it does not change. */
+  readonly prefetchMax: number;
   readonly prefetchBytes: number;
 }
 
 const PREFETCH_DEFAULT = 32;
+const PREFETCH_MAX_DEFAULT = 2_000;
 const PREFETCH_BYTES_DEFAULT = 8 * 1024 * 1024;
 
 export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): CheckedConsumeOptions {
   const { concurrency = 1, batchSize = 1 } = given;
   const atOnce = concurrency * batchSize;
-  const prefetchDefault = Math.min(CREDIT_MESSAGES_MAX, Math.max(PREFETCH_DEFAULT, 2 * atOnce));
+  if (given.prefetch !== undefined && given.prefetchMax !== undefined)
+    throw EdgeChannelError.refused("Cannot consume: prefetch says how many messages are held, so that prefetchMax says nothing");
+  const atLeast = (least: number): number => Math.min(CREDIT_MESSAGES_MAX, Math.max(least, 2 * atOnce));
   const checked = checkNumbers(given, {
     concurrency: [1, 1, CREDIT_MESSAGES_MAX],
     batchSize: [1, 1, Math.floor(CREDIT_MESSAGES_MAX / concurrency)],
@@ -84,7 +92,8 @@ export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): Chec
     batchWaitMs: [0, 0, WAIT_MS_MAX],
     leaseMs: [LEASE_MS_DEFAULT, LEASE_MS_MIN, LEASE_MS_MAX],
     // Fewer would never fill the batches.
-    prefetch: [prefetchDefault, atOnce, CREDIT_MESSAGES_MAX],
+    prefetch: [Math.min(given.prefetchMax ?? Infinity, atLeast(PREFETCH_DEFAULT)), atOnce, CREDIT_MESSAGES_MAX],
+    prefetchMax: [given.prefetch ?? atLeast(PREFETCH_MAX_DEFAULT), atOnce, CREDIT_MESSAGES_MAX],
     prefetchBytes: [PREFETCH_BYTES_DEFAULT, 1, CREDIT_BYTES_MAX],
   });
   return { given, ...checked };

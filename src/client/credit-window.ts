@@ -2,10 +2,10 @@
 import type { Credit } from "./socket-streams.ts";
 
 /** So much of the window is given back in one frame, unless more is needed at once. */
-const GRANTED_PART = 1 / 4;
+export const GRANTED_PART = 1 / 4;
 
 export class CreditWindow {
-  readonly #max: Credit;
+  #max: Credit;
   #heldMessages = 0;
   #heldBytes = 0;
   #owedMessages = 0;
@@ -31,13 +31,21 @@ export class CreditWindow {
     this.#owedBytes += bytes;
   }
 
+  /** From now on so many messages may lie here or be on the way. What was granted beyond that is worked off first. */
+  resize(messages: number): void {
+    this.#owedMessages += messages - this.#max.messages;
+    this.#max = { ...this.#max, messages };
+  }
+
   /** What is to be granted now, if anything; `isHungry` where nothing is left to work on. */
   takeOwed(isHungry: boolean): Credit | undefined {
-    const owed = { messages: this.#owedMessages, bytes: this.#owedBytes };
+    const owed = { messages: Math.max(0, this.#owedMessages), bytes: this.#owedBytes };
     const { messages, bytes } = this.#max;
     const isMuch = owed.messages >= messages * GRANTED_PART || owed.bytes >= bytes * GRANTED_PART;
-    if (!isMuch && (!isHungry || owed.messages === 0)) return undefined;
-    this.#owedMessages = this.#owedBytes = 0;
+    const isAnything = owed.messages > 0 || owed.bytes > 0;
+    if (!isMuch && (!isHungry || !isAnything)) return undefined;
+    this.#owedMessages -= owed.messages;
+    this.#owedBytes = 0;
     return owed;
   }
 
@@ -45,6 +53,6 @@ export class CreditWindow {
   takeAll(): Credit {
     this.#owedMessages = this.#owedBytes = 0;
     const { messages, bytes } = this.#max;
-    return { messages: messages - this.#heldMessages, bytes: Math.max(0, bytes - this.#heldBytes) };
+    return { messages: Math.max(0, messages - this.#heldMessages), bytes: Math.max(0, bytes - this.#heldBytes) };
   }
 }

@@ -5,6 +5,7 @@ import { CreditWindow } from "./credit-window.ts";
 import type { BatchHandler } from "./handlers.ts";
 import { LeasedMessage } from "./leased-message.ts";
 import { openLeaseSource, type LeaseSource } from "./lease-source.ts";
+import { PrefetchDepth } from "./prefetch-depth.ts";
 import type { Retries } from "./retries.ts";
 import { SettleQueue, type SettleEntry, type SettleVerb } from "./settle-queue.ts";
 import type { CallOptions, Leased, SettleReport, SettleRequest, Transport } from "./transport.ts";
@@ -56,6 +57,7 @@ export class GroupMember implements TurnTaker {
   readonly #channel: string;
   readonly #turns: Turns;
   readonly #window: CreditWindow;
+  readonly #depth: PrefetchDepth;
   readonly #queue: SettleQueue;
   readonly #source: LeaseSource;
   readonly #done = Promise.withResolvers<void>();
@@ -77,7 +79,7 @@ export class GroupMember implements TurnTaker {
 
   constructor(parts: ConsumerParts, options: CheckedConsumeOptions, handler: BatchHandler, turns: Turns) {
     const { channel, transport, retries } = parts;
-    const { prefetch, prefetchBytes, leaseMs, given } = options;
+    const { prefetch, prefetchMax, prefetchBytes, leaseMs, concurrency, batchSize, given } = options;
     this.#options = options;
     this.#retries = retries;
     this.#handler = handler;
@@ -85,7 +87,9 @@ export class GroupMember implements TurnTaker {
     this.#turns = turns;
     turns.join(this);
     this.#window = new CreditWindow({ messages: prefetch, bytes: prefetchBytes });
-    this.#queue = new SettleQueue(transport, retries, this.#halt.signal);
+    this.#depth = new PrefetchDepth({ atOnce: concurrency * batchSize, first: prefetch, max: prefetchMax });
+    // What is settled goes the way that credit goes, and is answered by the commit that sends what that brings.
+    this.#queue = new SettleQueue(transport, retries, this.#halt.signal, (ms) => this.#depth.noteFetch(ms));
     this.done = this.#done.promise;
     // Who does not look at it has chosen not to know.
     this.done.catch(() => undefined);
@@ -209,9 +213,12 @@ export class GroupMember implements TurnTaker {
       if (held.message.key !== undefined) this.#busyKeys.add(held.message.key);
     }
     const messages = batch.map(({ message }) => message);
+    const startedAtMs = this.#retries.now();
     const outcomes = await workOn(messages, this.#handler, { signal: run.abort.signal, channel: this.#channel });
     this.#runs.delete(run);
     this.#turns.end();
+    this.#depth.noteWork(this.#retries.now() - startedAtMs);
+    if (this.#options.given.prefetch === undefined) this.#window.resize(this.#depth.messages);
     for (const [index, held] of batch.entries()) this.#conclude(held, outcomes[index]);
     for (const { message } of batch) if (message.key !== undefined) this.#busyKeys.delete(message.key);
     for (const held of batch) if (isUndone(held)) void this.#checkKey(held);

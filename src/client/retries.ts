@@ -12,6 +12,8 @@ export interface RetryOptions {
   readonly random?: (() => number) | undefined;
   /** Default: the platform's timers. */
   readonly startTimer?: StartTimer | undefined;
+  /** A time in milliseconds that is never set back, by which a consumer sees how long things take. Default: `performance.now`. */
+  readonly now?: (() => number) | undefined;
 }
 
 interface KeepUpOptions {
@@ -35,11 +37,13 @@ export class Retries {
   readonly #random: () => number;
   /** Of all that waits on this side. */
   readonly startTimer: StartTimer;
+  readonly now: () => number;
 
   constructor(options: RetryOptions = {}) {
     this.#retries = options.retries ?? RETRIES_DEFAULT;
     this.#random = options.random ?? Math.random;
     this.startTimer = options.startTimer ?? startPlatformTimer;
+    this.now = options.now ?? ((): number => performance.now());
   }
 
   /** Calls until one try succeeds. Rejects with the last failure; its outcome is unknown if that of any try was. */

@@ -33,16 +33,21 @@ export class SettleQueue {
   readonly #transport: Transport;
   readonly #retries: Retries;
   readonly #signal: AbortSignal;
+  readonly #onAnswer: (ms: number) => void;
   /** By lease: a call names each once, so what comes later takes the place. */
   readonly #waiting = new Map<string, Waiting>();
   #sending: Promise<void> | undefined;
   #isEnding = false;
 
-  /** @param signal Aborting it gives up what is not answered. */
-  constructor(transport: Transport, retries: Retries, signal: AbortSignal) {
+  /**
+   * @param signal Aborting it gives up what is not answered.
+   * @param onAnswer Told how long each call that was answered took.
+   */
+  constructor(transport: Transport, retries: Retries, signal: AbortSignal, onAnswer: (ms: number) => void) {
     this.#transport = transport;
     this.#retries = retries;
     this.#signal = signal;
+    this.#onAnswer = onAnswer;
   }
 
   /** Resolves with the problem for which it was refused, if it was. */
@@ -96,8 +101,10 @@ export class SettleQueue {
     try {
       const call = async (): Promise<void> => {
         tries++;
+        const startedAtMs = this.#retries.now();
         // Only extends need a term, and those have it.
         report = await this.#transport.settle(lists as SettleRequest, { signal: this.#signal });
+        this.#onAnswer(this.#retries.now() - startedAtMs);
       };
       await this.#retries.keepUp(call, { signal: this.#signal, mayGiveUp: () => this.#isEnding });
       if (report === undefined) throw EdgeChannelError.aborted("Cannot settle", this.#signal, "unknown");

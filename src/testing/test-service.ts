@@ -26,7 +26,7 @@ export interface TestServiceOptions {
 
 export type TestClientOptions = Omit<
   EdgeChannelOptions,
-  "token" | "fetch" | "WebSocket" | "openSocket" | "startTimer" | "random"
+  "token" | "fetch" | "WebSocket" | "openSocket" | "startTimer" | "random" | "now"
 >;
 
 const ADDRESS = "http://edge-channel.test";
@@ -75,7 +75,15 @@ export class TestService {
   connect(options: TestClientOptions = {}): EdgeChannel {
     const { fetch, openSocket } = this;
     const random = (): number => this.#chance.draw();
-    return EdgeChannel.connect(ADDRESS, { ...options, fetch, openSocket, random, startTimer: this.#clock.timersOf("program") });
+    const now = (): number => this.#clock.nowMs;
+    return EdgeChannel.connect(ADDRESS, {
+      ...options,
+      fetch,
+      openSocket,
+      random,
+      now,
+      startTimer: this.#clock.timersOf("program"),
+    });
   }
 
   /** Serves a request, as `fetch` for clients of the program's own making. Sockets are opened by `openSocket`, and `…/events` is not served. */
