@@ -1,8 +1,8 @@
 // Whether a put fits: now, after the channel grows, or never.
 import { LIMITS } from "../protocol/limits.ts";
-import { messageBytes, type PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { Settings } from "../protocol/settings.ts";
+import { countOf, sizesOf, type PutBatch } from "./put-batch.ts";
 import type { ChannelRecord } from "./store.ts";
 
 export interface Size {
@@ -16,21 +16,21 @@ export interface Capacity {
 }
 
 /** The size of a batch, or the refusal of one that is too large for any channel with these settings (rule PT1). */
-export function measureBatch(messages: readonly PutMessage[], settings: Settings): Size | Refusal {
+export function measureBatch(batch: PutBatch, settings: Settings): Size | Refusal {
+  const messages = countOf(batch);
   let bytes = 0;
-  for (const message of messages) {
-    const size = messageBytes(message);
+  for (const size of sizesOf(batch)) {
     if (size > settings.maxMessageBytes) return { kind: "message-too-large", bytes: size, limit: settings.maxMessageBytes };
     bytes += size;
   }
-  if (messages.length > LIMITS.batchMessagesMax) {
-    return { kind: "batch-too-large", size: messages.length, limit: LIMITS.batchMessagesMax, unit: "messages" };
+  if (messages > LIMITS.batchMessagesMax) {
+    return { kind: "batch-too-large", size: messages, limit: LIMITS.batchMessagesMax, unit: "messages" };
   }
   // A single message may carry headers on top of the largest body.
-  if (messages.length > 1 && bytes > LIMITS.batchBytesMax) {
+  if (messages > 1 && bytes > LIMITS.batchBytesMax) {
     return { kind: "batch-too-large", size: bytes, limit: LIMITS.batchBytesMax, unit: "bytes" };
   }
-  return { messages: messages.length, bytes };
+  return { messages, bytes };
 }
 
 /** The most that a channel can ever hold: its limits in force, or those it may grow to. */

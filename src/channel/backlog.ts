@@ -1,8 +1,9 @@
 // The backlog: the ordered records of a channel, from its head to its end, and the changes to storage that operations on it make.
 // Knows offsets, totals and segments; knows nothing of limits, waiting or the life cycle (channel.ts).
 import { assert } from "../base/assert.ts";
+import { Block } from "../protocol/block.ts";
 import { encodeUtf8 } from "../protocol/bytes.ts";
-import { contentOf, DEFAULT_CONTENT_TYPES, type ControlEvent, type Message, type PutMessage } from "../protocol/message.ts";
+import { contentOf, DEFAULT_CONTENT_TYPES, type ControlEvent, type Message } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { Compactor, type Compaction } from "./compaction.ts";
 import { countFate, NO_FATES, type Fate, type FateCounts } from "./fates.ts";
@@ -10,7 +11,8 @@ import type { GroupLog } from "./group-log.ts";
 import { readMessage } from "./log-reading.ts";
 import { HeadWindow } from "./head-window.ts";
 import { EMPTY_POSITION, isRestTold } from "./position.ts";
-import { endOffset, RecordRun, type Run } from "./run.ts";
+import type { PutBatch } from "./put-batch.ts";
+import { endOffset, PendingRun, type Run } from "./run.ts";
 import { cutSegments, encodeGone, type Cut } from "./segment-cut.ts";
 import {
   addTotals,
@@ -30,7 +32,7 @@ export class Backlog implements GroupLog {
   readonly #window: HeadWindow;
   readonly #compactor: Compactor;
   /** Records that this commit puts; its first offset is where the stored ones end. */
-  #pending: RecordRun;
+  #pending: PendingRun;
   #headOffset: number;
   /** Totals before the head. Invariant: depth = put - passed - removedAhead. */
   #passed: Totals;
@@ -82,7 +84,7 @@ export class Backlog implements GroupLog {
     this.#lastTtlOffset = position.lastTtlOffset;
     const isTailNewer = last !== undefined && this.#storedEnd > position.nextOffset;
     const put = isTailNewer ? addTotals(last.before, { messages: last.messages, bytes: last.bytes, segments: 1 }) : position.put;
-    this.#pending = new RecordRun(isTailNewer ? this.#storedEnd : position.nextOffset, put);
+    this.#pending = new PendingRun(isTailNewer ? this.#storedEnd : position.nextOffset, put);
     // Whole segments may have been deleted at the head without writing the row (rule RC2).
     const head = last === undefined ? undefined : this.#window.runFrom(this.#headOffset);
     if (head !== undefined) this.#window.keep(head);
@@ -177,8 +179,14 @@ export class Backlog implements GroupLog {
   }
 
   /** Appends messages and returns the offset of the first. `source` is that of all of them; each has its own if absent. */
-  append(messages: readonly PutMessage[], nowMs: number, source?: string): number {
+  append(messages: PutBatch, nowMs: number, source?: string): number {
     const offset = this.nextOffset;
+    if (messages instanceof Block) {
+      const { lastTtlPlace } = messages;
+      if (lastTtlPlace >= 0) this.#lastTtlOffset = offset + lastTtlPlace;
+      if (messages.count > 0) this.#pending.pushBlock(messages, { putAtMs: nowMs, source });
+      return offset;
+    }
     for (const message of messages) {
       if (message.ttlMs !== undefined) this.#lastTtlOffset = this.nextOffset;
       this.#pending.push({ ...contentOf(message), source: source ?? message.source, isControl: false, putAtMs: nowMs });
@@ -257,9 +265,10 @@ export class Backlog implements GroupLog {
       if (!this.#deletedIds.has(stored)) return stored;
       from = stored + 1;
     }
+    if (!this.#pending.hasMessageIds) return undefined;
     const first = Math.max(0, this.#headOffset - this.#pending.firstOffset);
     for (let place = first; place < this.#pending.count; place++) {
-      if (this.#pending.records[place]?.messageId === messageId && !this.#pending.gone.has(place))
+      if (this.#pending.messageId(place) === messageId && !this.#pending.gone.has(place))
         return this.#pending.firstOffset + place;
     }
     return undefined;
@@ -386,7 +395,7 @@ export class Backlog implements GroupLog {
       if (isNext) this.#window.keep(run);
     }
     const { before, messages, bytes } = this.#pending;
-    this.#pending = new RecordRun(this.nextOffset, addTotals(before, { messages, bytes, segments: cuts.length }));
+    this.#pending = new PendingRun(this.nextOffset, addTotals(before, { messages, bytes, segments: cuts.length }));
   }
 
   /** The position row, if the segments alone would not tell the same (rule RC2). */
@@ -464,7 +473,7 @@ export class Backlog implements GroupLog {
   }
 
   #beginEmpty(nextOffset: number, put: Totals): void {
-    this.#pending = new RecordRun(nextOffset, put);
+    this.#pending = new PendingRun(nextOffset, put);
     this.#headOffset = nextOffset;
     this.#passed = put;
     this.#removedAhead = NO_TOTALS;

@@ -1,5 +1,5 @@
 // Compaction: segments of which less than half is still there are written anew, together, without what was removed.
-import { encodeBlock, type BlockRecord } from "../protocol/block.ts";
+import { encodeBlock, type BlockRecord } from "../protocol/block-writer.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { endOffset, StoredRun, type Run } from "./run.ts";
 import { RECORD_OVERHEAD_BYTES } from "./segment-cut.ts";

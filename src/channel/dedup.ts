@@ -1,9 +1,9 @@
 // Judges the conditions of a put: is it a retry, is it its producer's turn, is it at the expected offset? Rules DD of SPEC.md.
-import type { PutMessage } from "../protocol/message.ts";
 import type { Settings } from "../protocol/settings.ts";
 import { IdempotencyKeys, type KeyVerdict } from "./idempotency.ts";
 import type { OperationOf, Outcome } from "./operation.ts";
 import { offsetOf, type PutOutcome } from "./outcome-window.ts";
+import { countOf, type PutBatch } from "./put-batch.ts";
 import { Producers, type NumberVerdict } from "./producers.ts";
 import type { Changes, ChannelStore } from "./store.ts";
 import { refused } from "./refused.ts";
@@ -69,11 +69,11 @@ export function isEarly({ producer, expectedOffset }: OperationOf<"put">, outcom
   return refusal.kind === "producer-sequence-gap" && producer !== undefined && producer.seq > refusal.expectedSeq;
 }
 
-function outcomeOf(verdict: NumberVerdict | KeyVerdict, messages: readonly PutMessage[]): Outcome | undefined {
+function outcomeOf(verdict: NumberVerdict | KeyVerdict, messages: PutBatch): Outcome | undefined {
   switch (verdict.type) {
     case "duplicate": {
       const { outcome } = verdict;
-      if (outcome === undefined) return { type: "put", offset: null, count: messages.length, isDuplicate: true };
+      if (outcome === undefined) return { type: "put", offset: null, count: countOf(messages), isDuplicate: true };
       return { type: "put", offset: offsetOf(outcome), count: outcome.entered, isDuplicate: true };
     }
     case "refused":

@@ -1,7 +1,7 @@
 // Tells whether two puts with one idempotency key carry the same messages. Guards against mistakes, not against malice.
 // What it computes is stored: another result for the same input would refuse retries and lose producers.
 import { encodeUtf8 } from "../protocol/bytes.ts";
-import type { PutMessage } from "../protocol/message.ts";
+import { countOf, listMessages, type PutBatch } from "./put-batch.ts";
 
 /** Two multiplicative hashes side by side (after cyrb53); 32 bits of the one and 16 of the other are kept. */
 class Hash {
@@ -40,10 +40,10 @@ class Hash {
 }
 
 /** A whole number below 2^48 that is the same for the same messages, and most likely another for others. */
-export function fingerprintOf(messages: readonly PutMessage[]): number {
+export function fingerprintOf(batch: PutBatch): number {
   const hash = new Hash();
-  hash.addNumber(messages.length);
-  for (const { body, presentation, contentType, key, messageId, headers, ttlMs } of messages) {
+  hash.addNumber(countOf(batch));
+  for (const { body, presentation, contentType, key, messageId, headers, ttlMs } of listMessages(batch)) {
     for (const text of [presentation, contentType, key, messageId]) hash.addText(text);
     const entries = Object.entries(headers ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
     hash.addNumber(entries.length);

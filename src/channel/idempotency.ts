@@ -1,9 +1,9 @@
 // Idempotency keys: which of them were used within the window, and what became of their puts. Rules DD6 and DD7.
 import { LIMITS } from "../protocol/limits.ts";
-import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { IdempotencyChanges, IdempotencyStore, KeyGeneration, KeyOutcome, NewKey } from "./idempotency-store.ts";
+import { countOf, type PutBatch } from "./put-batch.ts";
 import { refused } from "./refused.ts";
 
 export type KeyVerdict =
@@ -51,7 +51,7 @@ export class IdempotencyKeys {
   }
 
   /** Judges a put with a key. Changes nothing. */
-  judge(idempotencyKey: string, messages: readonly PutMessage[], when: { nowMs: number; windowMs: number }): KeyVerdict {
+  judge(idempotencyKey: string, messages: PutBatch, when: { nowMs: number; windowMs: number }): KeyVerdict {
     const { nowMs, windowMs } = when;
     const found = this.#find(idempotencyKey);
     if (found === undefined || found.putAtMs + windowMs <= nowMs) return this.#judgeRoom(nowMs, windowMs);
@@ -62,7 +62,7 @@ export class IdempotencyKeys {
   /** Notes the outcome of a put whose key was judged to be new. */
   note(
     idempotencyKey: string,
-    put: { readonly messages: readonly PutMessage[]; readonly offset: number; readonly entered: number },
+    put: { readonly messages: PutBatch; readonly offset: number; readonly entered: number },
     when: { nowMs: number; windowMs: number },
   ): void {
     const generation = this.#openGeneration(when.nowMs, when.windowMs);
@@ -72,7 +72,7 @@ export class IdempotencyKeys {
       this.#changed.add(generation);
     }
     const { messages, offset, entered } = put;
-    const outcome = { fingerprint: fingerprintOf(messages), offset, entered, count: messages.length, putAtMs: when.nowMs };
+    const outcome = { fingerprint: fingerprintOf(messages), offset, entered, count: countOf(messages), putAtMs: when.nowMs };
     this.#added.set(idempotencyKey, { idempotencyKey, ...outcome, generationId: generation.id });
   }
 

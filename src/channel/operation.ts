@@ -3,6 +3,7 @@ import type { Checkpoint, CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription, GroupDescription, RedriveDescription } from "../protocol/description.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
 import type { Size } from "./admission.ts";
+import type { PutBatch } from "./put-batch.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { MessageHistory } from "../protocol/history.ts";
@@ -175,10 +176,10 @@ export type CheckpointCondition = number | "present" | "absent";
 
 interface PutOperation extends PutConditions {
   readonly type: "put";
-  readonly messages: readonly PutMessage[];
+  readonly messages: PutBatch;
   /** Where it came from (protocol/source.ts), without the producer. */
   readonly source?: string;
-  /** Those of its messages that enter later. */
+  /** Those of its messages that enter later; of messages one by one. */
   readonly delays?: readonly MessageDelay[];
   readonly waitMs?: number;
   readonly isPromised?: boolean;

@@ -1,10 +1,10 @@
 // Producers that number their puts: which number comes next, and what became of the last ones. Rules DD1 to DD5.
 import { LIMITS } from "../protocol/limits.ts";
 import type { ProducerMark } from "../protocol/dedup.ts";
-import { messageBytes, type PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { bucketOf } from "./fingerprint.ts";
 import { offsetOf, OutcomeWindow, type PutOutcome } from "./outcome-window.ts";
+import { countOf, sizesOf, type PutBatch } from "./put-batch.ts";
 import type { ProducersChanges, ProducersStore, StoredProducer } from "./producers-store.ts";
 import { refused } from "./refused.ts";
 
@@ -53,7 +53,7 @@ export class Producers {
   }
 
   /** Judges the number of a put. Changes nothing. */
-  judge(mark: ProducerMark, messages: readonly PutMessage[], nowMs: number): NumberVerdict {
+  judge(mark: ProducerMark, messages: PutBatch, nowMs: number): NumberVerdict {
     const { id, epoch, seq } = mark;
     const producer = this.#find(id, nowMs);
     if (producer === undefined) return seq === 1 ? this.#judgeNew(id, nowMs) : refuseGap(mark, 1);
@@ -61,7 +61,7 @@ export class Producers {
     if (epoch > producer.epoch) return seq === 1 ? NEXT : refuseGap(mark, 1);
     if (seq > producer.lastSeq) return seq === producer.lastSeq + 1 ? NEXT : refuseGap(mark, producer.lastSeq + 1);
     const outcome = producer.outcomes.find(producer.lastSeq - seq);
-    const isSame = outcome === undefined || (outcome.count === messages.length && outcome.bytes === bytesOf(messages));
+    const isSame = outcome === undefined || (outcome.count === countOf(messages) && outcome.bytes === bytesOf(messages));
     if (isSame) return { type: "duplicate", outcome };
     const { count } = outcome;
     return refused({ kind: "producer-sequence-reused", producerId: id, epoch, seq, offset: offsetOf(outcome), count });
@@ -177,8 +177,10 @@ export class Producers {
   }
 }
 
-function bytesOf(messages: readonly PutMessage[]): number {
-  return messages.reduce((bytes, message) => bytes + messageBytes(message), 0);
+function bytesOf(messages: PutBatch): number {
+  let bytes = 0;
+  for (const size of sizesOf(messages)) bytes += size;
+  return bytes;
 }
 
 function bucketSize(): number {

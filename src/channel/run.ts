@@ -1,7 +1,9 @@
 // A run: consecutive records that are in memory, either read from a segment or just put and not yet stored.
-import { Block, type BlockRecord } from "../protocol/block.ts";
-import { contentOf, messageBytes, type Message } from "../protocol/message.ts";
+import { Block } from "../protocol/block.ts";
+import { BlockWriter, type BlockRecord } from "../protocol/block-writer.ts";
+import { contentOf, type Message } from "../protocol/message.ts";
 import { decodeGonePlaces } from "./gone-places.ts";
+import { BlockPart, RecordPart, type BlockOrigin, type RunPart } from "./run-part.ts";
 import type { Segment, StoredSegment, Totals } from "./store.ts";
 
 /** Records are addressed by place, from 0; the offset of a record is `firstOffset + place`. */
@@ -23,10 +25,16 @@ export interface Run {
   isControl(place: number): boolean;
   messageBytes(place: number): number;
   key(place: number): string | undefined;
+  messageId(place: number): string | undefined;
   /** When a record was put and how long it lives, if it says so. */
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined };
   message(place: number): Message;
+  /** A block of the records from one place to another, exclusive; all of them are there. */
+  toBlock(from: number, to: number): Uint8Array<ArrayBuffer>;
 }
+
+/** One for the module, since blocks are built synchronously. */
+const writer = new BlockWriter();
 
 /** A run read back from storage. */
 export class StoredRun implements Run {
@@ -45,7 +53,7 @@ export class StoredRun implements Run {
     this.messages = segment.messages;
     this.before = segment.before;
     this.gone = decodeGonePlaces(segment.gone);
-    this.#block = new Block(segment.block);
+    this.#block = Block.ofStored(segment.block);
   }
 
   get present(): number {
@@ -72,6 +80,10 @@ export class StoredRun implements Run {
     return this.#block.key(this.#find(place));
   }
 
+  messageId(place: number): string | undefined {
+    return this.#block.messageId(this.#find(place));
+  }
+
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
     return this.#block.times(this.#find(place));
   }
@@ -80,35 +92,45 @@ export class StoredRun implements Run {
     return this.#block.message(this.#find(place));
   }
 
+  /** Its entries and bodies as they are stored. */
+  toBlock(from: number, to: number): Uint8Array<ArrayBuffer> {
+    const [first, end] = [this.#find(from), this.#find(to - 1) + 1];
+    writer.begin(this.#block.baseTimeMs);
+    writer.addSlice(this.#block, first, end, undefined);
+    return writer.finish(this.#block.offsetOf(first) - this.#block.skippedBefore(first), false);
+  }
+
   #find(place: number): number {
     return this.#block.isSparse ? this.#block.placeOf(this.firstOffset + place) : place;
   }
 }
 
-/** A run of records as they were put: the commit's own, and the newest segments while they are in the head window. */
-export class RecordRun implements Run {
+/** Records as they were put: the commit's own, and the newest segments while they are in the head window. */
+export class PendingRun implements Run {
   readonly firstOffset: number;
   readonly before: Totals;
   readonly gone: Set<number>;
-  readonly records: BlockRecord[];
-  readonly #sizes: number[];
+  readonly #parts: RunPart[] = [];
+  /** The place at which each part begins. */
+  readonly #starts: number[] = [];
+  #count = 0;
   #bytes = 0;
   #messages = 0;
+  /** The part that was looked at last: what follows is mostly in it too. */
+  #recent = 0;
 
   constructor(firstOffset: number, before: Totals) {
     this.firstOffset = firstOffset;
     this.before = before;
     this.gone = new Set();
-    this.records = [];
-    this.#sizes = [];
   }
 
   get count(): number {
-    return this.records.length;
+    return this.#count;
   }
 
   get present(): number {
-    return this.records.length;
+    return this.#count;
   }
 
   get bytes(): number {
@@ -119,18 +141,25 @@ export class RecordRun implements Run {
     return this.#messages;
   }
 
-  /** Returns the bytes that count for the record. */
-  push(record: BlockRecord): number {
-    const bytes = record.isControl ? 0 : messageBytes(record);
-    this.records.push(record);
-    this.#sizes.push(bytes);
-    this.#bytes += bytes;
+  get hasMessageIds(): boolean {
+    return this.#parts.some((part) => part.hasMessageIds);
+  }
+
+  push(record: BlockRecord): void {
+    const last = this.#parts.at(-1);
+    const part = last instanceof RecordPart ? last : new RecordPart();
+    if (part !== last) this.#open(part);
+    this.#bytes += part.push(record);
+    this.#count += 1;
     if (!record.isControl) this.#messages += 1;
-    return bytes;
+  }
+
+  pushBlock(block: Block, origin: BlockOrigin): void {
+    this.#add(new BlockPart(block, origin));
   }
 
   isPresent(place: number): boolean {
-    return place < this.records.length;
+    return place < this.#count;
   }
 
   isGone(place: number): boolean {
@@ -138,31 +167,101 @@ export class RecordRun implements Run {
   }
 
   isControl(place: number): boolean {
-    return this.records[place]?.isControl ?? false;
+    const [part, inPart] = this.#find(place);
+    return part.isControl(inPart);
   }
 
   messageBytes(place: number): number {
-    return this.#sizes[place] ?? 0;
+    const [part, inPart] = this.#find(place);
+    return part.messageBytes(inPart);
   }
 
   /** Bytes of the messages from `place` on. */
   bytesFrom(place: number): number {
-    return this.#sizes.slice(place).reduce((bytes, size) => bytes + size, 0);
+    return place === 0 ? this.#bytes : this.slice(place, this.#count, this.before).bytes;
   }
 
   key(place: number): string | undefined {
-    return this.records[place]?.key;
+    const [part, inPart] = this.#find(place);
+    return part.key(inPart);
+  }
+
+  messageId(place: number): string | undefined {
+    const [part, inPart] = this.#find(place);
+    return part.messageId(inPart);
   }
 
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
-    const { putAtMs = 0, ttlMs } = this.records[place] ?? {};
-    return { putAtMs, ttlMs };
+    const [part, inPart] = this.#find(place);
+    return part.times(inPart);
   }
 
   message(place: number): Message {
-    const record = this.records[place];
-    if (record === undefined) throw new RangeError(`No record at place ${place}`);
+    const [part, inPart] = this.#find(place);
+    const record = part.record(inPart);
     return { offset: this.firstOffset + place, putAtMs: record.putAtMs, ...contentOf(record) };
+  }
+
+  /** The records from one place to another, exclusive; `before` are the totals before them. */
+  slice(from: number, to: number, before: Totals): PendingRun {
+    const run = new PendingRun(this.firstOffset + from, before);
+    for (const [part, first, end] of this.#within(from, to))
+      run.#add(first === 0 && end === part.count ? part : part.slice(first, end));
+    for (const place of this.gone) if (place >= from && place < to) run.gone.add(place - from);
+    return run;
+  }
+
+  /** A block of the records from one place to another, exclusive; with where they were put from, as it is stored, if asked for. */
+  toBlock(from: number, to: number, withSources = false): Uint8Array<ArrayBuffer> {
+    const parts = [...this.#within(from, to)];
+    writer.begin(parts.reduce((least, [part]) => Math.min(least, part.firstPutAtMs), Number.MAX_SAFE_INTEGER));
+    for (const [part, first, end] of parts) part.writeTo(writer, first, end);
+    return writer.finish(this.firstOffset + from, withSources);
+  }
+
+  #open(part: RunPart): void {
+    this.#parts.push(part);
+    this.#starts.push(this.#count);
+  }
+
+  #add(part: RunPart): void {
+    this.#open(part);
+    this.#count += part.count;
+    this.#bytes += part.bytes;
+    this.#messages += part.messages;
+  }
+
+  /** The parts that have places from one to another, exclusive, with those places in them. */
+  *#within(from: number, to: number): Iterable<readonly [part: RunPart, from: number, to: number]> {
+    for (const [index, part] of this.#parts.entries()) {
+      const start = this.#starts[index] ?? 0;
+      const [first, end] = [Math.max(0, from - start), Math.min(part.count, to - start)];
+      if (first < end) yield [part, first, end];
+    }
+  }
+
+  #find(place: number): readonly [part: RunPart, place: number] {
+    if (!this.#holds(this.#recent, place)) this.#recent = this.#search(place);
+    const part = this.#parts[this.#recent];
+    if (part === undefined) throw new RangeError(`No record at place ${place}`);
+    return [part, place - (this.#starts[this.#recent] ?? 0)];
+  }
+
+  #holds(index: number, place: number): boolean {
+    const part = this.#parts[index];
+    const start = this.#starts[index] ?? 0;
+    return part !== undefined && place >= start && place < start + part.count;
+  }
+
+  #search(place: number): number {
+    let low = 0;
+    let high = this.#parts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((this.#starts[middle] ?? 0) <= place) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 }
 

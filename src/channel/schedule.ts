@@ -1,7 +1,8 @@
 // Delayed messages: accepted and counted, but without an offset until their time has come. SPEC section SD.
 // Knows their order, totals and rows; knows nothing of limits, waiting or the life cycle.
 import { assert } from "../base/assert.ts";
-import { Block, encodeBlock } from "../protocol/block.ts";
+import { Block } from "../protocol/block.ts";
+import { encodeBlock } from "../protocol/block-writer.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { contentOf, messageBytes, type PutMessage, type ScheduledMessage } from "../protocol/message.ts";
 import type {
@@ -217,7 +218,7 @@ export class Schedule {
   }
 
   #read(entry: ScheduledEntry): ScheduledMessage {
-    const block = new Block(this.#added.get(entry.id)?.block ?? this.#store.readBlock(entry));
+    const block = Block.ofStored(this.#added.get(entry.id)?.block ?? this.#store.readBlock(entry));
     const message = block.message(0);
     return { scheduledId: formatScheduledId(entry), deliverAtMs: entry.dueAtMs, putAtMs: message.putAtMs, ...contentOf(message) };
   }

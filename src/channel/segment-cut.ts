@@ -1,13 +1,12 @@
 // Cuts the records of a commit into segments: as few rows as the limits of a row allow.
-import { encodeBlock } from "../protocol/block.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { encodeGonePlaces } from "./gone-places.ts";
-import { endOffset, RecordRun, type Run } from "./run.ts";
+import { endOffset, type PendingRun, type Run } from "./run.ts";
 import type { MessageIdEntry, NewSegment, Totals } from "./store.ts";
 
 export interface Cut {
   readonly segment: NewSegment;
-  readonly run: RecordRun;
+  readonly run: PendingRun;
   readonly messageIds: readonly MessageIdEntry[];
 }
 
@@ -15,12 +14,12 @@ export interface Cut {
  * Packs the records of `run` from `fromPlace` on. A record that is larger than a segment gets one of its own, which storage splits
  * over rows. A stretch that was removed before it was ever stored leaves no segment.
  */
-export function cutSegments(run: RecordRun, fromPlace: number): Cut[] {
+export function cutSegments(run: PendingRun, fromPlace: number): Cut[] {
   const cuts: Cut[] = [];
   let before = totalsBefore(run, fromPlace);
   for (let start = fromPlace; start < run.count;) {
     const end = findEnd(run, start);
-    const part = start === 0 && end === run.count ? run : copyPart(run, start, end, before);
+    const part = start === 0 && end === run.count ? run : run.slice(start, end, before);
     if (part.gone.size < part.count) {
       cuts.push(buildCut(part));
       before = { ...before, segments: before.segments + 1 };
@@ -33,20 +32,25 @@ export function cutSegments(run: RecordRun, fromPlace: number): Cut[] {
 
 /** About what a record adds to a block besides its counted bytes: flags and lengths. Storage splits what comes out larger. */
 export const RECORD_OVERHEAD_BYTES = 32;
+/** A control record counts no bytes, but takes some. */
+const CONTROL_BYTES = 256;
 
-function findEnd(run: RecordRun, start: number): number {
+function findEnd(run: PendingRun, start: number): number {
+  // Most commits fit as they are: nobody has to look at their records for that.
+  const controls = run.count - run.messages;
+  const bytesMax = run.bytes + run.count * RECORD_OVERHEAD_BYTES + controls * CONTROL_BYTES;
+  if (run.count <= LIMITS.segmentRecordsMax && bytesMax <= LIMITS.segmentBytesMax) return run.count;
   let bytes = 0;
   let end = start;
   while (end < run.count && end - start < LIMITS.segmentRecordsMax) {
-    // A control record counts no bytes, but takes some.
-    bytes += (run.records[end]?.isControl === true ? 256 : run.messageBytes(end)) + RECORD_OVERHEAD_BYTES;
+    bytes += (run.isControl(end) ? CONTROL_BYTES : run.messageBytes(end)) + RECORD_OVERHEAD_BYTES;
     if (bytes > LIMITS.segmentBytesMax && end > start) break;
     end++;
   }
   return end;
 }
 
-function totalsBefore(run: RecordRun, place: number): Totals {
+function totalsBefore(run: PendingRun, place: number): Totals {
   let { messages, bytes } = run.before;
   for (let index = 0; index < place; index++) {
     if (!run.isControl(index)) messages += 1;
@@ -55,21 +59,11 @@ function totalsBefore(run: RecordRun, place: number): Totals {
   return { messages, bytes, segments: run.before.segments };
 }
 
-function copyPart(run: RecordRun, start: number, end: number, before: Totals): RecordRun {
-  const part = new RecordRun(run.firstOffset + start, before);
-  for (let place = start; place < end; place++) {
-    const record = run.records[place];
-    if (record !== undefined) part.push(record);
-    if (run.gone.has(place)) part.gone.add(place - start);
-  }
-  return part;
-}
-
-function buildCut(run: RecordRun): Cut {
+function buildCut(run: PendingRun): Cut {
   const messageIds: MessageIdEntry[] = [];
-  for (const [place, record] of run.records.entries()) {
-    if (record.messageId === undefined || run.gone.has(place)) continue;
-    messageIds.push({ messageId: record.messageId, offset: run.firstOffset + place });
+  for (let place = 0; run.hasMessageIds && place < run.count; place++) {
+    const messageId = run.messageId(place);
+    if (messageId !== undefined && !run.gone.has(place)) messageIds.push({ messageId, offset: run.firstOffset + place });
   }
   const segment: NewSegment = {
     firstOffset: run.firstOffset,
@@ -77,8 +71,8 @@ function buildCut(run: RecordRun): Cut {
     messages: run.messages,
     bytes: run.bytes,
     before: run.before,
-    putAtMs: run.records.at(-1)?.putAtMs ?? 0,
-    block: encodeBlock(run.records, run.firstOffset),
+    putAtMs: run.times(run.count - 1).putAtMs,
+    block: run.toBlock(0, run.count, true),
   };
   return { segment, run, messageIds };
 }

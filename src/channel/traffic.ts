@@ -15,6 +15,7 @@ import type { IdleGroups } from "./idle-groups.ts";
 import { refuseGet, refusePut } from "./life-cycle.ts";
 import type { Effect, LeaseTerms, Moment, OperationOf, Origin, Outcome } from "./operation.ts";
 import { offsetOf } from "./outcome-window.ts";
+import { countOf, listMessages } from "./put-batch.ts";
 import type { RecordCell } from "./record-cell.ts";
 import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
@@ -246,12 +247,13 @@ export class Traffic {
   #append(record: ChannelRecord, { operation, due, size }: Batch, nowMs: number): Outcome {
     const { messages } = operation;
     const source = withProducer(operation.source, operation.producer?.id);
-    const immediate = due.size === 0 ? messages : messages.filter((_, index) => !due.has(index));
-    const outcome = { offset: this.#backlog.append(immediate, nowMs, source), entered: immediate.length, count: size.messages };
+    const immediate = due.size === 0 ? messages : listMessages(messages).filter((_, index) => !due.has(index));
+    const entered = size.messages - due.size;
+    const outcome = { offset: this.#backlog.append(immediate, nowMs, source), entered, count: size.messages };
     this.#dedup.note(operation, { ...outcome, bytes: size.bytes }, { nowMs, settings: record.settings });
-    const put = { type: "put", offset: offsetOf(outcome), count: immediate.length } as const;
+    const put = { type: "put", offset: offsetOf(outcome), count: entered } as const;
     if (due.size === 0) return put;
-    const scheduled = messages.flatMap((message, index): ScheduledReceipt[] => {
+    const scheduled = listMessages(messages).flatMap((message, index): ScheduledReceipt[] => {
       const deliverAtMs = due.get(index);
       if (deliverAtMs === undefined) return [];
       return [{ index, scheduledId: this.#schedule.add({ ...message, source }, deliverAtMs, nowMs), deliverAtMs }];
@@ -261,7 +263,7 @@ export class Traffic {
 
   /** Whether puts of its connection are on their way, so that a put that has something to store can not be carried out now (WT5). */
   #isBehind(operation: OperationOf<"put">, origin: Origin | undefined): boolean {
-    const canWait = operation.isPromised !== true && operation.messages.length > 0;
+    const canWait = operation.isPromised !== true && countOf(operation.messages) > 0;
     return canWait && origin !== undefined && this.#line.hasPut(origin.connection);
   }
 

@@ -2,6 +2,7 @@
 // commit loop, does what is due when the alarm fires. Clock, chance, timers, storage and sockets are given to it.
 import type { Moment, Operation, Origin } from "../channel/operation.ts";
 import type { ChannelRecord } from "../channel/store.ts";
+import { Block } from "../protocol/block.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { Committer, type Entry, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
@@ -253,5 +254,7 @@ function answerBytesOf({ type }: Operation): number {
 function sizeOf(operation: Operation): number {
   if (operation.type === "stage-page") return operation.bytes.byteLength;
   if (operation.type === "write-checkpoint") return operation.write.value.byteLength;
-  return operation.type === "put" ? operation.messages.reduce((bytes, message) => bytes + message.body.byteLength, 0) : 0;
+  if (operation.type !== "put") return 0;
+  const { messages } = operation;
+  return messages instanceof Block ? messages.byteLength : messages.reduce((bytes, { body }) => bytes + body.byteLength, 0);
 }

@@ -1,8 +1,9 @@
 // What travels between workers and the object in few pieces: the clone that a call makes of a batch's hundreds of small objects and
 // buffers costs more than all other work on the batch (measured).
 import type { Operation, OperationOf, Outcome, SettleEntry } from "../channel/operation.ts";
-import { Block, encodeBlock } from "../protocol/block.ts";
-import { contentOf } from "../protocol/message.ts";
+import { listMessages } from "../channel/put-batch.ts";
+import { Block } from "../protocol/block.ts";
+import { encodeBlock } from "../protocol/block-writer.ts";
 import { formatTaken } from "./reply-frames.ts";
 
 type PackedPut = Omit<OperationOf<"put">, "type" | "messages"> & { readonly type: "packed-put"; readonly block: Uint8Array };
@@ -25,7 +26,7 @@ export type PackedOutcome = Exclude<Outcome, { type: "got" }> | PackedGot;
 export function packOperation(operation: Operation): PackedOperation {
   if (operation.type === "put") {
     const { messages, ...rest } = operation;
-    const records = messages.map((message) => ({ ...message, isControl: false, putAtMs: 0 }));
+    const records = listMessages(messages).map((message) => ({ ...message, isControl: false, putAtMs: 0 }));
     return { ...rest, type: "packed-put", block: encodeBlock(records, 0) };
   }
   if (operation.type === "settle") {
@@ -38,9 +39,8 @@ export function packOperation(operation: Operation): PackedOperation {
 export function unpackOperation(operation: PackedOperation): Operation {
   if (operation.type === "packed-put") {
     const { block, ...rest } = operation;
-    const read = new Block(block);
-    const messages = Array.from({ length: read.count }, (_, place) => contentOf(read.message(place)));
-    return { ...rest, type: "put", messages };
+    const read = Block.ofStored(block);
+    return { ...rest, type: "put", messages: rest.delays === undefined ? read : listMessages(read) };
   }
   if (operation.type === "packed-settle") {
     const { entriesJson, ...rest } = operation;

@@ -1,7 +1,8 @@
 // Whether a block that came from outside is one that this service writes: its bytes are those that its records are encoded to, and the
 // records are messages that a put could have brought, or control records.
 import * as v from "valibot";
-import { Block, encodeBlock, type BlockRecord } from "./block.ts";
+import { Block } from "./block.ts";
+import { encodeBlock, type BlockRecord } from "./block-writer.ts";
 import { decodeUtf8 } from "./bytes.ts";
 import { parseJson, parseWith } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
@@ -31,7 +32,7 @@ const controlSchema = v.union([
 /** The block, or undefined where the bytes are none that this service writes. Reads all of it. */
 export function readForeignBlock(bytes: Uint8Array): Block | undefined {
   try {
-    const block = new Block(bytes);
+    const block = Block.ofStored(bytes);
     const records: BlockRecord[] = [];
     const offsets: number[] = [];
     for (let place = 0; place < block.count; place++) {

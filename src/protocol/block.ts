@@ -1,238 +1,171 @@
-// A record batch: consecutive records in one binary block, as it is stored in a segment and (in the binary subprotocol) sent.
-//
-//   header, 32 bytes, little endian:
-//     0 magic 0xEC · 1 version 1 · 2 reserved (2) · 4 count (4) · 8 index bytes (4) · 12 reserved (4) · 16 first offset (8) · 24 base time ms (8)
-//   index, one entry a record:
-//     flags (2) · where a flag says so, varint offsets left out before it · varint putAtMs - base · where a flag says so, varint time to live · varint body bytes · then, where a flag says so, each as varint length and UTF-8:
-//     content type · key · message id · headers (varint how many, then name and value of each) · redriven from (a varint alone) · source
-//   bodies, one after the other
-//
-// A source that is that of the last record that had one is a flag and no text.
-// The index is all that has to be read to know what is in a block. Bodies come last, so that a slice of them is a slice of the block.
+// Reads blocks (block-layout.ts).
 import { assert } from "../base/assert.ts";
-import { decodeUtf8, encodeUtf8 } from "./bytes.ts";
-import { DEFAULT_CONTENT_TYPES, type Message, type Presentation, type PutMessage } from "./message.ts";
+import { accept, refuse, type Result } from "../base/result.ts";
+import * as layout from "./block-layout.ts";
+import { decodeUtf8 } from "./bytes.ts";
+import type { Message } from "./message.ts";
+import { DEFAULT_CONTENT_TYPES, type Presentation } from "./presentation.ts";
+import type { MessageDelay } from "./schedule.ts";
 
-/** A record before it has a place: a message, or a control record whose body is the JSON of its event. */
-export interface BlockRecord extends PutMessage {
-  readonly isControl: boolean;
-  readonly putAtMs: number;
+/** Why bytes are no block, and in which entry that shows, from 0. */
+export interface BlockFault {
+  readonly place?: number;
+  readonly detail: string;
 }
 
-const MAGIC = 0xec;
-const VERSION = 1;
-const HEADER_BYTES = 32;
-/** Flags and two varints of one byte. */
-const ENTRY_BYTES_MIN = 4;
+const VARINT_BYTES_MAX = 8;
+const TEXTS = [layout.CONTENT_TYPE, layout.KEY, layout.MESSAGE_ID] as const;
+/** Flags of entries that a fast reader need not look into. */
+const PLAIN = layout.TEXT | layout.JSON_VALUE;
 
-const CONTROL = 1 << 0;
-const TEXT = 1 << 1;
-const JSON_VALUE = 1 << 2;
-const CONTENT_TYPE = 1 << 3;
-const KEY = 1 << 4;
-const MESSAGE_ID = 1 << 5;
-const HEADERS = 1 << 6;
-const REDRIVEN = 1 << 7;
-const SKIP = 1 << 8;
-const TTL = 1 << 9;
-const SOURCE = 1 << 10;
-const SAME_SOURCE = 1 << 11;
+/** Reads varints; one that leads out of the bytes, or is not the shortest, shows in `isBroken`. */
+class Cursor {
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
+  at: number;
+  isBroken = false;
 
-/** Writes numbers and text into memory that grows; one for the module, since blocks are built synchronously. */
-class IndexWriter {
-  #bytes = new Uint8Array(64 * 1024);
-  #length = 0;
-
-  reset(): void {
-    this.#length = 0;
+  constructor(bytes: Uint8Array, at: number, end: number) {
+    this.#bytes = bytes;
+    this.at = at;
+    this.#end = end;
   }
 
-  get written(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+  get isAtEnd(): boolean {
+    return this.at === this.#end;
   }
 
-  writeFlags(flags: number): void {
-    this.#reserve(2);
-    this.#bytes[this.#length++] = flags & 0xff;
-    this.#bytes[this.#length++] = flags >> 8;
-  }
-
-  writeVarint(value: number): void {
-    this.#reserve(8);
-    let rest = value;
-    while (rest >= 0x80) {
-      this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
-      rest = Math.floor(rest / 0x80);
+  readVarint(): number {
+    const first = this.#bytes[this.at] ?? 0x80;
+    if (first < 0x80 && this.at < this.#end) {
+      this.at++;
+      return first;
     }
-    this.#bytes[this.#length++] = rest;
+    return this.#readLong();
   }
 
-  writeText(text: string): void {
-    const bytes = encodeUtf8(text);
-    this.writeVarint(bytes.byteLength);
-    this.#reserve(bytes.byteLength);
-    this.#bytes.set(bytes, this.#length);
-    this.#length += bytes.byteLength;
+  skip(bytes: number): void {
+    if (bytes > this.#end - this.at) this.isBroken = true;
+    else this.at += bytes;
   }
 
-  writeHeaders(headers: Readonly<Record<string, string>>): void {
-    const entries = Object.entries(headers);
-    this.writeVarint(entries.length);
-    for (const [name, value] of entries) {
-      this.writeText(name);
-      this.writeText(value);
+  #readLong(): number {
+    let value = 0;
+    let factor = 1;
+    for (let length = 1; length <= VARINT_BYTES_MAX && this.at < this.#end; length++) {
+      const byte = this.#bytes[this.at++] ?? 0;
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) {
+        if ((byte === 0 && length > 1) || value > Number.MAX_SAFE_INTEGER) break;
+        return value;
+      }
+      factor *= 0x80;
     }
+    this.isBroken = true;
+    return 0;
   }
-
-  #reserve(more: number): void {
-    const needed = this.#length + more;
-    if (needed <= this.#bytes.byteLength) return;
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.byteLength * 2));
-    grown.set(this.written);
-    this.#bytes = grown;
-  }
-}
-
-const indexWriter = new IndexWriter();
-
-function flagsOf(record: BlockRecord): number {
-  let flags = record.isControl ? CONTROL : 0;
-  if (record.presentation === "text") flags |= TEXT;
-  if (record.presentation === "json") flags |= JSON_VALUE;
-  if (record.contentType !== DEFAULT_CONTENT_TYPES[record.presentation]) flags |= CONTENT_TYPE;
-  if (record.key !== undefined) flags |= KEY;
-  if (record.messageId !== undefined) flags |= MESSAGE_ID;
-  if (record.headers !== undefined) flags |= HEADERS;
-  if (record.redrivenFrom !== undefined) flags |= REDRIVEN;
-  if (record.ttlMs !== undefined) flags |= TTL;
-  return flags;
-}
-
-/**
- * Packs records, the first of which has the offset `firstOffset`, into one block. There is at least one. `offsets` are those of all of
- * them, rising, where they do not follow each other without gaps.
- */
-export function encodeBlock(
-  records: readonly BlockRecord[],
-  firstOffset: number,
-  offsets?: readonly number[],
-): Uint8Array<ArrayBuffer> {
-  const baseTimeMs = records.reduce((least, record) => Math.min(least, record.putAtMs), Number.MAX_SAFE_INTEGER);
-  let bodyBytes = 0;
-  indexWriter.reset();
-  let lastSource: string | undefined;
-  for (const [index, record] of records.entries()) {
-    const skipped = offsets === undefined || index === 0 ? 0 : (offsets[index] ?? 0) - (offsets[index - 1] ?? 0) - 1;
-    const { source } = record;
-    const sourceFlag = source === undefined ? 0 : source === lastSource ? SAME_SOURCE : SOURCE;
-    const flags = flagsOf(record) | (skipped > 0 ? SKIP : 0) | sourceFlag;
-    indexWriter.writeFlags(flags);
-    if (skipped > 0) indexWriter.writeVarint(skipped);
-    indexWriter.writeVarint(record.putAtMs - baseTimeMs);
-    if (record.ttlMs !== undefined) indexWriter.writeVarint(record.ttlMs);
-    indexWriter.writeVarint(record.body.byteLength);
-    if (flags & CONTENT_TYPE) indexWriter.writeText(record.contentType);
-    if (record.key !== undefined) indexWriter.writeText(record.key);
-    if (record.messageId !== undefined) indexWriter.writeText(record.messageId);
-    if (record.headers !== undefined) indexWriter.writeHeaders(record.headers);
-    if (record.redrivenFrom !== undefined) indexWriter.writeVarint(record.redrivenFrom);
-    if (sourceFlag === SOURCE && source !== undefined) {
-      indexWriter.writeText(source);
-      lastSource = source;
-    }
-    bodyBytes += record.body.byteLength;
-  }
-  const index = indexWriter.written;
-  const block = new Uint8Array(HEADER_BYTES + index.byteLength + bodyBytes);
-  const header = new DataView(block.buffer);
-  header.setUint8(0, MAGIC);
-  header.setUint8(1, VERSION);
-  header.setUint32(4, records.length, true);
-  header.setUint32(8, index.byteLength, true);
-  header.setBigUint64(16, BigInt(firstOffset), true);
-  header.setBigUint64(24, BigInt(baseTimeMs), true);
-  block.set(index, HEADER_BYTES);
-  let end = HEADER_BYTES + index.byteLength;
-  for (const record of records) {
-    block.set(record.body, end);
-    end += record.body.byteLength;
-  }
-  return block;
 }
 
 /** A block with its index read. Records are addressed by their place, from 0. */
 export class Block {
-  readonly bytes: Uint8Array;
   readonly count: number;
   readonly firstOffset: number;
-  readonly #baseTimeMs: number;
+  readonly baseTimeMs: number;
+  /** With the header, without what may follow the block. */
+  readonly byteLength: number;
+  /** The flags that any of the records has. */
+  flagsOfAny = 0;
+  readonly #bytes: Uint8Array;
   readonly #flags: Uint16Array;
+  /** One more than `count`: where each entry begins, and where the last ends. */
   readonly #entryStarts: Uint32Array;
-  /** One more than `count`: where each body begins, and where the last ends. */
+  /** The same of the bodies. */
   readonly #bodyStarts: Uint32Array;
+  /** Bytes of the texts of an entry, without their lengths; undefined while none has a text. */
+  #textBytes: Uint32Array | undefined;
   /** The offset of each record; undefined while none was left out between them. */
   #offsets: Float64Array | undefined;
-  /** The source of each record; undefined while none has one. */
-  #sources: (string | undefined)[] | undefined;
-  /** Bytes of the texts of an entry, without their lengths. */
-  readonly #textBytes: Uint32Array;
-  #cursor = 0;
+  #stretches: readonly Stretch[] = [];
 
-  /** Throws when the bytes are not a whole block: storage or a peer is broken, not a user's input. */
-  constructor(bytes: Uint8Array) {
-    assert(
-      bytes.byteLength >= HEADER_BYTES && bytes[0] === MAGIC && bytes[1] === VERSION,
-      "a block begins with its magic and version",
-    );
-    const header = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
-    this.bytes = bytes;
-    this.count = header.getUint32(4, true);
-    this.firstOffset = Number(header.getBigUint64(16, true));
-    this.#baseTimeMs = Number(header.getBigUint64(24, true));
-    const indexBytes = header.getUint32(8, true);
-    assert(this.count * ENTRY_BYTES_MIN <= indexBytes, "an index has room for the records that its block counts");
-    const bodiesStart = HEADER_BYTES + indexBytes;
-    this.#flags = new Uint16Array(this.count);
-    this.#entryStarts = new Uint32Array(this.count);
-    this.#bodyStarts = new Uint32Array(this.count + 1);
-    this.#textBytes = new Uint32Array(this.count);
-    this.#readIndex(bodiesStart);
+  private constructor(bytes: Uint8Array, { count, indexBytes, bodyBytes, firstOffset, baseTimeMs }: Header) {
+    this.#bytes = bytes;
+    this.count = count;
+    this.firstOffset = firstOffset;
+    this.baseTimeMs = baseTimeMs;
+    this.byteLength = layout.HEADER_BYTES + indexBytes + bodyBytes;
+    this.#flags = new Uint16Array(count);
+    this.#entryStarts = new Uint32Array(count + 1);
+    this.#bodyStarts = new Uint32Array(count + 1);
   }
 
-  #readIndex(bodiesStart: number): void {
-    this.#cursor = HEADER_BYTES;
+  /** Reads the block at the beginning of `bytes`, or says what is wrong with it. Texts and bodies are not looked at. */
+  static parse(bytes: Uint8Array, recordsMax = Number.MAX_SAFE_INTEGER): Result<Block, BlockFault> {
+    const header = parseHeader(bytes);
+    if (!header.ok) return header;
+    // Counted before room is made for them.
+    if (header.value.count > recordsMax) return refuse({ detail: `Expected at most ${recordsMax} messages` });
+    const block = new Block(bytes, header.value);
+    const fault = block.#readIndex(header.value);
+    return fault === undefined ? accept(block) : refuse(fault);
+  }
+
+  /** A stored block. Throws where it is not whole: storage is broken, and it is nobody's input. */
+  static ofStored(bytes: Uint8Array): Block {
+    const parsed = Block.parse(bytes);
+    assert(parsed.ok, "a stored block is whole");
+    const stretches = readStretches(bytes, parsed.value);
+    assert(stretches !== undefined, "what follows a stored block tells where its records were put from");
+    parsed.value.#stretches = stretches;
+    return parsed.value;
+  }
+
+  #readIndex({ indexBytes, bodyBytes }: Header): BlockFault | undefined {
+    const bodiesStart = layout.HEADER_BYTES + indexBytes;
+    const cursor = new Cursor(this.#bytes, layout.HEADER_BYTES, bodiesStart);
     let bodyStart = bodiesStart;
-    let source: string | undefined;
     for (let place = 0; place < this.count; place++) {
-      const flags = (this.bytes[this.#cursor] ?? 0) | ((this.bytes[this.#cursor + 1] ?? 0) << 8);
-      this.#cursor += 2;
+      this.#entryStarts[place] = cursor.at;
+      const flags = cursor.readVarint();
+      if (flags > layout.FLAGS_MAX) return { place, detail: "Expected flags that this version knows" };
+      if ((flags & PLAIN) === PLAIN) return { place, detail: "Expected a body that is either text or JSON" };
       this.#flags[place] = flags;
-      this.#noteOffset(place, flags & SKIP ? this.#readVarint() : 0);
-      this.#entryStarts[place] = this.#cursor;
-      this.#readVarint();
-      if (flags & TTL) this.#readVarint();
+      this.flagsOfAny |= flags;
       this.#bodyStarts[place] = bodyStart;
-      bodyStart += this.#readVarint();
-      for (const flag of [CONTENT_TYPE, KEY, MESSAGE_ID]) {
-        if (flags & flag) this.#skipText(place);
-      }
-      const headerTexts = flags & HEADERS ? this.#readVarint() * 2 : 0;
-      for (let text = 0; text < headerTexts; text++) this.#skipText(place);
-      if (flags & REDRIVEN) this.#readVarint();
-      if (flags & SOURCE) source = this.#readText();
-      if (flags & (SOURCE | SAME_SOURCE)) (this.#sources ??= [])[place] = source;
+      bodyStart += cursor.readVarint();
+      if (bodyStart > this.byteLength) return { place, detail: "Expected bodies that end with their block" };
+      const skipped = flags > PLAIN ? this.#readRest(cursor, place, flags) : 0;
+      if (this.#offsets !== undefined) this.#offsets[place] = this.#offsetBefore(place) + 1 + skipped;
+      if (cursor.isBroken)
+        return { place, detail: "Expected an entry that ends within the index, of varints as short as can be" };
     }
+    this.#entryStarts[this.count] = cursor.at;
     this.#bodyStarts[this.count] = bodyStart;
-    assert(this.#cursor === bodiesStart && bodyStart === this.bytes.byteLength, "the index of a block accounts for its bytes");
+    if (!cursor.isAtEnd) return { detail: "Expected an index with as many entries as the header counts" };
+    return bodyStart - bodiesStart === bodyBytes ? undefined : { detail: "Expected bodies as long as the header says" };
   }
 
-  #noteOffset(place: number, skipped: number): void {
-    if (skipped > 0) {
-      // The records before it follow each other.
-      this.#offsets ??= new Float64Array(this.count).map((_, index) => this.firstOffset + index);
+  /** Reads what the flags of an entry announce, and returns how many offsets are left out before it. */
+  #readRest(cursor: Cursor, place: number, flags: number): number {
+    let textBytes = 0;
+    for (const flag of TEXTS) if (flags & flag) textBytes += skipText(cursor);
+    if (flags & layout.HEADERS) {
+      const texts = cursor.readVarint() * 2;
+      for (let text = 0; text < texts && !cursor.isBroken; text++) textBytes += skipText(cursor);
     }
-    if (this.#offsets === undefined || place === 0) return;
-    this.#offsets[place] = (this.#offsets[place - 1] ?? 0) + 1 + skipped;
+    if (flags & layout.TTL) cursor.readVarint();
+    if (flags & layout.REDRIVEN) cursor.readVarint();
+    const skipped = flags & layout.SKIP ? cursor.readVarint() : 0;
+    if (flags & layout.TIME) cursor.readVarint();
+    if (flags & layout.DELAY) cursor.readVarint();
+    if (flags & layout.DELIVER_AT) cursor.readVarint();
+    if (textBytes > 0) (this.#textBytes ??= new Uint32Array(this.count))[place] = textBytes;
+    // The records before it follow each other.
+    if (skipped > 0) this.#offsets ??= new Float64Array(this.count).map((_, index) => this.firstOffset + index);
+    return skipped;
+  }
+
+  #offsetBefore(place: number): number {
+    return place === 0 ? this.firstOffset - 1 : (this.#offsets?.[place - 1] ?? 0);
   }
 
   /** The place of the record at `offset`; -1 when there is none. */
@@ -262,88 +195,217 @@ export class Block {
     return this.#offsets !== undefined;
   }
 
+  get hasMessageIds(): boolean {
+    return (this.flagsOfAny & layout.MESSAGE_ID) !== 0;
+  }
+
+  /** Whether a message of it enters its channel later. */
+  get hasDelays(): boolean {
+    return (this.flagsOfAny & (layout.DELAY | layout.DELIVER_AT)) !== 0;
+  }
+
+  /** The last place whose message names its time to live; -1 where none does. */
+  get lastTtlPlace(): number {
+    if ((this.flagsOfAny & layout.TTL) === 0) return -1;
+    return this.#flags.findLastIndex((flags) => (flags & layout.TTL) !== 0);
+  }
+
+  flags(place: number): number {
+    return this.#flags[place] ?? 0;
+  }
+
   /** Whether the record is a control record, which no count of messages includes. */
   isControl(place: number): boolean {
-    return ((this.#flags[place] ?? 0) & CONTROL) !== 0;
+    return (this.flags(place) & layout.CONTROL) !== 0;
   }
 
   /** The bytes that count against `maxBytes`; 0 for a control record. */
   messageBytes(place: number): number {
     if (this.isControl(place)) return 0;
     const bodyBytes = (this.#bodyStarts[place + 1] ?? 0) - (this.#bodyStarts[place] ?? 0);
-    return bodyBytes + (this.#textBytes[place] ?? 0);
+    return bodyBytes + (this.#textBytes?.[place] ?? 0);
   }
 
   /** When a record was put and how long it lives, without decoding the rest of it. */
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
-    const flags = this.#flags[place] ?? 0;
-    this.#cursor = this.#entryStarts[place] ?? 0;
-    const putAtMs = this.#baseTimeMs + this.#readVarint();
-    return { putAtMs, ttlMs: flags & TTL ? this.#readVarint() : undefined };
+    const flags = this.flags(place);
+    if ((flags & (layout.TIME | layout.TTL)) === 0) return { putAtMs: this.baseTimeMs, ttlMs: undefined };
+    const { putAtMs, ttlMs } = this.#decode(place, layout.TIME | layout.TTL);
+    return { putAtMs, ttlMs };
   }
 
   /** The key of the record, without decoding the rest of it. */
   key(place: number): string | undefined {
-    const flags = this.#flags[place] ?? 0;
-    if ((flags & KEY) === 0) return undefined;
-    this.#cursor = this.#entryStarts[place] ?? 0;
-    this.#readVarint();
-    if (flags & TTL) this.#readVarint();
-    this.#readVarint();
-    if (flags & CONTENT_TYPE) this.#readText();
-    return this.#readText();
+    return this.flags(place) & layout.KEY ? this.#decode(place, layout.KEY).key : undefined;
+  }
+
+  messageId(place: number): string | undefined {
+    return this.flags(place) & layout.MESSAGE_ID ? this.#decode(place, layout.MESSAGE_ID).messageId : undefined;
+  }
+
+  /** When the message of a put frame is to enter its channel; undefined for at once. */
+  delay(place: number): MessageDelay["delay"] | undefined {
+    const flags = this.flags(place) & (layout.DELAY | layout.DELIVER_AT);
+    return flags === 0 ? undefined : this.#decode(place, flags).delay;
+  }
+
+  /** The texts of an entry as they came, in the order of their flags: the names and values of headers in turn. */
+  texts(place: number): { readonly flag: number; readonly bytes: Uint8Array }[] {
+    const flags = this.flags(place);
+    const cursor = new Cursor(this.#bytes, this.#entryStarts[place] ?? 0, this.byteLength);
+    cursor.readVarint();
+    cursor.readVarint();
+    const read = (flag: number): { readonly flag: number; readonly bytes: Uint8Array } => {
+      const length = skipText(cursor);
+      return { flag, bytes: this.#bytes.subarray(cursor.at - length, cursor.at) };
+    };
+    const texts = TEXTS.filter((flag) => flags & flag).map(read);
+    const headers = flags & layout.HEADERS ? cursor.readVarint() * 2 : 0;
+    for (let text = 0; text < headers; text++) texts.push(read(layout.HEADERS));
+    return texts;
+  }
+
+  body(place: number): Uint8Array {
+    return this.bodySlice(place, place + 1);
   }
 
   message(place: number): Message {
-    const flags = this.#flags[place] ?? 0;
-    this.#cursor = this.#entryStarts[place] ?? 0;
-    const putAtMs = this.#baseTimeMs + this.#readVarint();
-    const ttlMs = flags & TTL ? this.#readVarint() : undefined;
-    this.#readVarint();
-    const presentation: Presentation = flags & JSON_VALUE ? "json" : flags & TEXT ? "text" : "bytes";
-    const contentType = flags & CONTENT_TYPE ? this.#readText() : DEFAULT_CONTENT_TYPES[presentation];
-    return {
-      offset: this.offsetOf(place),
-      putAtMs,
-      presentation,
-      contentType,
-      key: flags & KEY ? this.#readText() : undefined,
-      messageId: flags & MESSAGE_ID ? this.#readText() : undefined,
-      headers: flags & HEADERS ? this.#readHeaders() : undefined,
-      ttlMs,
-      redrivenFrom: flags & REDRIVEN ? this.#readVarint() : undefined,
-      source: this.#sources?.[place],
-      body: this.bytes.subarray(this.#bodyStarts[place], this.#bodyStarts[place + 1]),
+    const decoded = this.#decode(place, layout.FLAGS_MAX);
+    const { putAtMs, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom } = decoded;
+    const [offset, source, body] = [this.offsetOf(place), this.#source(place), this.body(place)];
+    // All members in one literal: messages of one shape keep the code that handles them fast.
+    return { offset, putAtMs, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom, source, body };
+  }
+
+  /** The entries from one place to another, exclusive. */
+  indexSlice(from: number, to: number): Uint8Array {
+    return this.#bytes.subarray(this.#entryStarts[from], this.#entryStarts[to]);
+  }
+
+  entryBytes(place: number): number {
+    return (this.#entryStarts[place + 1] ?? 0) - (this.#entryStarts[place] ?? 0);
+  }
+
+  /** Their bodies. */
+  bodySlice(from: number, to: number): Uint8Array {
+    return this.#bytes.subarray(this.#bodyStarts[from], this.#bodyStarts[to]);
+  }
+
+  /** How many offsets are left out before a record, as its entry says. */
+  skippedBefore(place: number): number {
+    if ((this.flags(place) & layout.SKIP) === 0) return 0;
+    return this.offsetOf(place) - (place === 0 ? this.firstOffset : this.offsetOf(place - 1) + 1);
+  }
+
+  /** What an entry says, without the texts that `wanted` leaves out. */
+  #decode(place: number, wanted: number): Decoded {
+    const flags = this.flags(place);
+    const cursor = new Cursor(this.#bytes, this.#entryStarts[place] ?? 0, this.byteLength);
+    cursor.readVarint();
+    cursor.readVarint();
+    const presentation: Presentation = flags & layout.JSON_VALUE ? "json" : flags & layout.TEXT ? "text" : "bytes";
+    const text = (flag: number): string | undefined => {
+      if ((flags & flag) === 0) return undefined;
+      if (wanted & flag) return this.#readText(cursor);
+      skipText(cursor);
+      return undefined;
     };
+    const number = (flag: number): number | undefined => (flags & flag ? cursor.readVarint() : undefined);
+    const contentType = text(layout.CONTENT_TYPE) ?? DEFAULT_CONTENT_TYPES[presentation];
+    const key = text(layout.KEY);
+    const messageId = text(layout.MESSAGE_ID);
+    const headers = flags & layout.HEADERS ? this.#readHeaders(cursor, (wanted & layout.HEADERS) !== 0) : undefined;
+    const ttlMs = number(layout.TTL);
+    const redrivenFrom = number(layout.REDRIVEN);
+    number(layout.SKIP);
+    const putAtMs = this.baseTimeMs + (number(layout.TIME) ?? 0);
+    const [afterMs, atMs] = [number(layout.DELAY), number(layout.DELIVER_AT)];
+    const delay = afterMs !== undefined ? { afterMs } : atMs !== undefined ? { atMs } : undefined;
+    return { putAtMs, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom, delay };
   }
 
-  #readVarint(): number {
-    let value = 0;
-    for (let factor = 1; ; factor *= 0x80) {
-      const byte = this.bytes[this.#cursor++];
-      assert(byte !== undefined, "a varint ends inside its block");
-      value += (byte & 0x7f) * factor;
-      if (byte < 0x80) return value;
-    }
-  }
-
-  #readHeaders(): Record<string, string> {
+  #readHeaders(cursor: Cursor, isWanted: boolean): Record<string, string> | undefined {
     const entries: [string, string][] = [];
-    for (let left = this.#readVarint(); left > 0; left--) entries.push([this.#readText(), this.#readText()]);
-    return Object.fromEntries(entries);
+    for (let left = cursor.readVarint(); left > 0; left--) {
+      if (isWanted) entries.push([this.#readText(cursor), this.#readText(cursor)]);
+      else for (let text = 0; text < 2; text++) skipText(cursor);
+    }
+    return isWanted ? Object.fromEntries(entries) : undefined;
   }
 
-  #skipText(place: number): void {
-    const length = this.#readVarint();
-    this.#cursor += length;
-    this.#textBytes[place] = (this.#textBytes[place] ?? 0) + length;
-  }
-
-  #readText(): string {
-    const length = this.#readVarint();
-    const text = decodeUtf8(this.bytes.subarray(this.#cursor, this.#cursor + length));
-    this.#cursor += length;
+  #readText(cursor: Cursor): string {
+    const length = cursor.readVarint();
+    const text = decodeUtf8(this.#bytes.subarray(cursor.at, cursor.at + length));
+    cursor.skip(length);
     assert(text !== undefined, "the texts of a block are UTF-8");
     return text;
   }
+
+  /** Where the record of a stored block was put from. */
+  #source(place: number): string | undefined {
+    return this.#stretches.find(({ end }) => place < end)?.source;
+  }
+}
+
+type Decoded = Omit<Message, "offset" | "body" | "source"> & { readonly delay: MessageDelay["delay"] | undefined };
+
+interface Header {
+  readonly count: number;
+  readonly indexBytes: number;
+  readonly bodyBytes: number;
+  readonly firstOffset: number;
+  readonly baseTimeMs: number;
+}
+
+function parseHeader(bytes: Uint8Array): Result<Header, BlockFault> {
+  const isBlock = bytes.byteLength >= layout.HEADER_BYTES && bytes[0] === layout.MAGIC && bytes[1] === layout.VERSION;
+  if (!isBlock) return refuse({ detail: "Expected a block of version 2, which begins with its header" });
+  const view = new DataView(bytes.buffer, bytes.byteOffset, layout.HEADER_BYTES);
+  const header: Header = {
+    count: view.getUint32(4, true),
+    indexBytes: view.getUint32(8, true),
+    bodyBytes: view.getUint32(12, true),
+    firstOffset: readLarge(view, 16),
+    baseTimeMs: readLarge(view, 24),
+  };
+  const { count, indexBytes, bodyBytes, firstOffset, baseTimeMs } = header;
+  if (layout.HEADER_BYTES + indexBytes + bodyBytes > bytes.byteLength)
+    return refuse({ detail: "Expected a block that is not cut" });
+  if (count * layout.ENTRY_BYTES_MIN > indexBytes) return refuse({ detail: "Expected an index with room for the records" });
+  const isKnown = view.getUint16(2, true) === 0 && Math.max(firstOffset, baseTimeMs) <= Number.MAX_SAFE_INTEGER;
+  return isKnown
+    ? accept(header)
+    : refuse({ detail: "Expected a header with numbers up to 2^53 - 1, and 0 where it is reserved" });
+}
+
+function readLarge(view: DataView, at: number): number {
+  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+}
+
+/** Where the records of a block up to one place, exclusive, were put from. */
+interface Stretch {
+  readonly end: number;
+  readonly source: string | undefined;
+}
+
+/** What follows a stored block; undefined where that is something else. */
+function readStretches(bytes: Uint8Array, { byteLength, count }: Block): readonly Stretch[] | undefined {
+  const cursor = new Cursor(bytes, byteLength, bytes.byteLength);
+  const stretches: Stretch[] = [];
+  let end = 0;
+  while (!cursor.isAtEnd) {
+    end += cursor.readVarint();
+    const length = cursor.readVarint();
+    const text = decodeUtf8(bytes.subarray(cursor.at, cursor.at + length));
+    cursor.skip(length);
+    if (cursor.isBroken || text === undefined) return undefined;
+    stretches.push({ end, source: text === "" ? undefined : text });
+  }
+  return stretches.length === 0 || end === count ? stretches : undefined;
+}
+
+function skipText(cursor: Cursor): number {
+  const length = cursor.readVarint();
+  cursor.skip(length);
+  return length;
 }

@@ -8,7 +8,8 @@ import type {
   DeadLetterStore,
   DeadLetterTotals,
 } from "../channel/dead-letter-store.ts";
-import { Block, encodeBlock } from "../protocol/block.ts";
+import { Block } from "../protocol/block.ts";
+import { encodeBlock } from "../protocol/block-writer.ts";
 import { packHistory, unpackHistory, type PackedHistory } from "./packed-history.ts";
 import { joinParts, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
@@ -57,7 +58,7 @@ export class DeadLetterTables implements DeadLetterStore {
     if (row === undefined) return undefined;
     const { offset, groupId, ...fate } = parseFate(row);
     const rest = row.part_count === 1 ? [] : this.#select<{ body: ArrayBuffer }>(SELECT_PARTS, offset, groupId);
-    const block = new Block(joinParts([row.body, ...rest.map((part) => part.body)]));
+    const block = Block.ofStored(joinParts([row.body, ...rest.map((part) => part.body)]));
     return { offset, groupId, ...fate, message: block.message(0) };
   }
 

@@ -1,11 +1,15 @@
 // The tables of a channel and their history. Migrations are only ever appended: an object may wake with any earlier schema.
+import { renewBlocks } from "./block-migration.ts";
 import { IDEMPOTENCY_TABLES } from "./idempotency-table.ts";
 import type { MeteredStorage } from "./metered-storage.ts";
 import { PRODUCER_TABLES } from "./producers-table.ts";
 import { SNAPSHOT_TABLES } from "./snapshot-tables.ts";
 
+/** Statements, or what has to be done with what is stored already: new storage goes without. */
+type Migration = readonly string[] | ((storage: MeteredStorage) => void);
+
 /** Each entry brings the schema from its place in the list to the next version. */
-const MIGRATIONS: readonly (readonly string[])[] = [
+const MIGRATIONS: readonly Migration[] = [
   [
     // One row: what changes with settings and life cycle only.
     `CREATE TABLE channel (
@@ -160,6 +164,8 @@ const MIGRATIONS: readonly (readonly string[])[] = [
   // What came of the attempts of a dead letter (packed-history.ts).
   ["ALTER TABLE dead_letter ADD COLUMN history_json TEXT"],
   SNAPSHOT_TABLES,
+  // The index of a block begins with what every record has, and is sent as it is stored (block-layout.ts).
+  renewBlocks,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
@@ -177,8 +183,9 @@ export function migrate(storage: MeteredStorage, fromVersion: number, toVersion:
     throw new Error(`Cannot open storage of schema version ${fromVersion}: this code knows versions up to ${SCHEMA_VERSION}`);
   }
   if (fromVersion === toVersion) return;
-  for (const statements of MIGRATIONS.slice(fromVersion, toVersion)) {
-    for (const statement of statements) storage.exec(statement);
+  for (const migration of MIGRATIONS.slice(fromVersion, toVersion)) {
+    if (typeof migration !== "function") for (const statement of migration) storage.exec(statement);
+    else if (fromVersion > 0) migration(storage);
   }
   storage.exec(
     "CREATE TABLE IF NOT EXISTS schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL) STRICT",

@@ -1,4 +1,5 @@
 // What the clients of the channel know from their answers, and the guarantees that can be told from that alone: nothing here asks the model.
+import { listMessages } from "../../src/channel/put-batch.ts";
 import type { Effect, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { DeadLetter } from "../../src/channel/dead-letter-store.ts";
 import type { CheckpointEntry } from "../../src/protocol/checkpoint.ts";
@@ -94,7 +95,7 @@ export class Ledger {
     if (life !== this.#life) this.#beginLife(life);
     if (outcome.type === "put" && operation?.type === "put") {
       this.retries.noteOutcome(operation, outcome, said);
-      if (outcome.isDuplicate !== true) this.#noteAccepted(operation.messages, outcome);
+      if (outcome.isDuplicate !== true) this.#noteAccepted(listMessages(operation.messages), outcome);
     }
     if (outcome.type === "unscheduled") this.#scheduled.delete(outcome.scheduledId);
     if (outcome.type === "checkpoint-written") this.#noteVersion(outcome.checkpoint);

@@ -1,7 +1,10 @@
 // The world around a channel: storage, sockets, an alarm and a clock, all of which can fail; beside it the model and the ledger.
 // Operations are decided by channel and model alike and compared at once; a commit makes them stand, a fault undoes them on both sides.
+import { listMessages } from "../../src/channel/put-batch.ts";
+import { Block } from "../../src/protocol/block.ts";
+import { encodeBlock } from "../../src/protocol/block-writer.ts";
 import { Channel } from "../../src/channel/channel.ts";
-import type { Moment, Operation, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Moment, Operation, OperationOf, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes } from "../../src/channel/store.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { comparable, countOutcome, formatOperation, formatOutcome, inOrder } from "./answers.ts";
@@ -133,7 +136,9 @@ export class World {
     const moment = this.#moment();
     this.#isDecided = true;
     if (operation.type === "put") this.ledger.retries.noteSent(operation);
-    const outcome = this.#do(() => this.#channel.apply(operation, moment, origin));
+    // Half of the puts come in a block, as over a binary connection or from a worker.
+    const given = operation.type === "put" && this.#lives % 2 === 0 ? inBlock(operation) : operation;
+    const outcome = this.#do(() => this.#channel.apply(given, moment, origin));
     const expected = this.model.apply(operation, moment, origin, outcome);
     this.record(() => formatOperation(operation, origin, outcome));
     countOutcome(this.tally, outcome);
@@ -518,4 +523,10 @@ export class World {
     const isRecovering = this.#isRecovering;
     return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32(), isRecovering };
   }
+}
+
+function inBlock(put: OperationOf<"put">): OperationOf<"put"> {
+  if (put.delays !== undefined) return put;
+  const records = listMessages(put.messages).map((message) => ({ ...message, isControl: false, putAtMs: 0 }));
+  return { ...put, messages: Block.ofStored(encodeBlock(records, 0)) };
 }

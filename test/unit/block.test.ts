@@ -2,7 +2,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeGonePlaces, encodeGonePlaces } from "../../src/channel/gone-places.ts";
-import { Block, encodeBlock, type BlockRecord } from "../../src/protocol/block.ts";
+import { Block } from "../../src/protocol/block.ts";
+import { encodeBlock, type BlockRecord } from "../../src/protocol/block-writer.ts";
 import { encodeUtf8 } from "../../src/protocol/bytes.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_CONTENT_TYPES, messageBytes, type Presentation } from "../../src/protocol/message.ts";
@@ -40,7 +41,7 @@ describe("src/protocol/block", () => {
   test("[G1] what is packed into a block comes back", () => {
     fc.assert(
       fc.property(batches, offsets, (batch, firstOffset) => {
-        const block = new Block(encodeBlock(batch, firstOffset));
+        const block = Block.ofStored(encodeBlock(batch, firstOffset));
 
         expect([block.count, block.firstOffset]).toEqual([batch.length, firstOffset]);
         for (const [place, { isControl, ...message }] of batch.entries()) {
@@ -56,7 +57,7 @@ describe("src/protocol/block", () => {
     fc.assert(
       fc.property(batches, (batch) => {
         const withoutHeaders = batch.map(({ headers: _, ...record }): BlockRecord => record);
-        const block = new Block(encodeBlock(withoutHeaders, 1));
+        const block = Block.ofStored(encodeBlock(withoutHeaders, 1));
 
         for (const [place, record] of withoutHeaders.entries()) {
           expect(block.messageBytes(place)).toBe(record.isControl ? 0 : messageBytes(record));
@@ -68,7 +69,7 @@ describe("src/protocol/block", () => {
   test("[PT6] headers count the same before and after they are stored", () => {
     const record = recordOf("body", { headers: { trace: 'a"b', "x-y": "é" } });
 
-    const block = new Block(encodeBlock([record], 1));
+    const block = Block.ofStored(encodeBlock([record], 1));
 
     expect(block.messageBytes(0)).toBe(messageBytes(record));
   });
@@ -76,7 +77,7 @@ describe("src/protocol/block", () => {
   test("[RC5] a body lies in the block as it is: a view, not a copy", () => {
     const bytes = encodeBlock([recordOf("first"), recordOf("second")], 1);
 
-    const { body } = new Block(bytes).message(1);
+    const { body } = Block.ofStored(bytes).message(1);
 
     expect(body.buffer).toBe(bytes.buffer);
     expect([body.byteOffset, body.byteLength]).toEqual([bytes.byteLength - 6, 6]);
@@ -87,7 +88,7 @@ describe("src/protocol/block", () => {
     const larger = new Uint8Array(bytes.byteLength + 20).fill(0xff);
     larger.set(bytes, 7);
 
-    const block = new Block(larger.subarray(7, 7 + bytes.byteLength));
+    const block = Block.ofStored(larger.subarray(7, 7 + bytes.byteLength));
 
     expect(block.message(1)).toMatchObject({ offset: 6, key: "k", body: encodeUtf8("b") });
   });
@@ -95,7 +96,7 @@ describe("src/protocol/block", () => {
   test.each([127, 128, 16_383, 16_384, 2_097_152])(
     "[RC5] a body of %d bytes, where its length takes one byte more, comes back",
     (bytes) => {
-      const block = new Block(encodeBlock([recordOf("x".repeat(bytes)), recordOf("y")], 1));
+      const block = Block.ofStored(encodeBlock([recordOf("x".repeat(bytes)), recordOf("y")], 1));
 
       expect([block.messageBytes(0), block.message(0).body.byteLength, block.messageBytes(1)]).toEqual([bytes, bytes, 1]);
     },
@@ -103,7 +104,7 @@ describe("src/protocol/block", () => {
 
   test("[RC4] a block of very many records has an index that grows", () => {
     const key = "k".repeat(256);
-    const block = new Block(
+    const block = Block.ofStored(
       encodeBlock(
         Array.from({ length: 5000 }, () => recordOf("x", { key })),
         1,
@@ -115,7 +116,7 @@ describe("src/protocol/block", () => {
 
   test("[RC4] times of one block may be far apart", () => {
     const times = [1_800_000_000_000, 0, 2 ** 52];
-    const block = new Block(
+    const block = Block.ofStored(
       encodeBlock(
         times.map((putAtMs) => recordOf("x", { putAtMs })),
         1,
@@ -132,8 +133,8 @@ describe("src/protocol/block", () => {
         const longer = new Uint8Array(bytes.byteLength + 1);
         longer.set(bytes);
 
-        expect(() => new Block(bytes.subarray(0, pick % bytes.byteLength))).toThrow("Broken invariant");
-        expect(() => new Block(longer)).toThrow("Broken invariant");
+        expect(() => Block.ofStored(bytes.subarray(0, pick % bytes.byteLength))).toThrow("Broken invariant");
+        expect(() => Block.ofStored(longer)).toThrow("Broken invariant");
       }),
     );
   });
@@ -146,7 +147,7 @@ describe("src/protocol/block", () => {
     const bytes = encodeBlock([recordOf("a")], 1);
     bytes[index] = (bytes[index] ?? 0) + 1;
 
-    expect(() => new Block(bytes)).toThrow("Broken invariant");
+    expect(() => Block.ofStored(bytes)).toThrow("Broken invariant");
   });
 
   test("[G1] the format is as it was: stored blocks are read for ever", () => {

@@ -1,4 +1,5 @@
 // A naive channel that follows SPEC.md word by word: plain arrays, no segments, no storage. Slow and obvious on purpose.
+import { listMessages } from "../../src/channel/put-batch.ts";
 import { assertNever } from "../../src/base/assert.ts";
 import type {
   ChannelFacts,
@@ -288,7 +289,8 @@ export class ChannelModel {
   // Putting: PT, GR and WT4, WT5
 
   #put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
-    const { messages, waitMs } = operation;
+    const messages = listMessages(operation.messages);
+    const { waitMs } = operation;
     const size: Size = { messages: messages.length, bytes: sum(messages.map(messageBytes)) };
     const earlier = this.#find(origin);
     const promise = operation.isPromised === true && earlier?.reservedUntilMs !== undefined ? earlier : undefined;

@@ -1,7 +1,9 @@
 // What travels between workers and the object: unpacked it is what was packed.
+import { listMessages } from "../../src/channel/put-batch.ts";
 import { describe, expect, test } from "vitest";
-import type { Operation } from "../../src/channel/operation.ts";
+import type { Operation, OperationOf } from "../../src/channel/operation.ts";
 import { packOperation, packOutcome, unpackOperation } from "../../src/object/packing.ts";
+import { Block } from "../../src/protocol/block.ts";
 import { encodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 
@@ -16,6 +18,13 @@ const MESSAGES: readonly PutMessage[] = [
 ];
 
 describe("src/object/packing", () => {
+  test("the messages of a put without delays stay in the block that they came in", () => {
+    const { messages } = passOn({ type: "put", messages: MESSAGES }) as OperationOf<"put">;
+
+    expect(messages).toBeInstanceOf(Block);
+    expect(listMessages(messages)).toEqual(MESSAGES);
+  });
+
   test("a put keeps its messages, their order and all that belongs to it", () => {
     const put: Operation = {
       type: "put",

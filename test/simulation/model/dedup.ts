@@ -1,4 +1,5 @@
 // Puts that are sent again, and puts that come out of turn: SPEC section DD, word by word.
+import { listMessages } from "../../../src/channel/put-batch.ts";
 import type { OperationOf, Outcome } from "../../../src/channel/operation.ts";
 import type { ProducerMark } from "../../../src/protocol/dedup.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
@@ -19,7 +20,8 @@ export class ModelDedup {
   }
 
   /** DD9: the outcome of a put that is a duplicate or out of turn; undefined for one that may be carried out. */
-  judge({ producer, idempotencyKey, expectedOffset, messages }: Put, nowMs: number): Outcome | undefined {
+  judge({ producer, idempotencyKey, expectedOffset, ...put }: Put, nowMs: number): Outcome | undefined {
+    const messages = listMessages(put.messages);
     const byNumber = producer && this.#judgeNumber(producer, messages, nowMs);
     if (byNumber !== undefined) return byNumber;
     const byKey = idempotencyKey === undefined ? undefined : this.#judgeKey(idempotencyKey, messages, nowMs);
@@ -31,7 +33,7 @@ export class ModelDedup {
 
   /** A put was accepted: `offset` and `entered` tell of what entered at once. */
   note({ producer, idempotencyKey, messages }: Put, { offset, entered }: Omit<ModelOutcome, "messages">, nowMs: number): void {
-    const outcome: ModelOutcome = { offset, entered, messages };
+    const outcome: ModelOutcome = { offset, entered, messages: listMessages(messages) };
     if (producer !== undefined) {
       const { id, epoch } = producer;
       const known = this.#find(id, nowMs);

@@ -1,4 +1,5 @@
 // Delayed messages: SPEC section SD, word by word.
+import { listMessages } from "../../../src/channel/put-batch.ts";
 import type { OperationOf, Outcome } from "../../../src/channel/operation.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import { messageBytes, type PutMessage, type ScheduledMessage } from "../../../src/protocol/message.ts";
@@ -24,7 +25,7 @@ export class ModelSchedule {
 
   /** SD1. */
   resolve({ messages, delays = [] }: OperationOf<"put">, nowMs: number): DueTimes | Outcome {
-    const due: (number | undefined)[] = messages.map(() => undefined);
+    const due: (number | undefined)[] = listMessages(messages).map(() => undefined);
     for (const { index, pointer, delay } of delays) {
       const dueAtMs = dueTime(delay, nowMs);
       if (dueAtMs > nowMs + LIMITS.delayMsMax) return invalid(pointer);

@@ -1,4 +1,5 @@
 // Puts, gets and who waits: SPEC sections PT, GT, WT, AD and GR, word by word.
+import { countOf, listMessages } from "../../../src/channel/put-batch.ts";
 import type { OperationOf, Origin, Outcome } from "../../../src/channel/operation.ts";
 import type { ChannelRecord } from "../../../src/channel/store.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
@@ -51,7 +52,8 @@ export class ModelTraffic {
   }
 
   put(record: ChannelRecord, operation: OperationOf<"put">, nowMs: number, origin: Origin | undefined): Outcome {
-    const { messages, waitMs } = operation;
+    const messages = listMessages(operation.messages);
+    const { waitMs } = operation;
     const sizes = messages.map(messageBytes);
     const size: Size = { messages: messages.length, bytes: sum(sizes) };
     const earlier = this.#find(origin);
@@ -243,7 +245,7 @@ export class ModelTraffic {
 
   /** Stores a put: what enters at once, and what enters later. */
   #accept(operation: OperationOf<"put">, due: DueTimes, nowMs: number): Outcome {
-    const { messages } = operation;
+    const messages = listMessages(operation.messages);
     const atOnce = messages.filter((_, index) => due[index] === undefined);
     const outcome = { offset: this.#book.state.nextOffset, entered: atOnce.length, messages };
     this.#book.append(atOnce, atOnce.map(messageBytes), nowMs);
@@ -258,7 +260,7 @@ export class ModelTraffic {
   #isBehind({ isPromised, messages }: OperationOf<"put">, origin: Origin | undefined): boolean {
     const { puts, promises } = this.#book.state;
     const hasEarlier = [...puts, ...promises].some(({ connection }) => connection === origin?.connection);
-    return isPromised !== true && messages.length > 0 && hasEarlier;
+    return isPromised !== true && countOf(messages) > 0 && hasEarlier;
   }
 
   /** What refuses a put by its size, whoever waits and whatever room there is (rules PT1 and PT5). */

@@ -1,4 +1,5 @@
 // Producers that number their puts or give them keys, and send them again when they do not know what became of them.
+import { listMessages } from "../../../src/channel/put-batch.ts";
 import type { OperationOf, Origin } from "../../../src/channel/operation.ts";
 import type { ProducerMark } from "../../../src/protocol/dedup.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
@@ -162,7 +163,11 @@ const AGAIN: readonly ActorOperation[] = [
     run: (world, random) => {
       const put = random.pick(world.ledger.retries.sent);
       if (put === undefined) return;
-      send(world, { ...put, messages: drawOthers(random, put.messages), delays: [] }, drawOriginOrNone(world, random));
+      send(
+        world,
+        { ...put, messages: drawOthers(random, listMessages(put.messages)), delays: [] },
+        drawOriginOrNone(world, random),
+      );
     },
   },
   {
