@@ -158,7 +158,7 @@ export class Backlog implements GroupLog {
     const request = { messagesMax: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER, isExpendable };
     const stretch = this.plan(request);
     if (stretch.headOffset === this.#headOffset) return;
-    if (fate === "dropped") this.#fates = { ...this.#fates, dropped: this.#fates.dropped + stretch.messages.length };
+    if (fate === "dropped") this.#fates = { ...this.#fates, dropped: this.#fates.dropped + stretch.selection.count };
     this.take(stretch);
   }
 

@@ -1,11 +1,12 @@
 // Chooses which messages a reader gets: first those that came back, then what the scan finds. Changes nothing until it is carried out.
 import { LIMITS } from "../protocol/limits.ts";
-import type { ControlRecord, Message } from "../protocol/message.ts";
+import type { ControlRecord } from "../protocol/message.ts";
 import type { GroupLog } from "./group-log.ts";
 import type { DeferredBook } from "./deferred-book.ts";
 import type { KeyLines } from "./key-lines.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import { endOffset, type Run } from "./run.ts";
+import { Selection } from "./selection.ts";
 import { readControl } from "./stretch.ts";
 import { MinHeap } from "../base/min-heap.ts";
 
@@ -34,7 +35,7 @@ export interface ParkedPlace {
 }
 
 export class Choice {
-  readonly messages: Message[] = [];
+  readonly selection = new Selection();
   readonly controls: ControlRecord[] = [];
   /** Messages that the scan passed because an earlier one of their key is open. */
   readonly parked: ParkedPlace[] = [];
@@ -54,7 +55,6 @@ export class Choice {
   readonly #chosenOfKey = new Map<string, number>();
   readonly #chosen = new Set<number>();
   readonly #parkedKeys = new Set<string>();
-  #bytes = 0;
 
   constructor(open: OpenMessages, cursor: number, request: ChoiceRequest) {
     this.#open = open;
@@ -73,7 +73,7 @@ export class Choice {
   }
 
   get #isFull(): boolean {
-    return this.messages.length >= this.#request.max || this.isCutByBytes;
+    return this.selection.count >= this.#request.max || this.isCutByBytes;
   }
 
   #chooseReady(): void {
@@ -152,7 +152,7 @@ export class Choice {
   #step(run: Run, place: number): boolean {
     const offset = run.firstOffset + place;
     const { log, leases, deferred } = this.#open;
-    if (this.#isFull && (this.messages.length === 0 || !log.mayFollow(offset))) return false;
+    if (this.#isFull && (this.selection.count === 0 || !log.mayFollow(offset))) return false;
     if (this.#open.log.isGone(run, place)) return true;
     if (run.isControl(place)) {
       // One with nothing behind it stays until a message comes.
@@ -191,14 +191,12 @@ export class Choice {
 
   #take(run: Run, place: number): boolean {
     const bytes = run.messageBytes(place);
-    if (this.messages.length > 0 && this.#bytes + bytes > this.#request.bytesMax) {
+    if (this.selection.count > 0 && this.selection.bytes + bytes > this.#request.bytesMax) {
       this.isCutByBytes = true;
       return false;
     }
-    this.#bytes += bytes;
-    const message = run.message(place);
-    this.messages.push(message);
-    this.#chosen.add(message.offset);
+    this.selection.add(run, place);
+    this.#chosen.add(run.firstOffset + place);
     return true;
   }
 }

@@ -1,6 +1,7 @@
 // What delivery is asked for, and what it answers.
-import type { ControlRecord, Message } from "../protocol/message.ts";
+import type { ControlRecord } from "../protocol/message.ts";
 import type { Lease, LeaseEnd } from "./delivery-store.ts";
+import type { Selection } from "./selection.ts";
 
 /** How long messages live that say nothing themselves, and what becomes of them then. */
 export interface ExpirySettings {
@@ -42,7 +43,7 @@ export interface TakeRequest {
 export type Taken =
   | {
       readonly type: "taken";
-      readonly messages: readonly Message[];
+      readonly selection: Selection;
       readonly controls: readonly ControlRecord[];
       /** The leases of the messages, in their order; none for a get that removes at once. */
       readonly leases: readonly Lease[];

@@ -142,22 +142,21 @@ export class Delivery {
       nowMs,
       isExpired: this.#mayExpire ? isExpired : undefined,
     });
-    const count = choice.messages.length;
+    const { selection } = choice;
+    const { count } = selection;
     if (count < request.min) {
       this.#park(choice.abandon());
       for (const offset of choice.expired) this.#expire(offset);
       return choice.isCutByBytes ? { type: "too-large", count } : { type: "too-few" };
     }
     this.#park(choice);
-    const redelivered = choice.messages.map(
-      ({ offset }) => this.#deferred.find(offset)?.end !== undefined || this.#mark.isInDoubt(offset),
-    );
-    const leases = lease === undefined ? [] : choice.messages.map((message) => this.#handOut(message, nowMs, lease));
-    if (lease === undefined) for (const { offset } of choice.messages) this.finish(offset, "acked");
+    const redelivered = selection.map((offset) => this.#deferred.find(offset)?.end !== undefined || this.#mark.isInDoubt(offset));
+    const leases = lease === undefined ? [] : selection.map((offset, key) => this.#handOut({ offset, key }, nowMs, lease));
+    if (lease === undefined) for (const offset of selection.map((one) => one)) this.finish(offset, "acked");
     else this.#keep(leases, lease);
     for (const { offset } of choice.controls) this.#log.passControl(offset);
     for (const offset of choice.expired) this.#expire(offset);
-    return { type: "taken", messages: choice.messages, controls: choice.controls, leases, redelivered };
+    return { type: "taken", selection, controls: choice.controls, leases, redelivered };
   }
 
   findLease(offset: number): Lease | undefined {
@@ -404,7 +403,11 @@ export class Delivery {
     }
   }
 
-  #handOut({ offset, key }: Message, nowMs: number, { holder, leaseMs, connection, reader }: LeaseRequest): Lease {
+  #handOut(
+    { offset, key }: Pick<Message, "offset" | "key">,
+    nowMs: number,
+    { holder, leaseMs, connection, reader }: LeaseRequest,
+  ): Lease {
     const { attempts = 0, history } = this.#deferred.find(offset) ?? {};
     const times = { leasedAtMs: nowMs, deadlineMs: nowMs + leaseMs };
     const lease: Lease = { offset, holder, attempt: attempts + 1, ...times, key, connection, reader, history };
@@ -456,8 +459,8 @@ export class Delivery {
 /** The short way while nothing is open: messages are taken in one stretch from the head. */
 function takeFromHead(backlog: Backlog, { min, max, bytesMax }: Pick<TakeRequest, "min" | "max" | "bytesMax">): Taken {
   const stretch = backlog.plan({ messagesMax: max, bytesMax });
-  const { messages, controls } = stretch;
-  if (messages.length < min) return { type: "too-large", count: messages.length };
+  const { selection, controls } = stretch;
+  if (selection.count < min) return { type: "too-large", count: selection.count };
   backlog.take(stretch);
-  return { type: "taken", messages, controls, leases: [], redelivered: [] };
+  return { type: "taken", selection, controls, leases: [], redelivered: [] };
 }

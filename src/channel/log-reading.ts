@@ -3,6 +3,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord, Message } from "../protocol/message.ts";
 import type { GroupStart } from "./operation.ts";
 import { endOffset, type Run } from "./run.ts";
+import { Selection } from "./selection.ts";
 import { readControl } from "./stretch.ts";
 
 /** What is read from: the records from the head to the next offset. */
@@ -16,7 +17,7 @@ export interface ReadableLog {
 }
 
 export interface BrowsedPage {
-  readonly messages: readonly Message[];
+  readonly selection: Selection;
   readonly controls: readonly ControlRecord[];
   readonly nextOffset: number | undefined;
 }
@@ -33,38 +34,35 @@ interface BrowseRequest {
 /** Reads from an offset on without taking. `nextOffset` is where to go on, or undefined at the end. */
 export function browse(log: ReadableLog, request: BrowseRequest): BrowsedPage {
   const toOffset = Math.min(request.toOffset ?? Number.MAX_SAFE_INTEGER, log.nextOffset - 1);
-  const messages: Message[] = [];
+  const selection = new Selection();
   const controls: ControlRecord[] = [];
-  let bytes = 0;
   let looked = 0;
   let offset = Math.max(request.fromOffset, log.headOffset);
   for (let run = log.runFrom(offset); run !== undefined; run = log.runFrom(offset)) {
     for (let place = Math.max(0, offset - run.firstOffset); place < run.count; place++) {
       if (!run.isPresent(place)) continue;
       offset = run.firstOffset + place;
-      if (offset > toOffset) return { messages, controls, nextOffset: undefined };
-      if (looked++ === LIMITS.browseRecordsMax) return { messages, controls, nextOffset: offset };
+      if (offset > toOffset) return { selection, controls, nextOffset: undefined };
+      if (looked++ === LIMITS.browseRecordsMax) return { selection, controls, nextOffset: offset };
       if (run.gone.has(place)) continue;
       if (run.isControl(place)) {
         controls.push(readControl(run, place));
         continue;
       }
       const size = run.messageBytes(place);
-      const isFull = messages.length === request.messagesMax || (messages.length > 0 && bytes + size > request.bytesMax);
-      if (isFull) return { messages, controls, nextOffset: offset };
-      const message = run.message(place);
-      if (request.isWanted?.(message) === false) continue;
-      bytes += size;
-      messages.push(message);
+      const { count, bytes } = selection;
+      const isFull = count === request.messagesMax || (count > 0 && bytes + size > request.bytesMax);
+      if (isFull) return { selection, controls, nextOffset: offset };
+      if (request.isWanted?.(run.message(place)) !== false) selection.add(run, place);
     }
     offset = endOffset(run);
   }
-  return { messages, controls, nextOffset: undefined };
+  return { selection, controls, nextOffset: undefined };
 }
 
 /** The message kept at `offset`. */
 export function readMessage(log: ReadableLog, offset: number): Message | undefined {
-  return browse(log, { fromOffset: offset, toOffset: offset, messagesMax: 1, bytesMax: 0 }).messages[0];
+  return browse(log, { fromOffset: offset, toOffset: offset, messagesMax: 1, bytesMax: 0 }).selection.messages[0];
 }
 
 /** The offset that is meant; undefined for one that is neither kept nor the next. */

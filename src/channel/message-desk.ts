@@ -32,7 +32,7 @@ export class MessageDesk {
       case "browse": {
         const { fromOffset, limit } = operation;
         const page = browse(this.#backlog, { fromOffset, messagesMax: limit, bytesMax: LIMITS.replyBytesMax });
-        return { type: "page", messages: page.messages, controls: page.controls, nextOffset: page.nextOffset ?? null };
+        return { type: "page", messages: page.selection.messages, controls: page.controls, nextOffset: page.nextOffset ?? null };
       }
       case "read": {
         const message = this.#backlog.read(operation.offset);

@@ -1,11 +1,9 @@
 // What plain readers are sent of a log in one turn: who stands at the same place shares what is read and how it is written.
 import { LIMITS } from "../protocol/limits.ts";
-import { messageBytes } from "../protocol/message.ts";
 import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import { isWanted } from "./filter.ts";
 import { browse, type BrowsedPage } from "./log-reading.ts";
-import type { StreamPage } from "./operation.ts";
 import type { PlainReader } from "./subscription.ts";
 
 /** What was read for a reader, and how much it could have been. */
@@ -50,10 +48,6 @@ export function frameOf({ messages, bytes }: Size): FrameSize {
 /** Whether a page that was read for another is what this one would read: neither more nor less. */
 function isAllFor(shared: SharedPage, { max, bytesMax }: FrameSize): boolean {
   const { page } = shared;
-  const isWithin = page.messages.length <= max && sumBytes(page) <= bytesMax;
+  const isWithin = page.selection.count <= max && page.selection.bytes <= bytesMax;
   return isWithin && (page.nextOffset === undefined || (shared.max >= max && shared.bytesMax >= bytesMax));
-}
-
-export function sumBytes({ messages }: Pick<StreamPage, "messages">): number {
-  return messages.reduce((sum, message) => sum + messageBytes(message), 0);
 }

@@ -12,13 +12,14 @@ import type { Groups } from "./groups.ts";
 import { refusePut } from "./life-cycle.ts";
 import { findStart } from "./log-reading.ts";
 import type { Delivered, Effect, Moment, OperationOf, Origin, Outcome, StreamOperation, StreamStart } from "./operation.ts";
+import { Selection, selectionOf, withMessages } from "./selection.ts";
 import type { ChannelRecord } from "./store.ts";
 import { computeRoom, isHighAfter } from "./pressure.ts";
 import { hasCredit, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
 import { drawHolder, takeMessages } from "./taking.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { refused } from "./refused.ts";
-import { frameOf, SharedPages, sumBytes } from "./shared-pages.ts";
+import { frameOf, SharedPages } from "./shared-pages.ts";
 
 const TOO_MANY_RETRY_AFTER_MS = 1000;
 
@@ -186,7 +187,7 @@ export class Streams {
   /** Tells the members of a group of control records that its delivery has passed, but for the one that was handed messages with them. */
   announce(group: number, controls: readonly ControlRecord[], handedTo?: Member): void {
     if (controls.length === 0 || this.#counts.members === 0) return;
-    const delivered: Delivered = { type: "delivered", messages: [], controls, bytes: 0 };
+    const delivered = withMessages(new Selection(), { type: "delivered", controls, bytes: 0 } as const);
     for (const one of this.#all()) {
       if (one.type !== "member" || one.group !== group || one.holder === handedTo?.holder) continue;
       this.#effects.push({ connection: one.connection, request: one.request, outcome: delivered });
@@ -333,7 +334,9 @@ export class Streams {
     const taken = takeMessages(group, { record, request, moment });
     if (taken?.type !== "got") return undefined;
     this.announce(group.id, taken.controls, member);
-    return { ...taken, type: "delivered", bytes: sumBytes(taken) };
+    const { controls, granted } = taken;
+    const selection = selectionOf(taken);
+    return withMessages(selection, { type: "delivered", controls, bytes: selection.bytes, ...(granted && { granted }) } as const);
   }
 
   #serveReader(record: ChannelRecord, reader: PlainReader, pages: SharedPages): void {
@@ -346,26 +349,26 @@ export class Streams {
   /** Sends what a frame holds, and returns where the reader stands then. */
   #sendPage(record: ChannelRecord, reader: PlainReader, pages: SharedPages): PlainReader {
     const { backlog } = this.#parts;
-    const { messages, controls, nextOffset } = pages.read(reader);
+    const { selection, controls, nextOffset } = pages.read(reader);
     const position = nextOffset ?? backlog.nextOffset;
     const gap = findGap(reader, backlog.headOffset);
     const isCut = nextOffset !== undefined;
     if (isCut) this.#hasMore = this.#isReaderChanged = true;
     // Where nothing was wanted, only who has looked at many records is told where it stands.
-    const isSilent = messages.length === 0 && controls.length === 0 && gap === undefined && !isCut;
+    const isSilent = selection.count === 0 && controls.length === 0 && gap === undefined && !isCut;
     const moved: PlainReader = { ...reader, position };
     if (isSilent) this.#keep(moved);
     else {
       const resume = reader.isTap ? {} : { resume: formatResume(record.life, position) };
-      const page = { messages, controls, bytes: sumBytes({ messages }) };
-      this.#send(moved, { type: "delivered", ...page, ...resume, ...(gap !== undefined && { gap }) });
+      const page = { controls, bytes: selection.bytes, ...resume, ...(gap !== undefined && { gap }) };
+      this.#send(moved, withMessages(selection, { type: "delivered", ...page } as const));
     }
     return moved;
   }
 
   #send(subscription: Member | PlainReader, delivered: Delivered): void {
     const { connection, request, credit } = subscription;
-    const spent = { messages: credit.messages - delivered.messages.length, bytes: credit.bytes - delivered.bytes };
+    const spent = { messages: credit.messages - selectionOf(delivered).count, bytes: credit.bytes - delivered.bytes };
     const sent = { ...subscription, credit: spent };
     if (sent.type === "member" && sent.place !== undefined) this.#parts.line.remove(sent.place);
     this.#keep(sent.type === "member" ? this.#enter(sent) : sent);

@@ -1,7 +1,8 @@
 // A stretch: what lies between the head and the place a get stops at. Walking it changes nothing.
-import type { ControlEvent, ControlRecord, Message } from "../protocol/message.ts";
+import type { ControlEvent, ControlRecord } from "../protocol/message.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
 import { endOffset, type Run } from "./run.ts";
+import { Selection } from "./selection.ts";
 import { addTotals, NO_TOTALS, subtractTotals, type MessageIdEntry, type Totals } from "./store.ts";
 
 /** A record that may be given up. */
@@ -23,7 +24,7 @@ export interface StretchRequest {
 }
 
 export interface Stretch {
-  readonly messages: readonly Message[];
+  readonly selection: Selection;
   /** Control records that are passed on the way. */
   readonly controls: readonly ControlRecord[];
   readonly messageIds: readonly MessageIdEntry[];
@@ -49,14 +50,13 @@ export interface RunSource {
 }
 
 class Walk {
-  readonly messages: Message[] = [];
+  readonly selection = new Selection();
   readonly controls: ControlRecord[] = [];
   readonly messageIds: MessageIdEntry[] = [];
   passed: Totals = NO_TOTALS;
   gone: Totals = NO_TOTALS;
   lostBytes = 0;
   isCutByBytes = false;
-  #takenBytes = 0;
   readonly #request: StretchRequest;
 
   constructor(request: StretchRequest) {
@@ -64,7 +64,7 @@ class Walk {
   }
 
   get isFull(): boolean {
-    return this.messages.length >= this.#request.messagesMax || this.isCutByBytes;
+    return this.selection.count >= this.#request.messagesMax || this.isCutByBytes;
   }
 
   /** Steps over `place`, or returns false because the walk ends before it. */
@@ -82,21 +82,20 @@ class Walk {
     }
     if (this.isFull) return false;
     const bytes = run.messageBytes(place);
-    if (this.messages.length > 0 && this.#takenBytes + bytes > this.#request.bytesMax) {
+    if (this.selection.count > 0 && this.selection.bytes + bytes > this.#request.bytesMax) {
       this.isCutByBytes = true;
       return false;
     }
-    this.#takenBytes += bytes;
-    const message = run.message(place);
-    this.messages.push(message);
-    if (message.messageId !== undefined) this.messageIds.push({ messageId: message.messageId, offset: message.offset });
+    this.selection.add(run, place);
+    const messageId = run.messageId(place);
+    if (messageId !== undefined) this.messageIds.push({ messageId, offset: run.firstOffset + place });
     this.#count(run, place, false);
     return true;
   }
 
   #describe(run: Run, place: number): Expendable {
-    const { offset, putAtMs } = run.message(place);
-    return { offset, putAtMs, messages: this.messages.length, bytes: this.#takenBytes };
+    const { count, bytes } = this.selection;
+    return { offset: run.firstOffset + place, putAtMs: run.times(place).putAtMs, messages: count, bytes };
   }
 
   /** Passes from one run to the next: segments between them were removed whole. */
@@ -142,8 +141,8 @@ export function walkStretch(source: RunSource, headOffset: number, request: Stre
     place = 0;
     offset = next.firstOffset;
   }
-  const { messages, controls, messageIds, passed, gone, lostBytes, isCutByBytes } = walk;
-  return { messages, controls, messageIds, run, place, headOffset: offset, passed, gone, lostBytes, isCutByBytes };
+  const { selection, controls, messageIds, passed, gone, lostBytes, isCutByBytes } = walk;
+  return { selection, controls, messageIds, run, place, headOffset: offset, passed, gone, lostBytes, isCutByBytes };
 }
 
 export function readControl(run: Run, place: number): ControlRecord {

@@ -4,11 +4,12 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { Group } from "./groups.ts";
 import { drawHex } from "./life-cycle.ts";
 import type { GrantedLeases, LeaseTerms, Moment, Outcome } from "./operation.ts";
+import { Selection, withMessages } from "./selection.ts";
 import type { ChannelRecord } from "./store.ts";
 
 export type Got = Extract<Outcome, { type: "got" }>;
 
-export const NOTHING_GOT: Got = { type: "got", messages: [], controls: [] };
+export const NOTHING_GOT: Got = withMessages(new Selection(), { type: "got", controls: [] } as const);
 
 export interface TakeTerms {
   readonly min: number;
@@ -45,8 +46,8 @@ export function takeMessages(
   if (taken.type === "too-large") {
     return { type: "refused", refusal: { kind: "batch-too-large", size: min, limit: taken.count, unit: "messages" } };
   }
-  const { messages, controls, leases, redelivered } = taken;
-  if (lease === undefined) return { type: "got", messages, controls };
+  const { selection, controls, leases, redelivered } = taken;
+  if (lease === undefined) return withMessages(selection, { type: "got", controls } as const);
   const sealer = new LeaseSealer(record.leaseSecret);
   const granted: GrantedLeases = {
     leaseIds: leases.map((one) => sealer.format({ group: group.id, ...one })),
@@ -54,7 +55,7 @@ export function takeMessages(
     redelivered,
     leaseUntilMs: moment.nowMs + lease.leaseMs,
   };
-  return { type: "got", messages, controls, granted };
+  return withMessages(selection, { type: "got", controls, granted } as const);
 }
 
 /** A token of 64 random bits, in hex. */

@@ -18,6 +18,7 @@ import { offsetOf } from "./outcome-window.ts";
 import { countOf, listMessages } from "./put-batch.ts";
 import type { RecordCell } from "./record-cell.ts";
 import type { Schedule } from "./schedule.ts";
+import { selectionOf } from "./selection.ts";
 import type { ChannelRecord } from "./store.ts";
 import { NOTHING_GOT, takeMessages, type TakeTerms } from "./taking.ts";
 import type { WaitLine, Waiter } from "./wait-line.ts";
@@ -346,7 +347,7 @@ export class Traffic {
     const taken = takeMessages(group, { record, request, moment });
     if (taken?.type === "got") this.#announce(group.id, taken.controls);
     const isRemoved = taken?.type === "got" && request.lease === undefined;
-    if (isRemoved) this.#drainRate.record(taken.messages.length, moment.nowMs);
+    if (isRemoved) this.#drainRate.record(selectionOf(taken).count, moment.nowMs);
     return taken;
   }
 

@@ -9,6 +9,7 @@ import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { RowCounts } from "../storage/metered-storage.ts";
 import { measureLeaseRoom, type Connections } from "./connections.ts";
+import { formatBinaryReply } from "./binary-replies.ts";
 import { JoinedFrames } from "./joined-frames.ts";
 import { logWarning } from "./log.ts";
 import { packOutcome, type PackedOutcome } from "./packing.ts";
@@ -323,12 +324,13 @@ export class Committer {
     }
     if (request.type !== "operate" || request.origin === undefined) return;
     const { connection, request: id } = request.origin;
-    const frame = outcome.type === "described" ? this.#formatStats(id, outcome.facts) : formatReply(id, outcome, state());
-    if (frame !== undefined) frames.send(connection, frame);
+    if (outcome.type === "described") frames.send(connection, this.#formatStats(id, outcome.facts));
+    else this.#tell({ connection, request: id, outcome }, state, frames);
   }
 
   #tell({ connection, request, outcome }: Effect, state: () => string, frames: JoinedFrames): void {
-    const frame = formatReply(request, outcome, state());
+    const isBinary = this.#options.connections.isBinary(connection);
+    const frame = (isBinary ? formatBinaryReply(request, outcome, state()) : undefined) ?? formatReply(request, outcome, state());
     if (frame !== undefined) frames.send(connection, frame);
   }
 

@@ -23,6 +23,8 @@ interface Attachment {
   readonly source?: string;
   /** Whether it is sent the frames of a commit in one. */
   readonly joinsFrames?: true;
+  /** Whether binary frames carry its messages. */
+  readonly isBinary?: true;
 }
 
 type PackedWaiter = readonly [
@@ -98,15 +100,16 @@ export class Connections {
   }
 
   /** `source`: where the puts of the socket come from. */
-  accept(socket: WebSocket, source: string): void {
+  accept(socket: WebSocket, { source, isBinary }: { readonly source: string; readonly isBinary: boolean }): void {
     this.#context.acceptWebSocket(socket);
-    const attachment: Attachment = { connection: this.#lastConnection + 1, hasGreeted: false, waiters: [], source };
+    const connection = this.#lastConnection + 1;
+    const attachment: Attachment = { connection, hasGreeted: false, waiters: [], source, ...(isBinary && { isBinary }) };
     this.#keep(socket, attachment);
     socket.serializeAttachment(attachment);
   }
 
   /** The number of a socket and where it comes from; undefined for one that was closed. */
-  find(socket: WebSocket): Pick<Attachment, "connection" | "hasGreeted" | "source"> | undefined {
+  find(socket: WebSocket): Pick<Attachment, "connection" | "hasGreeted" | "source" | "isBinary"> | undefined {
     return this.#attachments.get(socket);
   }
 
@@ -118,6 +121,12 @@ export class Connections {
   joinsFrames(connection: number): boolean {
     const socket = this.#sockets.get(connection);
     return socket !== undefined && this.#attachments.get(socket)?.joinsFrames === true;
+  }
+
+  /** Whether binary frames carry what a connection is sent of messages. */
+  isBinary(connection: number): boolean {
+    const socket = this.#sockets.get(connection);
+    return socket !== undefined && this.#attachments.get(socket)?.isBinary === true;
   }
 
   isOpen(connection: number): boolean {
@@ -133,12 +142,12 @@ export class Connections {
     this.#put(socket, { ...rest, ...packRequests(kept), ...(leases !== undefined && { leases }) });
   }
 
-  /** Sends text to a connection that may have closed meanwhile. */
-  send(connection: number, text: string): void {
+  /** Sends a frame, text or bytes, to a connection that may have closed meanwhile. */
+  send(connection: number, frame: string | Uint8Array): void {
     const socket = this.#sockets.get(connection);
     if (socket?.readyState !== WebSocket.OPEN) return;
     try {
-      socket.send(text);
+      socket.send(frame);
     } catch (error) {
       logWarning("send-failed", { connection }, error);
     }

@@ -4,7 +4,7 @@ import { LIMITS } from "../protocol/limits.ts";
 /** What sends the frames: the sockets of the channel. */
 export interface FrameSink {
   joinsFrames(connection: number): boolean;
-  send(connection: number, frame: string): void;
+  send(connection: number, frame: string | Uint8Array): void;
 }
 
 interface Joining {
@@ -21,13 +21,17 @@ export class JoinedFrames {
     this.#sink = sink;
   }
 
-  send(connection: number, frame: string): void {
+  /** Text is joined; bytes go by themselves, behind the text before them. */
+  send(connection: number, frame: string | Uint8Array): void {
     if (!this.#sink.joinsFrames(connection)) {
       this.#sink.send(connection, frame);
       return;
     }
     const joining = this.#joining.get(connection);
-    if (joining === undefined) this.#joining.set(connection, { frames: [frame], chars: frame.length });
+    if (typeof frame !== "string") {
+      if (joining !== undefined) this.#flush(connection, joining);
+      this.#sink.send(connection, frame);
+    } else if (joining === undefined) this.#joining.set(connection, { frames: [frame], chars: frame.length });
     else {
       if (joining.chars + frame.length > LIMITS.joinedFrameCharsMax) this.#flush(connection, joining);
       joining.frames.push(frame);
@@ -42,6 +46,7 @@ export class JoinedFrames {
 
   #flush(connection: number, joining: Joining): void {
     const { frames } = joining;
+    if (frames.length === 0) return;
     const [first = ""] = frames;
     this.#sink.send(connection, frames.length === 1 ? first : `{"type":"joined","frames":[${frames.join(",")}]}`);
     frames.length = 0;

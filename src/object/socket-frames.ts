@@ -1,6 +1,8 @@
 // What a frame from a socket asks for. Reads frames; does nothing.
 import type { Operation } from "../channel/operation.ts";
+import { listMessages, type PutBatch } from "../channel/put-batch.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
+import type { Block } from "../protocol/block.ts";
 import { isLongerThan, Utf8Arena } from "../protocol/bytes.ts";
 import { EITHER_WAY, type ProducerMark } from "../protocol/dedup.ts";
 import { CLOSE_CODES, parseClientFrame, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
@@ -8,6 +10,7 @@ import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protocol/message.ts";
+import { parsePutFrame } from "../protocol/put-frame.ts";
 import { parseRiders } from "../protocol/riders.ts";
 import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { readCheckpointOperation } from "./checkpoint-requests.ts";
@@ -31,9 +34,14 @@ export interface FrameSender {
   readonly hasGreeted: boolean;
   /** Where its puts come from, if that is known. */
   readonly source?: string;
+  /** Whether it may put by binary frames. */
+  readonly isBinary?: true;
 }
 
-export function readFrame(data: string | ArrayBuffer, { hasGreeted, source }: FrameSender): FrameAction {
+const HELLO_FIRST = 'Expected {"type":"hello","versions":[1]} as the first frame';
+
+export function readFrame(data: string | ArrayBuffer, sender: FrameSender): FrameAction {
+  const { hasGreeted, source } = sender;
   const isTooLarge = typeof data === "string" ? isLongerThan(data, LIMITS.frameBytesMax) : data.byteLength > LIMITS.frameBytesMax;
   if (isTooLarge) {
     const refused: FrameRefusal = { refusal: { kind: "request-too-large", limit: LIMITS.frameBytesMax } };
@@ -44,20 +52,39 @@ export function readFrame(data: string | ArrayBuffer, { hasGreeted, source }: Fr
       refused,
     };
   }
-  if (typeof data !== "string") {
-    return { type: "refuse", refused: { refusal: invalidRequest("", "Expected a text frame: this subprotocol is JSON") } };
-  }
+  if (typeof data !== "string") return readBinaryFrame(data, sender);
   const frame = parseClientFrame(data);
   if (!frame.ok) return { type: "refuse", refused: frame.refusal };
   if (frame.value.type === "hello") return readHello(frame.value);
   const { id } = frame.value;
   if (!hasGreeted) {
-    const refusal = invalidRequest("/type", 'Expected {"type":"hello","versions":[1]} as the first frame');
-    return { type: "refuse", refused: { refusal, inReplyTo: id } };
+    return { type: "refuse", refused: { refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id } };
   }
   const operation = readOperation(frame.value, source);
   if (!operation.ok) return { type: "refuse", refused: { refusal: operation.refusal.refusal, inReplyTo: id } };
   return { type: "operate", operation: operation.value, request: id };
+}
+
+function readBinaryFrame(data: ArrayBuffer, { hasGreeted, source, isBinary }: FrameSender): FrameAction {
+  const refuseFrame = (refused: FrameRefusal): FrameAction => ({ type: "refuse", refused });
+  if (isBinary !== true) return refuseFrame({ refusal: invalidRequest("", "Expected a text frame: this subprotocol is JSON") });
+  const frame = parsePutFrame(new Uint8Array(data));
+  if (!frame.ok) return refuseFrame(frame.refusal);
+  const { head, block } = frame.value;
+  const { id } = head;
+  if (!hasGreeted) return refuseFrame({ refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id });
+  const operation = formPut(block.hasDelays ? listDelayed(block) : { messages: block }, head, source);
+  if (!operation.ok) return refuseFrame({ refusal: operation.refusal.refusal, inReplyTo: id });
+  return { type: "operate", operation: operation.value, request: id };
+}
+
+/** What enters later lies apart from the others, each message by itself. */
+function listDelayed(block: Block): PutParts {
+  const delays = Array.from({ length: block.count }, (_, index): MessageDelay | undefined => {
+    const delay = block.delay(index);
+    return delay && { index, pointer: `/messages/${index}/${"afterMs" in delay ? "delayMs" : "deliverAtMs"}`, delay };
+  });
+  return { messages: listMessages(block), delays: delays.filter((delay) => delay !== undefined) };
 }
 
 function readHello({ versions, joined }: Extract<ClientFrame, { type: "hello" }>): FrameAction {
@@ -142,14 +169,19 @@ interface PutMembers {
   readonly expectedOffset?: number | undefined;
 }
 
+interface PutParts {
+  readonly messages: PutBatch;
+  readonly delays?: readonly MessageDelay[];
+}
+
 function readPut(
   forms: readonly PutMessageJson[],
   pointerOf: (index: number) => string,
-  { waitMs, promised, producer, idempotencyKey, expectedOffset }: PutMembers,
+  members: PutMembers,
   source: string | undefined,
 ): Result<Operation, FrameRefusal> {
-  if (producer !== undefined && idempotencyKey !== undefined)
-    return refuse({ refusal: invalidRequest("/idempotencyKey", EITHER_WAY) });
+  // Told before what is wrong with a message.
+  if (members.producer !== undefined && members.idempotencyKey !== undefined) return refuseBoth();
   const messages: PutMessage[] = [];
   const delays: MessageDelay[] = [];
   for (const [index, form] of forms.entries()) {
@@ -160,6 +192,19 @@ function readPut(
     if (!delay.ok) return refuse({ refusal: delay.refusal });
     if (delay.value !== undefined) delays.push(delay.value);
   }
+  return formPut({ messages, delays }, members, source);
+}
+
+function refuseBoth(): Result<never, FrameRefusal> {
+  return refuse({ refusal: invalidRequest("/idempotencyKey", EITHER_WAY) });
+}
+
+function formPut(
+  { messages, delays = [] }: PutParts,
+  { waitMs, promised, producer, idempotencyKey, expectedOffset }: PutMembers,
+  source: string | undefined,
+): Result<Operation, FrameRefusal> {
+  if (producer !== undefined && idempotencyKey !== undefined) return refuseBoth();
   return accept({
     type: "put",
     messages,

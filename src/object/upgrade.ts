@@ -1,22 +1,27 @@
 // The WebSocket handshake of a channel.
-import { SUBPROTOCOL_JSON } from "../protocol/version.ts";
+import { SUBPROTOCOL_BIN, SUBPROTOCOL_JSON } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatSource } from "../protocol/source.ts";
 import type { Connections } from "./connections.ts";
 import { replyWithProblem } from "./problem-reply.ts";
 
+const SUBPROTOCOLS: readonly string[] = [SUBPROTOCOL_BIN, SUBPROTOCOL_JSON];
+
 /** Answers the upgrade and keeps the socket, which may hibernate from then on. */
 export function acceptUpgrade(request: Request, connections: Connections): Response {
   const refusal = refuseUpgrade(request, connections);
   if (refusal !== undefined) return replyWithProblem(refusal);
   const { 0: client, 1: server } = new WebSocketPair();
-  connections.accept(server, formatSource("socket", request.cf?.["colo"]));
-  const isNamed = offeredProtocols(request).length > 0;
+  const subprotocol = chooseProtocol(request);
+  connections.accept(server, {
+    source: formatSource("socket", request.cf?.["colo"]),
+    isBinary: subprotocol === SUBPROTOCOL_BIN,
+  });
   return new Response(null, {
     status: 101,
     webSocket: client,
-    headers: isNamed ? { "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON } : {},
+    headers: subprotocol === undefined ? {} : { "Sec-WebSocket-Protocol": subprotocol },
   });
 }
 
@@ -24,10 +29,15 @@ export function acceptUpgrade(request: Request, connections: Connections): Respo
 export function refuseUpgrade(request: Request, connections: Connections): Refusal | undefined {
   const offered = offeredProtocols(request);
   const isUpgrade = request.headers.get("Upgrade")?.toLowerCase() === "websocket";
-  if (!isUpgrade || (offered.length > 0 && !offered.includes(SUBPROTOCOL_JSON))) {
-    return { kind: "upgrade-required", protocols: [SUBPROTOCOL_JSON] };
+  if (!isUpgrade || (offered.length > 0 && chooseProtocol(request) === undefined)) {
+    return { kind: "upgrade-required", protocols: SUBPROTOCOLS };
   }
   return connections.isFull ? { kind: "too-many-connections", limit: LIMITS.connectionsMax, retryAfterMs: 1000 } : undefined;
+}
+
+/** The first that a client offers, which it likes best. */
+function chooseProtocol(request: Request): string | undefined {
+  return offeredProtocols(request).find((name) => SUBPROTOCOLS.includes(name));
 }
 
 /** A shell may offer none: it speaks JSON then. */

@@ -1,6 +1,9 @@
 // What a WebSocket agrees on before the first frame. Apart from the frames' schemas, which clients do without.
 
+/** Every frame is JSON text. */
 export const SUBPROTOCOL_JSON = "channel.v1.json";
+/** The same, and beside it binary frames that carry messages in blocks. */
+export const SUBPROTOCOL_BIN = "channel.v1.bin";
 
 /** Versions of the protocol that this code speaks. */
 export const PROTOCOL_VERSIONS: readonly number[] = [1];

@@ -20,7 +20,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB2: messages are not taken off the credit",
     file: STREAMS_FILE,
-    from: "messages: credit.messages - delivered.messages.length,",
+    from: "messages: credit.messages - selectionOf(delivered).count,",
     to: "messages: credit.messages,",
   },
   {

@@ -166,9 +166,9 @@ describe("src/protocol/block", () => {
 
     const hex = Buffer.from(encodeBlock([control, message], 258)).toString("hex");
 
-    expect(hex.slice(0, HEADER_BYTES * 2)).toBe("ec010000020000001c00000000000000020100000000000000505c18a3010000");
+    expect(hex.slice(0, HEADER_BYTES * 2)).toBe("ec020000020000001b00000012000000020100000000000000505c18a3010000");
     expect(hex.slice(HEADER_BYTES * 2)).toBe(
-      "050000107a00ac020209746578742f68746d6c016b016d01016101627b2274797065223a22636c6f7365227dc3a9",
+      "820110bd080209746578742f68746d6c016b016d0101610162ac027b2274797065223a22636c6f7365227dc3a9",
     );
   });
 });

@@ -545,10 +545,10 @@ describe("src/worker/channel-routes", () => {
 
     for (const reply of [
       await call("GET", pathOf(channel, "/socket")),
-      await upgrade(channel, { "Sec-WebSocket-Protocol": "channel.v1.bin, chat" }),
+      await upgrade(channel, { "Sec-WebSocket-Protocol": "channel.v2.bin, chat" }),
     ]) {
       const problem = await readProblem(reply);
-      expect(problem).toMatchObject({ kind: "upgrade-required", status: 426, protocols: ["channel.v1.json"] });
+      expect(problem).toMatchObject({ kind: "upgrade-required", status: 426, protocols: ["channel.v1.bin", "channel.v1.json"] });
       expect(reply.headers.get("Upgrade")).toBe("websocket");
     }
   });

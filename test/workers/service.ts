@@ -7,6 +7,7 @@ import type { RefusalKind, Retry } from "../../src/protocol/problems.ts";
 import type { ScheduledReceipt } from "../../src/protocol/schedule.ts";
 import { SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
 import { findFaults } from "../server-frames.ts";
+import { readServerFrame } from "../binary-frames.ts";
 
 export const ORIGIN = "http://localhost";
 
@@ -243,9 +244,10 @@ export class TestSocket {
       });
     });
     socket.addEventListener("message", ({ data }) => {
-      this.#frames.push(JSON.parse(String(data)) as Frame);
+      this.#frames.push(readServerFrame(data as string | ArrayBuffer) as Frame);
       this.#wake?.();
     });
+    socket.binaryType = "arraybuffer";
     socket.accept();
   }
 
@@ -308,9 +310,17 @@ export function upgrade(
   return call("GET", pathOf(channel, "/socket"), { ...more, headers: { Upgrade: "websocket", ...headers } });
 }
 
+interface ConnectOptions extends CallOptions {
+  /** What is spoken; JSON alone if absent. */
+  readonly subprotocol?: string;
+}
+
 /** Opens a socket that did not greet yet. */
-export async function connect(channel: string, more: CallOptions = {}): Promise<TestSocket> {
-  const reply = await upgrade(channel, { "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON }, more);
+export async function connect(
+  channel: string,
+  { subprotocol = SUBPROTOCOL_JSON, ...more }: ConnectOptions = {},
+): Promise<TestSocket> {
+  const reply = await upgrade(channel, { "Sec-WebSocket-Protocol": subprotocol }, more);
   const { webSocket } = reply;
   if (webSocket === null) throw new Error(`No socket: ${reply.status} ${await reply.text()}`);
   const socket = new TestSocket(webSocket);
@@ -319,7 +329,7 @@ export async function connect(channel: string, more: CallOptions = {}): Promise<
 }
 
 /** Opens a socket and greets. */
-export async function openSocket(channel: string, more: CallOptions = {}): Promise<TestSocket> {
+export async function openSocket(channel: string, more: ConnectOptions = {}): Promise<TestSocket> {
   const socket = await connect(channel, more);
   const { type } = await socket.ask({ type: "hello", versions: [1] });
   expect(type).toBe("welcome");

@@ -9,7 +9,10 @@ import { encodeGonePlaces } from "../../src/channel/gone-places.ts";
 import type { ScheduleChanges } from "../../src/channel/schedule-store.ts";
 import type { StoredProducer } from "../../src/channel/producers-store.ts";
 import type { Changes, ChannelStore } from "../../src/channel/store.ts";
+import { Block } from "../../src/protocol/block.ts";
+import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { PART_BYTES_MAX } from "../../src/storage/row-parts.ts";
 import { MeteredStorage } from "../../src/storage/metered-storage.ts";
 import { migrate, SCHEMA_VERSION } from "../../src/storage/schema.ts";
 import { SqliteStore } from "../../src/storage/sqlite-store.ts";
@@ -573,6 +576,18 @@ const SCHEMA = [
   "CREATE TABLE snapshot_state ( id INTEGER PRIMARY KEY CHECK (id = 1), state_json TEXT NOT NULL ) STRICT",
 ];
 
+/** A block of one plain message in the form that was stored before version 8 of the schema. */
+function oldBlock(offset: number, text: string): Uint8Array<ArrayBuffer> {
+  const lengths: number[] = [];
+  for (let rest = text.length; rest > 0; rest = Math.floor(rest / 128)) lengths.push((rest % 128) | (rest >= 128 ? 128 : 0));
+  const index = [2, 4, 0, ...lengths, 1, "s".charCodeAt(0)];
+  const block = new Uint8Array(32 + index.length + text.length);
+  block.set([0xec, 1, 0, 0, 1, 0, 0, 0, index.length, 0, 0, 0, 0, 0, 0, 0, offset, 0, 0, 0, 0, 0, 0, 0, 9], 0);
+  block.set(index, 32);
+  block.set(encodeUtf8(text), 32 + index.length);
+  return block;
+}
+
 describe("src/storage/schema", () => {
   test("[RC3] storage of the first schema gets the tables that came later, and keeps what it has", () =>
     inObject((fixture) => {
@@ -591,6 +606,32 @@ describe("src/storage/schema", () => {
       });
       expect(store.checkpoints.list({ after: "", prefix: "", limit: 9 })).toEqual([]);
       expect(fixture.storage.exec("SELECT version FROM schema_version")).toEqual([{ version: SCHEMA_VERSION }]);
+    }));
+
+  test("[RC3] blocks of an earlier form are written anew, also those that take several rows, and what is read of them stays", () =>
+    inObject((fixture) => {
+      const { storage } = fixture;
+      storage.transaction(() => migrate(storage, 0, 7));
+      const [small, large] = [oldBlock(1, "small".repeat(3)), oldBlock(2, "x".repeat(4_000_000))];
+      const [first, ...rest] = [0, 1, 2].map((part) => large.buffer.slice(part * PART_BYTES_MAX, (part + 1) * PART_BYTES_MAX));
+      const segment = "INSERT INTO segment VALUES (?, 1, 1, 1, 0, 0, 0, 9, ?, ?)";
+      storage.exec(segment, 1, 1, small.buffer);
+      storage.exec(segment, 2, 3, first ?? null);
+      for (const [index, part] of rest.entries()) storage.exec("INSERT INTO segment_part VALUES (?, ?)", 32 + index + 1, part);
+      storage.exec("INSERT INTO scheduled VALUES (7, 5, 1, 1, ?)", oldBlock(1, "later").buffer);
+      storage.exec("INSERT INTO dead_letter VALUES (4, 0, 'default', 3, 'r', 8, 1, ?, NULL)", oldBlock(4, "dead").buffer);
+      storage.exec("INSERT INTO snapshot_state VALUES (1, '{}')");
+      storage.exec("CREATE TABLE kept_segment (first_offset INTEGER)");
+
+      const store = fixture.open();
+
+      const blocks = [1, 2].map((offset) => Block.ofStored(store.readSegmentFrom(offset)?.block ?? new Uint8Array()));
+      expect(blocks.map((block) => block.message(0).body.byteLength)).toEqual([15, 4_000_000]);
+      expect(blocks[1]?.message(0)).toMatchObject({ offset: 2, putAtMs: 9, source: "s" });
+      expect(decodeUtf8(Block.ofStored(store.schedule.readBlock({ dueAtMs: 7, id: 5 })).message(0).body)).toBe("later");
+      expect(decodeUtf8(store.deadLetters.readFrom({ offset: 0, groupId: 0 })?.message.body ?? new Uint8Array())).toBe("dead");
+      expect([fixture.count("segment_part"), fixture.count("snapshot_state")]).toEqual([2, 0]);
+      expect(fixture.tables()).not.toContain("kept_segment");
     }));
 
   test("[RC3] the schema is what it was: change SCHEMA only together with a new migration", () =>

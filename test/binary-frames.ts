@@ -1,0 +1,55 @@
+// Binary frames as tests make and read them.
+import { BINARY_FRAME_TYPES, joinBinaryFrame, splitBinaryFrame } from "../src/protocol/binary-frame.ts";
+import { Block } from "../src/protocol/block.ts";
+import { encodeBlock, type BlockRecord } from "../src/protocol/block-writer.ts";
+import { encodeUtf8 } from "../src/protocol/bytes.ts";
+import { formatMessage } from "../src/protocol/message.ts";
+import { DEFAULT_CONTENT_TYPES } from "../src/protocol/presentation.ts";
+
+/** A message to put: a text without more. */
+export function textRecord(text: string, more: Partial<BlockRecord> = {}): BlockRecord {
+  const contentType = DEFAULT_CONTENT_TYPES.text;
+  return { body: encodeUtf8(text), presentation: "text", contentType, isControl: false, putAtMs: 0, ...more };
+}
+
+/** `head`: the members of the frame but its messages. */
+export function putFrame(head: object, records: readonly BlockRecord[]): ArrayBuffer {
+  return joinBinaryFrame("put", JSON.stringify(head), [encodeBlock(records, 0)]).buffer;
+}
+
+/** The blocks that follow each other in a frame from the server. */
+export function splitBlocks(bytes: Uint8Array): Block[] {
+  const blocks: Block[] = [];
+  for (let at = 0; at < bytes.byteLength; at += blocks.at(-1)?.byteLength ?? 0) {
+    const block = Block.parse(bytes.subarray(at));
+    if (!block.ok) throw new Error(`Not a block: ${block.refusal.detail}`);
+    blocks.push(block.value);
+  }
+  return blocks;
+}
+
+interface Leases {
+  readonly group: number;
+  readonly holder: string;
+  readonly again?: readonly (readonly [place: number, attempt: number, redelivered: boolean])[];
+}
+
+/** A frame from the server as the JSON frame that says the same. */
+export function readServerFrame(data: string | ArrayBuffer): unknown {
+  if (typeof data === "string") return JSON.parse(data);
+  const frame = splitBinaryFrame(new Uint8Array(data));
+  if (!frame.ok) throw new Error(frame.refusal);
+  const type = frame.value.type === BINARY_FRAME_TYPES.deliver ? "deliver" : "got";
+  const { leases, ...head } = JSON.parse(frame.value.head) as { readonly leases?: Leases };
+  const messages = splitBlocks(frame.value.blocks).flatMap((block) =>
+    Array.from({ length: block.count }, (_, place) => block.message(place)),
+  );
+  const forms = messages.map((message, place) => {
+    const form = JSON.parse(formatMessage(message)) as object;
+    if (leases === undefined) return form;
+    const [, attempt = 1, redelivered = false] = leases.again?.find(([one]) => one === place) ?? [];
+    const leaseId = `${leases.group}-${message.offset}-${attempt}-${leases.holder}`;
+    return { ...form, leaseId, attempt, redelivered };
+  });
+  return { type, ...head, messages: forms };
+}
