@@ -182,9 +182,8 @@ export class Backlog implements GroupLog {
   append(messages: PutBatch, nowMs: number, source?: string): number {
     const offset = this.nextOffset;
     if (messages instanceof Block) {
-      const { lastTtlPlace } = messages;
-      if (lastTtlPlace >= 0) this.#lastTtlOffset = offset + lastTtlPlace;
-      if (messages.count > 0) this.#pending.pushBlock(messages, { putAtMs: nowMs, source });
+      if (messages.lastTtlPlace >= 0) this.#lastTtlOffset = offset + messages.lastTtlPlace;
+      this.#pending.pushBlock(messages, { putAtMs: nowMs, source });
       return offset;
     }
     for (const message of messages) {
@@ -265,7 +264,6 @@ export class Backlog implements GroupLog {
       if (!this.#deletedIds.has(stored)) return stored;
       from = stored + 1;
     }
-    if (!this.#pending.hasMessageIds) return undefined;
     const first = Math.max(0, this.#headOffset - this.#pending.firstOffset);
     for (let place = first; place < this.#pending.count; place++) {
       if (this.#pending.messageId(place) === messageId && !this.#pending.gone.has(place))

@@ -294,7 +294,7 @@ export interface Delivered extends StreamPage {
 }
 
 /** Readers at the same place share one. */
-export interface StreamPage {
+interface StreamPage {
   readonly messages: readonly Message[];
   readonly controls: readonly ControlRecord[];
 }

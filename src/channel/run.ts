@@ -155,7 +155,7 @@ export class PendingRun implements Run {
   }
 
   pushBlock(block: Block, origin: BlockOrigin): void {
-    this.#add(new BlockPart(block, origin));
+    if (block.count > 0) this.#add(new BlockPart(block, origin));
   }
 
   isPresent(place: number): boolean {
@@ -254,6 +254,7 @@ export class PendingRun implements Run {
   }
 
   #search(place: number): number {
+    if (place >= this.#count) throw new RangeError(`No record at place ${place}`);
     let low = 0;
     let high = this.#parts.length - 1;
     while (low < high) {

@@ -54,19 +54,22 @@ export function readFrame(data: string | ArrayBuffer, sender: FrameSender): Fram
   }
   if (typeof data !== "string") return readBinaryFrame(data, sender);
   const frame = parseClientFrame(data);
-  if (!frame.ok) return { type: "refuse", refused: frame.refusal };
+  if (!frame.ok) return refuseFrame(frame.refusal);
   if (frame.value.type === "hello") return readHello(frame.value);
   const { id } = frame.value;
   if (!hasGreeted) {
-    return { type: "refuse", refused: { refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id } };
+    return refuseFrame({ refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id });
   }
   const operation = readOperation(frame.value, source);
-  if (!operation.ok) return { type: "refuse", refused: { refusal: operation.refusal.refusal, inReplyTo: id } };
+  if (!operation.ok) return refuseFrame({ refusal: operation.refusal.refusal, inReplyTo: id });
   return { type: "operate", operation: operation.value, request: id };
 }
 
+function refuseFrame(refused: FrameRefusal): FrameAction {
+  return { type: "refuse", refused };
+}
+
 function readBinaryFrame(data: ArrayBuffer, { hasGreeted, source, isBinary }: FrameSender): FrameAction {
-  const refuseFrame = (refused: FrameRefusal): FrameAction => ({ type: "refuse", refused });
   if (isBinary !== true) return refuseFrame({ refusal: invalidRequest("", "Expected a text frame: this subprotocol is JSON") });
   const frame = parsePutFrame(new Uint8Array(data));
   if (!frame.ok) return refuseFrame(frame.refusal);

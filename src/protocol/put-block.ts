@@ -1,5 +1,5 @@
 // Whether a block is one that may be put: what the schema of a message refuses in JSON is refused here in the same way.
-import * as v from "valibot";
+import type { GenericSchema } from "valibot";
 import type { Block } from "./block.ts";
 import * as layout from "./block-layout.ts";
 import { decodeUtf8 } from "./bytes.ts";
@@ -101,7 +101,7 @@ function refuseHeaders(texts: readonly string[], pointer: string): InvalidReques
 
 function refuseNumbers(block: Block, place: number, base: string): InvalidRequest | undefined {
   const flags = block.flags(place);
-  const check = (schema: v.GenericSchema, value: unknown, member: string): InvalidRequest | undefined => {
+  const check = (schema: GenericSchema, value: unknown, member: string): InvalidRequest | undefined => {
     const checked = parseWith(schema, value, `${base}/${member}`);
     return checked.ok ? undefined : checked.refusal;
   };

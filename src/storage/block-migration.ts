@@ -10,7 +10,7 @@ interface Place {
   readonly partsTable: string;
   /** The columns of a further part that name it, by the values of its block's key. */
   readonly partKey: readonly string[];
-  partOf(key: readonly SqlValue[], part: number): SqlValue[];
+  readonly partOf: (key: readonly SqlValue[], part: number) => SqlValue[];
 }
 
 const PLACES: readonly Place[] = [

@@ -61,10 +61,12 @@ function roundTrip(random: Random): Fate {
 }
 
 function readRecords(block: Block): BlockRecord[] {
-  return Array.from({ length: block.count }, (_, place) => {
-    const { offset: _offset, ...message } = block.message(place);
-    return { ...message, isControl: block.isControl(place), delay: block.delay(place) };
-  });
+  const records: BlockRecord[] = [];
+  for (let place = 0; place < block.count; place++) {
+    const { offset: _, ...message } = block.message(place);
+    records.push({ ...message, isControl: block.isControl(place), delay: block.delay(place) });
+  }
+  return records;
 }
 
 /** All that a producer gives. */

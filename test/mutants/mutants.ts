@@ -1,4 +1,5 @@
 // Breaks, each of one invariant, each a change of one place in the sources. What checks the sources has to find every one of them.
+import { BATCHES } from "./batches.ts";
 import { BESIDE } from "./beside.ts";
 import { GROUPS, TIME_TO_LIVE } from "./groups.ts";
 import type { Mutant } from "./mutant.ts";
@@ -271,4 +272,13 @@ const OBJECT: readonly Mutant[] = [
   },
 ];
 
-export const MUTANTS: readonly Mutant[] = [...CORE, ...GROUPS, ...TIME_TO_LIVE, ...BESIDE, ...STREAMS, ...STORAGE, ...OBJECT];
+export const MUTANTS: readonly Mutant[] = [
+  ...CORE,
+  ...GROUPS,
+  ...TIME_TO_LIVE,
+  ...BESIDE,
+  ...STREAMS,
+  ...BATCHES,
+  ...STORAGE,
+  ...OBJECT,
+];

@@ -39,9 +39,13 @@ function refusalOf(frame: Uint8Array): unknown {
   return refusal.kind === "invalid-request" ? refusal.errors[0]?.pointer : refusal.kind;
 }
 
+function zeros(length: number): number[] {
+  return Array.from({ length }, () => 0);
+}
+
 /** A put frame whose index and bodies are these, whatever they mean. */
 function rawFrame({ count = 1, index = [1, 1], body = [97], more = [] as number[] } = {}): Uint8Array {
-  const block = new Uint8Array([0xec, 2, 0, 0, ...new Array<number>(28).fill(0), ...index, ...body, ...more]);
+  const block = new Uint8Array([0xec, 2, 0, 0, ...zeros(28), ...index, ...body, ...more]);
   const header = new DataView(block.buffer);
   for (const [at, value] of [count, index.length, body.length].entries()) header.setUint32(4 + at * 4, value, true);
   return joinBinaryFrame("put", '{"id":7}', [block]);
@@ -159,7 +163,7 @@ describe("src/protocol/put-frame", () => {
 
   test("[RB1] [G6] headers beyond their bytes are refused, also those without a byte", () => {
     const long = textRecord("a", { headers: { a: "x".repeat(LIMITS.headersBytesMax) } });
-    const many = [33, 1, 0x80, 0x80, 8, ...new Array<number>(2 * 131_072).fill(0)];
+    const many = [33, 1, 0x80, 0x80, 8, ...zeros(2 * 131_072)];
 
     expect(refusalOf(bytesOf(putFrame({ id: 1 }, [long])))).toBe("/messages/0/headers");
     expect(refusalOf(rawFrame({ index: many }))).toBe("/messages/0/headers");

@@ -4,15 +4,15 @@ import { JoinedFrames, type FrameSink } from "../../src/object/joined-frames.ts"
 import { LIMITS } from "../../src/protocol/limits.ts";
 
 class NotedFrames implements FrameSink {
-  readonly sent: [number, string][] = [];
+  readonly sent: [number, string | Uint8Array][] = [];
 
   /** Odd connections asked for joined frames. */
   joinsFrames(connection: number): boolean {
     return connection % 2 === 1;
   }
 
-  send(connection: number, text: string): void {
-    this.sent.push([connection, text]);
+  send(connection: number, frame: string | Uint8Array): void {
+    this.sent.push([connection, frame]);
   }
 }
 
@@ -34,6 +34,22 @@ describe("src/object/joined-frames", () => {
       [2, '{"id":2}'],
       [1, '{"type":"joined","frames":[{"id":1},{"id":4}]}'],
       [3, '{"id":3}'],
+    ]);
+  });
+
+  test("[RB3] a binary frame goes by itself, behind the text before it and before the text behind it", () => {
+    const connections = new NotedFrames();
+    const frames = new JoinedFrames(connections);
+    const bytes = new Uint8Array([1]);
+
+    for (const frame of ["1", "2", bytes, bytes, "3"]) frames.send(1, frame);
+    frames.flush();
+
+    expect(connections.sent).toEqual([
+      [1, '{"type":"joined","frames":[1,2]}'],
+      [1, bytes],
+      [1, bytes],
+      [1, "3"],
     ]);
   });
 
