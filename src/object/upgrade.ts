@@ -13,16 +13,18 @@ export function acceptUpgrade(request: Request, connections: Connections): Respo
   const refusal = refuseUpgrade(request, connections);
   if (refusal !== undefined) return replyWithProblem(refusal);
   const { 0: client, 1: server } = new WebSocketPair();
+  const headers = acceptSocket(request, server, connections);
+  return new Response(null, { status: 101, webSocket: client, headers });
+}
+
+/** Keeps a socket for a request that is not refused; returns the headers of the answer. */
+export function acceptSocket(request: Request, socket: WebSocket, connections: Connections): Record<string, string> {
   const subprotocol = chooseProtocol(request);
-  connections.accept(server, {
+  connections.accept(socket, {
     source: formatSource("socket", request.cf?.["colo"]),
     isBinary: subprotocol === SUBPROTOCOL_BIN,
   });
-  return new Response(null, {
-    status: 101,
-    webSocket: client,
-    headers: subprotocol === undefined ? {} : { "Sec-WebSocket-Protocol": subprotocol },
-  });
+  return subprotocol === undefined ? {} : { "Sec-WebSocket-Protocol": subprotocol };
 }
 
 /** The refusal of a request that is no upgrade, or one that cannot be had now. */

@@ -1,4 +1,7 @@
 // Replies that get lost on their way: what was asked for is done, and who asked for it does not hear of it.
+import { assert } from "../base/assert.ts";
+import { BINARY_FRAME_TYPES, splitBinaryFrame } from "../protocol/binary-frame.ts";
+import { parsePutFrame } from "../protocol/put-frame.ts";
 import { parseClientFrame, type ClientFrame, type ServerFrame } from "../protocol/frames.ts";
 import type { Frame } from "./socket-pair.ts";
 
@@ -64,17 +67,21 @@ export class ReplyWatch {
   }
 
   noteRequest(frame: Frame): void {
-    const read = typeof frame === "string" ? parseClientFrame(frame) : undefined;
     // What cannot be read is refused: no reply to it tells of anything that was done.
-    if (read?.ok !== true || read.value.type === "hello") return;
+    if (typeof frame !== "string") {
+      const put = parsePutFrame(new Uint8Array(frame));
+      if (put.ok) this.#unanswered.set(put.value.head.id, "put");
+      return;
+    }
+    const read = parseClientFrame(frame);
+    if (!read.ok || read.value.type === "hello") return;
     const kind = KINDS_OF_FRAMES[read.value.type];
     if (kind !== undefined) this.#unanswered.set(read.value.id, kind);
   }
 
   /** Whether one of the replies in a frame gets lost, and with it all of the frame. */
   loses(frame: Frame): boolean {
-    if (typeof frame !== "string") return false;
-    const read = JSON.parse(frame) as ServerFrame;
+    const read = readServerFrame(frame);
     return (read.type === "joined" ? read.frames : [read]).some((one) => this.#losesReply(one));
   }
 
@@ -85,6 +92,15 @@ export class ReplyWatch {
     this.#unanswered.delete(frame.id);
     return kind !== undefined && this.#replies.takes({ channel: this.#channel, kind });
   }
+}
+
+/** A frame of the object without the messages of a binary one. */
+function readServerFrame(frame: Frame): ServerFrame {
+  if (typeof frame === "string") return JSON.parse(frame) as ServerFrame;
+  const split = splitBinaryFrame(new Uint8Array(frame));
+  assert(split.ok, "the object sends whole frames");
+  const { type, head } = split.value;
+  return { ...(JSON.parse(head) as object), type: type === BINARY_FRAME_TYPES.got ? "got" : "deliver" } as ServerFrame;
 }
 
 /** What a request asks for, by its address. */

@@ -6,8 +6,7 @@ import type { Performed } from "../object/committer.ts";
 import { Connections } from "../object/connections.ts";
 import type { PackedOperation } from "../object/packing.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
-import { refuseUpgrade } from "../object/upgrade.ts";
-import { formatSource } from "../protocol/source.ts";
+import { acceptSocket, refuseUpgrade } from "../object/upgrade.ts";
 import type { Chance } from "./chance.ts";
 import type { Clock } from "./clock.ts";
 import type { ReplyWatch } from "./lost-replies.ts";
@@ -88,9 +87,9 @@ export class MemoryObject implements ChannelStub {
     // Of a socket the object uses what this end has.
     const socket = pair.object as unknown as WebSocket;
     pairs.add(pair);
-    connections.accept(socket, formatSource("socket", undefined));
+    const headers = acceptSocket(request, socket, connections);
     // A reply of status 101 can be made nowhere but in the runtime.
-    return Object.assign(new Response(null), { webSocket: pair.program as unknown as WebSocket });
+    return Object.assign(new Response(null, { headers }), { webSocket: pair.program as unknown as WebSocket });
   }
 
   /** New code takes over: memory and connections are gone, and what was not committed yet. What is stored stays, and the alarm. */

@@ -149,8 +149,10 @@ export class ObjectEnd {
     this.#handlers = handlers;
   }
 
-  send(frame: Frame): void {
-    if (this.readyState === OPEN) this.#handlers.send(frame);
+  /** Bytes are copied, as by a socket of the runtime. */
+  send(frame: string | Uint8Array): void {
+    if (this.readyState !== OPEN) return;
+    this.#handlers.send(typeof frame === "string" ? frame : new Uint8Array(frame).buffer);
   }
 
   close(code = CODE_NORMAL, reason = ""): void {

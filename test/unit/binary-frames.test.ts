@@ -12,9 +12,9 @@ import { putFrame, readServerFrame, textRecord } from "../binary-frames.ts";
 
 const PROTOCOL = readFileSync(resolve(import.meta.dirname, "../../src/protocol/PROTOCOL.md"), "utf8");
 
-/** The indented lines of hex, each group of them an example. */
-const EXAMPLES = [...PROTOCOL.matchAll(/(?:^ {4}[0-9a-f ]+\n)+/gm)].map(
-  ([lines]) => new Uint8Array(Buffer.from(lines.replaceAll(/\s/g, ""), "hex")),
+/** The lines of hex, each group of them an example. */
+const EXAMPLES = [...PROTOCOL.matchAll(/(?:^ {4}[<>] [0-9a-f ]+\n)+/gm)].map(
+  ([lines]) => new Uint8Array(Buffer.from(lines.replaceAll(/[<>\s]/g, ""), "hex")),
 );
 
 const AT_MS = 1_800_000_000_000;

@@ -33,7 +33,7 @@ function sizeOf({ contentType, key, messageId, headers, json, text, base64 }: Pu
 
 function examplesOf(sign: "<" | ">"): readonly string[] {
   const start = `    ${sign} `;
-  return LINES.filter((line) => line.startsWith(start)).map((line) => line.slice(start.length));
+  return LINES.filter((line) => line.startsWith(`${start}{`)).map((line) => line.slice(start.length));
 }
 
 describe("src/protocol/PROTOCOL.md", () => {
@@ -49,9 +49,9 @@ describe("src/protocol/PROTOCOL.md", () => {
     const examples = [...examplesOf(">"), ...examplesOf("<")];
     expect(examples.length).toBeGreaterThan(15);
     expect(examples.filter((example) => example.includes("…"))).toEqual([]);
-    // Every line of code in this section is an example of a frame.
+    // Every line of code in this section is an example of a frame: JSON, or the bytes of a binary one (binary-frames.test.ts).
     const section = LINES.slice(LINES.indexOf("## WebSocket"), LINES.indexOf("## Refusals"));
-    expect(section.filter((line) => line.startsWith("    ") && !/^ {4}[<>] \{/u.test(line))).toEqual([]);
+    expect(section.filter((line) => line.startsWith("    ") && !/^ {4}[<>] (?:\{|[0-9a-f ]+$)/u.test(line))).toEqual([]);
   });
 
   test("[SB2] the bytes of the examples are those that credit counts", () => {
