@@ -12,11 +12,11 @@ import { RetryError } from "./handler-errors.ts";
 import type { BatchHandler, MessageHandler } from "./handlers.ts";
 
 export function consumeEach(consumed: Consumed, handler: MessageHandler, options: ConsumeWithOptions): Consumer {
-  return consumeBatches(
-    consumed,
-    (messages, context) => Promise.allSettled(messages.map(async (message) => handler(message, context))),
-    options,
-  );
+  // Batches of one: what the handler throws is the outcome of its message.
+  const work: BatchHandler = async ([message], context) => {
+    if (message !== undefined) await handler(message, context);
+  };
+  return consumeBatches(consumed, work, options);
 }
 
 export function consumeBatches(consumed: Consumed, handler: BatchHandler, options: Partial<ConsumeBatchesOptions>): Consumer {

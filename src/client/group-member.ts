@@ -224,7 +224,7 @@ export class GroupMember implements TurnTaker {
     for (const held of batch) if (isUndone(held)) void this.#checkKey(held);
     this.#turns.begin();
     this.#wake();
-    void this.#finish();
+    if (this.#isStopping) void this.#finish();
   }
 
   #conclude(held: Held, outcome: PromiseSettledResult<unknown> | undefined): void {
@@ -233,11 +233,11 @@ export class GroupMember implements TurnTaker {
     if (held.over !== undefined) return;
     const [verb, terms] = verdictOf(outcome);
     const { leaseId } = held.message;
-    const settling = this.#settle(held, verb, { ...terms, leaseId }).then(async (problem) => {
+    const onFailure = (error: Error): void => this.#stop(error);
+    this.#settle(held, verb, { ...terms, leaseId }).then((problem) => {
       // An earlier one of its key is not done: it comes again behind that.
-      if (problem?.kind === "out-of-order") await this.#queue.settle("releases", { leaseId });
-    });
-    settling.catch((error: Error) => this.#stop(error));
+      if (problem?.kind === "out-of-order") this.#queue.settle("releases", { leaseId }).catch(onFailure);
+    }, onFailure);
   }
 
   #settle(held: Held, verb: Exclude<SettleVerb, "extends">, entry: SettleEntry): ReturnType<SettleQueue["settle"]> {
