@@ -43,7 +43,7 @@ export const CONNECTIONS: readonly ActorOperation[] = [
   },
   {
     name: "crowd",
-    weight: 6,
+    weight: 9,
     run: (world, random) => {
       // Fills the places of a connection: the first requests may be in use, the last find no place.
       const { connection } = drawOrigin(world, random);

@@ -257,10 +257,12 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
   },
   {
     name: "watch",
-    weight: 12,
+    weight: 15,
     run: (world, random) => {
       world.perform({ type: "watch" }, drawOrigin(world, random));
       if (random.chance(40)) world.perform({ type: "patch", patch: { state: "draining" } });
+      // Enough to cross a mark where that is low.
+      else for (let puts = random.between(1, 4); puts > 0; puts--) world.perform({ type: "put", messages: drawBatch(random) });
     },
   },
   {
