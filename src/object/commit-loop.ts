@@ -38,7 +38,7 @@ const PROBE_INTERVAL_MAX = 256;
  * the last is on disk, which bounds the rows where commits do not block the thread; it re-arms the timer, since going on at once would
  * starve the sockets. (4) A full queue is committed by the handler, because its own write is the only thing that makes the runtime
  * stop reading. (5) The calls of workers come each in a turn of the event loop of its own, so that a group of them is never seen whole:
- * the handler leaves them to the timer.
+ * the handler leaves them to the timer, which waits for one more turn only when calls have come since: one for each call costs more.
  *
  * With a delay (a setting of the channel, 0 unless given) none of that is needed: the first entry sets the timer, and what comes until it
  * fires is one commit. An entry that came while the last commit was written has waited as long when that is on disk later.
@@ -96,7 +96,7 @@ export class CommitLoop<Entry> {
     }
     const delayMs = this.#delayMs();
     if (delayMs > 0) this.#armDelay(delayMs);
-    else if (!this.#isSyncing && !this.#isArmed) this.#arm();
+    else if (!this.#isSyncing && !this.#isArmed) this.#arm(1);
   }
 
   #enqueue(entry: Entry, bytes: number): "queued" | "full" {
@@ -106,19 +106,20 @@ export class CommitLoop<Entry> {
     return isFull ? "full" : "queued";
   }
 
-  #arm(): void {
+  /** Sets the timer, which waits for so many more turns at most as long as each brings more. */
+  #arm(turns = GATHERED_MAX): void {
     this.#isRemainder = false;
-    this.#gather();
+    this.#gather(turns);
   }
 
-  #gather(): void {
+  #gather(turns: number): void {
     const queued = this.#queue.length;
     this.#isArmed = true;
     this.#timers.setTimeout(() => {
       this.#isArmed = false;
       if (this.#queue.length === 0 || this.#isSyncing) return;
-      if (this.#queue.length > queued && this.#queue.length < GATHERED_MAX) {
-        this.#gather();
+      if (this.#queue.length > queued && this.#queue.length < GATHERED_MAX && turns > 0) {
+        this.#gather(turns - 1);
         return;
       }
       if (!this.#isRemainder || this.#untilProbe === 0) this.#measureGroup(this.#queue.length);

@@ -218,10 +218,11 @@ describe("src/object/commit-loop", () => {
 
   test("what comes turn by turn is committed together: the timer waits for another one as long as each brings more", async () => {
     const harness = new LoopHarness();
+    harness.push(8);
 
     const sizes = await harness.sizesOf(() => {
       for (const count of [3, 2, 1]) {
-        harness.pushCall(count);
+        harness.push(count);
         harness.fireTimer();
       }
       harness.fireTimer();
@@ -233,15 +234,29 @@ describe("src/object/commit-loop", () => {
 
   test("[G6] the timer does not wait for ever: from 512 on it commits what there is", async () => {
     const harness = new LoopHarness();
+    harness.push(8);
 
     const sizes = await harness.sizesOf(() => {
-      while (harness.commits.length === 0) {
-        harness.pushCall(100);
+      for (let turn = 0; turn < 6; turn++) {
+        harness.push(100);
         harness.fireTimer();
       }
     });
 
     expect(sizes).toEqual([600]);
+  });
+
+  test("calls that come one by one are committed together: for them the timer waits for one turn more", async () => {
+    const harness = new LoopHarness();
+
+    const sizes = await harness.sizesOf(() => {
+      for (const count of [3, 2, 1]) {
+        harness.pushCall(count);
+        harness.fireTimer();
+      }
+    });
+
+    expect(sizes).toEqual([5]);
   });
 
   test("[RC4] a call that comes alone is committed by the first timer", async () => {
