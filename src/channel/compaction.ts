@@ -1,5 +1,5 @@
 // Compaction: segments of which less than half is still there are written anew, together, without what was removed.
-import { encodeBlock, type BlockRecord } from "../protocol/block-writer.ts";
+import { encodeStoredBlock, type BlockRecord } from "../protocol/block-writer.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { endOffset, StoredRun, type Run } from "./run.ts";
 import { RECORD_OVERHEAD_BYTES } from "./segment-cut.ts";
@@ -144,6 +144,6 @@ function merge(group: readonly Sparse[]): NewSegment {
     // What is left out counts as lying before the first record, wherever it lay.
     before: { ...subtractTotals(put, { messages, bytes, segments: 0 }), segments: group[0]?.run.before.segments ?? 0 },
     putAtMs: records.at(-1)?.putAtMs ?? 0,
-    block: encodeBlock(records, firstOffset, offsets),
+    block: encodeStoredBlock(records, firstOffset, offsets),
   };
 }

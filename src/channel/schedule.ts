@@ -2,7 +2,7 @@
 // Knows their order, totals and rows; knows nothing of limits, waiting or the life cycle.
 import { assert } from "../base/assert.ts";
 import { Block } from "../protocol/block.ts";
-import { encodeBlock } from "../protocol/block-writer.ts";
+import { encodeStoredBlock } from "../protocol/block-writer.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { contentOf, messageBytes, type PutMessage, type ScheduledMessage } from "../protocol/message.ts";
 import type {
@@ -93,7 +93,7 @@ export class Schedule {
     // Not lower than the time: no id comes back after storage was erased, as with the versions of the outbox.
     const id = Math.max(nowMs, this.#lastId + 1);
     const bytes = messageBytes(message);
-    const block = encodeBlock([{ ...message, isControl: false, putAtMs: nowMs }], 1);
+    const block = encodeStoredBlock([{ ...message, isControl: false, putAtMs: nowMs }], 1);
     this.#lastId = id;
     this.#added.set(id, { dueAtMs, id, bytes, block });
     this.#count(1, bytes);

@@ -3,7 +3,7 @@
 import type { Operation, OperationOf, Outcome, SettleEntry } from "../channel/operation.ts";
 import { listMessages } from "../channel/put-batch.ts";
 import { Block } from "../protocol/block.ts";
-import { encodeBlock } from "../protocol/block-writer.ts";
+import { encodeStoredBlock } from "../protocol/block-writer.ts";
 import { formatTaken } from "./reply-frames.ts";
 
 type PackedPut = Omit<OperationOf<"put">, "type" | "messages"> & { readonly type: "packed-put"; readonly block: Uint8Array };
@@ -27,7 +27,7 @@ export function packOperation(operation: Operation): PackedOperation {
   if (operation.type === "put") {
     const { messages, ...rest } = operation;
     const records = listMessages(messages).map((message) => ({ ...message, isControl: false, putAtMs: 0 }));
-    return { ...rest, type: "packed-put", block: encodeBlock(records, 0) };
+    return { ...rest, type: "packed-put", block: encodeStoredBlock(records, 0) };
   }
   if (operation.type === "settle") {
     const { entries, ...rest } = operation;

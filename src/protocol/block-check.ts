@@ -2,7 +2,7 @@
 // records are messages that a put could have brought, or control records.
 import * as v from "valibot";
 import { Block } from "./block.ts";
-import { encodeBlock, type BlockRecord } from "./block-writer.ts";
+import { encodeStoredBlock, type BlockRecord } from "./block-writer.ts";
 import { decodeUtf8 } from "./bytes.ts";
 import { parseJson, parseWith } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
@@ -44,7 +44,7 @@ export function readForeignBlock(bytes: Uint8Array): Block | undefined {
       offsets.push(message.offset);
     }
     if (records.length === 0) return undefined;
-    return isSame(bytes, encodeBlock(records, block.firstOffset, offsets)) ? block : undefined;
+    return isSame(bytes, encodeStoredBlock(records, block.firstOffset, offsets)) ? block : undefined;
   } catch {
     // Lengths that lead out of the block, or texts that are none.
     return undefined;

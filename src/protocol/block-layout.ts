@@ -9,8 +9,8 @@
 // The index is all that has to be read to know what is in a block. Bodies come last, so that a slice of them is a slice of the block.
 // There is one form: varints are as short as they can be, and what needs no flag has none. PROTOCOL.md says it with examples.
 //
-// A stored block is followed by where its records were put from (source.ts), which no reader is sent, unless that is known of none:
-// for each stretch of records the count, a varint, and the source as text, empty where it is not known.
+// A stored block is always followed by where its records were put from (source.ts), which no reader is sent: for each stretch of records
+// the count, a varint, and the source as text, empty where it is not known. So a stored block that was cut short is found out.
 
 export const MAGIC = 0xec;
 export const VERSION = 2;

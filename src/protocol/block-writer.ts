@@ -79,12 +79,11 @@ export class BlockWriter {
     this.#addBody(block.bodySlice(from, to), to - from, source);
   }
 
-  /** The block, followed by the sources where `withSources` says so and one is known. */
+  /** The block, followed by the sources where `withSources` says so. */
   finish(firstOffset: number, withSources: boolean): Uint8Array<ArrayBuffer> {
-    const hasSources = withSources && (this.#sources.byteLength > 0 || this.#source !== undefined) && this.#count > 0;
-    if (hasSources) this.#closeStretch();
+    if (withSources && this.#sourced > 0) this.#closeStretch();
     const start = layout.HEADER_BYTES + this.#index.byteLength;
-    const block = new Uint8Array(start + this.#bodyBytes + (hasSources ? this.#sources.byteLength : 0));
+    const block = new Uint8Array(start + this.#bodyBytes + (withSources ? this.#sources.byteLength : 0));
     writeHeader(block, {
       count: this.#count,
       indexBytes: this.#index.byteLength,
@@ -98,7 +97,7 @@ export class BlockWriter {
       block.set(body, end);
       end += body.byteLength;
     }
-    if (hasSources) block.set(this.#sources.written, end);
+    if (withSources) block.set(this.#sources.written, end);
     this.#bodies.length = 0;
     return block;
   }
@@ -122,15 +121,26 @@ export class BlockWriter {
 /** One for the module, since blocks are built synchronously. */
 const writer = new BlockWriter();
 
+/** Packs records that follow each other, the first of which has the offset `firstOffset`, into the block of a frame. */
+export function encodeBlock(records: readonly BlockRecord[], firstOffset: number): Uint8Array<ArrayBuffer> {
+  addRecords(records);
+  return writer.finish(firstOffset, false);
+}
+
 /**
  * Packs records, the first of which has the offset `firstOffset`, into one stored block. `offsets` are those of all of them, rising, where
  * they do not follow each other without gaps.
  */
-export function encodeBlock(
+export function encodeStoredBlock(
   records: readonly BlockRecord[],
   firstOffset: number,
   offsets?: readonly number[],
 ): Uint8Array<ArrayBuffer> {
+  addRecords(records, offsets);
+  return writer.finish(firstOffset, true);
+}
+
+function addRecords(records: readonly BlockRecord[], offsets?: readonly number[]): void {
   let baseTimeMs = records[0]?.putAtMs ?? 0;
   for (const { putAtMs } of records) if (putAtMs < baseTimeMs) baseTimeMs = putAtMs;
   writer.begin(baseTimeMs);
@@ -138,7 +148,6 @@ export function encodeBlock(
     const skipped = offsets === undefined || place === 0 ? 0 : (offsets[place] ?? 0) - (offsets[place - 1] ?? 0) - 1;
     writer.addRecord(record, skipped);
   }
-  return writer.finish(firstOffset, true);
 }
 
 /** In the order of their names, of which each is there once: so a set of headers has one form. */

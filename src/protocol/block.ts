@@ -394,14 +394,15 @@ function readStretches(bytes: Uint8Array, { byteLength, count }: Block): readonl
   const stretches: Stretch[] = [];
   let end = 0;
   while (!cursor.isAtEnd) {
-    end += cursor.readVarint();
+    const records = cursor.readVarint();
     const length = cursor.readVarint();
     const text = decodeUtf8(bytes.subarray(cursor.at, cursor.at + length));
     cursor.skip(length);
-    if (cursor.isBroken || text === undefined) return undefined;
+    if (cursor.isBroken || text === undefined || records === 0) return undefined;
+    end += records;
     stretches.push({ end, source: text === "" ? undefined : text });
   }
-  return stretches.length === 0 || end === count ? stretches : undefined;
+  return end === count ? stretches : undefined;
 }
 
 function skipText(cursor: Cursor): number {

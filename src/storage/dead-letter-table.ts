@@ -9,7 +9,7 @@ import type {
   DeadLetterTotals,
 } from "../channel/dead-letter-store.ts";
 import { Block } from "../protocol/block.ts";
-import { encodeBlock } from "../protocol/block-writer.ts";
+import { encodeStoredBlock } from "../protocol/block-writer.ts";
 import { packHistory, unpackHistory, type PackedHistory } from "./packed-history.ts";
 import { joinParts, splitParts } from "./row-parts.ts";
 import type { Select, Statement } from "./statement.ts";
@@ -85,7 +85,7 @@ export class DeadLetterTables implements DeadLetterStore {
   }
 
   *#insert({ offset, groupId, group, message, attempts, reason, diedAtMs, history }: DeadLetter): Iterable<Statement> {
-    const [first, ...rest] = splitParts(encodeBlock([{ ...message, isControl: false }], offset));
+    const [first, ...rest] = splitParts(encodeStoredBlock([{ ...message, isControl: false }], offset));
     assert(first !== undefined, "a block has bytes");
     const historyJson = history === undefined ? null : JSON.stringify(packHistory(history));
     const bindings = [offset, groupId, group, attempts, reason, diedAtMs, rest.length + 1, first, historyJson];

@@ -4,7 +4,7 @@
 //   entries: flags (2) · varints: skipped where flagged, putAtMs - base, time to live where flagged, body bytes · where flagged: content type,
 //   key, message id, headers, redriven from (a varint), source; a source that is that of the last record that had one is a flag and no text
 import { assert } from "../base/assert.ts";
-import { encodeBlock, type BlockRecord } from "../protocol/block-writer.ts";
+import { encodeStoredBlock, type BlockRecord } from "../protocol/block-writer.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";
 
@@ -90,5 +90,5 @@ export function renewBlock(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     records.push({ ...record, source: has(10) || has(11) ? source : undefined });
     bodyStart = bodyEnd;
   }
-  return encodeBlock(records, firstOffset, offsets);
+  return encodeStoredBlock(records, firstOffset, offsets);
 }

@@ -2,7 +2,7 @@
 // Operations are decided by channel and model alike and compared at once; a commit makes them stand, a fault undoes them on both sides.
 import { listMessages } from "../../src/channel/put-batch.ts";
 import { Block } from "../../src/protocol/block.ts";
-import { encodeBlock } from "../../src/protocol/block-writer.ts";
+import { encodeStoredBlock } from "../../src/protocol/block-writer.ts";
 import { Channel } from "../../src/channel/channel.ts";
 import type { Moment, Operation, OperationOf, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes } from "../../src/channel/store.ts";
@@ -528,5 +528,5 @@ export class World {
 function inBlock(put: OperationOf<"put">): OperationOf<"put"> {
   if (put.delays !== undefined) return put;
   const records = listMessages(put.messages).map((message) => ({ ...message, isControl: false, putAtMs: 0 }));
-  return { ...put, messages: Block.ofStored(encodeBlock(records, 0)) };
+  return { ...put, messages: Block.ofStored(encodeStoredBlock(records, 0)) };
 }

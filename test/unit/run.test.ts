@@ -3,7 +3,7 @@ import { assert, describe, expect, test } from "vitest";
 import { PendingRun, StoredRun } from "../../src/channel/run.ts";
 import { NO_TOTALS } from "../../src/channel/store.ts";
 import { Block } from "../../src/protocol/block.ts";
-import { encodeBlock } from "../../src/protocol/block-writer.ts";
+import { encodeStoredBlock } from "../../src/protocol/block-writer.ts";
 import { decodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { Message } from "../../src/protocol/message.ts";
 import { textRecord } from "../binary-frames.ts";
@@ -12,7 +12,7 @@ const AT_MS = 1_800_000_000_000;
 
 function blockOf(...texts: readonly string[]): Block {
   return Block.ofStored(
-    encodeBlock(
+    encodeStoredBlock(
       texts.map((text) => textRecord(text, { key: `key-${text}` })),
       0,
     ),
@@ -80,7 +80,7 @@ describe("src/channel/run", () => {
   test("[RB3] [RC9] a slice of a segment that was compacted has the offsets that its records have", () => {
     const records = ["a", "b", "c"].map((text) => textRecord(text, { putAtMs: AT_MS }));
     const segment = { firstOffset: 10, count: 21, messages: 3, bytes: 3, before: NO_TOTALS, putAtMs: AT_MS, gone: undefined };
-    const run = new StoredRun({ ...segment, block: encodeBlock(records, 10, [10, 20, 30]) });
+    const run = new StoredRun({ ...segment, block: encodeStoredBlock(records, 10, [10, 20, 30]) });
 
     const sent = [0, 10, 20].map((place) => messagesOf(parse(run.toBlock(place, place + 1))).map(told));
 
