@@ -104,6 +104,7 @@ const SCHEMAS = {
     checkpoints: v.array(checkpoint),
     next: v.nullable(v.string()),
   }),
+  echo: v.strictObject({ type: v.literal("echo"), echo: count }),
   wait: v.strictObject({ type: v.literal("wait"), id }),
   room: v.strictObject({ type: v.literal("room"), id, reservedMs: count }),
   stats: v.strictObject({ type: v.literal("stats"), id, stats: v.strictObject(channelDescriptionSchema.entries) }),

@@ -339,6 +339,8 @@ export class ChannelSocket implements StreamingTransport {
         return this.#resolve(frame);
       case "problem":
         return this.#refuse(frame);
+      case "echo":
+        return this.#send(JSON.stringify(frame));
       case "pressure":
         return this.#tellPressure(frame);
       case "subscribed":

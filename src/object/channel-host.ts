@@ -3,12 +3,14 @@
 import type { Moment, Operation, Origin } from "../channel/operation.ts";
 import type { ChannelRecord } from "../channel/store.ts";
 import { Block } from "../protocol/block.ts";
+import { CLOSE_CODES } from "../protocol/frames.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { Committer, type Entry, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
 import { CommitLoop, type Timers } from "./commit-loop.ts";
 import type { Connections } from "./connections.ts";
 import type { Registration, Removal } from "./directory-shard.ts";
+import { HeldFrames } from "./held-frames.ts";
 import { logWarning } from "./log.ts";
 import { unpackOperation, type PackedOperation } from "./packing.ts";
 import { formatProblemFrame } from "./reply-frames.ts";
@@ -47,6 +49,13 @@ export interface ChannelHostOptions {
   readonly mayCreate: () => boolean;
 }
 
+/** Where a frame came from, and its size. */
+interface Came {
+  readonly socket: WebSocket;
+  readonly connection: number;
+  readonly bytes: number;
+}
+
 /** The close code of an end that is not the client's choice, as of a tab or a deploy: it may come back. */
 const GOING_AWAY = 1001;
 const ALARM_INTERVAL_MS_MIN = 1000;
@@ -58,6 +67,7 @@ export class ChannelHost {
   readonly #connections: Connections;
   readonly #committer: Committer;
   readonly #loop: CommitLoop<Entry>;
+  readonly #held = new HeldFrames();
   /** When the timer that is set first fires. */
   #timerAtMs = Infinity;
 
@@ -104,11 +114,21 @@ export class ChannelHost {
     if (found === undefined) return;
     const { connection } = found;
     const action = this.#readFrame(data, found);
+    const bytes = typeof data === "string" ? data.length : data.byteLength;
+    if (action.type === "hear") {
+      this.#connections.hear(socket, action.echo);
+      this.#held.release(connection, () => !this.#connections.isUnread(connection));
+    } else if (this.#held.has(connection) || this.#connections.isUnread(connection)) {
+      this.#hold({ socket, connection, bytes }, () => this.#act(action, { socket, connection, bytes }));
+    } else this.#act(action, { socket, connection, bytes });
+  }
+
+  #act(action: Exclude<FrameAction, { type: "hear" }>, { socket, connection, bytes }: Came): void {
     switch (action.type) {
       case "operate": {
         const { operation, request } = action;
-        const bytes = (typeof data === "string" ? data.length : data.byteLength) + answerBytesOf(operation);
-        this.#loop.push({ request: { type: "operate", operation, origin: { connection, request } } }, bytes);
+        const size = bytes + answerBytesOf(operation);
+        this.#loop.push({ request: { type: "operate", operation, origin: { connection, request } } }, size);
         return;
       }
       case "greet": {
@@ -127,6 +147,30 @@ export class ChannelHost {
         this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
         return;
     }
+  }
+
+  /** The connection does not read: what it asks for waits until it does, and not for long (rule CN3). */
+  #hold(came: Came, act: () => void): void {
+    const { connection, bytes } = came;
+    const isFirst = !this.#held.has(connection);
+    if (!this.#held.add(connection, act, bytes)) this.#closeUnread(came);
+    else if (isFirst) this.#awaitEcho(came);
+  }
+
+  #awaitEcho(came: Came): void {
+    const { connection } = came;
+    const echoes = this.#connections.echoesOf(connection);
+    // It keeps the object awake: what is held lies in memory alone.
+    this.#options.runtime.setTimeout(() => {
+      if (!this.#held.has(connection)) return;
+      if (this.#connections.echoesOf(connection) === echoes) this.#closeUnread(came);
+      else this.#awaitEcho(came);
+    }, LIMITS.unreadMsMax);
+  }
+
+  #closeUnread({ socket }: Came): void {
+    this.#forget(socket, false);
+    socket.close(CLOSE_CODES.framesUnread, "Read what is sent, and send each echo back");
   }
 
   /** A socket has closed. */
@@ -202,6 +246,7 @@ export class ChannelHost {
     const removed = this.#connections.remove(socket);
     if (removed === undefined) return;
     const { connection, isNews } = removed;
+    this.#held.drop(connection);
     if (isNews) this.#committer.noteNews();
     this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
   }

@@ -32,7 +32,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
     const storage = new MeteredStorage(context.storage);
-    this.#connections = new Connections(context);
+    this.#connections = new Connections(context, () => RUNTIME.draw32());
     this.#host = new ChannelHost({
       name: context.id.name ?? context.id.toString(),
       runtime: RUNTIME,

@@ -6,6 +6,7 @@ import type { Subscription } from "../channel/subscription.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { packSubscription, unpackSubscription, type PackedSubscription } from "./packed-subscription.ts";
 import { logWarning } from "./log.ts";
+import { Unread, type PackedUnread } from "./unread.ts";
 
 /**
  * What a socket carries through hibernation, 16 KiB at most. Arrays keep it small: 64 waiters take about 5 KB, 13 with long readers. What
@@ -25,6 +26,8 @@ interface Attachment {
   readonly joinsFrames?: true;
   /** Whether binary frames carry its messages. */
   readonly isBinary?: true;
+  /** What it has not shown to have read, where it is asked for an echo. */
+  readonly unread?: PackedUnread;
 }
 
 type PackedWaiter = readonly [
@@ -52,14 +55,17 @@ const OTHER_BYTES_MAX = 400;
 export class Connections {
   readonly #context: SocketKeeper;
   readonly #sockets = new Map<number, WebSocket>();
+  readonly #draw32: () => number;
   readonly #attachments = new Map<WebSocket, Attachment>();
+  readonly #unread = new Map<number, Unread>();
   /** What sockets carried that have closed, until the channel has decided what becomes of it. */
   readonly #left = new Map<number, Uint8Array>();
   #lastConnection = 0;
 
   /** Finds the sockets that stayed open while the object slept. */
-  constructor(context: SocketKeeper) {
+  constructor(context: SocketKeeper, draw32: () => number) {
     this.#context = context;
+    this.#draw32 = draw32;
     for (const socket of context.getWebSockets()) {
       const attachment = socket.deserializeAttachment() as Attachment | null;
       if (attachment !== null) this.#keep(socket, attachment);
@@ -150,7 +156,35 @@ export class Connections {
       socket.send(frame);
     } catch (error) {
       logWarning("send-failed", { connection }, error);
+      return;
     }
+    const unread = this.#unread.get(connection);
+    if (unread === undefined) return;
+    if (unread.note(typeof frame === "string" ? frame.length : frame.byteLength)) this.#writeUnread(socket, unread);
+    this.#askIfDue(connection, socket, unread);
+  }
+
+  /** Whether a connection was sent so much, and has not shown to have read it, that nothing is done for it any more. */
+  isUnread(connection: number): boolean {
+    return this.#unread.get(connection)?.isTooMuch === true;
+  }
+
+  /** How often it has shown that it reads, since the object woke. */
+  echoesOf(connection: number): number {
+    return this.#unread.get(connection)?.echoes ?? 0;
+  }
+
+  /** A client has sent back an echo. */
+  hear(socket: WebSocket, echo: number): void {
+    const attachment = this.#attachments.get(socket);
+    const unread = attachment && this.#unread.get(attachment.connection);
+    if (attachment === undefined || unread === undefined) return;
+    const { echoes } = unread;
+    unread.hear(echo);
+    if (unread.echoes === echoes) return;
+    this.#writeUnread(socket, unread);
+    // It may be time for the next.
+    this.#askIfDue(attachment.connection, socket, unread);
   }
 
   /**
@@ -165,6 +199,7 @@ export class Connections {
     if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(null);
     this.#attachments.delete(socket);
     this.#sockets.delete(connection);
+    this.#unread.delete(connection);
     if (leases !== undefined) this.#left.set(connection, leases);
     return { connection, isNews: known === undefined && leases !== undefined };
   }
@@ -174,7 +209,25 @@ export class Connections {
     this.#left.delete(connection);
   }
 
+  #askIfDue(connection: number, socket: WebSocket, unread: Unread): void {
+    if (!unread.isDue) return;
+    const echo = this.#draw32();
+    unread.ask(echo);
+    this.#writeUnread(socket, unread);
+    this.send(connection, JSON.stringify({ type: "echo", echo }));
+  }
+
+  #writeUnread(socket: WebSocket, unread: Unread): void {
+    const attachment = this.#attachments.get(socket);
+    if (attachment === undefined) return;
+    const { unread: _, ...rest } = attachment;
+    const packed = unread.pack();
+    this.#put(socket, { ...rest, ...(packed !== undefined && { unread: packed }) });
+  }
+
   #keep(socket: WebSocket, attachment: Attachment): void {
+    const { unread } = attachment;
+    this.#unread.set(attachment.connection, unread === undefined ? new Unread() : Unread.unpack(unread));
     this.#sockets.set(attachment.connection, socket);
     this.#attachments.set(socket, attachment);
     this.#lastConnection = Math.max(this.#lastConnection, attachment.connection);

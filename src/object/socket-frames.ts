@@ -25,6 +25,8 @@ const encode = (text: string): Uint8Array => arena.encode(text);
 export type FrameAction =
   | { readonly type: "operate"; readonly operation: Operation; readonly request: number }
   | { readonly type: "greet"; readonly version: number; readonly joinsFrames: boolean }
+  /** All that was sent before the frame with this number has been read. */
+  | { readonly type: "hear"; readonly echo: number }
   | { readonly type: "refuse"; readonly refused: FrameRefusal }
   | { readonly type: "close"; readonly code: number; readonly reason: string; readonly refused: FrameRefusal };
 
@@ -56,6 +58,7 @@ export function readFrame(data: string | ArrayBuffer, sender: FrameSender): Fram
   const frame = parseClientFrame(data);
   if (!frame.ok) return refuseFrame(frame.refusal);
   if (frame.value.type === "hello") return readHello(frame.value);
+  if (frame.value.type === "echo") return { type: "hear", echo: frame.value.echo };
   const { id } = frame.value;
   if (!hasGreeted) {
     return refuseFrame({ refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id });
@@ -98,7 +101,7 @@ function readHello({ versions, joined }: Extract<ClientFrame, { type: "hello" }>
 }
 
 function readOperation(
-  frame: Exclude<ClientFrame, { type: "hello" }>,
+  frame: Exclude<ClientFrame, { type: "hello" | "echo" }>,
   source: string | undefined,
 ): Result<Operation, FrameRefusal> {
   switch (frame.type) {

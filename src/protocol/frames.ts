@@ -134,6 +134,8 @@ const getSchema = v.strictObject({
   group: v.optional(groupNameSchema),
 });
 const cancelSchema = v.strictObject({ type: v.literal("cancel"), id: idSchema });
+/** Shows that all that was sent before the frame with this number has been read. */
+const echoSchema = v.strictObject({ type: v.literal("echo"), echo: wholeNumber(0, 2 ** 32 - 1) });
 const statsSchema = v.strictObject({ type: v.literal("stats"), id: idSchema });
 
 export const CLIENT_FRAME_SCHEMAS = {
@@ -146,6 +148,7 @@ export const CLIENT_FRAME_SCHEMAS = {
   settle: settleSchema,
   cancel: cancelSchema,
   stats: statsSchema,
+  echo: echoSchema,
   ...CHECKPOINT_FRAME_SCHEMAS,
   ...STREAM_FRAME_SCHEMAS,
 } as const;
@@ -204,13 +207,15 @@ export type ServerFrame =
     }
   | StreamFrame
   | CheckpointFrame
+  /** To be sent back as it is. */
+  | { readonly type: "echo"; readonly echo: number }
   | { readonly type: "wait"; readonly id: number }
   | { readonly type: "room"; readonly id: number; readonly reservedMs: number }
   | { readonly type: "stats"; readonly id: number; readonly stats: object }
   | { readonly type: "problem"; readonly inReplyTo?: number; readonly problem: Problem };
 
 /** Close codes of our own. 1009 is the standard's: a frame was too large. */
-export const CLOSE_CODES = { frameTooLarge: 1009, unsupportedVersion: 4400 } as const;
+export const CLOSE_CODES = { frameTooLarge: 1009, unsupportedVersion: 4400, framesUnread: 4408 } as const;
 
 /** A refused frame, with the request it answers where that could be read. */
 export interface FrameRefusal {

@@ -92,6 +92,16 @@ export const LIMITS = {
   reservationMs: 5 * SECOND_MS,
   connectionsMax: 10_000,
 
+  // Connections that do not read
+  /** After so many bytes that a connection was sent it is asked for an echo. */
+  echoAfterBytes: MIB,
+  /** With so many that it has not shown to have read, nothing that it asks for is done. */
+  unreadBytesMax: 16 * MIB,
+  /** What is held of it then: more, or no echo for so long, closes it. */
+  heldFramesMax: 4096,
+  heldBytesMax: 8 * MIB,
+  unreadMsMax: 30 * SECOND_MS,
+
   // Streams: what a socket's attachment holds beside its waiters
   subscriptionsPerSocketMax: 4,
   subscriptionsMax: 10_000,

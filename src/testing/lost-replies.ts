@@ -34,6 +34,7 @@ const KINDS_OF_FRAMES: Readonly<Record<ClientFrame["type"], CallKind | undefined
   credit: undefined,
   unsubscribe: undefined,
   watch: undefined,
+  echo: undefined,
 };
 /** Frames about a call that is not done yet. */
 const INTERIM: ReadonlySet<string> = new Set(["wait", "room"]);
@@ -74,7 +75,7 @@ export class ReplyWatch {
       return;
     }
     const read = parseClientFrame(frame);
-    if (!read.ok || read.value.type === "hello") return;
+    if (!read.ok || read.value.type === "hello" || read.value.type === "echo") return;
     const kind = KINDS_OF_FRAMES[read.value.type];
     if (kind !== undefined) this.#unanswered.set(read.value.id, kind);
   }

@@ -105,7 +105,7 @@ export class MemoryObject implements ChannelStub {
     const ending = new AbortController();
     const pairs = new Set<SocketPair>();
     // Sockets of the time before are gone.
-    const connections = new Connections({ acceptWebSocket: () => undefined, getWebSockets: () => [] });
+    const connections = new Connections({ acceptWebSocket: () => undefined, getWebSockets: () => [] }, () => chance.draw32());
     const startTimer = clock.timersOf("service");
     const host = new ChannelHost({
       name,

@@ -46,6 +46,7 @@ function subscribe(socket: WebSocket, subscription: EventSubscription, events: E
   return new Promise((resolve, reject) => {
     socket.addEventListener("message", ({ data }) => {
       const frame = JSON.parse(String(data)) as ServerFrame;
+      if (frame.type === "echo") socket.send(String(data));
       if (frame.type === "problem") reject(new RefusalError(frame.problem));
       if (frame.type === "subscribed") resolve();
       if (frame.type === "deliver") events.deliver(frame);

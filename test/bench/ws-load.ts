@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { WebSocket } from "ws";
 
+/** How the server asks whether its frames are read. */
+const ECHO = Buffer.from('{"type":"echo"');
 const OPEN_TIMEOUT_MS = 10_000;
 const STALL_TIMEOUT_MS = 15_000;
 
@@ -155,6 +157,11 @@ class Load {
     };
     socket.on("message", (frame: Buffer) => {
       const nowMs = performance.now();
+      // As every client has to.
+      if (frame.subarray(0, ECHO.length).equals(ECHO)) {
+        socket.send(frame.toString());
+        return;
+      }
       try {
         const answered = driver.answered(frame);
         const keys = answered === "oldest" ? firstOf(sentAtMs) : answered;

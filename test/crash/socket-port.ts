@@ -126,6 +126,7 @@ export class SocketPort implements Port {
     if (request === undefined && frame.problem?.kind === "promise-lost") return;
     if (request === undefined) throw new Error(`An answer to no request: ${JSON.stringify(frame).slice(0, 400)}`);
     if (frame.type === "wait") return;
+    if (frame.type === "echo") return this.#send(frame);
     if (frame.type === "room") {
       this.#send({ ...request.frame, promised: true });
       return;

@@ -1,10 +1,13 @@
 // Thousands of hostile requests and frames against the running worker: every answer is a success or a typed refusal, the service
 // stays up, and afterwards each channel holds exactly what the accepted operations made of it.
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { WebSocket } from "ws";
 import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
 import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES } from "../../src/protocol/frames.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
@@ -22,7 +25,7 @@ const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.met
 const MEMORY_DIR = "/dev/shm";
 const MEMORY_BYTES_MIN = 2 ** 30;
 const LANES = 8;
-const STEPS_PER_LANE = 750;
+const STEPS_PER_LANE = 1000;
 const STEPS_PER_GROUP_LANE = 400;
 const RETENTIONS = ["log", "interest"] as const;
 const TIMES_MIN = 20;
@@ -69,6 +72,12 @@ function repeated(item: string): string {
   return item.includes("#")
     ? Array.from({ length: count }, (_, index) => item.replaceAll("#", String(index))).join("")
     : item.repeat(count);
+}
+
+/** The memory of a process. */
+function readResidentMiB(pid: number): number {
+  const [, kibibytes] = /^VmRSS:\s+(\d+)/mu.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(kibibytes) / 1024;
 }
 
 /** A runtime that a test may ruin. */
@@ -250,4 +259,28 @@ describe("test/e2e/hostile", () => {
     expect(frames.map((frame) => kindOf(frame))).toEqual(["request-too-large"]);
     expect(closeCode).toBe(CLOSE_CODES.frameTooLarge);
   });
+
+  test.skipIf(process.platform !== "linux")(
+    "[CN2] [CN3] [G6] a client that asks and never reads costs little memory, and nobody else anything",
+    async () => {
+      await using server = await startOwn("deaf");
+      await fetch(channelUrl(server, "deaf"), { method: "PUT" });
+      const value = new Uint8Array(LIMITS.checkpointBytesMax);
+      await fetch(channelUrl(server, "deaf/checkpoints/large"), { method: "PUT", body: value });
+      const before = readResidentMiB(server.pid);
+      const socket = new WebSocket(`ws://127.0.0.1:${server.port}/v1/channels/deaf/socket`, "channel.v1.json");
+      await once(socket, "open");
+      socket.send('{"type":"hello","versions":[1]}');
+      await once(socket, "message");
+
+      socket.pause();
+      // Answers of 6 GB.
+      for (let id = 0; id < 6_000; id++) socket.send(`{"type":"read-checkpoint","id":${id},"name":"large"}`);
+      const describeDeaf = async (): Promise<unknown> => (await fetch(channelUrl(server, "deaf"))).json();
+      await vi.waitFor(async () => expect(await describeDeaf()).toMatchObject({ connections: 0 }), { timeout: 20_000 });
+
+      expect(readResidentMiB(server.pid) - before).toBeLessThan(400);
+      socket.terminate();
+    },
+  );
 });

@@ -238,6 +238,30 @@ const STORAGE: readonly Mutant[] = [
 
 const OBJECT: readonly Mutant[] = [
   {
+    name: "CN1: any number is an echo",
+    file: "src/object/unread.ts",
+    from: "if (this.#asked?.echo !== echo) return;",
+    to: "if (this.#asked === undefined) return;",
+  },
+  {
+    name: "CN2: a connection that does not read is answered",
+    file: "src/object/channel-host.ts",
+    from: "this.#held.has(connection) || this.#connections.isUnread(connection)) {",
+    to: "this.#held.has(connection)) {",
+  },
+  {
+    name: "CN3: a frame more is held than may be",
+    file: "src/object/held-frames.ts",
+    from: "held.acts.length >= LIMITS.heldFramesMax",
+    to: "held.acts.length > LIMITS.heldFramesMax",
+  },
+  {
+    name: "CN3: what does not read is never closed",
+    file: "src/object/channel-host.ts",
+    from: "=== echoes) this.#closeUnread(came);",
+    to: "!== echoes) this.#closeUnread(came);",
+  },
+  {
     name: "PT7: requests are answered before the commit",
     file: "src/object/committer.ts",
     from: "this.#write(moment.nowMs);\n    return answers;",

@@ -43,6 +43,7 @@ const VALID: readonly Record<string, unknown>[] = [
   { type: "credit", id: 1, messages: 5, bytes: 0 },
   { type: "unsubscribe", id: 1 },
   { type: "watch", id: 1 },
+  { type: "echo", echo: 2 ** 32 - 1 },
   { type: "read-checkpoint", id: 1, name: "a" },
   { type: "write-checkpoint", id: 1, name: "a", text: "v", contentType: "a/b", ifMatch: 7 },
   { type: "write-checkpoint", id: 1, name: "a", json: null, ifNoneMatch: "*" },
@@ -62,6 +63,11 @@ const INVALID: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: [] } }, "/filter/keys"],
   [{ type: "subscribe", id: 1, credit: { messages: 1 }, filter: { keys: ["k".repeat(LIMITS.filterBytesMax)] } }, "/filter"],
   [{ type: "credit", id: 1, messages: 1, bytes: -5 }, "/bytes"],
+  [{ type: "credit", id: 1, messages: -1 }, "/messages"],
+  [{ type: "credit", id: 1, messages: MOST + 1 }, "/messages"],
+  [{ type: "subscribe", id: 1, credit: { messages: MOST + 1 } }, "/credit/messages"],
+  [{ type: "echo", echo: 2 ** 32 }, "/echo"],
+  [{ type: "echo" }, "/echo"],
   [{ type: "read-checkpoint", id: 1 }, "/name"],
   [{ type: "read-checkpoint", id: 1, name: "-a" }, "/name"],
   [{ type: "write-checkpoint", id: 1, name: "a", text: "", ifMatch: 0 }, "/ifMatch"],
@@ -136,6 +142,7 @@ describe("src/protocol/frames", () => {
         "settle",
         "cancel",
         "stats",
+        "echo",
         "read-checkpoint",
         "write-checkpoint",
         "delete-checkpoint",
@@ -237,7 +244,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "923d375dd8f31713", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "756c165b4c33a2ff", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

@@ -233,6 +233,8 @@ export class TestSocket {
   #wake: (() => void) | undefined;
   #closing: Closing | undefined;
   readonly closed: Promise<Closing>;
+  /** Whether it shows that it reads, as clients have to. */
+  sendsEchoes = true;
 
   constructor(socket: WebSocket) {
     this.#socket = socket;
@@ -244,7 +246,9 @@ export class TestSocket {
       });
     });
     socket.addEventListener("message", ({ data }) => {
-      this.#frames.push(readServerFrame(data as string | ArrayBuffer) as Frame);
+      const frame = readServerFrame(data as string | ArrayBuffer) as Frame;
+      if (frame.type === "echo" && this.sendsEchoes) this.send(frame);
+      else this.#frames.push(frame);
       this.#wake?.();
     });
     socket.binaryType = "arraybuffer";

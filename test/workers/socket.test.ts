@@ -511,3 +511,87 @@ describe("src/object/commit-loop: order", () => {
     await expectServed(staying);
   });
 });
+
+describe("src/object: connections that do not read", () => {
+  test("[CN2] [CN3] one that floods requests is not answered, then closed with 4408, and the channel goes on", async () => {
+    const channel = await createChannel();
+    await call("PUT", pathOf(channel, "/checkpoints/large"), { body: "x".repeat(LIMITS.checkpointBytesMax) });
+    const [deaf, other] = [await openSocket(channel), await openSocket(channel)];
+    deaf.sendsEchoes = false;
+    const reads = LIMITS.unreadBytesMax / LIMITS.checkpointBytesMax;
+    deaf.send(...Array.from({ length: reads }, (_, id) => ({ type: "read-checkpoint", id, name: "large" })));
+    const frames = await deaf.take(reads + 1);
+    expect(frames.filter(({ type }) => type === "checkpoint")).toHaveLength(reads);
+
+    deaf.send(...Array.from({ length: LIMITS.heldFramesMax }, (_, id) => ({ type: "put", id, text: "x" })));
+    expect(await other.ask({ type: "put", id: 1, text: "x" })).toMatchObject({ type: "put-ok", state: { depth: 1 } });
+    deaf.send({ type: "put", id: 1, text: "x" });
+    expect(await deaf.closed).toMatchObject({ code: CLOSE_CODES.framesUnread });
+    await expectServed(other);
+    expect(await describeChannel(channel)).toMatchObject({ depth: 1, connections: 1 });
+  });
+
+  test("[CN2] [CN4] over hibernation too nothing is done for it, until it sends the number back that it was asked for", async () => {
+    const channel = await createChannel();
+    await call("PUT", pathOf(channel, "/checkpoints/large"), { body: "x".repeat(LIMITS.checkpointBytesMax) });
+    const socket = await openSocket(channel);
+    socket.sendsEchoes = false;
+    const read = { type: "read-checkpoint", name: "large" };
+    for (let id = 1; id <= 8; id++) socket.send({ ...read, id });
+    const [, echo] = await socket.take(9);
+    for (let id = 9; id <= 16; id++) socket.send({ ...read, id });
+    await socket.take(8);
+    await evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
+    socket.send({ type: "put", id: 17, text: "a" }, { type: "echo", echo: 1 });
+    await put(channel, "b");
+    expect((await describeChannel(channel)).depth).toBe(1);
+    socket.send(echo ?? {});
+    expect((await socket.take(2)).map(({ type }) => type)).toEqual(["echo", "put-ok"]);
+  });
+
+  test.each([-1, 0.5, 2 ** 53, "5", null])(
+    "[SB2] [G11] credit of %j is refused, and the subscription and its channel go on",
+    async (messages) => {
+      const channel = await createChannel();
+      const socket = await openSocket(channel);
+      expect((await socket.ask({ type: "subscribe", id: 1, credit: { messages } })).problem?.kind).toBe("invalid-request");
+      await socket.ask({ type: "subscribe", id: 1, credit: { messages: 1 } });
+      expect((await socket.ask({ type: "credit", id: 1, messages })).problem?.kind).toBe("invalid-request");
+      socket.send({ type: "credit", id: 1, messages: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER });
+      await put(channel, "a");
+      expect(await socket.next()).toMatchObject({ type: "deliver", messages: [{ text: "a" }] });
+    },
+  );
+
+  test("[SB1] [SB7] [G11] who subscribes to nothing, or with the token of another channel or an earlier life, is told so", async () => {
+    const [log, other] = [await createChannel({ retention: "log" }), await createChannel({ retention: "log" })];
+    const credit = { messages: 1 };
+    const resumeOf = async (channel: string): Promise<unknown> => {
+      const socket = await openSocket(channel);
+      const { resume } = await socket.ask({ type: "subscribe", id: 1, credit, from: { at: "first" } });
+      return resume;
+    };
+    const [foreign, earlier] = [await resumeOf(other), await resumeOf(log)];
+    await call("DELETE", pathOf(log, "?force=true"));
+    await call("PUT", pathOf(log), { json: { retention: "log" } });
+    const socket = await openSocket(log);
+    const kindOf = async (more: object): Promise<unknown> => {
+      const { problem } = await socket.ask({ type: "subscribe", id: 1, credit, ...more });
+      return problem?.kind;
+    };
+    expect(await kindOf({ from: { resume: foreign } })).toBe("resume-lost");
+    expect(await kindOf({ from: { resume: earlier } })).toBe("resume-lost");
+    expect(await kindOf({ from: { offset: 99 } })).toBe("seek-out-of-range");
+    expect(await kindOf({ group: "nobody" })).toBe("unknown-group");
+    expect(await kindOf({ tap: true })).toBe("wrong-retention");
+    expect(await kindOf({ from: { at: "first" } })).toBeUndefined();
+  });
+
+  test("[SB1] [G11] a subscription of a channel that is not there is refused where none is made by first use", async () => {
+    const channel = await createChannel();
+    const socket = await openSocket(channel);
+    await call("DELETE", pathOf(channel, "?force=true"));
+    expect((await socket.ask({ type: "subscribe", id: 1, credit: { messages: 1 } })).problem?.kind).toBe("channel-deleted");
+    expect((await socket.ask({ type: "watch", id: 1 })).problem?.kind).toBe("channel-deleted");
+  });
+});

@@ -76,6 +76,10 @@ export const CLIENT_FRAMES: Notes<ClientFrame> = {
     description: "Lists checkpoints in the order of their names, without values",
     example: { type: "list-checkpoints", id: 13, prefix: "to", limit: 10 },
   },
+  echo: {
+    description: "Shows that all before the `echo` of the server was read",
+    example: { type: "echo", echo: 3_735_928_559 },
+  },
   stats: { description: "Asks for the description of the channel", example: { type: "stats", id: 5 } },
 };
 
@@ -125,6 +129,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     description: "A page; `next` is the `after` of the following one",
     example: { type: "checkpoints", id: 13, checkpoints: [CHECKPOINT_EXAMPLE], next: null },
   },
+  echo: { description: "To be sent back as it is", example: { type: "echo", echo: 3_735_928_559 } },
   ended: { description: "Nothing more comes of subscription `id`", example: { type: "ended", id: 8 } },
   wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },
   room: {
@@ -143,6 +148,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
 
 const CLOSE_NOTES: { readonly [Name in keyof typeof CLOSE_CODES]?: string } = {
   frameTooLarge: `A frame of more than ${LIMITS.frameBytesMax} bytes`,
+  framesUnread: "The client does not read what it is sent, or does not send the `echo` back",
   unsupportedVersion: "No common protocol version",
 };
 

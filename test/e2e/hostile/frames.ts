@@ -106,6 +106,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     ...(random.chance(0.4) && { prefix: random.pick(["a", "a.", "zz"]) }),
     ...(random.chance(0.4) && { after: random.pick(["a", "B"]) }),
   }),
+  echo: ({ random }) => ({ type: "echo", echo: random.int(0, 2 ** 32 - 1) }),
   watch: ({ freshId }) => ({ type: "watch", id: freshId }),
   unsubscribe: (context) => ({ type: "unsubscribe", id: subscribedId(context) }),
 };

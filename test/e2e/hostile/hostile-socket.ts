@@ -32,7 +32,9 @@ export class HostileSocket {
     this.#socket = new WebSocket(address, "channel.v1.json", { perMessageDeflate: false });
     this.#socket.on("error", () => undefined);
     this.#socket.on("message", (data: Buffer) => {
-      this.#frames.push(JSON.parse(data.toString()) as ReceivedFrame);
+      const frame = JSON.parse(data.toString()) as ReceivedFrame;
+      if (frame.type === "echo") this.#socket.send(data.toString());
+      else this.#frames.push(frame);
       this.#onChange?.();
     });
     this.#socket.on("close", (code) => {

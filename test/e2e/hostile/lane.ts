@@ -398,7 +398,7 @@ export class Lane {
     const replies = frames.filter(isReply);
     const problem = replies.find((frame) => frame.type === "problem");
     if (sent.mustRefuse && problem === undefined && closeCode === undefined) return `frame ${sent.type}: accepted ${sent.name}`;
-    const isSilent = document?.["type"] === "cancel" || document?.["type"] === "credit";
+    const isSilent = ["cancel", "credit", "echo"].includes(String(document?.["type"]));
     if (replies.length === 0 && !isSilent && closeCode === undefined) return `frame ${sent.type}: no answer to ${sent.name}`;
     return undefined;
   }
@@ -510,7 +510,7 @@ export class Lane {
 
   async #sendBeforeHello(): Promise<void> {
     const socket = await HostileSocket.open(this.#options.port, this.channel, false);
-    const types = [...BUILT_FRAMES].filter((type) => type !== "hello");
+    const types = [...BUILT_FRAMES].filter((type) => type !== "hello" && type !== "echo");
     const context = { random: this.#random, model: this.#model, freshId: 1, usedIds: [], subscribedIds: [] };
     for (const type of types) socket.send(JSON.stringify(buildFrame(type, context)));
     const { frames, answer } = await socket.greet();
