@@ -1,6 +1,7 @@
 // Many readers of what one socket puts: a window of messages on their way to all of them, and the rate of the deliveries.
 import { setTimeout as delay } from "node:timers/promises";
 import type { WebSocket } from "ws";
+import { onFrame } from "./ws-load.ts";
 
 const STALL_TIMEOUT_MS = 15_000;
 
@@ -48,7 +49,7 @@ class FanOutLoad {
   constructor(options: FanOutOptions) {
     this.#options = options;
     for (const [index, reader] of options.readers.entries()) {
-      reader.on("message", (frame: Buffer) => this.#receive(frame, index));
+      onFrame(reader, (frame) => this.#receive(frame, index));
       reader.on("close", (code: number) => this.fail(new Error(`The server closed the socket of a reader: ${code}`)));
     }
     this.#putMore();

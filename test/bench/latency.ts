@@ -1,7 +1,7 @@
 // How long a message takes from one socket to a reader on another, in a closed loop: one message on its way at a time.
 import type { WebSocket } from "ws";
 import { getFrames, putFrames, readAnswer, TEXT_1_KB } from "./product.ts";
-import { ask, formatFrame } from "./ws-load.ts";
+import { ask, formatFrame, onFrame } from "./ws-load.ts";
 
 const STALL_TIMEOUT_MS = 15_000;
 const WAIT_MS = 10_000;
@@ -101,11 +101,11 @@ abstract class Loop {
     this.#putter.send(frame);
   }
 
-  #listen(socket: WebSocket, onFrame: (frame: Buffer, nowMs: number) => void): void {
-    socket.on("message", (frame: Buffer) => {
+  #listen(socket: WebSocket, listener: (frame: Buffer, nowMs: number) => void): void {
+    onFrame(socket, (frame) => {
       const nowMs = performance.now();
       try {
-        onFrame(frame, nowMs);
+        listener(frame, nowMs);
       } catch (error) {
         this.fail(error);
       }

@@ -1,6 +1,6 @@
 // What a batch goes through on a stream: put as a whole, sent to a member of the group, acked as a whole, all on one socket.
 import type { WebSocket } from "ws";
-import { formatFrame } from "./ws-load.ts";
+import { formatFrame, onFrame } from "./ws-load.ts";
 
 export interface StreamCycleOptions {
   readonly text: string;
@@ -34,9 +34,7 @@ export class StreamCycle {
   constructor(socket: WebSocket, options: StreamCycleOptions) {
     this.#socket = socket;
     this.#options = options;
-    socket.on("message", (data: Buffer) => {
-      this.#note(data);
-    });
+    onFrame(socket, (frame) => this.#note(frame));
     socket.on("close", () => {
       this.#next.reject(new Error("The socket closed"));
     });

@@ -67,6 +67,14 @@ export async function closeSockets(sockets: readonly WebSocket[]): Promise<void>
   for (const socket of sockets) socket.terminate();
 }
 
+/** Calls `listener` with each frame that comes, but sends back those that ask whether frames are read, as every client has to. */
+export function onFrame(socket: WebSocket, listener: (frame: Buffer) => void): void {
+  socket.on("message", (frame: Buffer) => {
+    if (frame.subarray(0, ECHO.length).equals(ECHO)) socket.send(frame.toString());
+    else listener(frame);
+  });
+}
+
 /** Sends `text` and gives the next frame back. For a question between two loads, when nothing is outstanding. */
 export async function ask(socket: WebSocket, text: string): Promise<Buffer> {
   const answer = once(socket, "message", { signal: AbortSignal.timeout(STALL_TIMEOUT_MS) }) as Promise<[Buffer]>;
@@ -155,13 +163,8 @@ class Load {
       sentAtMs.set(index, performance.now());
       socket.send(frame);
     };
-    socket.on("message", (frame: Buffer) => {
+    onFrame(socket, (frame) => {
       const nowMs = performance.now();
-      // As every client has to.
-      if (frame.subarray(0, ECHO.length).equals(ECHO)) {
-        socket.send(frame.toString());
-        return;
-      }
       try {
         const answered = driver.answered(frame);
         const keys = answered === "oldest" ? firstOf(sentAtMs) : answered;

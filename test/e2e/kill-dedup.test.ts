@@ -43,7 +43,11 @@ class Producer {
     this.#socket = socket;
     const closed = once(socket, "close").catch(() => undefined);
     socket.on("error", () => undefined);
-    socket.on("message", (data: Buffer) => this.#take(JSON.parse(data.toString()) as PutOk));
+    socket.on("message", (data: Buffer) => {
+      const frame = JSON.parse(data.toString()) as PutOk;
+      if (frame.type === "echo") socket.send(data.toString());
+      else this.#take(frame);
+    });
     await Promise.race([once(socket, "open"), closed]);
     socket.send('{"type":"hello","versions":[1]}');
     for (let number = Math.max(1, this.offsets.size - random.int(0, 20)); number <= this.#sent; number += 1) this.#put(number);

@@ -306,8 +306,7 @@ class Traffic {
       inFlight.set(put.first, put);
       socket.send(formatPut(put));
     };
-    socket.on("message", (data) => {
-      const frame = this.#parse(data);
+    this.#onFrame(socket, (frame) => {
       const put = inFlight.get(frame.id);
       if (frame.type !== "put-ok" || put === undefined) return this.#fail(`Unexpected answer to a put: ${JSON.stringify(frame)}`);
       inFlight.delete(frame.id);
@@ -337,8 +336,7 @@ class Traffic {
       this.#getsInFlight.set(id, max);
       socket.send(JSON.stringify({ type: "get", id, max }));
     };
-    socket.on("message", (data) => {
-      const frame = this.#parse(data);
+    this.#onFrame(socket, (frame) => {
       if (frame.type !== "got") return this.#fail(`Unexpected answer to a get: ${JSON.stringify(frame)}`);
       this.#getsInFlight.delete(frame.id);
       this.taken.push(...frame.messages);
@@ -354,9 +352,14 @@ class Traffic {
     });
   }
 
-  #parse(data: WebSocket.RawData): Frame {
-    // oxlint-disable-next-line typescript/no-base-to-string -- a text frame is one Buffer
-    return JSON.parse(String(data)) as Frame;
+  #onFrame(socket: WebSocket, listener: (frame: Frame) => void): void {
+    socket.on("message", (data) => {
+      // oxlint-disable-next-line typescript/no-base-to-string -- a text frame is one Buffer
+      const text = String(data);
+      const frame = JSON.parse(text) as Frame;
+      if (frame.type === "echo") socket.send(text);
+      else listener(frame);
+    });
   }
 
   #fail(reason: string): void {
