@@ -2,7 +2,7 @@
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { Settings } from "../protocol/settings.ts";
-import { countOf, sizesOf, type PutBatch } from "./put-batch.ts";
+import { bytesOf, countOf, findLarger, type PutBatch } from "./put-batch.ts";
 import type { ChannelRecord } from "./store.ts";
 
 export interface Size {
@@ -18,11 +18,9 @@ export interface Capacity {
 /** The size of a batch, or the refusal of one that is too large for any channel with these settings (rule PT1). */
 export function measureBatch(batch: PutBatch, settings: Settings): Size | Refusal {
   const messages = countOf(batch);
-  let bytes = 0;
-  for (const size of sizesOf(batch)) {
-    if (size > settings.maxMessageBytes) return { kind: "message-too-large", bytes: size, limit: settings.maxMessageBytes };
-    bytes += size;
-  }
+  const larger = findLarger(batch, settings.maxMessageBytes);
+  if (larger !== undefined) return { kind: "message-too-large", bytes: larger, limit: settings.maxMessageBytes };
+  const bytes = bytesOf(batch);
   if (messages > LIMITS.batchMessagesMax) {
     return { kind: "batch-too-large", size: messages, limit: LIMITS.batchMessagesMax, unit: "messages" };
   }

@@ -2,7 +2,7 @@
 import { encodeStoredBlock, type BlockRecord } from "../protocol/block-writer.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { endOffset, StoredRun, type Run } from "./run.ts";
-import { RECORD_OVERHEAD_BYTES } from "./segment-cut.ts";
+import { RECORD_OVERHEAD_BYTES } from "./run-part.ts";
 import { addTotals, NO_TOTALS, subtractTotals, type ChannelStore, type NewSegment } from "./store.ts";
 
 export interface Compaction {

@@ -4,7 +4,7 @@ import type { ProducerMark } from "../protocol/dedup.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { bucketOf } from "./fingerprint.ts";
 import { offsetOf, OutcomeWindow, type PutOutcome } from "./outcome-window.ts";
-import { countOf, sizesOf, type PutBatch } from "./put-batch.ts";
+import { bytesOf, countOf, type PutBatch } from "./put-batch.ts";
 import type { ProducersChanges, ProducersStore, StoredProducer } from "./producers-store.ts";
 import { refused } from "./refused.ts";
 
@@ -175,12 +175,6 @@ export class Producers {
     this.#cached.delete(id);
     this.#cachedBytes -= PRODUCER_BYTES + producer.outcomes.byteLength;
   }
-}
-
-function bytesOf(messages: PutBatch): number {
-  let bytes = 0;
-  for (const size of sizesOf(messages)) bytes += size;
-  return bytes;
 }
 
 function bucketSize(): number {

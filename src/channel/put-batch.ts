@@ -9,10 +9,19 @@ export function countOf(batch: PutBatch): number {
   return batch instanceof Block ? batch.count : batch.length;
 }
 
-/** The bytes that each message counts (rule PT6), in their order. */
-export function* sizesOf(batch: PutBatch): Iterable<number> {
-  if (batch instanceof Block) for (let place = 0; place < batch.count; place++) yield batch.messageBytes(place);
-  else for (const message of batch) yield messageBytes(message);
+/** The bytes that all messages count together (rule PT6). */
+export function bytesOf(batch: PutBatch): number {
+  if (batch instanceof Block) return batch.bytesOf(0, batch.count);
+  return batch.reduce((bytes, message) => bytes + messageBytes(message), 0);
+}
+
+/** The bytes of the first message that has more than `bytesMax`. */
+export function findLarger(batch: PutBatch, bytesMax: number): number | undefined {
+  if (!(batch instanceof Block)) return batch.map(messageBytes).find((bytes) => bytes > bytesMax);
+  // None is larger than all of them together.
+  if (batch.byteLength <= bytesMax) return undefined;
+  for (let place = 0; place < batch.count; place++) if (batch.messageBytes(place) > bytesMax) return batch.messageBytes(place);
+  return undefined;
 }
 
 /** Where the messages themselves are needed. */

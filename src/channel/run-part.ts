@@ -3,6 +3,17 @@ import type { Block } from "../protocol/block.ts";
 import type { BlockRecord, BlockWriter } from "../protocol/block-writer.ts";
 import { contentOf, messageBytes } from "../protocol/message.ts";
 
+/** About what a record adds to a block besides its counted bytes: flags and lengths. Storage splits what comes out larger. */
+export const RECORD_OVERHEAD_BYTES = 32;
+/** A control record counts no bytes, but takes some. */
+const CONTROL_BYTES = 256;
+
+/** What a stored row may hold. */
+export interface RowRoom {
+  readonly bytes: number;
+  readonly records: number;
+}
+
 /** Records are addressed by their place in it, from 0. */
 export interface RunPart {
   readonly count: number;
@@ -18,6 +29,8 @@ export interface RunPart {
   messageId(place: number): string | undefined;
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined };
   record(place: number): BlockRecord;
+  /** About what the records from one place to another, exclusive, take in a block. */
+  storedBytes(from: number, to: number): number;
   slice(from: number, to: number): RunPart;
   writeTo(writer: BlockWriter, from: number, to: number): void;
 }
@@ -85,6 +98,12 @@ export class RecordPart implements RunPart {
     return record;
   }
 
+  storedBytes(from: number, to: number): number {
+    let bytes = (to - from) * RECORD_OVERHEAD_BYTES;
+    for (let place = from; place < to; place++) bytes += this.isControl(place) ? CONTROL_BYTES : this.messageBytes(place);
+    return bytes;
+  }
+
   slice(from: number, to: number): RunPart {
     const part = new RecordPart();
     for (let place = from; place < to; place++) part.push(this.record(place));
@@ -116,9 +135,7 @@ export class BlockPart implements RunPart {
     this.#from = from;
     this.#origin = origin;
     this.count = to - from;
-    let bytes = 0;
-    for (let place = from; place < to; place++) bytes += block.messageBytes(place);
-    this.bytes = bytes;
+    this.bytes = block.bytesOf(from, to);
     this.hasMessageIds = block.hasMessageIds;
   }
 
@@ -153,6 +170,10 @@ export class BlockPart implements RunPart {
   record(place: number): BlockRecord {
     const content = contentOf(this.#block.message(this.#from + place));
     return { ...content, source: this.#origin.source, isControl: false, putAtMs: this.#origin.putAtMs };
+  }
+
+  storedBytes(from: number, to: number): number {
+    return this.#block.storedBytes(this.#from + from, this.#from + to);
   }
 
   slice(from: number, to: number): RunPart {

@@ -3,7 +3,7 @@ import { Block } from "../protocol/block.ts";
 import { BlockWriter, type BlockRecord } from "../protocol/block-writer.ts";
 import { contentOf, type Message } from "../protocol/message.ts";
 import { decodeGonePlaces } from "./gone-places.ts";
-import { BlockPart, RecordPart, type BlockOrigin, type RunPart } from "./run-part.ts";
+import { BlockPart, RecordPart, type BlockOrigin, type RowRoom, type RunPart } from "./run-part.ts";
 import type { Segment, StoredSegment, Totals } from "./store.ts";
 
 /** Records are addressed by place, from 0; the offset of a record is `firstOffset + place`. */
@@ -105,6 +105,14 @@ export class StoredRun implements Run {
   }
 }
 
+/** Records of one part: the place in the run at which it begins, and the places in it. */
+interface Within {
+  readonly start: number;
+  readonly part: RunPart;
+  readonly first: number;
+  readonly end: number;
+}
+
 /** Records as they were put: the commit's own, and the newest segments while they are in the head window. */
 export class PendingRun implements Run {
   readonly firstOffset: number;
@@ -202,10 +210,23 @@ export class PendingRun implements Run {
     return { offset: this.firstOffset + place, putAtMs: record.putAtMs, ...contentOf(record) };
   }
 
+  /** Where the records end that a row takes, from `from` on; at least one of them. */
+  fit(from: number, room: RowRoom): number {
+    let bytes = 0;
+    const last = Math.min(this.#count, from + room.records);
+    for (const within of this.#within(from, last)) {
+      const { start, part, first, end } = within;
+      const whole = part.storedBytes(first, end);
+      if (bytes + whole > room.bytes) return Math.max(from + 1, start + findFit(within, room.bytes - bytes));
+      bytes += whole;
+    }
+    return last;
+  }
+
   /** The records from one place to another, exclusive; `before` are the totals before them. */
   slice(from: number, to: number, before: Totals): PendingRun {
     const run = new PendingRun(this.firstOffset + from, before);
-    for (const [part, first, end] of this.#within(from, to))
+    for (const { part, first, end } of this.#within(from, to))
       run.#add(first === 0 && end === part.count ? part : part.slice(first, end));
     for (const place of this.gone) if (place >= from && place < to) run.gone.add(place - from);
     return run;
@@ -214,8 +235,8 @@ export class PendingRun implements Run {
   /** A block of the records from one place to another, exclusive; with where they were put from, as it is stored, if asked for. */
   toBlock(from: number, to: number, withSources = false): Uint8Array<ArrayBuffer> {
     const parts = [...this.#within(from, to)];
-    writer.begin(parts.reduce((least, [part]) => Math.min(least, part.firstPutAtMs), Number.MAX_SAFE_INTEGER));
-    for (const [part, first, end] of parts) part.writeTo(writer, first, end);
+    writer.begin(parts.reduce((least, { part }) => Math.min(least, part.firstPutAtMs), Number.MAX_SAFE_INTEGER));
+    for (const { part, first, end } of parts) part.writeTo(writer, first, end);
     return writer.finish(this.firstOffset + from, withSources);
   }
 
@@ -232,11 +253,11 @@ export class PendingRun implements Run {
   }
 
   /** The parts that have places from one to another, exclusive, with those places in them. */
-  *#within(from: number, to: number): Iterable<readonly [part: RunPart, from: number, to: number]> {
+  *#within(from: number, to: number): Iterable<Within> {
     for (const [index, part] of this.#parts.entries()) {
       const start = this.#starts[index] ?? 0;
       const [first, end] = [Math.max(0, from - start), Math.min(part.count, to - start)];
-      if (first < end) yield [part, first, end];
+      if (first < end) yield { start, part, first, end };
     }
   }
 
@@ -264,6 +285,17 @@ export class PendingRun implements Run {
     }
     return low;
   }
+}
+
+/** The last place in the part up to which its records take at most so many bytes; they do not all. */
+function findFit({ part, first, end }: Within, bytesMax: number): number {
+  let [low, high] = [first, end];
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (part.storedBytes(first, middle) <= bytesMax) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 export function endOffset(run: Run | Segment): number {

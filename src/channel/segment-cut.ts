@@ -2,7 +2,7 @@
 import { LIMITS } from "../protocol/limits.ts";
 import { encodeGonePlaces } from "./gone-places.ts";
 import { endOffset, type PendingRun, type Run } from "./run.ts";
-import type { MessageIdEntry, NewSegment, Totals } from "./store.ts";
+import { addTotals, type MessageIdEntry, type NewSegment } from "./store.ts";
 
 export interface Cut {
   readonly segment: NewSegment;
@@ -16,47 +16,19 @@ export interface Cut {
  */
 export function cutSegments(run: PendingRun, fromPlace: number): Cut[] {
   const cuts: Cut[] = [];
-  let before = totalsBefore(run, fromPlace);
+  const passed = run.slice(0, fromPlace, run.before);
+  let before = addTotals(run.before, { messages: passed.messages, bytes: passed.bytes, segments: 0 });
   for (let start = fromPlace; start < run.count;) {
-    const end = findEnd(run, start);
+    const end = run.fit(start, { bytes: LIMITS.segmentBytesMax, records: LIMITS.segmentRecordsMax });
     const part = start === 0 && end === run.count ? run : run.slice(start, end, before);
     if (part.gone.size < part.count) {
       cuts.push(buildCut(part));
       before = { ...before, segments: before.segments + 1 };
     }
-    before = { messages: before.messages + part.messages, bytes: before.bytes + part.bytes, segments: before.segments };
+    before = addTotals(before, { messages: part.messages, bytes: part.bytes, segments: 0 });
     start = end;
   }
   return cuts;
-}
-
-/** About what a record adds to a block besides its counted bytes: flags and lengths. Storage splits what comes out larger. */
-export const RECORD_OVERHEAD_BYTES = 32;
-/** A control record counts no bytes, but takes some. */
-const CONTROL_BYTES = 256;
-
-function findEnd(run: PendingRun, start: number): number {
-  // Most commits fit as they are: nobody has to look at their records for that.
-  const controls = run.count - run.messages;
-  const bytesMax = run.bytes + run.count * RECORD_OVERHEAD_BYTES + controls * CONTROL_BYTES;
-  if (run.count <= LIMITS.segmentRecordsMax && bytesMax <= LIMITS.segmentBytesMax) return run.count;
-  let bytes = 0;
-  let end = start;
-  while (end < run.count && end - start < LIMITS.segmentRecordsMax) {
-    bytes += (run.isControl(end) ? CONTROL_BYTES : run.messageBytes(end)) + RECORD_OVERHEAD_BYTES;
-    if (bytes > LIMITS.segmentBytesMax && end > start) break;
-    end++;
-  }
-  return end;
-}
-
-function totalsBefore(run: PendingRun, place: number): Totals {
-  let { messages, bytes } = run.before;
-  for (let index = 0; index < place; index++) {
-    if (!run.isControl(index)) messages += 1;
-    bytes += run.messageBytes(index);
-  }
-  return { messages, bytes, segments: run.before.segments };
 }
 
 function buildCut(run: PendingRun): Cut {

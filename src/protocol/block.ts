@@ -226,6 +226,16 @@ export class Block {
     return bodyBytes + (this.#textBytes?.[place] ?? 0);
   }
 
+  /** What the messages from one place to another, exclusive, count together. */
+  bytesOf(from: number, to: number): number {
+    let bytes = (this.#bodyStarts[to] ?? 0) - (this.#bodyStarts[from] ?? 0);
+    if (this.#textBytes !== undefined) for (let place = from; place < to; place++) bytes += this.#textBytes[place] ?? 0;
+    if ((this.flagsOfAny & layout.CONTROL) === 0) return bytes;
+    for (let place = from; place < to; place++)
+      if (this.isControl(place)) bytes -= (this.#bodyStarts[place + 1] ?? 0) - (this.#bodyStarts[place] ?? 0);
+    return bytes;
+  }
+
   /** When a record was put and how long it lives, without decoding the rest of it. */
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
     const flags = this.flags(place);
@@ -265,6 +275,12 @@ export class Block {
     return texts;
   }
 
+  /** The first byte of a body; 0 for an empty one. */
+  firstByte(place: number): number {
+    const start = this.#bodyStarts[place] ?? 0;
+    return start < (this.#bodyStarts[place + 1] ?? 0) ? (this.#bytes[start] ?? 0) : 0;
+  }
+
   body(place: number): Uint8Array {
     return this.bodySlice(place, place + 1);
   }
@@ -282,8 +298,14 @@ export class Block {
     return this.#bytes.subarray(this.#entryStarts[from], this.#entryStarts[to]);
   }
 
-  entryBytes(place: number): number {
-    return (this.#entryStarts[place + 1] ?? 0) - (this.#entryStarts[place] ?? 0);
+  /** What the records from one place to another, exclusive, take of the block. */
+  storedBytes(from: number, to: number): number {
+    return this.entryBytes(from, to) + (this.#bodyStarts[to] ?? 0) - (this.#bodyStarts[from] ?? 0);
+  }
+
+  /** What their entries take. */
+  entryBytes(from: number, to: number): number {
+    return (this.#entryStarts[to] ?? 0) - (this.#entryStarts[from] ?? 0);
   }
 
   /** Their bodies. */

@@ -47,7 +47,7 @@ function refuseEntry(block: Block, place: number): InvalidRequest | undefined {
   if ((flags & layout.DELAY) !== 0 && (flags & layout.DELIVER_AT) !== 0)
     return invalidRequest(`${base}/deliverAtMs`, "Expected either delayMs or deliverAtMs");
   // Before a million of them is looked at one by one.
-  if (block.entryBytes(place) > ENTRY_BYTES_MAX)
+  if (block.entryBytes(place, place + 1) > ENTRY_BYTES_MAX)
     return invalidRequest(`${base}/headers`, `Headers have at most ${LIMITS.headersBytesMax} bytes together`);
   return refuseTextsOfEntry(block, place, base) ?? refuseNumbers(block, place, base);
 }
@@ -121,7 +121,7 @@ function refuseTexts(block: Block): InvalidRequest | undefined {
   const isText = (place: number): boolean => (block.flags(place) & layout.TEXT) !== 0;
   for (let from = 0, to = 0; from < block.count; from = to + 1) {
     for (to = from; to < block.count && isText(to); to++) {
-      if (((block.body(to)[0] ?? 0) & 0xc0) === 0x80) return invalidRequest(`/messages/${to}/text`, NOT_UTF8);
+      if ((block.firstByte(to) & 0xc0) === 0x80) return invalidRequest(`/messages/${to}/text`, NOT_UTF8);
     }
     if (to > from && decodeUtf8(block.bodySlice(from, to)) === undefined) return refuseFirstText(block, from, to);
   }

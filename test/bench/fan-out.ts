@@ -8,7 +8,7 @@ const STALL_TIMEOUT_MS = 15_000;
 export interface FanOutOptions {
   readonly putter: WebSocket;
   readonly readers: readonly WebSocket[];
-  readonly putFrame: (index: number) => string;
+  readonly putFrame: (index: number) => string | Uint8Array;
   /** How many messages a frame brings to reader `reader`; it may answer. Throws when it is no good frame. */
   readonly countMessages: (frame: Buffer, reader: number) => number;
   /** Messages that were put and have not come to every reader. */

@@ -1,12 +1,16 @@
 // The product as a load client sees it: its frames, its drivers and the few HTTP calls around a load. Any answer other than the
 // expected one throws with its text, because a benchmark that counts refusals measures nothing.
 import type { WebSocket } from "ws";
+import { joinBinaryFrame } from "../../src/protocol/binary-frame.ts";
+import { encodeBlock } from "../../src/protocol/block-writer.ts";
+import { SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
+import { textRecord } from "../binary-frames.ts";
 import { ask, type Driver, formatFrame } from "./ws-load.ts";
 
 const HTTP_TIMEOUT_MS = 30_000;
 /** Large enough for every load: a channel that fills would measure refusals. */
-const CHANNEL_SETTINGS = { maxMessages: 1_000_000, maxBytes: 4_000_000_000 };
-const SUBPROTOCOL = "channel.v1.json";
+const CHANNEL_SETTINGS = { maxMessages: 1_000_000_000, maxBytes: 4_000_000_000 };
+const ID_DIGITS_MAX = 10;
 
 // Random letters: nothing on the way can gain from compressing or interning them.
 function randomText(length: number): string {
@@ -17,7 +21,7 @@ export const TEXT_1_KB = randomText(1_024);
 export const TEXT_100_B = randomText(100);
 
 /** Encodes request `index`. The floors get the very frames that the product gets. */
-export type FrameMaker = (index: number) => string;
+export type FrameMaker = (index: number) => string | Uint8Array;
 
 export function putFrames(text: string): FrameMaker {
   return (index) => `{"type":"put","id":${index},"text":"${text}"}`;
@@ -28,12 +32,24 @@ export function putBatchFrames(text: string, count: number): FrameMaker {
   return (index) => `{"type":"put-batch","id":${index},"messages":[${messages}]}`;
 }
 
+/** Binary frames, all in one piece of memory: a socket copies what it sends. Only the id in the head is another for each. */
+export function putBlockFrames(text: string, count: number): FrameMaker {
+  const records = Array.from({ length: count }, () => textRecord(text));
+  const blank = " ".repeat(ID_DIGITS_MAX);
+  const frame = Buffer.from(joinBinaryFrame("put", `{"id":${blank}}`, [encodeBlock(records, 0)]));
+  const place = frame.indexOf(blank);
+  return (index) => {
+    frame.write(String(index).padEnd(ID_DIGITS_MAX), place, "latin1");
+    return frame;
+  };
+}
+
 export function getFrames(max: number, waitMs = 0): FrameMaker {
   return (index) => `{"type":"get","id":${index},"max":${max},"min":1,"waitMs":${waitMs}}`;
 }
 
 const GREETING = {
-  subprotocol: SUBPROTOCOL,
+  subprotocol: SUBPROTOCOL_JSON,
   greeting: {
     frame: JSON.stringify({ type: "hello", versions: [1], joined: true }),
     check: (answer: Buffer): void => {
@@ -42,8 +58,8 @@ const GREETING = {
   },
 };
 
-export function putDriver(request: FrameMaker): Driver {
-  return { ...GREETING, request, answered: (frame) => readAnswers(frame, "put-ok").map(({ id }) => id) };
+export function putDriver(request: FrameMaker, subprotocol: string = SUBPROTOCOL_JSON): Driver {
+  return { ...GREETING, subprotocol, request, answered: (frame) => readAnswers(frame, "put-ok").map(({ id }) => id) };
 }
 
 /** A got frame with other than `count` messages fails the load: an empty one would be counted as full otherwise. */

@@ -15,6 +15,8 @@ import {
   PUT_32X4,
   PUT_64,
   PUT_BATCH,
+  PUT_BATCH_BINARY,
+  PUT_BATCH_OF_SMALL,
   rate,
   runPairs,
   runRounds,
@@ -33,6 +35,18 @@ export const PUT_SCENARIOS: readonly Scenario[] = [
   putScenario(PUT_64, "queued-echo", { id: "put-64-vs-queued-echo", baseline: "queued-echo", goal: atLeast(0.8) }),
   putScenario(PUT_32X4, "echo", { id: "put-32x4", baseline: "echo", goal: atLeast(1), floorReference: 5_700 }),
   putScenario(PUT_BATCH, "row", { id: "put-batch-100", baseline: "packed", goal: atLeast(0.7), floorReference: 37_000 }),
+  putScenario(PUT_BATCH_BINARY, "row", {
+    id: "put-batch-100-binary",
+    baseline: "packed",
+    goal: atLeast(1.1),
+    floorReference: 67_000,
+  }),
+  putScenario(PUT_BATCH_OF_SMALL, "row", {
+    id: "batch-1000x100B",
+    baseline: "packed",
+    goal: atLeast(1.1),
+    floorReference: 738_000,
+  }),
   {
     measures: [{ id: "http-put", unit: "requests/s", baseline: "rpc-row-per-put", goal: atLeast(1.3), floorReference: 1_050 }],
     run: async (bench) => [measuredOfPairs(await runPairs(bench, httpRounds(bench)))],

@@ -1,6 +1,17 @@
 // What scenarios are made of: goals, loads that either side runs, a fresh object for each round.
 import { type Pair, runPairedRounds, type Sides } from "./paired-rounds.ts";
-import { getFrames, type FrameMaker, Product, putBatchFrames, putDriver, putFrames, TEXT_1_KB } from "./product.ts";
+import { SUBPROTOCOL_BIN } from "../../src/protocol/version.ts";
+import {
+  getFrames,
+  type FrameMaker,
+  Product,
+  putBatchFrames,
+  putBlockFrames,
+  putDriver,
+  putFrames,
+  TEXT_100_B,
+  TEXT_1_KB,
+} from "./product.ts";
 import type { Described, Goal, Measured } from "./report.ts";
 import type { Servers } from "./servers.ts";
 import { closeSockets, type Driver, type LoadResult, openSockets, runWsLoad } from "./ws-load.ts";
@@ -31,6 +42,8 @@ export const atMostRows = (limit: number): Goal => ({ of: "value", bound: "at-mo
 /** A load that either side runs; the floors see the same frames, windows and sockets. */
 export interface Shape {
   readonly frames: FrameMaker;
+  /** What is spoken to the product; JSON if absent. */
+  readonly subprotocol?: string;
   readonly sockets: number;
   readonly window: number;
   readonly messagesPerFrame: number;
@@ -41,6 +54,18 @@ export const PUT_1: Shape = { frames: PUT_1_KB, sockets: 1, window: 1, messagesP
 export const PUT_64: Shape = { frames: PUT_1_KB, sockets: 1, window: 64, messagesPerFrame: 1 };
 export const PUT_32X4: Shape = { frames: PUT_1_KB, sockets: 32, window: 4, messagesPerFrame: 1 };
 export const PUT_BATCH: Shape = { frames: putBatchFrames(TEXT_1_KB, 100), sockets: 1, window: 8, messagesPerFrame: 100 };
+export const PUT_BATCH_BINARY: Shape = {
+  frames: putBlockFrames(TEXT_1_KB, 100),
+  subprotocol: SUBPROTOCOL_BIN,
+  sockets: 1,
+  window: 8,
+  messagesPerFrame: 100,
+};
+export const PUT_BATCH_OF_SMALL: Shape = {
+  ...PUT_BATCH_BINARY,
+  frames: putBlockFrames(TEXT_100_B, 1_000),
+  messagesPerFrame: 1_000,
+};
 export const GET_BATCH: Shape = { frames: getFrames(100), sockets: 1, window: 8, messagesPerFrame: 100 };
 
 export function rate(shape: Shape, result: LoadResult): number {
@@ -93,7 +118,7 @@ export function floorDriver(frames: FrameMaker): Driver {
 }
 
 export async function loadProduct(bench: Bench, product: Product, channel: string, shape: Shape): Promise<LoadResult> {
-  return await runShape(bench, product.socketUrl(channel), shape, putDriver(shape.frames));
+  return await runShape(bench, product.socketUrl(channel), shape, putDriver(shape.frames, shape.subprotocol));
 }
 
 export async function loadFloor(bench: Bench, url: string, shape: Shape): Promise<LoadResult> {

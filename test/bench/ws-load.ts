@@ -14,7 +14,7 @@ export interface Driver {
   /** Sent first on each socket; `checkGreeting` throws when the first frame back is not a welcome. */
   readonly greeting?: { readonly frame: string; check(answer: Buffer): void };
   /** Requests of one socket are numbered from 1. */
-  request(index: number): string;
+  request(index: number): string | Uint8Array;
   /** The numbers of the requests that the frame answers, or "oldest" where the order tells. Throws when it is no good answer. */
   answered(frame: Buffer): readonly number[] | "oldest";
 }

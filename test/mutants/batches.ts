@@ -35,7 +35,7 @@ export const BATCHES: readonly Mutant[] = [
   {
     name: "RB1: texts may begin in the middle of a character",
     file: "src/protocol/put-block.ts",
-    from: "if (((block.body(to)[0] ?? 0) & 0xc0) === 0x80)",
+    from: "if ((block.firstByte(to) & 0xc0) === 0x80)",
     to: "if (false)",
   },
   {

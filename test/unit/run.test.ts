@@ -71,6 +71,27 @@ describe("src/channel/run", () => {
     }
   });
 
+  test.each([
+    [0, 6, 6],
+    [0, 2, 2],
+    [0, 1, 1],
+    [3, 2, 5],
+  ])("[RC4] from place %d a row of %d records ends at %d", (from, records, end) => {
+    expect(mixedRun().fit(from, { bytes: 1_000_000, records })).toBe(end);
+  });
+
+  test("[RC4] a row takes the records that fit it by what they take in a block, and at least one", () => {
+    const run = new PendingRun(1, NO_TOTALS);
+    // An entry of 8 bytes, or 32 for one that is not encoded yet, and a body of 1.
+    run.pushBlock(blockOf("a", "b", "c"), { putAtMs: AT_MS, source: "s" });
+    run.push(textRecord("d", { putAtMs: AT_MS }));
+    run.push(textRecord("e", { putAtMs: AT_MS }));
+
+    const ends = [0, 9, 18, 27, 59, 60, 92, 93].map((bytes) => run.fit(0, { bytes, records: 9 }));
+
+    expect(ends).toEqual([1, 1, 2, 3, 3, 4, 4, 5]);
+  });
+
   test("[RB3] what is sent does not tell where it was put from", () => {
     expect(messagesOf(parse(mixedRun().toBlock(1, 5))).map(told)).toEqual(
       ALL.slice(1, 5).map(([offset, time, , text]) => [offset, time, undefined, text]),
