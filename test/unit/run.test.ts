@@ -71,6 +71,12 @@ describe("src/channel/run", () => {
     }
   });
 
+  test("[RB2] a part of a part is what lies in it", () => {
+    const part = mixedRun().slice(4, 6, NO_TOTALS).slice(1, 2, NO_TOTALS);
+
+    expect([part.count, told(part.message(0))]).toEqual([1, ALL[5]]);
+  });
+
   test.each([
     [0, 6, 6],
     [0, 2, 2],
