@@ -265,6 +265,43 @@ describe("src/channel/attached-leases", () => {
     ]);
   });
 
+  test("[LS9] what was lost with its socket is kept for nobody, what was pulled is kept for the grace", () => {
+    const channel = channelWith();
+    channel.put(["pulled"]);
+    channel.pull({ isDetached: false }, { connection: channel.connect(), request: 1 });
+    subscribe(channel, { messages: 1 });
+    subscribe(channel, { messages: 1 });
+    channel.put(["a", "b"]);
+    const acks = idsOf(takeFrames(channel));
+
+    channel.crash();
+
+    expect(channel.settle({ acks })).toMatchObject({
+      counts: { ack: 0 },
+      refused: acks.map(() => ({ refusal: { kind: "lease-lost", cause: "expired" } })),
+    });
+    expect(describeLeases(channel.pull({ max: 9 }))).toEqual([
+      ["a", 1, true],
+      ["b", 1, true],
+    ]);
+    channel.tick(LIMITS.resumeGraceMs - 1);
+    expect(describeLeases(channel.pull({ max: 9 }))).toEqual([]);
+    channel.tick(1);
+    expect(describeLeases(channel.pull({ max: 9 }))).toEqual([["pulled", 2, true]]);
+  });
+
+  test("[LS9] no message has to wait after a crash because a stream was given others before", () => {
+    const channel = channelWith();
+    subscribe(channel, { messages: 1 });
+    channel.put(["done"]);
+    channel.settle({ acks: idsOf(takeFrames(channel)) });
+    channel.put(["a", "b"]);
+
+    channel.crash();
+
+    expect(describeLeases(channel.pull({ max: 9 })).map(([text]) => text)).toEqual(["a", "b"]);
+  });
+
   test("[LS8] nothing is in doubt where all that lay with sockets was told of", () => {
     const channel = channelWith();
     const { connection } = subscribe(channel);

@@ -210,6 +210,25 @@ describe("src/testing: faults", () => {
     expect((await channel.pull()).messages).toMatchObject([{ body: "held", redelivered: true }]);
   });
 
+  test("[TE5] what a consumer was sent is handed at once to who asks first after a deployment, redelivered", async () => {
+    const service = new TestService();
+    const channel = service.connect({ transport: "socket" }).channel("jobs");
+    const stopping = new AbortController();
+    const consumer = channel.consume(() => new Promise((resolve) => stopping.signal.addEventListener("abort", resolve)));
+    await channel.put("held");
+    await service.advance(0);
+    expect(await channel.stats()).toMatchObject({ delivery: { leased: 1 } });
+
+    await service.deploy();
+    const { messages } = await service.connect({ transport: "http" }).channel("jobs").pull();
+
+    expect(messages).toMatchObject([{ body: "held", attempt: 1, redelivered: true }]);
+    stopping.abort();
+    const stopped = consumer.stop();
+    await service.advance(60_000);
+    await stopped;
+  });
+
   test("[TE5] a subscription to a log goes on where it was after a deployment", async () => {
     const service = new TestService();
     const channel = service.connect({ transport: "socket" }).channel("events");
