@@ -3,8 +3,9 @@ import { BINARY_FRAME_TYPES, joinBinaryFrame, splitBinaryFrame } from "../src/pr
 import { Block } from "../src/protocol/block.ts";
 import { encodeBlock, type BlockRecord } from "../src/protocol/block-writer.ts";
 import { encodeUtf8 } from "../src/protocol/bytes.ts";
-import { formatMessage } from "../src/protocol/message.ts";
+import { contentOf, formatMessage } from "../src/protocol/message.ts";
 import { DEFAULT_CONTENT_TYPES } from "../src/protocol/presentation.ts";
+import { parsePutFrame } from "../src/protocol/put-frame.ts";
 
 /** A message to put: a text without more. */
 export function textRecord(text: string, more: Partial<BlockRecord> = {}): BlockRecord {
@@ -15,6 +16,28 @@ export function textRecord(text: string, more: Partial<BlockRecord> = {}): Block
 /** `head`: the members of the frame but its messages. */
 export function putFrame(head: object, records: readonly BlockRecord[]): ArrayBuffer {
   return joinBinaryFrame("put", JSON.stringify(head), [encodeBlock(records, 0)]).buffer;
+}
+
+/** What a server takes a put frame for: the members of its head, and the messages as they would be stored. */
+export function readPutFrame(data: ArrayBuffer): { readonly type: string; readonly messages: readonly object[] } {
+  const frame = parsePutFrame(new Uint8Array(data));
+  if (!frame.ok) throw new Error(`Not a put: ${JSON.stringify(frame.refusal)}`);
+  const { head, block } = frame.value;
+  const messages = Array.from({ length: block.count }, (_, place) => {
+    const delay = block.delay(place);
+    return { ...contentOf(block.message(place)), ...(delay !== undefined && { delay }) };
+  });
+  return { ...head, type: "binary put", messages };
+}
+
+/** A frame from the server that carries these records from the offset on. */
+export function serverFrame(
+  type: "deliver" | "got",
+  head: object,
+  records: readonly BlockRecord[],
+  firstOffset: number,
+): ArrayBuffer {
+  return joinBinaryFrame(type, JSON.stringify(head), [encodeBlock(records, firstOffset)]).buffer;
 }
 
 /** The blocks that follow each other in a frame from the server. */

@@ -1,15 +1,16 @@
-// A client of the subprotocol channel.v1.json over the standard WebSocket, for browsers, Workers and Node.
+// A client of the subprotocols channel.v1.bin and channel.v1.json over the standard WebSocket, for browsers, Workers and Node.
 // No reconnecting and no retries: every failure reaches the caller, with what is known about its outcome.
 import { isLongerThan } from "../protocol/bytes.ts";
 import type { CheckpointFrame } from "../protocol/checkpoint-frames.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { FRAME_BYTES_MAX, WAIT_MS_MAX } from "../protocol/client-limits.ts";
-import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
+import { PROTOCOL_VERSIONS, SUBPROTOCOL_BIN } from "../protocol/version.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
 import { formatJson } from "./json-text.ts";
+import { loadBlockCodec, type BlockCodec } from "./load-block-codec.ts";
 import { formatPutMessage, putBytes, type PutGiven } from "./message-json.ts";
-import { openChannelSocket, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
+import { openChannelSocket, protocolOf, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
 import {
   SocketStreams,
   type Pressure,
@@ -46,10 +47,16 @@ export interface ConnectOptions extends SocketOptions {
 /** What answers a request for good. */
 type FinalFrame = Extract<ServerFrame, { type: "put-ok" | "got" | "settled" | "stats" }> | CheckpointFrame;
 
+/** What is sent: a frame in JSON, or with a block the head of a binary one. */
+interface Request {
+  readonly text: string;
+  readonly block?: Uint8Array | undefined;
+}
+
 interface Pending {
   readonly finalType: FinalFrame["type"];
   /** Kept until the answer: a put that waited, or asked for room first, is sent when there is room. */
-  readonly text: string;
+  readonly request: Request;
   readonly resolve: (frame: FinalFrame) => void;
   readonly reject: (error: EdgeChannelError) => void;
   /** Stops the deadline and no longer listens to the signal. */
@@ -61,9 +68,9 @@ interface Pending {
 
 interface Beginning<Type extends FinalFrame["type"]> {
   readonly finalType: Type;
-  readonly text: string;
-  /** What is sent first: the text itself, or what asks for room for it. */
-  readonly sent: string;
+  readonly request: Request;
+  /** What is sent in its place: what asks for room for it. */
+  readonly first?: string | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: () => void;
   /** Starts what keeps the deadline, if there is one. */
@@ -98,10 +105,13 @@ export class ChannelSocket implements StreamingTransport {
   readonly #startTimer: StartTimer;
   readonly #onWait: (() => void) | undefined;
   readonly #pending = new Map<number, Pending>();
-  readonly #streams = new SocketStreams((text) => this.#send(text));
+  readonly #streams = new SocketStreams((text) => this.#send({ text }));
   readonly #pressureListeners = new Set<PressureListener>();
   /** What the server said last of the pressure. */
   #pressure: Pressure | undefined;
+  /** Where the server speaks binary, from before the first call. */
+  #codec: BlockCodec | undefined;
+  #codecLoading: Promise<void> | undefined;
   readonly #greeted = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #failure: { readonly how: string; readonly options: EdgeChannelErrorOptions } | undefined;
@@ -111,7 +121,11 @@ export class ChannelSocket implements StreamingTransport {
     this.#socket = socket;
     this.#startTimer = options.startTimer ?? startPlatformTimer;
     this.#onWait = options.onWait;
-    const greet = (): void => this.#send(JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS, joined: true }));
+    const greet = (): void => {
+      if (protocolOf(socket) === SUBPROTOCOL_BIN) this.#codecLoading = this.#loadCodec();
+      this.#send({ text: JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS, joined: true }) });
+    };
+    socket.binaryType = "arraybuffer";
     socket.addEventListener("open", greet);
     socket.addEventListener("message", ({ data }) => this.#receive(data));
     socket.addEventListener("error", (event) => this.#lose("the connection broke", "error" in event ? event.error : event));
@@ -155,12 +169,14 @@ export class ChannelSocket implements StreamingTransport {
 
   /** Stores one message. Rejects with kind `channel-full` when there was no room within `waitMs`. */
   async put(message: PutGiven, options: PutOptions = {}): Promise<PutReceipt> {
-    return this.#put({ type: "put", ...formatPutMessage(message) }, [message], options);
+    return this.#put({ type: "put", ...formatPutMessage(message) }, undefined, [message], options);
   }
 
   /** Stores messages at consecutive offsets, all or none; at most 10,000 and 16 MiB together. */
   async putBatch(messages: readonly PutGiven[], options: PutOptions = {}): Promise<PutReceipt> {
-    return this.#put({ type: "put-batch", messages: messages.map(formatPutMessage) }, messages, options);
+    const block = this.#codec?.packPuts(messages);
+    const frame = block === undefined ? { type: "put-batch", messages: messages.map(formatPutMessage) } : {};
+    return this.#put(frame, block, messages, options);
   }
 
   /**
@@ -191,7 +207,7 @@ export class ChannelSocket implements StreamingTransport {
   async subscribe(request: SubscribeRequest, listener: StreamListener, { signal }: CallOptions = {}): Promise<StreamHandle> {
     const id = this.#nextId++;
     const text = formatJson({ type: "subscribe", id, ...request });
-    const refusal = this.#refuseRequest(text, signal);
+    const refusal = this.#refuseRequest({ text }, signal);
     if (refusal !== undefined) throw refusal;
     return this.#streams.begin(id, text, listener);
   }
@@ -210,7 +226,7 @@ export class ChannelSocket implements StreamingTransport {
     if (this.#pressureListeners.has(listener)) return;
     const isFirst = this.#pressureListeners.size === 0;
     this.#pressureListeners.add(listener);
-    if (isFirst) this.#send(JSON.stringify({ type: "watch", id: WATCH_ID }));
+    if (isFirst) this.#send({ text: JSON.stringify({ type: "watch", id: WATCH_ID }) });
     else if (this.#pressure !== undefined) listener(this.#pressure);
   }
 
@@ -225,11 +241,18 @@ export class ChannelSocket implements StreamingTransport {
     return this.#ended.promise;
   }
 
-  async #put(frame: object, messages: readonly PutGiven[], { reserve, ...options }: PutOptions): Promise<PutReceipt> {
+  async #put(
+    frame: object,
+    block: Uint8Array | undefined,
+    messages: readonly PutGiven[],
+    { reserve, ...options }: PutOptions,
+  ): Promise<PutReceipt> {
     const { waitMs, signal, ...conditions } = options;
     const bytes = reserve === true ? messages.reduce((sum, message) => sum + putBytes(message), 0) : 0;
     const first = reserve === true ? { type: "reserve", messages: messages.length, bytes } : undefined;
-    return parsePutReceipt(await this.#requestWaiting("put-ok", { ...frame, ...conditions }, { waitMs, signal }, first));
+    return parsePutReceipt(
+      await this.#requestWaiting("put-ok", { ...frame, ...conditions }, { waitMs, signal }, { block, first }),
+    );
   }
 
   /** Sends at once, in the order of the calls; where `first` is given, that frame before the other, which follows on `room`. */
@@ -237,15 +260,16 @@ export class ChannelSocket implements StreamingTransport {
     finalType: Type,
     frame: object,
     { waitMs, signal }: WaitOptions,
-    first?: object,
+    { block, first }: { readonly block?: Uint8Array | undefined; readonly first?: object | undefined } = {},
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
-    const text = formatJson({ ...frame, id, waitMs });
+    const request = { text: formatJson({ ...frame, id, waitMs }), block };
     const cancel = (): void => this.#cancel(id);
     const startTimer = (): (() => void) | undefined =>
       waitMs !== undefined && waitMs > 0 ? this.#startTimer(cancel, Math.min(waitMs, WAIT_MS_MAX)) : undefined;
-    const sent = first === undefined ? text : JSON.stringify({ ...first, id, waitMs });
-    return this.#begin(id, { finalType, text, sent, signal, onAbort: cancel, startTimer, mayApply: first === undefined });
+    const asking = first && JSON.stringify({ ...first, id, waitMs });
+    const mayApply = first === undefined;
+    return this.#begin(id, { finalType, request, first: asking, signal, onAbort: cancel, startTimer, mayApply });
   }
 
   /** Sends what is answered without a wait; aborted, it is not waited for any more. */
@@ -255,20 +279,20 @@ export class ChannelSocket implements StreamingTransport {
     signal: AbortSignal | undefined,
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
-    const text = formatJson({ ...frame, id });
+    const request = { text: formatJson({ ...frame, id }) };
     const mayApply = !READING.includes(finalType);
     const onAbort = (): void => {
       this.#take(id)?.reject(EdgeChannelError.aborted("No answer came", signal, mayApply ? "unknown" : "not-applied"));
     };
-    return this.#begin(id, { finalType, text, sent: text, signal, onAbort, startTimer: () => undefined, mayApply });
+    return this.#begin(id, { finalType, request, signal, onAbort, startTimer: () => undefined, mayApply });
   }
 
   #begin<Type extends FinalFrame["type"]>(
     id: number,
-    { finalType, text, sent, signal, onAbort, startTimer, mayApply }: Beginning<Type>,
+    { finalType, request, first, signal, onAbort, startTimer, mayApply }: Beginning<Type>,
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const { promise, resolve, reject } = Promise.withResolvers<FinalFrame>();
-    const refusal = this.#refuseRequest(text, signal);
+    const refusal = this.#refuseRequest(request, signal);
     if (refusal !== undefined) reject(refusal);
     else {
       const stopTimer = startTimer();
@@ -277,17 +301,17 @@ export class ChannelSocket implements StreamingTransport {
         stopTimer?.();
         signal?.removeEventListener("abort", onAbort);
       };
-      this.#pending.set(id, { finalType, text, resolve, reject, release, isCancelled: false, mayApply });
-      this.#send(sent);
+      this.#pending.set(id, { finalType, request, resolve, reject, release, isCancelled: false, mayApply });
+      this.#send(first === undefined ? request : { text: first });
     }
     // Only a frame of the final type resolves it.
     return promise as Promise<Extract<FinalFrame, { type: Type }>>;
   }
 
-  #refuseRequest(text: string, signal: AbortSignal | undefined): EdgeChannelError | undefined {
+  #refuseRequest({ text, block }: Request, signal: AbortSignal | undefined): EdgeChannelError | undefined {
     if (this.#failure !== undefined) return new EdgeChannelError(`Cannot send: ${this.#failure.how}`, this.#failure.options);
     if (signal?.aborted === true) return EdgeChannelError.aborted("Cannot send the request", signal);
-    if (!isLongerThan(text, FRAME_BYTES_MAX)) return undefined;
+    if (!isLongerThan(text, FRAME_BYTES_MAX - (block?.byteLength ?? 0))) return undefined;
     // The server would end the connection, and with it all other requests.
     const message = `Cannot send the frame: it has more than ${FRAME_BYTES_MAX} bytes`;
     return EdgeChannelError.refused(message, "request-too-large");
@@ -298,13 +322,14 @@ export class ChannelSocket implements StreamingTransport {
     const pending = this.#pending.get(id);
     if (pending === undefined || pending.isCancelled) return;
     pending.isCancelled = true;
-    this.#send(JSON.stringify({ type: "cancel", id }));
+    this.#send({ text: JSON.stringify({ type: "cancel", id }) });
   }
 
-  #send(text: string): void {
+  #send({ text, block }: Request): void {
     if (this.#failure !== undefined) return;
     try {
-      this.#socket.send(text);
+      // Only the codec makes blocks.
+      this.#socket.send((block && this.#codec?.joinPut(text, block)) ?? text);
     } catch (error) {
       this.#lose("the connection cannot send", error);
     }
@@ -312,10 +337,10 @@ export class ChannelSocket implements StreamingTransport {
 
   #receive(data: unknown): void {
     if (this.#failure !== undefined) return;
-    const frame = parseFrame(data);
+    const frame = data instanceof ArrayBuffer ? this.#codec?.readBinaryFrame(new Uint8Array(data)) : parseFrame(data);
     if (frame === undefined) {
       const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "not-applied" } as const;
-      return this.#fail("the server broke the protocol: a frame is not a JSON object with a type", facts);
+      return this.#fail("the server broke the protocol: a frame is not a JSON object with a type, or not one of blocks", facts);
     }
     for (const one of frame.type === "joined" ? frame.frames : [frame]) this.#handle(one);
   }
@@ -323,7 +348,7 @@ export class ChannelSocket implements StreamingTransport {
   #handle(frame: ServerFrame): void {
     switch (frame.type) {
       case "welcome":
-        return this.#greeted.resolve();
+        return this.#welcome();
       case "wait":
         return this.#holdBack(frame.id);
       case "room":
@@ -340,7 +365,7 @@ export class ChannelSocket implements StreamingTransport {
       case "problem":
         return this.#refuse(frame);
       case "echo":
-        return this.#send(JSON.stringify(frame));
+        return this.#send({ text: JSON.stringify(frame) });
       case "pressure":
         return this.#tellPressure(frame);
       case "subscribed":
@@ -351,6 +376,21 @@ export class ChannelSocket implements StreamingTransport {
         // A later version may tell more; what has to be understood is agreed in the greeting.
         return undefined;
     }
+  }
+
+  /** While the greeting is under way. */
+  async #loadCodec(): Promise<void> {
+    try {
+      this.#codec = await loadBlockCodec();
+    } catch (cause) {
+      const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied", cause } as const;
+      this.#fail("the part of the client that binary frames need could not be loaded", facts);
+    }
+  }
+
+  #welcome(): void {
+    if (this.#codecLoading === undefined) this.#greeted.resolve();
+    else void this.#codecLoading.then(() => this.#greeted.resolve());
   }
 
   /** At once, so that nothing is sent meanwhile, and again when whoever was answered before has gone on: that is not on its way any more. */
@@ -377,7 +417,8 @@ export class ChannelSocket implements StreamingTransport {
     if (pending === undefined || pending.isCancelled) return;
     pending.mayApply = true;
     // The mark keeps a put that comes too late for its room from being stored after its request was answered.
-    this.#send(`${pending.text.slice(0, -1)},"promised":true}`);
+    const { text, block } = pending.request;
+    this.#send({ text: `${text.slice(0, -1)},"promised":true}`, block });
   }
 
   #resolve(frame: FinalFrame): void {

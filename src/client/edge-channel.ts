@@ -129,8 +129,8 @@ export class EdgeChannel {
   #openTransport(name: string): Transport {
     if (this.#options.transport !== "socket") return new HttpTransport(this.#requester, name);
     const url = this.#requester.addressOf([name, "socket"]);
-    const { token, WebSocket, openSocket, onWait, startTimer = startPlatformTimer, connectMsMax } = this.#options;
-    const options = { token, WebSocket, openSocket, onWait, startTimer };
+    const { startTimer = startPlatformTimer, connectMsMax, token, WebSocket, openSocket, socketFormat, onWait } = this.#options;
+    const options = { token, WebSocket, openSocket, socketFormat, onWait, startTimer };
     return new SocketTransport({
       connect: (signal) => ChannelSocket.connect(url, { ...options, signal }),
       connectMsMax: connectMsMax ?? CONNECT_MS_MAX_DEFAULT,

@@ -63,7 +63,7 @@ export function formatPutMessage(given: PutGiven): PutMessageJson {
   return { ...rest, ...formatBody(body) };
 }
 
-function toPutInput(given: PutGiven): PutInput {
+export function toPutInput(given: PutGiven): PutInput {
   if (typeof given === "string" || given instanceof Uint8Array) return { body: given };
   return "body" in given ? given : { body: given };
 }
@@ -77,8 +77,9 @@ export function formatBody(body: MessageBody): Pick<PutMessageJson, "text" | "ba
   return { json: body.json };
 }
 
-/** The shape is the server's promise; only what could turn into a wrong body is checked. */
-export function parseMessage<Shown extends MessageFacts>(form: MessageJson<Shown>): Shown {
+/** The shape is the server's promise; only what could turn into a wrong body is checked. What came in a block is read already. */
+export function parseMessage<Shown extends MessageFacts>(form: MessageJson<Shown> | Shown): Shown {
+  if ("body" in form) return form;
   const { json, text, base64, ...rest } = form;
   return { ...rest, body: parseBody(json, text, base64) } as unknown as Shown;
 }

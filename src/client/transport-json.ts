@@ -35,7 +35,7 @@ export function parsePutReceipt({ offset, count, scheduled, duplicate, state }: 
 }
 
 interface TakenReply {
-  /** As JSON shows leased messages; without a lease they lack the members of one. */
+  /** As JSON shows leased messages, or read already; without a lease they lack the members of one. */
   readonly messages: readonly unknown[];
   readonly controls?: readonly unknown[];
   readonly leaseUntilMs?: number;

@@ -97,6 +97,8 @@ export class ProgramEnd implements WebSocketLike {
   readonly #handlers: { readonly send: (frame: Frame) => void; readonly close: (code: number) => void };
   readonly #listeners: { readonly type: string; readonly listener: Listener }[] = [];
   #untold: (() => void)[] | undefined = [];
+  /** The reply to the upgrade says it. */
+  readonly protocol = null;
   readyState = OPEN;
 
   constructor(handlers: { readonly send: (frame: Frame) => void; readonly close: (code: number) => void }) {

@@ -1,6 +1,7 @@
 // The service in the memory of a test: the routes, the core and the commit loop of a deployment, without its runtime.
 import { EdgeChannel, type EdgeChannelOptions } from "../client/edge-channel.ts";
 import type { Fetch } from "../client/http-reply.ts";
+import { loadBlockCodec } from "../client/load-block-codec.ts";
 import { upgradeWith, type OpenSocket } from "../client/open-socket.ts";
 import type { Env } from "../object/env.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
@@ -50,8 +51,8 @@ export class TestService {
   readonly #env: Env;
   readonly #objects = new Map<string, MemoryObject>();
   readonly #lostReplies = new LostReplies();
-  /** Consumers and producers load it with the first of them: no time is moved before it is there. */
-  readonly #machinery = import("../client/machinery.ts");
+  /** Consumers, producers and sockets load it with the first of them: no time is moved before it is there. */
+  readonly #machinery = Promise.all([import("../client/machinery.ts"), loadBlockCodec()]);
 
   constructor({ autoCreate = true, startMs = START_MS, seed = 1 }: TestServiceOptions = {}) {
     this.#clock = new Clock(startMs);

@@ -88,15 +88,20 @@ async function workOnItems(bench: Bench, name: string, prefetch: number): Promis
 class SlowSocket implements WebSocketLike {
   readonly #socket: globalThis.WebSocket;
 
-  constructor(url: string, protocol: string) {
-    this.#socket = new globalThis.WebSocket(url, protocol);
+  constructor(url: string, protocols: string[]) {
+    this.#socket = new globalThis.WebSocket(url, protocols);
+    this.#socket.binaryType = "arraybuffer";
+  }
+
+  get protocol(): string {
+    return this.#socket.protocol;
   }
 
   get readyState(): number {
     return this.#socket.readyState;
   }
 
-  send(data: string): void {
+  send(data: string | ArrayBuffer): void {
     setTimeout(() => this.#socket.send(data), FETCH_MS / 2);
   }
 

@@ -30,7 +30,7 @@ describe("src/client/channel-socket: connection", () => {
     socket.open();
 
     expect(socket.url).toBe("ws://localhost/v1/channels/demo/socket");
-    expect(socket.protocol).toBe("channel.v1.json");
+    expect(socket.protocols).toEqual(["channel.v1.bin", "channel.v1.json"]);
     expect(socket.sent).toEqual([{ type: "hello", versions: [1], joined: true }]);
     expect(await isSettled(connecting)).toBe(false);
 

@@ -7,8 +7,10 @@ import { assert, beforeAll, describe, expect, test } from "vitest";
 const ROOT = resolve(import.meta.dirname, "../..");
 /** Of what is loaded before the page's own program runs. */
 const FIRST_BYTES_MAX = 15_000;
-/** Of all parts together. */
-const ALL_BYTES_MAX = 20_000;
+/** Of all parts together, but for what reads and writes binary frames. */
+const OTHER_BYTES_MAX = 20_000;
+/** Of that. */
+const CODEC_BYTES_MAX = 5_000;
 
 let metafile: Metafile;
 /** The gzipped size of each file, by its path from the root. */
@@ -59,7 +61,18 @@ describe("the client's bundle", () => {
   test("is small, and so is what a page loads of it at first", () => {
     expect(firstFiles().length).toBeGreaterThan(0);
     expect(sizeOf(firstFiles())).toBeLessThan(FIRST_BYTES_MAX);
-    expect(sizeOf([...sizes.keys()])).toBeLessThan(ALL_BYTES_MAX);
+    expect(sizeOf([...sizes.keys()].filter((file) => !file.includes("block-codec")))).toBeLessThan(OTHER_BYTES_MAX);
+  });
+
+  test("what a socket needs for binary frames is one small part more, loaded with the first of them", () => {
+    const codec = [...sizes.keys()].filter((file) => file.includes("block-codec"));
+
+    expect(codec).toHaveLength(1);
+    expect(sizeOf(codec)).toBeLessThan(CODEC_BYTES_MAX);
+    for (const source of ["src/client/block-codec.ts", "src/protocol/block.ts", "src/protocol/block-writer.ts"]) {
+      expect(sourcesOf(firstFiles())).not.toContain(source);
+      expect(sourcesOf(codec)).toContain(source);
+    }
   });
 
   test("what consumers and producers do is not among that", () => {

@@ -2,10 +2,13 @@
 import { assert } from "vitest";
 import { EdgeChannel, type EdgeChannelOptions } from "../../src/client/edge-channel.ts";
 import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
+import { loadBlockCodec } from "../../src/client/load-block-codec.ts";
 import type { WebSocketLike } from "../../src/client/open-socket.ts";
 import type { StartTimer } from "../../src/client/timers.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
+import { SUBPROTOCOL_BIN, SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
+import { readPutFrame } from "../binary-frames.ts";
 
 type Frame = Readonly<Record<string, unknown>>;
 type Listener = (event: { data: unknown; code: number; reason: string }) => void;
@@ -14,14 +17,17 @@ export class FakeWebSocket implements WebSocketLike {
   static last: FakeWebSocket | undefined;
   static #first = Promise.withResolvers<FakeWebSocket>();
   readonly url: string;
-  readonly protocol: string;
+  readonly protocols: readonly string[];
+  /** What this server speaks. */
+  readonly protocol: string = SUBPROTOCOL_JSON;
+  binaryType = "blob";
   readonly sent: Frame[] = [];
   readonly #listeners = new Map<string, Listener>();
   readyState = 0;
 
-  constructor(url: string, protocol: string) {
+  constructor(url: string, protocols: readonly string[]) {
     this.url = url;
-    this.protocol = protocol;
+    this.protocols = protocols;
     FakeWebSocket.last = this;
     FakeWebSocket.#first.resolve(this);
   }
@@ -41,8 +47,8 @@ export class FakeWebSocket implements WebSocketLike {
     this.#listeners.set(type, listener);
   }
 
-  send(data: string): void {
-    this.sent.push(JSON.parse(data) as Frame);
+  send(data: string | ArrayBuffer): void {
+    this.sent.push(typeof data === "string" ? (JSON.parse(data) as Frame) : readPutFrame(data));
   }
 
   close(): void {
@@ -55,7 +61,8 @@ export class FakeWebSocket implements WebSocketLike {
   }
 
   receive(frame: unknown): void {
-    this.#emit("message", { data: typeof frame === "string" ? frame : JSON.stringify(frame) });
+    const isData = typeof frame === "string" || frame instanceof ArrayBuffer;
+    this.#emit("message", { data: isData ? frame : JSON.stringify(frame) });
   }
 
   end(code: number, reason = ""): void {
@@ -66,6 +73,11 @@ export class FakeWebSocket implements WebSocketLike {
   #emit(type: string, event: object): void {
     this.#listeners.get(type)?.({ data: undefined, code: 0, reason: "", ...event });
   }
+}
+
+/** Of a server that speaks binary. */
+export class BinarySocket extends FakeWebSocket {
+  override readonly protocol = SUBPROTOCOL_BIN;
 }
 
 export const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
@@ -91,6 +103,8 @@ export function firstSocket(): Promise<FakeWebSocket> {
 export async function greet(socket: FakeWebSocket): Promise<void> {
   socket.open();
   socket.receive({ type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 });
+  // Where it speaks binary, the greeting is over when that is loaded.
+  await loadBlockCodec();
   await settleDown();
 }
 

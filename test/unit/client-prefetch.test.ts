@@ -57,8 +57,8 @@ class Distant {
       for (const frame of this.#answer(asked)) time.start(() => socket.receive(frame), fetchMs);
     };
     this.socket = class extends FakeWebSocket {
-      constructor(url: string, protocol: string) {
-        super(url, protocol);
+      constructor(url: string, protocols: readonly string[]) {
+        super(url, protocols);
         time.start(() => this.open(), 0);
       }
 

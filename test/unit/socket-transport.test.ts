@@ -147,7 +147,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("an upgrade that is given up is closed when it comes after all", async () => {
-    const late = new FakeWebSocket("ws://service.test", "");
+    const late = new FakeWebSocket("ws://service.test", []);
     const upgrade = Promise.withResolvers<FakeWebSocket>();
     const { client, channel } = openChannel({ openSocket: () => upgrade.promise });
     const putting = errorOf(channel.put("a"));
@@ -193,14 +193,17 @@ describe("src/client/open-socket", () => {
     const { channel } = openChannel({ token: "s3cret" });
     void errorOf(channel.put("a"));
 
-    expect(lastSocket().protocol).toEqual({ protocols: ["channel.v1.json"], headers: { Authorization: "Bearer s3cret" } });
+    expect(lastSocket().protocols).toEqual({
+      protocols: ["channel.v1.bin", "channel.v1.json"],
+      headers: { Authorization: "Bearer s3cret" },
+    });
   });
 
   test("a platform that takes no headers is told so, and not asked again", async () => {
     class BrowserSocket extends FakeWebSocket {
-      constructor(url: string, protocol: string) {
-        if (typeof protocol !== "string") throw new SyntaxError("The subprotocol is invalid");
-        super(url, protocol);
+      constructor(url: string, protocols: readonly string[]) {
+        if (!Array.isArray(protocols)) throw new SyntaxError("The subprotocol is invalid");
+        super(url, protocols);
       }
     }
     const timers = new FakeTimers();
@@ -214,8 +217,8 @@ describe("src/client/open-socket", () => {
 
   test("a platform that refuses the address is quoted", async () => {
     class StrictSocket extends FakeWebSocket {
-      constructor(url: string, protocol: string) {
-        super(url, protocol);
+      constructor(url: string, protocols: readonly string[]) {
+        super(url, protocols);
         throw new DOMException("An insecure connection may not be made from a page loaded over HTTPS", "SecurityError");
       }
     }
@@ -234,7 +237,11 @@ describe("src/client/open-socket", () => {
     expect(await errorOf(channel.put("a"))).toMatchObject({ kind: "unexpected-reply", status: 502, outcome: "not-applied" });
     expect(service.sent[0]).toMatchObject({
       url: "http://service.test/v1/channels/c/socket",
-      headers: { Upgrade: "websocket", "Sec-WebSocket-Protocol": "channel.v1.json", Authorization: "Bearer s3cret" },
+      headers: {
+        Upgrade: "websocket",
+        "Sec-WebSocket-Protocol": "channel.v1.bin, channel.v1.json",
+        Authorization: "Bearer s3cret",
+      },
     });
   });
 

@@ -40,8 +40,8 @@ function open(transport: "http" | "socket", name = freshChannel()): Opened {
     transport,
     fetch: fetchFromWorker,
     startTimer,
-    openSocket: async (url, headers) => {
-      const socket = await upgradeWith(fetchFromWorker)(url, headers);
+    openSocket: async (url, headers, protocols) => {
+      const socket = await upgradeWith(fetchFromWorker)(url, headers, protocols);
       sockets.push(socket);
       return socket;
     },

@@ -30,9 +30,9 @@ function open(name = freshChannel()): Opened {
   const client = EdgeChannel.connect(ORIGIN, {
     transport: "socket",
     fetch: fetchFromWorker,
-    openSocket: async (url, headers) => {
+    openSocket: async (url, headers, protocols) => {
       if (!isAlive) throw new Error("The program is dead");
-      const socket = await upgradeWith(fetchFromWorker)(url, headers);
+      const socket = await upgradeWith(fetchFromWorker)(url, headers, protocols);
       sockets.push(socket);
       const send = socket.send.bind(socket);
       socket.send = (data) => {

@@ -181,7 +181,7 @@ describe("src/testing", () => {
 
   test("[TE1] what is no frame is refused as by a deployment, and the connection goes on", async () => {
     const { openSocket } = new TestService();
-    const socket = await openSocket("ws://channels.example.com/v1/channels/jobs/socket", {});
+    const socket = await openSocket("ws://channels.example.com/v1/channels/jobs/socket", {}, ["channel.v1.json"]);
     const frames: unknown[] = [];
     const next = new Promise<void>((resolve) =>
       socket.addEventListener("message", ({ data }) => {
