@@ -2,13 +2,16 @@
 import { BINARY_FRAME_TYPES, joinBinaryFrame, splitBinaryFrame } from "../protocol/binary-frame.ts";
 import { Block } from "../protocol/block.ts";
 import { encodeBlock, type BlockRecord } from "../protocol/block-writer.ts";
-import { decodeUtf8, encodeUtf8 } from "../protocol/bytes.ts";
+import { decodeUtf8, Utf8Arena } from "../protocol/bytes.ts";
 import { BATCH_MESSAGES_MAX } from "../protocol/client-limits.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";
 import { formatJson } from "./json-text.ts";
 import { formatBody, toPutInput, type MessageBody, type PutGiven, type PutInput, type ReceivedMessage } from "./message-json.ts";
 import type { Leased } from "./transport.ts";
+
+/** One for the module: what is encoded in it is copied into the block at once. */
+const arena = new Utf8Arena();
 
 /**
  * The block of a batch; undefined where a message has what a block cannot say, such as a key that is no text. As JSON it is refused then
@@ -33,13 +36,11 @@ export function joinPut(head: string, block: Uint8Array): ArrayBuffer {
 function toRecord(input: PutInput): BlockRecord | undefined {
   const { body: given, key, messageId, headers, contentType, delayMs, deliverAtMs, ttlMs, ...unknown } = input;
   const body = toBytes(given);
-  const isSayable =
-    [key, messageId, contentType].every((text) => text === undefined || isText(text)) &&
-    [delayMs, deliverAtMs, ttlMs].every((number) => number === undefined || isWholeNumber(number)) &&
-    (headers === undefined || areHeaders(headers)) &&
-    (delayMs === undefined || deliverAtMs === undefined) &&
-    Object.keys(unknown).length === 0;
-  if (body === undefined || !isSayable) return undefined;
+  const areTexts = isTextOrNone(key) && isTextOrNone(messageId) && isTextOrNone(contentType) && areHeadersOrNone(headers);
+  const areNumbers = isNumberOrNone(delayMs) && isNumberOrNone(deliverAtMs) && isNumberOrNone(ttlMs);
+  const isOfOneTime = delayMs === undefined || deliverAtMs === undefined;
+  if (body === undefined || !areTexts || !areNumbers || !isOfOneTime) return undefined;
+  for (const member in unknown) if (Object.hasOwn(unknown, member)) return undefined;
   const { bytes, presentation } = body;
   return {
     body: bytes,
@@ -56,14 +57,15 @@ function toRecord(input: PutInput): BlockRecord | undefined {
 }
 
 function toBytes(body: MessageBody): { readonly bytes: Uint8Array; readonly presentation: Presentation } | undefined {
-  if (typeof body === "string") return isText(body) ? { bytes: encodeUtf8(body), presentation: "text" } : undefined;
+  if (typeof body === "string") return isText(body) ? { bytes: arena.encode(body), presentation: "text" } : undefined;
   if (body instanceof Uint8Array) return { bytes: body, presentation: "bytes" };
   // For a function there is no text, whatever its type says.
   const text: string | undefined = formatJson(formatBody(body).json);
-  return text === undefined ? undefined : { bytes: encodeUtf8(text), presentation: "json" };
+  return text === undefined ? undefined : { bytes: arena.encode(text), presentation: "json" };
 }
 
-function areHeaders(headers: unknown): boolean {
+function areHeadersOrNone(headers: unknown): boolean {
+  if (headers === undefined) return true;
   if (typeof headers !== "object" || headers === null || Array.isArray(headers)) return false;
   return Object.entries(headers).every(([name, value]) => isText(name) && isText(value));
 }
@@ -73,8 +75,12 @@ function isText(value: unknown): boolean {
   return typeof value === "string" && value.isWellFormed();
 }
 
-function isWholeNumber(value: unknown): boolean {
-  return Number.isSafeInteger(value) && Number(value) >= 0;
+function isTextOrNone(value: unknown): boolean {
+  return value === undefined || isText(value);
+}
+
+function isNumberOrNone(value: unknown): boolean {
+  return value === undefined || (Number.isSafeInteger(value) && Number(value) >= 0);
 }
 
 /** As the head of a frame tells the leases of all its messages. */

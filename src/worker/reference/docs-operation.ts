@@ -228,13 +228,14 @@ function quote(word: string): string {
   return `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-function renderFrames({ subprotocol, specification, client, server, closeCodes }: SocketNotes): Markup {
+function renderFrames({ subprotocol, binary, specification, client, server, closeCodes }: SocketNotes): Markup {
   const codes = closeCodes.map(({ code, description }) => html`<li><code>${code}</code> ${description}</li>`);
   return html`<h4>Frames</h4>
     <p>
       Each frame of <code>${subprotocol}</code> is one JSON object. Here they are in short; <code>${specification}</code> in the
       source is the full account.
     </p>
+    <p><code>${binary.subprotocol}</code>: ${formatProse(binary.description)}</p>
     <details>
       <summary>From the client</summary>
       ${renderFrameList(client)}

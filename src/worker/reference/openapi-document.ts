@@ -99,6 +99,12 @@ export interface HeaderFamily {
 /** The frames of a WebSocket in short, each by an example. */
 export interface SocketNotes {
   readonly subprotocol: string;
+  /** The one whose messages go in binary frames, with the first byte of each type of those. */
+  readonly binary: {
+    readonly subprotocol: string;
+    readonly description: string;
+    readonly types: Readonly<Record<string, number>>;
+  };
   readonly specification: string;
   readonly client: readonly FrameNote[];
   readonly server: readonly FrameNote[];

@@ -1,6 +1,7 @@
-// The frames of channel.v1.json in short, each by an example. PROTOCOL.md is the full account.
+// The frames of channel.v1.json in short, each by an example, and what channel.v1.bin has beside them. PROTOCOL.md is the full account.
+import { BINARY_FRAME_TYPES } from "../../protocol/binary-frame.ts";
 import { CLOSE_CODES, type ClientFrame, type ServerFrame } from "../../protocol/frames.ts";
-import { SUBPROTOCOL_JSON } from "../../protocol/version.ts";
+import { SUBPROTOCOL_BIN, SUBPROTOCOL_JSON } from "../../protocol/version.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { SocketNotes } from "./openapi-document.ts";
 import {
@@ -159,6 +160,12 @@ export function buildSocketNotes(): SocketNotes {
   }));
   return {
     subprotocol: SUBPROTOCOL_JSON,
+    binary: {
+      subprotocol: SUBPROTOCOL_BIN,
+      description:
+        "The same, and messages go in binary frames: a `put` of the client carries a batch, a `deliver` or `got` of the server what it sends, in blocks of an index and the bodies as they are. All else is JSON here too.",
+      types: BINARY_FRAME_TYPES,
+    },
     specification: "src/protocol/PROTOCOL.md",
     client: listFrames(CLIENT_FRAMES),
     server: listFrames(SERVER_FRAMES),
