@@ -1,6 +1,8 @@
 // A WebSocket that sends anything and collects what comes back up to a fence: a question whose answer shows that all before was handled.
 import { once } from "node:events";
 import { WebSocket } from "ws";
+import { SUBPROTOCOL_JSON } from "../../../src/protocol/version.ts";
+import { readServerFrame } from "../../binary-frames.ts";
 
 const TIMEOUT_MS = 15_000;
 /** Ids of fences lie above those of the frames under test. */
@@ -28,11 +30,11 @@ export class HostileSocket {
   #onChange: (() => void) | undefined;
   #nextFence = FENCE_ID_MIN;
 
-  private constructor(address: string) {
-    this.#socket = new WebSocket(address, "channel.v1.json", { perMessageDeflate: false });
+  private constructor(address: string, subprotocol: string) {
+    this.#socket = new WebSocket(address, subprotocol, { perMessageDeflate: false });
     this.#socket.on("error", () => undefined);
-    this.#socket.on("message", (data: Buffer) => {
-      const frame = JSON.parse(data.toString()) as ReceivedFrame;
+    this.#socket.on("message", (data: Buffer, isBinary: boolean) => {
+      const frame = readServerFrame(isBinary ? new Uint8Array(data).buffer : data.toString()) as ReceivedFrame;
       if (frame.type === "echo") this.#socket.send(data.toString());
       else this.#frames.push(frame);
       this.#onChange?.();
@@ -44,8 +46,13 @@ export class HostileSocket {
   }
 
   /** `isGreeted`: says hello and takes the welcome. */
-  static async open(port: number, channel: string, isGreeted: boolean): Promise<HostileSocket> {
-    const socket = new HostileSocket(`ws://127.0.0.1:${port}/v1/channels/${channel}/socket`);
+  static async open(
+    port: number,
+    channel: string,
+    isGreeted: boolean,
+    subprotocol: string = SUBPROTOCOL_JSON,
+  ): Promise<HostileSocket> {
+    const socket = new HostileSocket(`ws://127.0.0.1:${port}/v1/channels/${channel}/socket`, subprotocol);
     await once(socket.#socket, "open", { signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (isGreeted) await socket.greet();
     return socket;
@@ -55,7 +62,7 @@ export class HostileSocket {
     return this.#closeCode === undefined;
   }
 
-  send(data: string | Buffer, options: { fin?: boolean } = {}): void {
+  send(data: string | Uint8Array, options: { fin?: boolean } = {}): void {
     this.#socket.send(data, options);
   }
 
