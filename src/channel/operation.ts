@@ -80,16 +80,26 @@ export type StreamOperation =
   /** Asks to be told when the level of pressure changes (SPEC BP). */
   | { readonly type: "watch" };
 
+/** A lease, and those of the next offsets: so many in all, 1 where it does not say. */
+export interface HeldLeases {
+  readonly leaseId: string;
+  readonly count?: number | undefined;
+}
+
+export interface MemberTarget {
+  readonly type: "member";
+  readonly group?: string;
+  readonly leaseMs: number;
+  readonly reader?: string;
+  /** What an earlier subscription was told, whose leases it takes over. */
+  readonly resume?: string;
+  /** Those of them that it knows of; all of them where it does not say. */
+  readonly held?: readonly HeldLeases[];
+}
+
 /** A member of a group, a plain reader of a log, or one of what passes through another channel. */
 export type StreamTarget =
-  | {
-      readonly type: "member";
-      readonly group?: string;
-      readonly leaseMs: number;
-      readonly reader?: string;
-      /** What an earlier subscription was told, whose leases it takes over. */
-      readonly resume?: string;
-    }
+  | MemberTarget
   | { readonly type: "reader"; readonly from: StreamStart; readonly filter?: MessageFilter }
   | { readonly type: "tap"; readonly filter?: MessageFilter };
 

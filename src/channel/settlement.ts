@@ -12,6 +12,7 @@ import type { Delivery } from "./delivery.ts";
 import type { Exhausted } from "./delivery-terms.ts";
 import { endOf, type AttemptHistory, type Lease } from "./delivery-store.ts";
 import type { GroupLog } from "./group-log.ts";
+import type { KnownLeases } from "./member-session.ts";
 import type { Moment, Outcome, RefusedEntry, SettleEntry, SettleVerb } from "./operation.ts";
 import { computeRetryDelay } from "./retry-delay.ts";
 import type { DeliverySettings } from "../protocol/settings.ts";
@@ -163,9 +164,10 @@ export class Settlement {
     }
   }
 
-  /** A member left: what it holds is handed out again at once, and the attempts do not count. */
-  releaseOf(connection: number, holder: string, nowMs: number): void {
-    const leases = this.#delivery.leasesOf(connection).filter((lease) => lease.holder === holder);
+  /** A member left, or knows of some of its leases only: what it holds is handed out again at once, and the attempts do not count. */
+  releaseOf(connection: number, holder: string, nowMs: number, known?: KnownLeases): void {
+    const isEnding = (lease: Lease): boolean => lease.holder === holder && known?.get(lease.offset) !== lease.attempt;
+    const leases = this.#delivery.leasesOf(connection).filter(isEnding);
     for (const lease of leases.sort((a, b) => b.offset - a.offset)) {
       this.#delivery.giveBack(lease, { end: "released", endedAtMs: nowMs, isCounted: false, dueAtMs: 0 });
     }

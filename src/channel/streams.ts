@@ -5,13 +5,24 @@ import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import { formatResume, parseMemberResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
+import { formatResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Groups } from "./groups.ts";
 import { refusePut } from "./life-cycle.ts";
 import { findStart } from "./log-reading.ts";
-import type { Delivered, Effect, Moment, OperationOf, Origin, Outcome, StreamOperation, StreamStart } from "./operation.ts";
+import { findHeld, findSession } from "./member-session.ts";
+import type {
+  Delivered,
+  Effect,
+  MemberTarget,
+  Moment,
+  OperationOf,
+  Origin,
+  Outcome,
+  StreamOperation,
+  StreamStart,
+} from "./operation.ts";
 import { Selection, selectionOf, withMessages } from "./selection.ts";
 import type { ChannelRecord } from "./store.ts";
 import { computeRoom, isHighAfter } from "./pressure.ts";
@@ -224,19 +235,22 @@ export class Streams {
 
   #subscribeMember(
     record: ChannelRecord,
-    { group: name, resume, ...member }: Omit<Member, "group" | "holder" | "place"> & { group?: string; resume?: string },
+    { group: name, resume, held, ...member }: Omit<Member, "group" | "holder" | "place"> & Omit<MemberTarget, "type">,
     moment: Moment,
   ): Outcome {
     if (record.state === "closed") return refused({ kind: "channel-closed" });
     const found = this.#parts.groups.find(name);
     if (!found.ok) return refused(found.refusal);
-    const { id: group, delivery } = found.value;
+    const { id: group, delivery, settlement } = found.value;
     const sealer = new LeaseSealer(record.leaseSecret);
     const holder = resume === undefined ? drawHolder(moment) : findSession(resume, { record, sealer, group });
     if (typeof holder !== "string") return refused(holder);
+    const known = held && findHeld(held, sealer, { group, holder });
+    if (known !== undefined && "kind" in known) return refused(known);
     if (resume !== undefined) {
       for (const one of this.#all()) if (one.type === "member" && one.holder === holder) this.#end(one, { kind: "taken-over" });
       delivery.takeOver(holder, member.connection);
+      if (known !== undefined) settlement.releaseOf(member.connection, holder, moment.nowMs, known);
     }
     this.#keep(this.#enter({ ...member, group, holder, place: undefined }));
     return { type: "subscribed", resume: formatResume(record.life, sealer.formatSession({ group, holder })) };
@@ -418,18 +432,6 @@ export class Streams {
   #all(): Subscription[] {
     return [...this.#byConnection.values()].flatMap((ofConnection) => [...ofConnection.values()]);
   }
-}
-
-/** Whose leases a member that comes back has, by what it was told; or why it can not have them. */
-function findSession(
-  resume: string,
-  { record, sealer, group }: { readonly record: ChannelRecord; readonly sealer: LeaseSealer; readonly group: number },
-): string | Refusal {
-  const told = parseMemberResume(resume);
-  if (told !== undefined && told.life !== record.life) return { kind: "resume-lost", resume };
-  const session = told && sealer.parseSession(told.session);
-  if (session === undefined) return invalidRequest("/resume", "Expected what a subscription of a member was told as `resume`");
-  return session.group === group ? session.holder : { kind: "resume-lost", resume };
 }
 
 function describeLevel(isHigh: boolean, held: Size, record: ChannelRecord): Outcome {

@@ -100,6 +100,7 @@ export class GroupMember implements TurnTaker {
       untilEmpty: given.untilEmpty === true,
       isIdle: () => !this.#isBusy && this.#queue.sending === undefined,
       becomeIdle: () => this.#becomeIdle(),
+      listHeld: () => [...new Set([...this.#queue.unanswered, ...this.#held.keys()])],
       takeCredit: () => this.#window.takeAll(),
       onBegin: () => void this.#goOn(),
       onMessages: (messages, bytes) => this.#receive(messages, bytes),

@@ -1,11 +1,12 @@
 // Where a consumer's messages come from: a subscription as a member of a group, or over HTTP one long pull after the other.
-import { BATCH_MESSAGES_MAX } from "../protocol/client-limits.ts";
+import { BATCH_MESSAGES_MAX, SETTLE_ENTRIES_MAX } from "../protocol/client-limits.ts";
+import { LeaseRun } from "../protocol/lease-run.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { EdgeChannelError } from "./edge-channel-error.ts";
 import { KeptSubscription } from "./kept-subscription.ts";
 import { putBytes } from "./message-json.ts";
 import type { Retries } from "./retries.ts";
-import type { Credit } from "./socket-streams.ts";
+import type { Credit, SubscribeRequest } from "./socket-streams.ts";
 import { hasStreams, type Leased, type PullOptions, type Transport } from "./transport.ts";
 import { parsePullResult } from "./transport-json.ts";
 
@@ -27,6 +28,8 @@ export interface LeaseSourceOptions {
   readonly isIdle: () => boolean;
   /** Resolves when that is so, or nothing more is wanted. */
   readonly becomeIdle: () => Promise<void>;
+  /** The leases that have arrived and are not known to be settled. */
+  readonly listHeld: () => readonly string[];
   /** All that may come now, nothing being on the way. */
   readonly takeCredit: () => Credit;
   /** The connection that leases belong to is there, for the first time or again. */
@@ -45,7 +48,7 @@ const PULL_WAIT_MS = 20_000;
 const SECOND_LOOK_MS = 100;
 
 export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
-  const { transport, retries, take, untilEmpty, takeCredit, onBegin, onMessages, onControls, onLost, onEnd } = options;
+  const { transport, retries, take, untilEmpty, listHeld, takeCredit, onBegin, onMessages, onControls, onLost, onEnd } = options;
   // Of a stream nobody can tell whether more is on the way.
   if (!hasStreams(transport) || untilEmpty) return new PullSource(options);
   // On the next connection it takes its leases over.
@@ -53,7 +56,7 @@ export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
   return new KeptSubscription({
     transport,
     retries,
-    makeRequest: () => ({ ...take, resume: session, credit: takeCredit() }),
+    makeRequest: () => ({ ...take, ...(session !== undefined && comeBack(session, listHeld())), credit: takeCredit() }),
     startOver: () => {
       const isKnown = session !== undefined;
       session = undefined;
@@ -71,6 +74,14 @@ export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
     onLost,
     onEnd,
   });
+}
+
+/** What never arrived is sent again at once; where more is held than can be told, when its lease is over. */
+function comeBack(session: string, leaseIds: readonly string[]): Pick<SubscribeRequest, "resume" | "held"> {
+  if (leaseIds.length > SETTLE_ENTRIES_MAX) return { resume: session };
+  const runs: LeaseRun[] = [];
+  for (const leaseId of leaseIds) if (runs.at(-1)?.take(leaseId) !== true) runs.push(new LeaseRun(leaseId));
+  return { resume: session, held: runs.map(({ leaseId, count }) => (count === 1 ? { leaseId } : { leaseId, count })) };
 }
 
 class PullSource implements LeaseSource {

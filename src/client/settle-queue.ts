@@ -37,6 +37,8 @@ export class SettleQueue {
   /** By lease: a call names each once, so what comes later takes the place. */
   readonly #waiting = new Map<string, Waiting>();
   #sending: Promise<void> | undefined;
+  /** The call that is on the way. */
+  #sent: readonly Waiting[] = [];
   #isEnding = false;
 
   /**
@@ -57,6 +59,11 @@ export class SettleQueue {
     this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject });
     this.#sending ??= this.#sendAll();
     return promise;
+  }
+
+  /** The leases of what is not answered. */
+  get unanswered(): readonly string[] {
+    return [...this.#sent.map(({ entry }) => entry.leaseId), ...this.#waiting.keys()];
   }
 
   /** Settles when all that was settled so far is answered; undefined where it is. */
@@ -83,7 +90,9 @@ export class SettleQueue {
       const part = [...this.#waiting.values()].slice(0, SETTLE_ENTRIES_MAX);
       if (part.length === this.#waiting.size) this.#waiting.clear();
       else for (const { entry } of part) this.#take(entry);
+      this.#sent = part;
       await this.#send(part);
+      this.#sent = [];
     }
     this.#sending = undefined;
   }

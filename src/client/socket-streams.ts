@@ -11,6 +11,12 @@ export interface Credit {
 /** Where a plain reader of a log begins: an offset, the first record of a time, the first that is kept, or what comes next. */
 export type StreamStart = { readonly offset: number } | { readonly timeMs: number } | { readonly at: "first" | "last" };
 
+/** A lease, and those of the next offsets: so many in all. */
+interface LeaseEntry {
+  readonly leaseId: string;
+  readonly count?: number | undefined;
+}
+
 /** What is read: as a member of a group, from a place of a log, or as a tap. */
 export interface SubscribeRequest {
   readonly credit: Credit;
@@ -19,6 +25,8 @@ export interface SubscribeRequest {
   readonly reader?: string | undefined;
   /** Of a member that comes back to its leases: what it was told last. */
   readonly resume?: string | undefined;
+  /** With `resume`: the leases that have arrived and are not known to be settled. Without it all of them stay as they are. */
+  readonly held?: readonly LeaseEntry[] | undefined;
   readonly from?: StreamStart | { readonly resume: string } | undefined;
   readonly tap?: true | undefined;
   readonly filter?: MessageFilter | undefined;

@@ -23,14 +23,17 @@ function readCredit({ messages, bytes = LIMITS.creditBytesMax }: GivenCredit): {
 
 /** A member names a group or nothing, a plain reader where it begins; what belongs to the other is a mistake. */
 function readTarget(frame: SubscribeFrame): Result<StreamTarget, InvalidRequest> {
-  const { group, leaseMs = LIMITS.leaseMsDefault, reader, resume, from, tap, filter } = frame;
+  const { group, leaseMs = LIMITS.leaseMsDefault, reader, resume, held, from, tap, filter } = frame;
   if (from === undefined && tap === undefined) {
     if (filter !== undefined)
       return refuse(invalidRequest("/filter", "A member of a group gets what its turn brings: expected none"));
     const named = { ...(group !== undefined && { group }), ...(reader !== undefined && { reader }) };
-    return accept({ type: "member", leaseMs, ...named, ...(resume !== undefined && { resume }) });
+    if (resume === undefined && held !== undefined)
+      return refuse(invalidRequest("/held", "Expected none without `resume`: a new member holds nothing"));
+    const session = { ...(resume !== undefined && { resume }), ...(held !== undefined && { held }) };
+    return accept({ type: "member", leaseMs, ...named, ...session });
   }
-  const ofMember = (["group", "leaseMs", "reader", "resume"] as const).find((name) => frame[name] !== undefined);
+  const ofMember = (["group", "leaseMs", "reader", "resume", "held"] as const).find((name) => frame[name] !== undefined);
   if (ofMember !== undefined) return refuse(invalidRequest(`/${ofMember}`, "Expected none: a plain reader belongs to no group"));
   const wanted = filter !== undefined && { filter };
   if (from === undefined) return accept({ type: "tap", ...wanted });

@@ -5,6 +5,7 @@ import { CHECKPOINT_FRAME_SCHEMAS, checkpointWriteEntries, type CheckpointFrame 
 import { conditionEntries } from "./dedup.ts";
 import type { PressureState } from "./description.ts";
 import { parseJson, parseWith, invalidRequest } from "./fault.ts";
+import { leaseList } from "./lease-list.ts";
 import { LIMITS } from "./limits.ts";
 import { putMessageSchema } from "./message.ts";
 import { groupNameSchema, readerNameSchema } from "./names.ts";
@@ -87,7 +88,6 @@ const pullSchema = v.strictObject({
   group: v.optional(groupNameSchema),
 });
 
-const leaseIdSchema = v.pipe(v.string("Expected a lease id"), v.maxLength(64, "Not a lease id"));
 /** What a reader says of a message that it gives back or rejects. */
 export const reasonSchema = v.pipe(
   v.string(),
@@ -95,28 +95,13 @@ export const reasonSchema = v.pipe(
   v.check((text) => text.isWellFormed(), "Expected well-formed Unicode, without lone surrogates"),
 );
 
-/** The lease and those of the next offsets, so many in all. */
-const settleCountSchema = wholeNumber(1, LIMITS.settleEntriesMax);
-
-function settleList<Entries extends v.ObjectEntries>(entries: Entries) {
-  const tooMany = `Expected at most ${LIMITS.settleEntriesMax} leases`;
-  const item = v.strictObject({ leaseId: leaseIdSchema, count: v.optional(settleCountSchema), ...entries });
-  return v.optional(
-    v.pipe(
-      v.unknown(),
-      v.check((input) => !Array.isArray(input) || input.length <= LIMITS.settleEntriesMax, tooMany),
-      v.array(item, "Expected a list of leases"),
-    ),
-  );
-}
-
 /** What is settled, by verb; each lease once in a call. */
 export const settleEntries = {
-  acks: settleList({}),
-  retries: settleList({ delayMs: v.optional(wholeNumber(0, LIMITS.retryDelayMsMax)), reason: v.optional(reasonSchema) }),
-  extends: settleList({ leaseMs: leaseMsSchema }),
-  rejects: settleList({ reason: v.optional(reasonSchema) }),
-  releases: settleList({}),
+  acks: leaseList({}),
+  retries: leaseList({ delayMs: v.optional(wholeNumber(0, LIMITS.retryDelayMsMax)), reason: v.optional(reasonSchema) }),
+  extends: leaseList({ leaseMs: leaseMsSchema }),
+  rejects: leaseList({ reason: v.optional(reasonSchema) }),
+  releases: leaseList({}),
 };
 
 /** What rides on a settle call: with it, the call is carried out as a whole or not at all. */

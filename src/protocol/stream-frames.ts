@@ -1,6 +1,7 @@
 // Frames of streams: a connection subscribes, grants credit, and is sent messages as they come. SPEC section SB says what they do.
 import * as v from "valibot";
 import { isLongerThan } from "./bytes.ts";
+import { leaseList } from "./lease-list.ts";
 import { LIMITS } from "./limits.ts";
 import { headersSchema, keySchema } from "./message.ts";
 import { groupNameSchema, OFFSET_MAX, readerNameSchema } from "./names.ts";
@@ -47,6 +48,8 @@ const subscribeSchema = v.strictObject({
   reader: v.optional(readerNameSchema),
   /** Of one that comes back: what `subscribed` told. */
   resume: v.optional(v.pipe(v.string(), v.maxLength(LIMITS.resumeTokenCharsMax))),
+  /** Of one that comes back: the leases that it knows of. */
+  held: leaseList({}),
   /** A plain reader of a log: */
   from: v.optional(fromSchema),
   /** A plain reader of what passes through a channel that is no log. */

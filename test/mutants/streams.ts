@@ -374,15 +374,33 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "SB11: a token of another life is good",
-    file: STREAMS_FILE,
+    file: "src/channel/member-session.ts",
     from: "if (told !== undefined && told.life !== record.life) return",
     to: "if (told !== undefined && told.life === record.life && told.session.length < 0) return",
   },
   {
     name: "SB11: a token of another group is good",
-    file: STREAMS_FILE,
+    file: "src/channel/member-session.ts",
     from: "return session.group === group ? session.holder",
     to: "return session.group >= 0 ? session.holder",
+  },
+  {
+    name: "SB12: what never arrived stays leased",
+    file: STREAMS_FILE,
+    from: "if (known !== undefined) settlement.releaseOf(",
+    to: "if (known === null) settlement.releaseOf(",
+  },
+  {
+    name: "SB12: an earlier attempt of a lease stands for it",
+    file: "src/channel/settlement.ts",
+    from: "known?.get(lease.offset) !== lease.attempt",
+    to: "known?.has(lease.offset) !== true",
+  },
+  {
+    name: "SB12: of a run the first lease is known",
+    file: "src/channel/member-session.ts",
+    from: "place < count; place++) known.set",
+    to: "place < 1; place++) known.set",
   },
   {
     name: "SB11: what is taken over lies with a socket that nobody notes",

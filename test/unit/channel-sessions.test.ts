@@ -1,6 +1,6 @@
 // Members that come back to their leases on another connection. Rule SB11 of src/channel/SPEC.md.
 import { describe, expect, test } from "vitest";
-import type { Delivered, Origin, Outcome } from "../../src/channel/operation.ts";
+import type { Delivered, MemberTarget, Origin, Outcome } from "../../src/channel/operation.ts";
 import { decodeUtf8 } from "../../src/protocol/bytes.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { ChannelHarness, expectType, refusalOf, textMessage } from "./channel-harness.ts";
@@ -12,7 +12,7 @@ interface Session {
 
 function trySubscribe(
   channel: ChannelHarness,
-  more: { readonly resume?: string; readonly group?: string } = {},
+  more: Partial<Pick<MemberTarget, "resume" | "group" | "held">> = {},
   origin?: Origin,
 ): Outcome {
   const own = origin ?? { connection: channel.connect(), request: 1 };
@@ -136,6 +136,72 @@ describe("src/channel/streams: sessions", () => {
     channel.apply({ type: "create", settings: {} });
 
     expect(refusalOf(trySubscribe(channel, { resume }))).toEqual({ kind: "resume-lost", resume });
+  });
+
+  test("[SB12] what never arrived is sent again at once, without counting; what did stays leased", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    const first = subscribe(channel);
+    channel.put(["a", "b", "c", "d"]);
+    const ids = idsOf(takeDelivered(channel));
+    const [a = { leaseId: "" }] = ids;
+    channel.close(first.origin.connection, false);
+
+    trySubscribe(channel, { resume: first.resume, held: [{ ...a, count: 2 }] });
+
+    const again = takeDelivered(channel);
+    expect(textsIn(again)).toEqual(["c", "d"]);
+    expect(again).toMatchObject([{ granted: { attempts: [1, 1], redelivered: [true, true] } }]);
+    expect(idsOf(again)).toEqual(ids.slice(2));
+    expect(channel.settle({ acks: ids })).toMatchObject({ counts: { ack: 4 }, refused: [] });
+  });
+
+  test("[SB12] who knows of none is sent all again, also over an eviction and in place of a subscription that is still there", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    const first = subscribe(channel);
+    channel.put(["a", "b"]);
+    takeDelivered(channel);
+    channel.evict();
+
+    trySubscribe(channel, { resume: first.resume, held: [] });
+
+    const [ended, ...answers] = channel.takeAnswers();
+    expect(ended).toMatchObject({ ...first.origin, outcome: { type: "ended" } });
+    expect(textsIn(answers.map(({ outcome }) => expectType(outcome, "delivered")))).toEqual(["a", "b"]);
+  });
+
+  test("[SB12] leases of others that it names, and an earlier attempt, say nothing", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    const first = subscribe(channel);
+    channel.put(["a"]);
+    const [old = { leaseId: "" }] = idsOf(takeDelivered(channel));
+    channel.settle({ retries: [{ ...old, delayMs: 0 }] });
+    const again = idsOf(takeDelivered(channel));
+    expect(again).toHaveLength(1);
+    channel.close(first.origin.connection, false);
+
+    trySubscribe(channel, { resume: first.resume, held: [old] });
+
+    expect(takeDelivered(channel)).toMatchObject([{ granted: { attempts: [2], redelivered: [true] } }]);
+  });
+
+  test("[SB12] [G11] a lease that is none, or more than may be named, is refused and changes nothing", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    const { resume } = subscribe(channel);
+    channel.put(["a"]);
+    const [held = { leaseId: "" }] = idsOf(takeDelivered(channel));
+
+    const forged = { leaseId: held.leaseId.replace(/.$/u, (digit) => (digit === "0" ? "1" : "0")) };
+    expect(refusalOf(trySubscribe(channel, { resume, held: [held, forged] }))).toEqual({
+      kind: "invalid-lease",
+      pointer: "/held/1/leaseId",
+    });
+    const tooMany = [
+      { ...held, count: LIMITS.settleEntriesMax },
+      { ...held, count: 1 },
+    ];
+    expect(refusalOf(trySubscribe(channel, { resume, held: tooMany }))).toMatchObject({ errors: [{ pointer: "/held" }] });
+    expect(takeDelivered(channel)).toEqual([]);
+    expect(channel.describe()).toMatchObject({ delivery: { leased: 1 }, subscriptions: { members: 1 } });
   });
 
   test("[SB11] [SB1] coming back counts as a subscription", () => {

@@ -254,6 +254,30 @@ describe("src/client/consumer", () => {
     expect(await errorOf(consumer.done)).toMatchObject({ kind: "taken-over", retry: "never" });
   });
 
+  test("[SB12] with its token it tells which leases it holds, and those whose settling is not answered", async () => {
+    const { channel, timers } = open();
+    const handlers = new Handlers();
+    channel.consume(handlers.handle, { concurrency: 4 });
+    await greet(await firstSocket());
+    expect(sent().at(-1)).not.toHaveProperty("held");
+    lastSocket().receive({ type: "subscribed", id: 1, resume: "life.0-a-b" });
+    await deliver(["1", "2", "3"]);
+    await handlers.end("1");
+    await answer();
+    await handlers.end("2");
+    lastSocket().end(1006);
+    await settleDown();
+    timers.fire(50);
+    await settleDown();
+    await greet(lastSocket());
+
+    expect(sent().at(-1)).toMatchObject({
+      type: "subscribe",
+      resume: "life.0-a-b",
+      held: [{ leaseId: "l2" }, { leaseId: "l3" }],
+    });
+  });
+
   test("a settle call that was lost is sent again; that its leases are over by then is no fault", async () => {
     const { channel, timers } = open();
     const consumer = channel.consume((message) => message.ack());

@@ -381,6 +381,8 @@ describe("src/object: streams", () => {
       [{ from: { at: "first" } }, "wrong-retention", undefined],
       [{ from: { at: "first" }, group: "default" }, "invalid-request", "/group"],
       [{ from: { at: "first" }, tap: true }, "invalid-request", "/from"],
+      [{ held: [] }, "invalid-request", "/held"],
+      [{ from: { at: "first" }, held: [] }, "invalid-request", "/held"],
       [{ filter: { keys: ["k"] } }, "invalid-request", "/filter"],
       [{ group: "others" }, "wrong-retention", undefined],
       [{ tap: true, leaseMs: 5_000 }, "invalid-request", "/leaseMs"],

@@ -2,11 +2,12 @@
 import type { LeaseEnd } from "../../../src/channel/delivery-store.ts";
 import type {
   GrantedLeases,
+  HeldLeases,
   LeaseTerms,
+  Outcome,
   RefusedEntry,
   SettleEntry,
   SettleVerb,
-  Outcome,
 } from "../../../src/channel/operation.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { ControlRecord } from "../../../src/protocol/message.ts";
@@ -228,9 +229,23 @@ export class ModelDelivery {
   }
 
   /** SB8: what a holder has is released. */
-  releaseOf(group: GroupBook, holder: number, nowMs: number): void {
-    for (const { offset } of group.leased.filter(({ lease }) => lease?.holder === holder).toReversed())
-      this.giveBack(group, offset, { end: "released", isCounted: false, nowMs });
+  releaseOf(group: GroupBook, holder: number, nowMs: number, isKept = (_: ModelMessage): boolean => false): void {
+    for (const message of group.leased.filter(({ lease }) => lease?.holder === holder).toReversed())
+      if (!isKept(message)) this.giveBack(group, message.offset, { end: "released", isCounted: false, nowMs });
+  }
+
+  /** SB12: a lease that was not made in this life refuses the call. */
+  findStrange(held: readonly HeldLeases[]): Refused | undefined {
+    const index = held.findIndex(({ leaseId }) => this.#issued.get(leaseId)?.life !== this.#book.existing.life);
+    return index < 0 ? undefined : refused({ kind: "invalid-lease", pointer: `/held/${index}/leaseId` });
+  }
+
+  /** SB12: of what a holder has that is released which it does not name. */
+  releaseUnknown(group: GroupBook, holder: number, held: readonly HeldLeases[], nowMs: number): void {
+    const named = held.flatMap(({ leaseId }) => this.#issued.get(leaseId) ?? []);
+    this.releaseOf(group, holder, nowMs, ({ offset, attempts }) =>
+      named.some((one) => one.holder === holder && one.group === group.id && one.offset === offset && one.attempt === attempts),
+    );
   }
 
   /** Judges a call entry by entry; an id that is not ours, or that comes twice, refuses all of it. */

@@ -61,7 +61,7 @@ export class ModelStreams {
 
   decide(record: ChannelRecord, operation: StreamOperation, nowMs: number, origin: Origin | undefined): Outcome {
     if (origin === undefined || !this.#isConnected(origin.connection)) return invalid("");
-    if (operation.type === "subscribe") return this.#subscribe(record, operation, origin);
+    if (operation.type === "subscribe") return this.#subscribe(record, operation, origin, nowMs);
     if (operation.type === "watch") return this.#watches.begin(record, origin);
     const watch = this.#watches.find({ ...origin, request: operation.request });
     if (watch !== undefined && operation.type === "unsubscribe") {
@@ -112,7 +112,7 @@ export class ModelStreams {
     }
   }
 
-  #subscribe(record: ChannelRecord, { target, credit: given }: OperationOf<"subscribe">, origin: Origin): Outcome {
+  #subscribe(record: ChannelRecord, { target, credit: given }: OperationOf<"subscribe">, origin: Origin, nowMs: number): Outcome {
     const { subscriptions } = this.#book.state;
     if (this.#book.waiters.some((waiter) => isSame(waiter, origin)))
       return refused({ kind: "request-in-use", id: origin.request });
@@ -129,9 +129,12 @@ export class ModelStreams {
       if (!(group instanceof GroupBook)) return refused(group);
       const session = target.resume === undefined ? undefined : this.#findSession(record, target.resume, group.id);
       if (session !== undefined && "type" in session) return session;
-      const { leaseMs } = target;
+      const { leaseMs, held } = target;
+      const strange = held && this.#delivery.findStrange(held);
+      if (strange !== undefined) return strange;
       const holder = session?.holder ?? this.#delivery.newHolder();
       if (session !== undefined) this.#takeOver(group, holder, origin.connection);
+      if (held !== undefined) this.#delivery.releaseUnknown(group, holder, held, nowMs);
       this.#add({ ...base, type: "member", group: group.id, holder, leaseMs });
       return { type: "subscribed", resume: target.resume ?? this.#nameSession(record, { group: group.id, holder }) };
     }

@@ -12,6 +12,9 @@ import { drawBatch, fill, KEYS } from "./producers.ts";
 /** Older ones are mostly of lives that are over. */
 const SESSIONS_REMEMBERED = 6;
 
+/** So many of the last leases that were told are named by who comes back. */
+const LEASES_HELD_MAX = 12;
+
 type Credit = OperationOf<"credit">["credit"];
 
 function drawCredit(random: Random): Credit {
@@ -66,6 +69,13 @@ function drawReader(world: World, random: Random): StreamTarget {
 
 function drawMember(world: World, random: Random): Extract<StreamTarget, { type: "member" }> {
   return { type: "member", leaseMs: random.oneOf(1_000, 2_500, 30_000, 600_000), ...drawGroup(world, random) };
+}
+
+/** Leases of some of what was sent last; rarely one of another life, or nonsense. */
+function drawHeld(world: World, random: Random): { readonly leaseId: string }[] {
+  const last = world.ledger.leases.slice(-LEASES_HELD_MAX).map(({ leaseId }) => ({ leaseId }));
+  const held = random.chance(20) ? last : random.some(last, random.oneOf(0, 50, 90));
+  return random.chance(3) ? [...held, { leaseId: "0-1-1-0000000000000000-0000000000000000" }] : [...held];
 }
 
 /** Mostly what is right for the channel. */
@@ -190,7 +200,8 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
       const resume = random.chance(90) ? session.resume : random.oneOf("life-0.1-0-0", "nonsense", `${session.resume}0`);
       const own = random.chance(95) ? { group: session.group } : drawGroup(world, random);
       const { group } = own;
-      subscribe(world, random, { ...drawMember(world, random), ...(group !== undefined && { group }), resume });
+      const held = random.chance(50) && { held: drawHeld(world, random) };
+      subscribe(world, random, { ...drawMember(world, random), ...(group !== undefined && { group }), resume, ...held });
     },
   },
   {
