@@ -81,7 +81,7 @@ function comeBack(session: string, leaseIds: readonly string[]): Pick<SubscribeR
   if (leaseIds.length > SETTLE_ENTRIES_MAX) return { resume: session };
   const runs: LeaseRun[] = [];
   for (const leaseId of leaseIds) if (runs.at(-1)?.take(leaseId) !== true) runs.push(new LeaseRun(leaseId));
-  return { resume: session, held: runs.map(({ leaseId, count }) => (count === 1 ? { leaseId } : { leaseId, count })) };
+  return { resume: session, held: runs.map(({ leaseId, count }) => ({ leaseId, count })) };
 }
 
 class PullSource implements LeaseSource {

@@ -54,11 +54,11 @@ export class SettleQueue {
 
   /** Resolves with the problem for which it was refused, if it was. */
   settle(verb: SettleVerb, entry: SettleEntry): Promise<Problem | undefined> {
-    const { promise, resolve, reject } = Promise.withResolvers<Problem | undefined>();
-    this.#take(entry)?.resolve(undefined);
-    this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject });
-    this.#sending ??= this.#sendAll();
-    return promise;
+    return new Promise((resolve, reject) => {
+      this.#take(entry)?.resolve(undefined);
+      this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject });
+      this.#sending ??= this.#sendAll();
+    });
   }
 
   /** The leases of what is not answered. */
