@@ -4,7 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
-import { type Channel, EdgeChannel, EdgeChannelError, type EdgeChannelOptions } from "../../src/client/index.ts";
+import {
+  type Channel,
+  EdgeChannel,
+  EdgeChannelError,
+  type EdgeChannelOptions,
+  type LeasedMessage,
+} from "../../src/client/index.ts";
 
 const TOKEN = "s3cret-token";
 const TRANSPORTS = ["http", "socket"] as const;
@@ -59,5 +65,42 @@ describe.each(TRANSPORTS)("src/client in Node over %s", (transport) => {
     expect(await channel.put("a", options)).toMatchObject({ offset: first.offset, isDuplicate: true });
     expect((await channel.stats()).counts.put).toBe(1);
     expect((await channel.get()).body).toBe("a");
+  });
+});
+
+/** Node's own, with the kinds of frames that went each way. */
+class ToldSocket extends WebSocket {
+  static readonly kinds = new Set<string>();
+
+  constructor(...given: ConstructorParameters<typeof WebSocket>) {
+    super(...given);
+    this.addEventListener("message", ({ data }) => ToldSocket.kinds.add(`came: ${typeof data}`));
+  }
+
+  override send(data: string | ArrayBuffer): void {
+    ToldSocket.kinds.add(`went: ${typeof data}`);
+    super.send(data);
+  }
+}
+
+describe.each(["binary", "json"] as const)("src/client in Node over %s sockets", (socketFormat) => {
+  test("[RB1] [RB3] a batch comes back as it was put, with the runtime killed in between, and is acked", async () => {
+    ToldSocket.kinds.clear();
+    const channel = openChannel({ transport: "socket", token: TOKEN, WebSocket: ToldSocket, socketFormat });
+    const facts = { key: "k", messageId: "m", headers: { trace: "ü" }, ttlMs: 600_000 };
+    const producer = channel.producer();
+    await producer.ready();
+    await Promise.all([producer.put({ body: "text", ...facts }), producer.put(new Uint8Array([0, 255]))]);
+    await runtime.kill();
+    runtime = await start(runtime.port);
+    await Promise.all([producer.put({ json: { a: 1 } }), producer.put("last")]);
+    const messages: LeasedMessage[] = [];
+    await channel.consume((message) => void messages.push(message), { untilEmpty: true }).done;
+
+    expect(messages.map(({ body }) => body)).toEqual(["text", new Uint8Array([0, 255]), { json: { a: 1 } }, "last"]);
+    expect(messages[0]).toMatchObject(facts);
+    expect(await channel.stats()).toMatchObject({ depth: 0, counts: { put: 4, acked: 4 } });
+    const ofBytes = socketFormat === "binary" ? ["came: object", "went: object"] : [];
+    expect([...ToldSocket.kinds].sort()).toEqual([...ofBytes, "came: string", "went: string"].sort());
   });
 });
