@@ -105,6 +105,7 @@ const SCHEMAS = {
     next: v.nullable(v.string()),
   }),
   echo: v.strictObject({ type: v.literal("echo"), echo: count }),
+  pong: v.strictObject({ type: v.literal("pong") }),
   wait: v.strictObject({ type: v.literal("wait"), id }),
   room: v.strictObject({ type: v.literal("room"), id, reservedMs: count }),
   stats: v.strictObject({ type: v.literal("stats"), id, stats: v.strictObject(channelDescriptionSchema.entries) }),

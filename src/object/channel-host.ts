@@ -68,6 +68,8 @@ export class ChannelHost {
   readonly #committer: Committer;
   readonly #loop: CommitLoop<Entry>;
   readonly #held = new HeldFrames();
+  /** When commits may look for silent connections again. */
+  #nextLookAtMs = 0;
   /** When the timer that is set first fires. */
   #timerAtMs = Infinity;
 
@@ -84,6 +86,7 @@ export class ChannelHost {
         // What subscribers are owed beyond a frame follows at once, behind what has come meanwhile.
         if (this.#committer.hasMoreToDeliver) this.#loop.pushCall({ request: { type: "tick" } }, 0);
         this.#armTimer();
+        this.#endSilent({ isForced: false });
       },
       sync: () => this.#storage.sync(),
       delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
@@ -113,6 +116,7 @@ export class ChannelHost {
     const found = this.#connections.find(socket);
     if (found === undefined) return;
     const { connection } = found;
+    this.#connections.noteHeard(connection, this.#options.runtime.nowMs());
     const action = this.#readFrame(data, found);
     const bytes = typeof data === "string" ? data.length : data.byteLength;
     if (action.type === "hear") {
@@ -132,8 +136,10 @@ export class ChannelHost {
         return;
       }
       case "greet": {
-        this.#connections.greet(socket, action);
-        const { version } = action;
+        const { version, joinsFrames, pings } = action;
+        this.#connections.greet(socket, { joinsFrames, pingsSinceMs: pings ? this.#options.runtime.nowMs() : undefined });
+        // The alarm has to look whether it goes on.
+        if (pings) this.#loop.push({ request: { type: "tick" } }, 0);
         const welcome = { type: "welcome", version, versions: PROTOCOL_VERSIONS, channel: this.#name, connection };
         this.#connections.send(connection, JSON.stringify(welcome));
         return;
@@ -173,6 +179,17 @@ export class ChannelHost {
     socket.close(CLOSE_CODES.framesUnread, "Read what is sent, and send each echo back");
   }
 
+  /** Ends connections whose clients are gone though the runtime tells nothing of it (rule CN5). */
+  #endSilent({ isForced }: { readonly isForced: boolean }): void {
+    const nowMs = this.#options.runtime.nowMs();
+    if (!isForced && nowMs < this.#nextLookAtMs) return;
+    this.#nextLookAtMs = nowMs + LIMITS.silenceLookMs;
+    for (const socket of this.#connections.findSilent(nowMs)) {
+      this.#forget(socket, false);
+      socket.close(CLOSE_CODES.silent, "No ping came for too long");
+    }
+  }
+
   /** A socket has closed. */
   end(socket: WebSocket, code: number, wasClean: boolean): void {
     this.#forget(socket, wasClean && code !== GOING_AWAY);
@@ -187,6 +204,7 @@ export class ChannelHost {
   /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
   async alarm(): Promise<void> {
     this.#committer.noteAlarm();
+    this.#endSilent({ isForced: true });
     await this.#doWhatIsDue();
     await this.#tellDirectory();
     const { nowMs } = this.#takeMoment();

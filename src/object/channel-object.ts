@@ -1,6 +1,7 @@
 // The Durable Object of a channel: the runtime's side of it. What it does is in channel-host.ts.
 import { DurableObject } from "cloudflare:workers";
 import type { Origin } from "../channel/operation.ts";
+import { PING_FRAME, PONG_FRAME } from "../protocol/version.ts";
 import { MeteredStorage } from "../storage/metered-storage.ts";
 import { SqliteStore } from "../storage/sqlite-store.ts";
 import { ChannelHost, type Runtime } from "./channel-host.ts";
@@ -32,9 +33,12 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
     const storage = new MeteredStorage(context.storage);
-    this.#connections = new Connections(context, () => RUNTIME.draw32());
+    const name = context.id.name ?? context.id.toString();
+    // Kept alive connections do not wake the object.
+    context.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING_FRAME, PONG_FRAME));
+    this.#connections = new Connections(context, () => RUNTIME.draw32(), name);
     this.#host = new ChannelHost({
-      name: context.id.name ?? context.id.toString(),
+      name,
       runtime: RUNTIME,
       storage,
       openStore: () => new SqliteStore(storage),

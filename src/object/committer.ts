@@ -92,7 +92,7 @@ export class Committer {
     this.#wokeAtMs = options.takeMoment().nowMs;
     this.#store = options.openStore();
     this.#channel = this.#buildChannel();
-    const alarmAtMs = this.#channel.findAlarmOnWaking(this.#wokeAtMs) ?? NO_ALARM_AT_MS;
+    const alarmAtMs = this.#withLook(this.#channel.findAlarmOnWaking(this.#wokeAtMs), this.#wokeAtMs) ?? NO_ALARM_AT_MS;
     // One whose time is over fires now, or was given up by the runtime after it had failed too often.
     this.#alarmAtMs = alarmAtMs > this.#wokeAtMs ? alarmAtMs : NO_ALARM_AT_MS;
   }
@@ -163,7 +163,7 @@ export class Committer {
 
   /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has done its work. */
   armAlarm(earliestMs: number): void {
-    const dueAtMs = this.#channel.nextAlarmAtMs;
+    const dueAtMs = this.#withLook(this.#channel.nextAlarmAtMs, earliestMs);
     if (dueAtMs === undefined) return;
     const atMs = Math.max(dueAtMs, earliestMs);
     if (atMs !== this.#alarmAtMs) this.#setAlarm(atMs);
@@ -268,7 +268,7 @@ export class Committer {
 
   #write(nowMs: number): void {
     const changes = this.#channel.takeChanges(nowMs);
-    const dueAtMs = this.#findDeadline(changes);
+    const dueAtMs = this.#withLook(this.#findDeadline(changes), nowMs);
     const alarmAtMs = dueAtMs !== undefined && dueAtMs < this.#alarmAtMs ? dueAtMs : undefined;
     try {
       if (changes !== undefined && this.#channel.isReplaced) this.#replace(changes, nowMs);
@@ -309,6 +309,12 @@ export class Committer {
     if (changes === undefined) return this.#channel.nextServiceAtMs;
     // Only a change of the record brings a look at idleness that no alarm has arranged for.
     return changes.channel === undefined ? this.#channel.nextDueAtMs : this.#channel.nextAlarmAtMs;
+  }
+
+  /** That, or the next look for silent connections if it is before (rule CN6). Nobody looks where there is no channel. */
+  #withLook(dueAtMs: number | undefined, nowMs: number): number | undefined {
+    const lookAtMs = this.#channel.record && this.#options.connections.nextLookAtMs(nowMs);
+    return dueAtMs === undefined || lookAtMs === undefined ? (dueAtMs ?? lookAtMs) : Math.min(dueAtMs, lookAtMs);
   }
 
   #setAlarm(atMs: number): void {

@@ -6,6 +6,7 @@ import type { Subscription } from "../channel/subscription.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { packSubscription, unpackSubscription, type PackedSubscription } from "./packed-subscription.ts";
 import { logWarning } from "./log.ts";
+import { Pings } from "./pings.ts";
 import { Unread, type PackedUnread } from "./unread.ts";
 
 /**
@@ -26,6 +27,8 @@ interface Attachment {
   readonly joinsFrames?: true;
   /** Whether binary frames carry its messages. */
   readonly isBinary?: true;
+  /** When it said that it pings; absent for one that did not. */
+  readonly pingsSinceMs?: number;
   /** What it has not shown to have read, where it is asked for an echo. */
   readonly unread?: PackedUnread;
 }
@@ -46,7 +49,7 @@ type PackedWaiter = readonly [
 ];
 
 /** What keeps the sockets while the object sleeps. */
-export type SocketKeeper = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
+export type SocketKeeper = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets" | "getWebSocketAutoResponseTimestamp">;
 
 const NO_LEASES = new Uint8Array();
 /** What all members of an attachment but its requests and leases take, and the names of these. */
@@ -58,13 +61,15 @@ export class Connections {
   readonly #draw32: () => number;
   readonly #attachments = new Map<WebSocket, Attachment>();
   readonly #unread = new Map<number, Unread>();
+  readonly #pings: Pings;
   /** What sockets carried that have closed, until the channel has decided what becomes of it. */
   readonly #left = new Map<number, Uint8Array>();
   #lastConnection = 0;
 
-  /** Finds the sockets that stayed open while the object slept. */
-  constructor(context: SocketKeeper, draw32: () => number) {
+  /** Finds the sockets that stayed open while the object slept. `name`: of the channel. */
+  constructor(context: SocketKeeper, draw32: () => number, name: string) {
     this.#context = context;
+    this.#pings = new Pings(name);
     this.#draw32 = draw32;
     for (const socket of context.getWebSockets()) {
       const attachment = socket.deserializeAttachment() as Attachment | null;
@@ -119,8 +124,37 @@ export class Connections {
     return this.#attachments.get(socket);
   }
 
-  greet(socket: WebSocket, { joinsFrames }: { readonly joinsFrames: boolean }): void {
-    this.#update(socket, { hasGreeted: true, ...(joinsFrames && { joinsFrames }) });
+  /** `pingsSinceMs`: the time, of a client that pings. */
+  greet(
+    socket: WebSocket,
+    { joinsFrames, pingsSinceMs }: { readonly joinsFrames: boolean; readonly pingsSinceMs: number | undefined },
+  ): void {
+    this.#update(socket, {
+      hasGreeted: true,
+      ...(joinsFrames && { joinsFrames }),
+      ...(pingsSinceMs !== undefined && { pingsSinceMs }),
+    });
+    const attachment = this.#attachments.get(socket);
+    if (attachment?.pingsSinceMs !== undefined) this.#pings.begin(attachment.connection, attachment.pingsSinceMs);
+  }
+
+  /** Notes that a frame came: who pings is not gone then. */
+  noteHeard(connection: number, nowMs: number): void {
+    if (this.#pings.has(connection)) this.#pings.begin(connection, nowMs);
+  }
+
+  /** When the alarm has to look for silent connections (rule CN6); undefined where nobody pings. */
+  nextLookAtMs(nowMs: number): number | undefined {
+    return this.#pings.nextLookAtMs(nowMs);
+  }
+
+  /** The sockets of clients that ping and were not heard for too long. */
+  findSilent(nowMs: number): readonly WebSocket[] {
+    const readPingedAtMs = (connection: number): number => {
+      const socket = this.#sockets.get(connection);
+      return (socket && this.#context.getWebSocketAutoResponseTimestamp(socket)?.getTime()) ?? 0;
+    };
+    return this.#pings.findSilent(nowMs, readPingedAtMs).flatMap((connection) => this.#sockets.get(connection) ?? []);
   }
 
   /** Whether a connection asked to be sent the frames of a commit in one. */
@@ -200,6 +234,7 @@ export class Connections {
     this.#attachments.delete(socket);
     this.#sockets.delete(connection);
     this.#unread.delete(connection);
+    this.#pings.end(connection);
     if (leases !== undefined) this.#left.set(connection, leases);
     return { connection, isNews: known === undefined && leases !== undefined };
   }
@@ -226,7 +261,8 @@ export class Connections {
   }
 
   #keep(socket: WebSocket, attachment: Attachment): void {
-    const { unread } = attachment;
+    const { unread, pingsSinceMs } = attachment;
+    if (pingsSinceMs !== undefined) this.#pings.begin(attachment.connection, pingsSinceMs);
     this.#unread.set(attachment.connection, unread === undefined ? new Unread() : Unread.unpack(unread));
     this.#sockets.set(attachment.connection, socket);
     this.#attachments.set(socket, attachment);

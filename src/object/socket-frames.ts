@@ -24,7 +24,7 @@ const encode = (text: string): Uint8Array => arena.encode(text);
 
 export type FrameAction =
   | { readonly type: "operate"; readonly operation: Operation; readonly request: number }
-  | { readonly type: "greet"; readonly version: number; readonly joinsFrames: boolean }
+  | { readonly type: "greet"; readonly version: number; readonly joinsFrames: boolean; readonly pings: boolean }
   /** All that was sent before the frame with this number has been read. */
   | { readonly type: "hear"; readonly echo: number }
   | { readonly type: "refuse"; readonly refused: FrameRefusal }
@@ -93,9 +93,10 @@ function listDelayed(block: Block): PutParts {
   return { messages: listMessages(block), delays: delays.filter((delay) => delay !== undefined) };
 }
 
-function readHello({ versions, joined }: Extract<ClientFrame, { type: "hello" }>): FrameAction {
+function readHello({ versions, joined, pings }: Extract<ClientFrame, { type: "hello" }>): FrameAction {
   const common = versions.filter((version) => PROTOCOL_VERSIONS.includes(version));
-  if (common.length > 0) return { type: "greet", version: Math.max(...common), joinsFrames: joined === true };
+  if (common.length > 0)
+    return { type: "greet", version: Math.max(...common), joinsFrames: joined === true, pings: pings === true };
   const refused: FrameRefusal = { refusal: { kind: "unsupported-version", supported: PROTOCOL_VERSIONS } };
   return { type: "close", code: CLOSE_CODES.unsupportedVersion, reason: "No common protocol version", refused };
 }

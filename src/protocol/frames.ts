@@ -27,6 +27,8 @@ const helloSchema = v.strictObject({
   ),
   /** Set by a client that reads `joined` frames. */
   joined: v.optional(v.literal(true)),
+  /** Whether it pings: its silence tells then that it is gone. */
+  pings: v.optional(v.literal(true)),
 });
 
 /** Set when the put is sent for room that it was promised: if the promise is gone by then, nothing is stored. */
@@ -194,13 +196,15 @@ export type ServerFrame =
   | CheckpointFrame
   /** To be sent back as it is. */
   | { readonly type: "echo"; readonly echo: number }
+  /** Answers a ping. */
+  | { readonly type: "pong" }
   | { readonly type: "wait"; readonly id: number }
   | { readonly type: "room"; readonly id: number; readonly reservedMs: number }
   | { readonly type: "stats"; readonly id: number; readonly stats: object }
   | { readonly type: "problem"; readonly inReplyTo?: number; readonly problem: Problem };
 
 /** Close codes of our own. 1009 is the standard's: a frame was too large. */
-export const CLOSE_CODES = { frameTooLarge: 1009, unsupportedVersion: 4400, framesUnread: 4408 } as const;
+export const CLOSE_CODES = { frameTooLarge: 1009, unsupportedVersion: 4400, framesUnread: 4408, silent: 4409 } as const;
 
 /** A refused frame, with the request it answers where that could be read. */
 export interface FrameRefusal {

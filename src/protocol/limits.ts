@@ -102,6 +102,13 @@ export const LIMITS = {
   heldBytesMax: 8 * MIB,
   unreadMsMax: 30 * SECOND_MS,
 
+  // Connections that are gone without a word
+  /** One that said that it pings, and that was not heard for so long, is gone. It pings five times as often. */
+  silenceMsMax: 5 * 60 * SECOND_MS,
+  /** How long after a look for silent ones commits do without the next, and how far apart the looks are that the alarm is set for. */
+  silenceLookMs: 60 * SECOND_MS,
+  silenceAlarmMs: 60 * 60 * SECOND_MS,
+
   // Streams: what a socket's attachment holds beside its waiters
   subscriptionsPerSocketMax: 4,
   subscriptionsMax: 10_000,

@@ -5,5 +5,9 @@ export const SUBPROTOCOL_JSON = "channel.v1.json";
 /** The same, and beside it binary frames that carry messages in blocks. */
 export const SUBPROTOCOL_BIN = "channel.v1.bin";
 
+/** What keeps a connection that nothing else goes over, byte for byte: the runtime answers it without waking anybody. */
+export const PING_FRAME = '{"type":"ping"}';
+export const PONG_FRAME = '{"type":"pong"}';
+
 /** Versions of the protocol that this code speaks. */
 export const PROTOCOL_VERSIONS: readonly number[] = [1];

@@ -4,6 +4,7 @@ import { ChannelHost } from "../object/channel-host.ts";
 import type { ChannelStub } from "../object/channel-object.ts";
 import type { Performed } from "../object/committer.ts";
 import { Connections } from "../object/connections.ts";
+import { PING_FRAME, PONG_FRAME } from "../protocol/version.ts";
 import type { PackedOperation } from "../object/packing.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
 import { acceptSocket, refuseUpgrade } from "../object/upgrade.ts";
@@ -28,6 +29,8 @@ interface Stay {
   readonly host: ChannelHost;
   readonly connections: Connections;
   readonly pairs: Set<SocketPair>;
+  /** When pings were answered, as the runtime does it. */
+  readonly pingedAt: WeakMap<WebSocket, Date>;
   /** Aborted when it is over. */
   readonly ending: AbortController;
 }
@@ -68,12 +71,17 @@ export class MemoryObject implements ChannelStub {
 
   /** Answers an upgrade. `watch` sees what the program sends and is sent. */
   connect(request: Request, watch?: ReplyWatch): Response {
-    const { host, connections, pairs, ending } = this.#stay;
+    const { host, connections, pairs, pingedAt, ending } = this.#stay;
     const refusal = refuseUpgrade(request, connections);
     if (refusal !== undefined) return replyWithProblem(refusal);
     const pair: SocketPair = new SocketPair({
       soon: (callback) => this.#options.clock.soon(callback),
       onFrame: (frame) => {
+        if (frame === PING_FRAME) {
+          pingedAt.set(socket, new Date(this.#options.clock.nowMs));
+          pair.object.send(PONG_FRAME);
+          return;
+        }
         watch?.noteRequest(frame);
         host.receive(socket, frame);
       },
@@ -105,7 +113,13 @@ export class MemoryObject implements ChannelStub {
     const ending = new AbortController();
     const pairs = new Set<SocketPair>();
     // Sockets of the time before are gone.
-    const connections = new Connections({ acceptWebSocket: () => undefined, getWebSockets: () => [] }, () => chance.draw32());
+    const pingedAt = new WeakMap<WebSocket, Date>();
+    const keeper = {
+      acceptWebSocket: () => undefined,
+      getWebSockets: () => [],
+      getWebSocketAutoResponseTimestamp: (socket: WebSocket) => pingedAt.get(socket) ?? null,
+    };
+    const connections = new Connections(keeper, () => chance.draw32(), name);
     const startTimer = clock.timersOf("service");
     const host = new ChannelHost({
       name,
@@ -126,7 +140,7 @@ export class MemoryObject implements ChannelStub {
       registry: { register: () => Promise.resolve(), unregister: () => Promise.resolve() },
       mayCreate: () => mayCreate,
     });
-    return { host, connections, pairs, ending };
+    return { host, connections, pairs, pingedAt, ending };
   }
 
   #arm(atMs: number | undefined): void {

@@ -1,8 +1,10 @@
 // The frames of channel.v1.json through real sockets. What waits is in waiting.test.ts.
-import { evictDurableObject } from "cloudflare:test";
-import { describe, expect, test } from "vitest";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { ChannelObject } from "../../src/object/channel-object.ts";
 import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES } from "../../src/protocol/frames.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { PING_FRAME } from "../../src/protocol/version.ts";
 import {
   call,
   connect,
@@ -593,5 +595,51 @@ describe("src/object: connections that do not read", () => {
     await call("DELETE", pathOf(channel, "?force=true"));
     expect((await socket.ask({ type: "subscribe", id: 1, credit: { messages: 1 } })).problem?.kind).toBe("channel-deleted");
     expect((await socket.ask({ type: "watch", id: 1 })).problem?.kind).toBe("channel-deleted");
+  });
+});
+
+describe("src/object/channel-object: pings", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  test("[CN5] [CN6] the alarm closes who should ping and does not, also after hibernation, and others it does not", async () => {
+    const channel = await createChannel();
+    const [gone, pinging, quiet] = [await connect(channel), await connect(channel), await openSocket(channel)];
+    await gone.ask({ type: "hello", versions: [1], pings: true });
+    await pinging.ask({ type: "hello", versions: [1], pings: true });
+    await gone.ask({ type: "stats", id: 1 });
+    const alarmAtMs = await runInDurableObject(stubOf(channel), (_, { storage }) => storage.getAlarm());
+    expect(alarmAtMs).toBeLessThanOrEqual(Date.now() + LIMITS.silenceAlarmMs);
+    await evictDurableObject(stubOf(channel));
+
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + LIMITS.silenceMsMax + 1 });
+    expect(await pinging.ask({ type: "stats", id: 1 })).toMatchObject({ type: "stats" });
+    await runInDurableObject<ChannelObject, void>(stubOf(channel), (object) => object.alarm());
+
+    expect(await gone.closed).toMatchObject({ code: CLOSE_CODES.silent });
+    expect(await quiet.ask({ type: "stats", id: 1 })).toMatchObject({ stats: { connections: 2 } });
+    expect(await pinging.ask({ type: "stats", id: 2 })).toMatchObject({ type: "stats" });
+  });
+
+  test("[CN5] a ping is answered by the runtime, which notes the time", async () => {
+    const channel = await createChannel();
+    const socket = await openSocket(channel);
+    socket.send(PING_FRAME);
+    expect(await socket.next()).toEqual({ type: "pong" });
+
+    const notedAtMs = await runInDurableObject(stubOf(channel), (_, context) =>
+      context.getWebSockets().map((one) => context.getWebSocketAutoResponseTimestamp(one)?.getTime() ?? 0),
+    );
+    expect(notedAtMs.some((atMs) => Math.abs(atMs - Date.now()) < LIMITS.silenceMsMax)).toBe(true);
+  });
+
+  test("[CN6] where nobody pings no alarm is set for silence", async () => {
+    const channel = await createChannel();
+    // It tells the directory of the channel.
+    await runDurableObjectAlarm(stubOf(channel));
+    const socket = await openSocket(channel);
+    await put(channel, "a");
+    await socket.ask({ type: "stats", id: 1 });
+
+    expect(await runInDurableObject(stubOf(channel), (_, { storage }) => storage.getAlarm())).toBeNull();
   });
 });

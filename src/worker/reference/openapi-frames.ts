@@ -132,6 +132,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
   },
   echo: { description: "To be sent back as it is", example: { type: "echo", echo: 3_735_928_559 } },
   ended: { description: "Nothing more comes of subscription `id`", example: { type: "ended", id: 8 } },
+  pong: { description: 'Answers the frame `{"type":"ping"}`, which may be sent at any time', example: { type: "pong" } },
   wait: { description: "The request waits; its answer follows", example: { type: "wait", id: 4 } },
   room: {
     description: "There is room for what was reserved, for so long",
@@ -150,6 +151,7 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
 const CLOSE_NOTES: { readonly [Name in keyof typeof CLOSE_CODES]?: string } = {
   frameTooLarge: `A frame of more than ${LIMITS.frameBytesMax} bytes`,
   framesUnread: "The client does not read what it is sent, or does not send the `echo` back",
+  silent: "A client that said in its `hello` that it pings was not heard for minutes",
   unsupportedVersion: "No common protocol version",
 };
 
