@@ -406,14 +406,22 @@ async function takeSome(url: string, count: number): Promise<Seen[]> {
   const socket = await openSocket(url);
   const taken: Seen[] = [];
   while (taken.length < count) {
-    const answer = once(socket, "message", { signal: AbortSignal.timeout(STALL_MS) }) as Promise<[Buffer]>;
     socket.send(JSON.stringify({ type: "get", id: 1, max: Math.min(1000, count - taken.length) }));
-    const { messages } = JSON.parse(String((await answer)[0])) as Frame;
+    const { messages } = await readAnswer(socket);
     if (messages.length === 0) break;
     for (const message of messages) taken.push(message);
   }
   socket.terminate();
   return taken;
+}
+
+/** The next frame that is no question whether frames are read; that is sent back. */
+async function readAnswer(socket: WebSocket): Promise<Frame> {
+  const [data] = (await once(socket, "message", { signal: AbortSignal.timeout(STALL_MS) })) as [Buffer];
+  const frame = JSON.parse(data.toString()) as Frame;
+  if (frame.type !== "echo") return frame;
+  socket.send(data.toString());
+  return await readAnswer(socket);
 }
 
 export interface KillOptions {
