@@ -495,8 +495,8 @@ export class World {
     if (problem !== undefined) throw new Broken(problem);
     if (this.model.hasDoubts) this.tally.count("event", "leases are lost with their sockets");
     // Sockets that are gone took their requests with them, also when their number is given again.
-    const { gets, lines, puts, promises, subscriptions } = this.model.state;
-    this.#stored = { ...this.#stored, gets, lines, puts, promises, subscriptions };
+    const { gets, lines, puts, promises, subscriptions, watches } = this.model.state;
+    this.#stored = { ...this.#stored, gets, lines, puts, promises, subscriptions, watches };
     this.#storedVersion = this.model.version;
   }
 
