@@ -8,6 +8,7 @@ import { FRAME_BYTES_MAX, WAIT_MS_MAX } from "../protocol/client-limits.ts";
 import { PROTOCOL_VERSIONS, SUBPROTOCOL_BIN } from "../protocol/version.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
 import { formatJson } from "./json-text.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import { loadBlockCodec, type BlockCodec } from "./load-block-codec.ts";
 import { formatPutMessage, putBytes, type PutGiven } from "./message-json.ts";
 import { openChannelSocket, protocolOf, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
@@ -115,6 +116,8 @@ export class ChannelSocket implements StreamingTransport {
   readonly #greeted = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #failure: { readonly how: string; readonly options: EdgeChannelErrorOptions } | undefined;
+  /** From the greeting to the end. */
+  #keepAlive: KeepAlive | undefined;
   #nextId = 1;
 
   private constructor(socket: WebSocketLike, options: ConnectOptions) {
@@ -123,7 +126,7 @@ export class ChannelSocket implements StreamingTransport {
     this.#onWait = options.onWait;
     const greet = (): void => {
       if (protocolOf(socket) === SUBPROTOCOL_BIN) this.#codecLoading = this.#loadCodec();
-      this.#send({ text: JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS, joined: true }) });
+      this.#send({ text: JSON.stringify({ type: "hello", versions: PROTOCOL_VERSIONS, joined: true, pings: true }) });
     };
     socket.binaryType = "arraybuffer";
     socket.addEventListener("open", greet);
@@ -337,6 +340,7 @@ export class ChannelSocket implements StreamingTransport {
 
   #receive(data: unknown): void {
     if (this.#failure !== undefined) return;
+    this.#keepAlive?.hear();
     const frame = data instanceof ArrayBuffer ? this.#codec?.readBinaryFrame(new Uint8Array(data)) : parseFrame(data);
     if (frame === undefined) {
       const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "not-applied" } as const;
@@ -389,6 +393,11 @@ export class ChannelSocket implements StreamingTransport {
   }
 
   #welcome(): void {
+    this.#keepAlive ??= new KeepAlive({
+      startTimer: this.#startTimer,
+      send: (text) => this.#send({ text }),
+      onSilence: (silenceMs) => this.#lose(`the server was silent for ${silenceMs} ms after a ping`, undefined),
+    });
     if (this.#codecLoading === undefined) this.#greeted.resolve();
     else void this.#codecLoading.then(() => this.#greeted.resolve());
   }
@@ -456,6 +465,7 @@ export class ChannelSocket implements StreamingTransport {
   #fail(how: string, options: EdgeChannelErrorOptions): void {
     if (this.#failure !== undefined) return;
     this.#failure = { how, options };
+    this.#keepAlive?.stop();
     const kind = options.kind === "connection-lost" ? "connection-failed" : options.kind;
     this.#greeted.reject(new EdgeChannelError(`Cannot connect: ${how}`, { ...options, kind }));
     for (const id of this.#pending.keys()) {

@@ -2,7 +2,7 @@
 import { assert, describe, expect, test } from "vitest";
 import { ChannelSocket, type ConnectOptions } from "../../src/client/channel-socket.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
-import { errorOf, FakeTimers, FakeWebSocket, isSettled } from "./client-doubles.ts";
+import { errorOf, FakeTimers, KEEP_ALIVE_TIMERS, FakeWebSocket, isSettled } from "./client-doubles.ts";
 
 const URL_OF_CHANNEL = "http://localhost/v1/channels/demo/socket";
 const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
@@ -31,11 +31,40 @@ describe("src/client/channel-socket: connection", () => {
 
     expect(socket.url).toBe("ws://localhost/v1/channels/demo/socket");
     expect(socket.protocols).toEqual(["channel.v1.bin", "channel.v1.json"]);
-    expect(socket.sent).toEqual([{ type: "hello", versions: [1], joined: true }]);
+    expect(socket.sent).toEqual([{ type: "hello", versions: [1], joined: true, pings: true }]);
     expect(await isSettled(connecting)).toBe(false);
 
     socket.receive({ type: "welcome", version: 1, versions: [1], channel: "demo", connection: 1 });
     expect(await connecting).toBeInstanceOf(ChannelSocket);
+  });
+
+  test("[CN5] pings once a minute while the server answers, and stops with the connection", async () => {
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ startTimer: timers.start });
+    for (let minute = 0; minute < 3; minute++) {
+      timers.fire(40_000);
+      expect(socket.sent).toEqual([{ type: "ping" }]);
+      socket.sent.length = 0;
+      socket.receive({ type: "pong" });
+      timers.fire(20_000);
+    }
+    expect(channel.isOpen).toBe(true);
+    expect(timers.count).toBe(KEEP_ALIVE_TIMERS);
+    void channel.close();
+    expect(timers.count).toBe(0);
+  });
+
+  test("a server that says nothing after a ping is lost: what is unanswered rejects", async () => {
+    const timers = new FakeTimers();
+    const { socket, channel } = await connect({ startTimer: timers.start });
+    const putting = errorOf(channel.put({ body: "a" }));
+    socket.receive({ type: "echo", echo: 7 });
+    timers.fire(40_000);
+    timers.fire(20_000);
+
+    expect(await putting).toMatchObject({ kind: "connection-lost", retry: "after", outcome: "unknown" });
+    expect(channel.isOpen).toBe(false);
+    expect(timers.count).toBe(0);
   });
 
   test("rejects where the socket does not open", async () => {
@@ -341,7 +370,7 @@ describe("src/client/channel-socket: waiting", () => {
 
     expect((await putting).offset).toBe(3);
     expect(socket.sent).toHaveLength(2);
-    expect(timers.count).toBe(0);
+    expect(timers.count).toBe(KEEP_ALIVE_TIMERS);
   });
 
   test("a get that waits is not counted as back-pressure", async () => {
@@ -363,9 +392,10 @@ describe("src/client/channel-socket: waiting", () => {
     const capped = channel.get({ waitMs: Number.MAX_SAFE_INTEGER });
     socket.receive({ type: "wait", id: 1 });
     socket.receive({ type: "wait", id: 2 });
-    expect(timers.delaysMs).toEqual([250, 300_000]);
+    expect(timers.delaysMs).toEqual([40_000, 250, 300_000]);
 
-    timers.fire();
+    timers.fire(250);
+    timers.fire(300_000);
     expect(socket.sent.slice(2)).toEqual([
       { type: "cancel", id: 1 },
       { type: "cancel", id: 2 },

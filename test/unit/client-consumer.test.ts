@@ -6,6 +6,7 @@ import type { Refusal } from "../../src/protocol/problems.ts";
 import {
   errorOf,
   FakeTimers,
+  KEEP_ALIVE_TIMERS,
   firstSocket,
   greet,
   isSettled,
@@ -328,7 +329,7 @@ describe("src/client/consumer", () => {
     abort.abort();
 
     await stopping;
-    expect([handlers.get("1").signal.aborted, timers.count]).toEqual([true, 0]);
+    expect([handlers.get("1").signal.aborted, timers.count]).toEqual([true, KEEP_ALIVE_TIMERS]);
   });
 
   test("what cannot be settled when it stops is given up after some tries, and told", async () => {

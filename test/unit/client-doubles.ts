@@ -114,6 +114,9 @@ export async function settleDown(): Promise<void> {
 }
 
 /** Timers that go off when the test says so. */
+/** That of a connection which is open. */
+export const KEEP_ALIVE_TIMERS = 1;
+
 export class FakeTimers {
   readonly #running = new Map<() => void, number>();
   readonly delaysMs: number[] = [];

@@ -3,7 +3,17 @@ import { describe, expect, test } from "vitest";
 import type { ProducerOptions } from "../../src/client/producer-options.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
-import { errorOf, FakeTimers, greet, isSettled, lastSocket, openChannel, settleDown, STATE } from "./client-doubles.ts";
+import {
+  errorOf,
+  FakeTimers,
+  KEEP_ALIVE_TIMERS,
+  greet,
+  isSettled,
+  lastSocket,
+  openChannel,
+  settleDown,
+  STATE,
+} from "./client-doubles.ts";
 
 /** A producer that is loaded. */
 async function open(options: ProducerOptions = {}) {
@@ -193,7 +203,7 @@ describe("src/client/producer", () => {
     store({ id: 2, texts: ["b"] }, 2);
 
     await flushing;
-    expect(timers.count).toBe(0);
+    expect(timers.count).toBe(KEEP_ALIVE_TIMERS);
   });
 
   test("[G9] what a lost connection left unanswered goes again, in order and with the same numbers, before what is new", async () => {

@@ -2,7 +2,17 @@
 import { assert, describe, expect, test } from "vitest";
 import type { SubscribeOptions } from "../../src/client/subscription.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
-import { errorOf, FakeTimers, greet, isSettled, lastSocket, openChannel, settleDown, STATE } from "./client-doubles.ts";
+import {
+  errorOf,
+  FakeTimers,
+  KEEP_ALIVE_TIMERS,
+  greet,
+  isSettled,
+  lastSocket,
+  openChannel,
+  settleDown,
+  STATE,
+} from "./client-doubles.ts";
 
 const FACTS = { putAtMs: 1, contentType: "text/plain; charset=utf-8" };
 
@@ -149,7 +159,7 @@ describe("src/client/subscription", () => {
     abort.abort();
 
     expect(await stream.next()).toEqual({ done: true, value: undefined });
-    expect([lastSocket().sent.at(-1), timers.count]).toEqual([{ type: "unsubscribe", id: 1 }, 0]);
+    expect([lastSocket().sent.at(-1), timers.count]).toEqual([{ type: "unsubscribe", id: 1 }, KEEP_ALIVE_TIMERS]);
   });
 
   test("leaving a loop, or the scope, ends it while another call waits", async () => {
