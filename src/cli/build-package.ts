@@ -19,6 +19,8 @@ await build({
   // What the entries share is there once: an error of the one is an error of the other. What only consumers and producers need is
   // loaded with the first of them.
   splitting: true,
+  // Beside the client, so that who serves its folder to a browser serves all of it.
+  chunkNames: "client/[name]-[hash]",
   format: "esm",
   platform: "neutral",
   target: "es2022",
