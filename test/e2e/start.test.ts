@@ -185,7 +185,13 @@ describe("src/cli/start", () => {
     expect(await untilGone(group, signal)).toEqual([]);
   });
 
-  test("--help explains the options", async () => {
-    expect((await run(process.execPath, [START, "--help"])).stdout).toContain("--port N");
+  test("--help explains the options, and the README names those of a server", async () => {
+    const { stdout } = await run(process.execPath, [START, "--help"]);
+    const readme = await readFile(join(PROJECT_DIR, "README.md"), "utf8");
+    const [usage = ""] = stdout.split("\n");
+
+    expect(usage.match(/--[a-z]+ [A-Z]+/g)).toEqual(["--port N", "--storage DIR"]);
+    expect(stdout.match(/^ {2}--[a-z]+/gm)).toEqual(["  --port", "  --storage", "  --help"]);
+    expect(readme).toContain("`npm start -- --port N --storage DIR`");
   });
 });
