@@ -1,4 +1,5 @@
 // Binary frames as tests make and read them.
+import type { WebSocketLike } from "../src/client/open-socket.ts";
 import { BINARY_FRAME_TYPES, joinBinaryFrame, splitBinaryFrame } from "../src/protocol/binary-frame.ts";
 import { Block } from "../src/protocol/block.ts";
 import { encodeBlock, type BlockRecord } from "../src/protocol/block-writer.ts";
@@ -75,4 +76,22 @@ export function readServerFrame(data: string | ArrayBuffer): unknown {
     return { ...form, leaseId, attempt, redelivered };
   });
   return { type, ...head, messages: forms };
+}
+
+/** Frames of bytes that a client sent, and that it received. */
+export interface FrameCounts {
+  sent: number;
+  received: number;
+}
+
+/** Counts the frames of bytes that go over a client's socket from now on. */
+export function countBinaryFrames(socket: WebSocketLike, counts: FrameCounts): void {
+  const send = socket.send.bind(socket);
+  socket.send = (data) => {
+    if (typeof data !== "string") counts.sent++;
+    send(data);
+  };
+  socket.addEventListener("message", ({ data }) => {
+    if (typeof data !== "string") counts.received++;
+  });
 }

@@ -5,7 +5,8 @@ import { EdgeChannelError, type Leased, type SettleReport, type Transport } from
 import { Retries } from "../../src/client/retries.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { LeaseLossCause } from "../../src/protocol/problems.ts";
-import { errorOf, goOffAtOnce } from "./client-doubles.ts";
+import { errorOf } from "../client-calls.ts";
+import { goOffAtOnce } from "./client-doubles.ts";
 
 const STATE = { depth: 2, bytes: 2, utilization: 0, waiters: 0 };
 const AFTER = { ...STATE, depth: 0 };

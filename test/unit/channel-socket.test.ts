@@ -2,10 +2,10 @@
 import { assert, describe, expect, test } from "vitest";
 import { ChannelSocket, type ConnectOptions } from "../../src/client/channel-socket.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
-import { errorOf, FakeTimers, KEEP_ALIVE_TIMERS, FakeWebSocket, isSettled } from "./client-doubles.ts";
+import { errorOf } from "../client-calls.ts";
+import { FakeTimers, FakeWebSocket, isSettled, KEEP_ALIVE_TIMERS, STATE, WELCOME } from "./client-doubles.ts";
 
-const URL_OF_CHANNEL = "http://localhost/v1/channels/demo/socket";
-const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
+const URL_OF_CHANNEL = "http://localhost/v1/channels/c/socket";
 const FULL = formatProblem({ kind: "channel-full", retryAfterMs: 100, depth: 1, maxMessages: 1, bytes: 5, maxBytes: 100 });
 
 function begin(options: ConnectOptions = {}): { socket: FakeWebSocket; connecting: Promise<ChannelSocket> } {
@@ -18,7 +18,7 @@ function begin(options: ConnectOptions = {}): { socket: FakeWebSocket; connectin
 async function connect(options: ConnectOptions = {}): Promise<{ socket: FakeWebSocket; channel: ChannelSocket }> {
   const { socket, connecting } = begin(options);
   socket.open();
-  socket.receive({ type: "welcome", version: 1, versions: [1], channel: "demo", connection: 1 });
+  socket.receive(WELCOME);
   const channel = await connecting;
   socket.sent.length = 0;
   return { socket, channel };
@@ -29,12 +29,12 @@ describe("src/client/channel-socket: connection", () => {
     const { socket, connecting } = begin();
     socket.open();
 
-    expect(socket.url).toBe("ws://localhost/v1/channels/demo/socket");
+    expect(socket.url).toBe("ws://localhost/v1/channels/c/socket");
     expect(socket.protocols).toEqual(["channel.v1.bin", "channel.v1.json"]);
     expect(socket.sent).toEqual([{ type: "hello", versions: [1], joined: true, pings: true }]);
     expect(await isSettled(connecting)).toBe(false);
 
-    socket.receive({ type: "welcome", version: 1, versions: [1], channel: "demo", connection: 1 });
+    socket.receive(WELCOME);
     expect(await connecting).toBeInstanceOf(ChannelSocket);
   });
 
@@ -142,7 +142,7 @@ describe("src/client/channel-socket: requests", () => {
     expect(socket.sent).toEqual([
       { type: "put", id: 1, text: "hello", key: "k", messageId: "m", headers: { a: "b" }, contentType: "text/x" },
     ]);
-    socket.receive({ type: "put-ok", id: 1, offset: 7, count: 1, state: STATE });
+    socket.store(1, 7);
     expect(await putting).toEqual({ offset: 7, count: 1, isDuplicate: false, state: STATE });
   });
 
@@ -247,7 +247,7 @@ describe("src/client/channel-socket: requests", () => {
     socket.receive({ type: "room", id: 1, reservedMs: 5000 });
     const messages = [{ text: "é" }, { text: "b", key: "k" }];
     expect(socket.sent[2]).toEqual({ type: "put-batch", id: 1, messages, idempotencyKey: "i", promised: true });
-    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 2, state: STATE });
+    socket.store(1, 1, 2);
     expect((await putting).count).toBe(2);
     socket.end(1006);
     expect(await refused).toMatchObject({ kind: "connection-lost", outcome: "not-applied" });
@@ -259,7 +259,7 @@ describe("src/client/channel-socket: requests", () => {
     const [frame] = socket.sent;
     assert(frame !== undefined && Array.isArray(frame["messages"]));
     expect(frame["messages"]).toEqual([{ text: "t" }, { base64: "AP8=" }, { json: null }]);
-    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 3, state: STATE });
+    socket.store(1, 1, 3);
     await putting;
 
     const getting = channel.get({ max: 3 });
@@ -289,7 +289,7 @@ describe("src/client/channel-socket: requests", () => {
     ]);
     socket.receive({ type: "stats", id: 3, stats: { depth: 9 } });
     socket.receive({ type: "got", id: 2, messages: [], state: STATE });
-    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 1, state: STATE });
+    socket.store(1, 1);
     expect(await third).toEqual({ depth: 9 });
     expect((await second).messages).toEqual([]);
     expect((await first).offset).toBe(1);
@@ -310,7 +310,7 @@ describe("src/client/channel-socket: requests", () => {
   test("a problem that says its outcome is believed", async () => {
     const { socket, channel } = await connect();
     const putting = errorOf(channel.put({ body: "a" }));
-    socket.receive({ type: "problem", inReplyTo: 1, problem: formatProblem({ kind: "internal", outcome: "unknown" }) });
+    socket.refuse(1, { kind: "internal", outcome: "unknown" });
 
     expect(await putting).toMatchObject({ kind: "internal", status: 500, outcome: "unknown" });
   });
@@ -366,7 +366,7 @@ describe("src/client/channel-socket: waiting", () => {
     expect(socket.sent).toHaveLength(1);
     socket.receive({ type: "room", id: 1, reservedMs: 5_000 });
     expect(socket.sent).toEqual([frame, { ...(frame as object), promised: true }]);
-    socket.receive({ type: "put-ok", id: 1, offset: 3, count: 1, state: STATE });
+    socket.store(1, 3);
 
     expect((await putting).offset).toBe(3);
     expect(socket.sent).toHaveLength(2);

@@ -2,22 +2,21 @@
 import { describe, expect, test } from "vitest";
 import { ChannelSocket } from "../../src/client/channel-socket.ts";
 import type { PutGiven } from "../../src/client/index.ts";
-import { formatProblem } from "../../src/protocol/problem-format.ts";
 import { serverFrame, textRecord } from "../binary-frames.ts";
+import { errorOf } from "../client-calls.ts";
 import {
   BinarySocket,
-  errorOf,
-  FakeTimers,
   FakeWebSocket,
   firstSocket,
   greet,
   lastSocket,
   openChannel,
+  openTimedChannel,
+  reconnect,
   settleDown,
   STATE,
 } from "./client-doubles.ts";
 
-const WELCOME = { type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 };
 const FORMATS = ["binary", "json"] as const;
 
 async function connect(
@@ -25,8 +24,7 @@ async function connect(
 ): Promise<{ socket: FakeWebSocket; channel: ChannelSocket }> {
   const connecting = ChannelSocket.connect("http://service.test/v1/channels/c/socket", { WebSocket });
   const socket = lastSocket();
-  socket.open();
-  socket.receive(WELCOME);
+  socket.welcome();
   const channel = await connecting;
   socket.sent.length = 0;
   return { socket, channel };
@@ -72,8 +70,8 @@ describe("src/client/channel-socket: binary", () => {
       { type: "binary put", id: 1, producer, expectedOffset: 1, messages: [{}, { body: new Uint8Array([7]), key: "k" }] },
       { type: "put", id: 2, text: "b" },
     ]);
-    socket.receive({ type: "put-ok", id: 1, offset: 1, count: 2, state: STATE });
-    socket.receive({ type: "put-ok", id: 2, offset: 3, count: 1, state: STATE });
+    socket.store(1, 1, 2);
+    socket.store(2, 3);
     expect([(await putting).count, (await put).offset]).toEqual([2, 3]);
   });
 
@@ -152,24 +150,19 @@ describe("src/client/channel-socket: binary", () => {
 
 describe("src/client/batch-sender: binary", () => {
   test("[G9] [RB1] what a binary connection left unanswered goes over one of JSON with the same numbers, in order", async () => {
-    const timers = new FakeTimers();
     let isBinary = true;
     class EitherSocket extends FakeWebSocket {
       override readonly protocol = isBinary ? "channel.v1.bin" : "channel.v1.json";
     }
-    const { channel } = openChannel({ startTimer: timers.start, random: () => 0.5, WebSocket: EitherSocket });
+    const { channel, timers } = openTimedChannel({ WebSocket: EitherSocket });
     const producer = channel.producer({ id: "p", epoch: 1, maxBatchMessages: 1 });
     const puts = ["a", "b"].map((body) => producer.put(body));
     const first = await firstSocket();
     await greet(first);
     isBinary = false;
-    first.end(1006);
-    await settleDown();
-    timers.fire(50);
-    await settleDown();
-    await greet(lastSocket());
+    await reconnect(timers);
     const second = lastSocket();
-    for (const id of [1, 2]) second.receive({ type: "put-ok", id, offset: id, count: 1, state: STATE });
+    for (const id of [1, 2]) second.store(id, id);
 
     const marks = [1, 2].map((seq) => ({ id: "p", epoch: 1, seq }));
     expect(numbersOf(first)).toEqual(marks.map((mark) => ["binary put", mark]));
@@ -178,17 +171,17 @@ describe("src/client/batch-sender: binary", () => {
   });
 
   test("a batch in which one message is refused is split, as in JSON", async () => {
-    const { channel } = openChannel({ WebSocket: BinarySocket, startTimer: new FakeTimers().start });
+    const { channel } = openTimedChannel({ WebSocket: BinarySocket });
     const producer = channel.producer();
     await producer.ready();
     const [well, bad] = [producer.put("a"), errorOf(producer.put("b"))];
     const socket = await firstSocket();
     await greet(socket);
     const refusal = { kind: "invalid-request", errors: [{ pointer: "/messages/1/text", detail: "too short" }] } as const;
-    socket.receive({ type: "problem", inReplyTo: 1, problem: formatProblem(refusal) });
+    socket.refuse(1, refusal);
     await settleDown();
-    socket.receive({ type: "put-ok", id: 2, offset: 1, count: 1, state: STATE });
-    socket.receive({ type: "problem", inReplyTo: 3, problem: formatProblem(refusal) });
+    socket.store(2, 1);
+    socket.refuse(3, refusal);
 
     expect([(await well).offset, (await bad).kind]).toEqual([1, "invalid-request"]);
   });

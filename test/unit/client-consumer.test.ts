@@ -1,24 +1,29 @@
 // A consumer over sockets and timers that the test drives by hand.
-import { assert, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { RetryError } from "../../src/client/handler-errors.ts";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
+import { errorOf } from "../client-calls.ts";
 import {
-  errorOf,
-  FakeTimers,
-  KEEP_ALIVE_TIMERS,
+  FIRST_ATTEMPT,
   firstSocket,
   greet,
+  HeldCalls,
   isSettled,
+  KEEP_ALIVE_TIMERS,
   lastSocket,
-  openChannel,
+  loseConnection,
+  openTimedChannel,
+  reconnect,
+  SETTLED,
   settleDown,
   STATE,
+  TEXT_FACTS,
 } from "./client-doubles.ts";
 
 const LEASE_MS = 30_000;
 const RENEWAL_MS = LEASE_MS / 3;
-const FACTS = { putAtMs: 1, contentType: "text/plain; charset=utf-8", attempt: 1, redelivered: false };
+const FACTS = { ...TEXT_FACTS, ...FIRST_ATTEMPT };
 
 interface Sent {
   readonly type: string;
@@ -27,9 +32,7 @@ interface Sent {
 }
 
 function open() {
-  const timers = new FakeTimers();
-  const { channel } = openChannel({ startTimer: timers.start, random: () => 0.5, retries: 1 });
-  return { channel, timers };
+  return openTimedChannel({ retries: 1 });
 }
 
 /** Answers the subscription; what was sent before is forgotten. */
@@ -66,31 +69,14 @@ function settles(): string[][] {
 async function answer(refused: Readonly<Record<string, Refusal>> = {}): Promise<void> {
   const { id } = sent().findLast(({ type }) => type === "settle") ?? {};
   const problems = Object.entries(refused).map(([pointer, refusal]) => ({ pointer, problem: formatProblem(refusal) }));
-  const counts = { acked: 0, retried: 0, extended: 0, rejected: 0, released: 0 };
-  lastSocket().receive({ type: "settled", id, ...counts, refused: problems, state: STATE });
+  lastSocket().receive({ type: "settled", id, ...SETTLED, refused: problems });
   await settleDown();
 }
 
-/** Handlers that the test ends. */
-class Handlers {
-  readonly running = new Map<unknown, PromiseWithResolvers<void> & { readonly signal: AbortSignal }>();
-
-  readonly handle = ({ body }: { readonly body: unknown }, { signal }: { readonly signal: AbortSignal }): Promise<void> => {
-    const call = { ...Promise.withResolvers<void>(), signal };
-    this.running.set(body, call);
-    return call.promise.finally(() => this.running.delete(body));
-  };
-
-  get(body: string) {
-    const call = this.running.get(body);
-    assert(call !== undefined, `${body} is not worked on`);
-    return call;
-  }
-
-  async end(...bodies: readonly string[]): Promise<void> {
-    for (const body of bodies) this.get(body).resolve();
-    await settleDown();
-  }
+/** Handlers that the test ends, by the body of their message. */
+class Handlers extends HeldCalls {
+  readonly handle = ({ body }: { readonly body: unknown }, { signal }: { readonly signal: AbortSignal }): Promise<void> =>
+    this.hold(String(body), signal);
 }
 
 describe("src/client/consumer", () => {
@@ -103,7 +89,7 @@ describe("src/client/consumer", () => {
     expect(sent().at(-1)).toMatchObject({ type: "subscribe", ...terms });
     await begin();
     await deliver(["1", "2", "3", "4", "5", "6"]);
-    expect([...handlers.running.keys()]).toEqual(["1", "2", "3", "4"]);
+    expect(handlers.names).toEqual(["1", "2", "3", "4"]);
     await handlers.end("1", "2");
     await handlers.end("3");
     await handlers.end("4");
@@ -127,7 +113,7 @@ describe("src/client/consumer", () => {
     await deliver(["7"]);
 
     expect(told).toEqual([[6, "resize"]]);
-    expect([...handlers.running.keys()]).toEqual(["7"]);
+    expect(handlers.names).toEqual(["7"]);
     expect(sent().filter(({ type }) => type === "credit")).toEqual([]);
   });
 
@@ -170,7 +156,7 @@ describe("src/client/consumer", () => {
     expect(handlers.get("1").signal.aborted).toBe(true);
     await handlers.end("1");
     // Neither is acked, and the one that waited is not begun.
-    expect([settles().length, handlers.running.size]).toEqual([1, 0]);
+    expect([settles().length, handlers.names]).toEqual([1, []]);
   });
 
   test("an ack that is out of order gives its message back", async () => {
@@ -189,18 +175,18 @@ describe("src/client/consumer", () => {
     channel.consume(handlers.handle, { concurrency: 2 });
     await begin();
     await deliver(["1", "2", "3"], ["k", "k", "k"]);
-    expect([...handlers.running.keys()]).toEqual(["1"]);
+    expect(handlers.names).toEqual(["1"]);
     handlers.get("1").reject(new RetryError("later", { delayMs: 7 }));
     await settleDown();
     expect(sent().at(-1)).toMatchObject({ retries: [{ leaseId: "l1", delayMs: 7, reason: "later" }] });
     await answer();
-    expect([settles().at(-1), handlers.running.size]).toEqual([["extends l2", "extends l3"], 0]);
+    expect([settles().at(-1), handlers.names]).toEqual([["extends l2", "extends l3"], []]);
     // 3 comes again, in the place of its first coming.
     await deliver(["1", "3"], ["k", "k"]);
     await answer({ "/extends/0/leaseId": { kind: "lease-lost", offset: 2, cause: "predecessor" } });
-    expect([...handlers.running.keys()]).toEqual(["1"]);
+    expect(handlers.names).toEqual(["1"]);
     await handlers.end("1");
-    expect([...handlers.running.keys()]).toEqual(["3"]);
+    expect(handlers.names).toEqual(["3"]);
   });
 
   test("[LS9] on a new connection it asks what it still holds before it begins more, and settles that", async () => {
@@ -210,20 +196,16 @@ describe("src/client/consumer", () => {
     channel.consume(handlers.handle, { prefetch: 4, onReconnect: ({ kind }) => errors.push(kind) });
     await begin();
     await deliver(["1", "2", "3"]);
-    lastSocket().end(1006);
-    await settleDown();
-    timers.fire(50);
-    await settleDown();
-    await greet(lastSocket());
+    await reconnect(timers);
     expect(sent().at(-1)).toMatchObject({ type: "subscribe", credit: { messages: 1 } });
     lastSocket().receive({ type: "subscribed", id: 1 });
     await settleDown();
     expect(settles()).toEqual([["extends l1", "extends l2", "extends l3"]]);
     await handlers.end("1");
-    expect(handlers.running.size).toBe(0);
+    expect(handlers.names).toEqual([]);
     await answer({ "/extends/1/leaseId": { kind: "lease-lost", offset: 2, cause: "disconnected" } });
 
-    expect([settles().at(-1), [...handlers.running.keys()]]).toEqual([["acks l1"], ["3"]]);
+    expect([settles().at(-1), handlers.names]).toEqual([["acks l1"], ["3"]]);
     expect(errors).toEqual(["connection-lost"]);
   });
 
@@ -234,24 +216,16 @@ describe("src/client/consumer", () => {
     expect(sent().at(-1)).not.toHaveProperty("resume");
     lastSocket().receive({ type: "subscribed", id: 1, resume: "life.0-a-b" });
     await settleDown();
-    lastSocket().end(1006);
-    await settleDown();
-    timers.fire(50);
-    await settleDown();
-    await greet(lastSocket());
+    await reconnect(timers);
     expect(sent().at(-1)).toMatchObject({ type: "subscribe", resume: "life.0-a-b" });
     const { id } = sent().at(-1) as Sent;
-    lastSocket().receive({
-      type: "problem",
-      inReplyTo: id,
-      problem: formatProblem({ kind: "resume-lost", resume: "life.0-a-b" }),
-    });
+    lastSocket().refuse(id, { kind: "resume-lost", resume: "life.0-a-b" });
     await settleDown();
 
     const again = sent().at(-1) as Sent;
     expect(again).toMatchObject({ type: "subscribe" });
     expect(again).not.toHaveProperty("resume");
-    lastSocket().receive({ type: "ended", id: again.id, problem: formatProblem({ kind: "taken-over" }) });
+    lastSocket().endStream(again.id, { kind: "taken-over" });
     expect(await errorOf(consumer.done)).toMatchObject({ kind: "taken-over", retry: "never" });
   });
 
@@ -266,11 +240,7 @@ describe("src/client/consumer", () => {
     await handlers.end("1");
     await answer();
     await handlers.end("2");
-    lastSocket().end(1006);
-    await settleDown();
-    timers.fire(50);
-    await settleDown();
-    await greet(lastSocket());
+    await reconnect(timers);
 
     expect(sent().at(-1)).toMatchObject({
       type: "subscribe",
@@ -284,11 +254,7 @@ describe("src/client/consumer", () => {
     const consumer = channel.consume((message) => message.ack());
     await begin();
     await deliver(["1"]);
-    lastSocket().end(1006);
-    await settleDown();
-    timers.fire(50);
-    await settleDown();
-    await greet(lastSocket());
+    await reconnect(timers);
     expect(settles()).toEqual([["acks l1"]]);
     await answer({ "/acks/0/leaseId": { kind: "lease-lost", offset: 1, cause: "settled" } });
     await consumer.stop();
@@ -341,8 +307,7 @@ describe("src/client/consumer", () => {
     const stopping = errorOf(consumer.stop());
     await handlers.end("1");
     for (let tries = 0; tries < 3; tries++) {
-      lastSocket().end(1006);
-      await settleDown();
+      await loseConnection();
       timers.fire();
       await settleDown();
     }

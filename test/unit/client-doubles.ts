@@ -1,7 +1,6 @@
-// What stands for the platform under the client: a socket, timers and a service that a test drives by hand.
+// What stands for the platform under the client: sockets and timers that a test drives by hand.
 import { assert } from "vitest";
 import { EdgeChannel, type EdgeChannelOptions } from "../../src/client/edge-channel.ts";
-import { EdgeChannelError } from "../../src/client/edge-channel-error.ts";
 import { loadBlockCodec } from "../../src/client/load-block-codec.ts";
 import type { WebSocketLike } from "../../src/client/open-socket.ts";
 import type { StartTimer } from "../../src/client/timers.ts";
@@ -12,6 +11,18 @@ import { readPutFrame } from "../binary-frames.ts";
 
 type Frame = Readonly<Record<string, unknown>>;
 type Listener = (event: { data: unknown; code: number; reason: string }) => void;
+
+export const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
+export const WELCOME = { type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 };
+/** What a message has beside its body where nothing was said about it. */
+export const TEXT_FACTS = { putAtMs: 1, contentType: "text/plain; charset=utf-8" };
+export const FIRST_ATTEMPT = { attempt: 1, redelivered: false };
+/** What a settle call answers, where the number of each verb does not matter. */
+export const SETTLED = { acked: 0, retried: 0, extended: 0, rejected: 0, released: 0, refused: [], state: STATE };
+/** Timers that run while a connection is open. */
+export const KEEP_ALIVE_TIMERS = 1;
+/** The first pause before another try, halfway into its spread. */
+const FIRST_PAUSE_MS = 50;
 
 export class FakeWebSocket implements WebSocketLike {
   static last: FakeWebSocket | undefined;
@@ -65,6 +76,26 @@ export class FakeWebSocket implements WebSocketLike {
     this.#emit("message", { data: isData ? frame : JSON.stringify(frame) });
   }
 
+  /** Opens, and the server greets. */
+  welcome(): void {
+    this.open();
+    this.receive(WELCOME);
+  }
+
+  /** The server has put what the request `id` asked for. */
+  store(id: number, offset: number, count = 1): void {
+    this.receive({ type: "put-ok", id, offset, count, state: STATE });
+  }
+
+  refuse(inReplyTo: number, refusal: Refusal): void {
+    this.receive({ type: "problem", inReplyTo, problem: formatProblem(refusal) });
+  }
+
+  /** The server ends what goes on under `id`: a subscription or a watch. */
+  endStream(id: number, refusal: Refusal): void {
+    this.receive({ type: "ended", id, problem: formatProblem(refusal) });
+  }
+
   end(code: number, reason = ""): void {
     this.readyState = 3;
     this.#emit("close", { code, reason });
@@ -80,13 +111,17 @@ export class BinarySocket extends FakeWebSocket {
   override readonly protocol = SUBPROTOCOL_BIN;
 }
 
-export const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
-
 /** A channel over sockets that the test drives by hand. */
 export function openChannel(options: EdgeChannelOptions = {}) {
   FakeWebSocket.reset();
   const client = EdgeChannel.connect("http://service.test", { transport: "socket", WebSocket: FakeWebSocket, ...options });
   return { client, channel: client.channel("c") };
+}
+
+/** The same with timers that go off when the test says so, and pauses in the middle of their spread. */
+export function openTimedChannel(options: EdgeChannelOptions = {}) {
+  const timers = new FakeTimers();
+  return { ...openChannel({ startTimer: timers.start, random: () => 0.5, ...options }), timers };
 }
 
 export function lastSocket(): FakeWebSocket {
@@ -101,11 +136,29 @@ export function firstSocket(): Promise<FakeWebSocket> {
 
 /** Lets a socket open, and all that is due with it happen. */
 export async function greet(socket: FakeWebSocket): Promise<void> {
-  socket.open();
-  socket.receive({ type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 });
+  socket.welcome();
   // Where it speaks binary, the greeting is over when that is loaded.
   await loadBlockCodec();
   await settleDown();
+}
+
+/** Ends the last connection as a network does that is gone. */
+export async function loseConnection(): Promise<void> {
+  lastSocket().end(1006);
+  await settleDown();
+}
+
+/** Lets the client begin another connection, after its first pause. */
+export async function passFirstPause(timers: FakeTimers): Promise<void> {
+  timers.fire(FIRST_PAUSE_MS);
+  await settleDown();
+}
+
+/** Loses the connection and makes the next one. */
+export async function reconnect(timers: FakeTimers): Promise<void> {
+  await loseConnection();
+  await passFirstPause(timers);
+  await greet(lastSocket());
 }
 
 /** Lets all that is due now happen. */
@@ -114,9 +167,6 @@ export async function settleDown(): Promise<void> {
 }
 
 /** Timers that go off when the test says so. */
-/** That of a connection which is open. */
-export const KEEP_ALIVE_TIMERS = 1;
-
 export class FakeTimers {
   readonly #running = new Map<() => void, number>();
   readonly delaysMs: number[] = [];
@@ -142,21 +192,12 @@ export class FakeTimers {
   }
 }
 
-export async function errorOf(promise: Promise<unknown>): Promise<EdgeChannelError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  assert(error instanceof EdgeChannelError, `Expected an EdgeChannelError but got ${String(error)}`);
-  return error;
-}
-
 /** Whether the promise has settled, after all that is due now has run. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
   const settle = (): void => void (settled = true);
   promise.then(settle, settle);
-  await new Promise(setImmediate);
+  await settleDown();
   return settled;
 }
 
@@ -166,70 +207,31 @@ export const goOffAtOnce: StartTimer = (callback) => {
   return () => undefined;
 };
 
-/** A request as the service would get it. */
-export interface SentRequest {
-  readonly method: string;
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  /** Parsed if it is text. */
-  readonly body: unknown;
-  readonly redirect: string | undefined;
-}
+type HeldCall = PromiseWithResolvers<void> & { readonly signal: AbortSignal };
 
-/** Answers one request; `signal` is that of the request. */
-export type Answer = (signal: AbortSignal | undefined) => Response | Promise<Response>;
+/** Calls of a handler that the test ends, by the name of what they work on. */
+export class HeldCalls {
+  readonly #calls = new Map<string, HeldCall>();
 
-/** A service that gives the answers that the test has written, in their order, and keeps what it was sent. */
-export class FakeService {
-  readonly sent: SentRequest[] = [];
-  readonly #answers: Answer[];
-
-  constructor(...answers: Answer[]) {
-    this.#answers = answers;
+  /** Of those that are worked on, in the order in which they began. */
+  get names(): string[] {
+    return [...this.#calls.keys()];
   }
 
-  readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
-    const { method = "GET", headers, body, redirect, signal } = init;
-    const parsed: unknown = typeof body === "string" ? JSON.parse(body) : body;
-    this.sent.push({ method, url, headers: headers as Record<string, string>, body: parsed, redirect });
-    const answer = this.#answers.shift();
-    assert(answer !== undefined, `Nothing is written for ${method} ${url}`);
-    return answer(signal ?? undefined);
-  };
+  hold(name: string, signal: AbortSignal): Promise<void> {
+    const call = { ...Promise.withResolvers<void>(), signal };
+    this.#calls.set(name, call);
+    return call.promise.finally(() => this.#calls.delete(name));
+  }
+
+  get(name: string): HeldCall {
+    const call = this.#calls.get(name);
+    assert(call !== undefined, `${name} is not worked on`);
+    return call;
+  }
+
+  async end(...names: readonly string[]): Promise<void> {
+    for (const name of names) this.get(name).resolve();
+    await settleDown();
+  }
 }
-
-export function replyJson(body: object, status = 200): Answer {
-  return () => Response.json(body, { status });
-}
-
-export function replyProblem(refusal: Refusal): Answer {
-  const problem = formatProblem(refusal);
-  return () =>
-    new Response(JSON.stringify(problem), {
-      status: problem.status,
-      headers: { "Content-Type": "application/problem+json" },
-    });
-}
-
-/** What a proxy in between says. */
-export function replyPage(status: number, headers: Readonly<Record<string, string>> = {}): Answer {
-  return () => new Response("<html>Bad gateway</html>", { status, headers: { "Content-Type": "text/html", ...headers } });
-}
-
-/** A problem that ends before it says what it is. */
-export const cutOff: Answer = () =>
-  new Response('{"kind":', { status: 503, headers: { "Content-Type": "application/problem+json" } });
-
-/** A reply that begins well. */
-export const breakOff: Answer = () => {
-  const body = new ReadableStream({ start: (stream) => stream.error(new TypeError("terminated")) });
-  return new Response(body, { headers: { "Content-Type": "application/json" } });
-};
-
-export const failOnTheWay: Answer = () => Promise.reject(new TypeError("fetch failed"));
-
-/** No answer, until the request is aborted. */
-export const neverAnswer: Answer = (signal) =>
-  new Promise((_, reject) => {
-    signal?.addEventListener("abort", () => reject(new DOMException("This operation was aborted", "AbortError")));
-  });

@@ -1,22 +1,21 @@
 // The client over HTTP against a service that the test plays: what is sent, and what replies and failures become.
 import { describe, expect, test } from "vitest";
 import { type Channel, EdgeChannel, type EdgeChannelOptions } from "../../src/client/index.ts";
+import { errorOf } from "../client-calls.ts";
+import { isSettled, STATE } from "./client-doubles.ts";
 import {
+  type Answer,
   breakOff,
   cutOff,
-  errorOf,
   failOnTheWay,
   FakeService,
-  isSettled,
   neverAnswer,
   replyJson,
   replyPage,
   replyProblem,
-  type Answer,
-} from "./client-doubles.ts";
+} from "./fake-service.ts";
 
 const BASE = "http://service.test/under/v1/channels/c";
-const STATE = { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 };
 const STORED = { offset: 1, count: 1, state: STATE };
 
 function open(answers: readonly Answer[], options: EdgeChannelOptions = {}): { service: FakeService; channel: Channel } {

@@ -7,9 +7,18 @@ import type { BatchHandler } from "../../src/client/handlers.ts";
 import { PreferredMembers } from "../../src/client/preferred-members.ts";
 import { Retries } from "../../src/client/retries.ts";
 import type { Leased, PullOptions, PullResult, SettleReport, SettleRequest, Transport } from "../../src/client/transport.ts";
-import { errorOf, FakeTimers, isSettled, settleDown, STATE } from "./client-doubles.ts";
-
-const COUNTS = { acked: 0, retried: 0, extended: 0, rejected: 0, released: 0, refused: [], state: STATE };
+import { errorOf } from "../client-calls.ts";
+import {
+  FakeTimers,
+  FIRST_ATTEMPT,
+  HeldCalls,
+  isSettled,
+  passFirstPause,
+  SETTLED,
+  settleDown,
+  STATE,
+  TEXT_FACTS,
+} from "./client-doubles.ts";
 
 /** One whose pulls the test answers. */
 class PulledChannel {
@@ -36,8 +45,7 @@ class PulledChannel {
   async give(...texts: readonly string[]): Promise<void> {
     const messages = texts.map((body): Leased => {
       const offset = ++this.#lastOffset;
-      const facts = { putAtMs: 1, contentType: "text/plain", attempt: 1, redelivered: false };
-      return { ...facts, offset, leaseId: body, body };
+      return { ...TEXT_FACTS, ...FIRST_ATTEMPT, offset, leaseId: body, body };
     });
     this.#answer().resolve({ messages, controls: [], state: STATE, leaseUntilMs: 9 });
     await settleDown();
@@ -58,7 +66,7 @@ class PulledChannel {
   readonly settle = (request: SettleRequest): Promise<SettleReport> => {
     const verbs = ["acks", "retries", "releases"] as const;
     for (const verb of verbs) for (const { leaseId } of request[verb] ?? []) this.settled.push(`${verb} ${leaseId}`);
-    return Promise.resolve(COUNTS);
+    return Promise.resolve(SETTLED);
   };
 
   #answer(): PromiseWithResolvers<PullResult> {
@@ -70,25 +78,15 @@ class PulledChannel {
 }
 
 /** Handlers that the test ends, by the text of their message. */
-class Work {
+class Work extends HeldCalls {
   /** In the order in which they began. */
   readonly begun: string[] = [];
-  readonly #running = new Map<string, PromiseWithResolvers<void>>();
 
-  readonly handle: BatchHandler = async (messages, { channel }) => {
+  readonly handle: BatchHandler = async (messages, { channel, signal }) => {
     const texts = messages.map(({ leaseId }) => leaseId).join("+");
     this.begun.push(`${channel} ${texts}`);
-    const call = Promise.withResolvers<void>();
-    this.#running.set(texts, call);
-    await call.promise;
+    await this.hold(texts, signal);
   };
-
-  async end(texts: string): Promise<void> {
-    const call = this.#running.get(texts);
-    assert(call !== undefined, `${texts} is not worked on`);
-    call.resolve();
-    await settleDown();
-  }
 }
 
 function open(options: Partial<ConsumeBatchesOptions> = {}) {
@@ -185,8 +183,7 @@ describe("src/client/preferred-members", () => {
     await urgent.fail(new EdgeChannelError("Lost", facts));
     await bulk.give("b1", "b2");
     expect(work.begun).toEqual(["bulk b1"]);
-    timers.fire(50);
-    await settleDown();
+    await passFirstPause(timers);
     await urgent.give("u1");
     await work.end("b1");
     expect(work.begun.slice(1)).toEqual(["urgent u1"]);

@@ -2,7 +2,17 @@
 import { describe, expect, test } from "vitest";
 import type { ConsumeWithOptions } from "../../src/client/consume-options.ts";
 import { PrefetchDepth } from "../../src/client/prefetch-depth.ts";
-import { FakeWebSocket, firstSocket, openChannel, settleDown, STATE } from "./client-doubles.ts";
+import {
+  FakeWebSocket,
+  FIRST_ATTEMPT,
+  firstSocket,
+  openChannel,
+  SETTLED,
+  settleDown,
+  STATE,
+  TEXT_FACTS,
+  WELCOME,
+} from "./client-doubles.ts";
 
 interface Due {
   readonly atMs: number;
@@ -70,14 +80,12 @@ class Distant {
   }
 
   *#answer({ type, id, messages = 0, credit }: Asked): Generator<object> {
-    if (type === "hello") yield { type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 };
+    if (type === "hello") yield WELCOME;
     if (type === "subscribe") {
       this.#subscription = id;
       yield { type: "subscribed", id };
     }
-    if (type === "settle") {
-      yield { type: "settled", id, acked: 0, retried: 0, extended: 0, rejected: 0, released: 0, refused: [], state: STATE };
-    }
+    if (type === "settle") yield { type: "settled", id, ...SETTLED };
     this.granted += credit?.messages ?? messages;
     this.#credit += credit?.messages ?? messages;
     if (this.#credit > 0) yield this.#deliver();
@@ -86,8 +94,7 @@ class Distant {
   #deliver(): object {
     const messages = Array.from({ length: this.#credit }, () => {
       const offset = ++this.#offset;
-      const lease = { leaseId: `0-${offset}-1-h-s`, attempt: 1, redelivered: false };
-      return { offset, putAtMs: 1, contentType: "text/plain; charset=utf-8", ...lease, text: "a" };
+      return { offset, ...TEXT_FACTS, ...FIRST_ATTEMPT, leaseId: `0-${offset}-1-h-s`, text: "a" };
     });
     this.#credit = 0;
     return { type: "deliver", id: this.#subscription, messages, bytes: messages.length, leaseUntilMs: 9, state: STATE };

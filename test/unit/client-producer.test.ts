@@ -1,24 +1,26 @@
 // A producer over sockets and timers that the test drives by hand.
 import { describe, expect, test } from "vitest";
 import type { ProducerOptions } from "../../src/client/producer-options.ts";
-import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
+import { errorOf } from "../client-calls.ts";
 import {
-  errorOf,
-  FakeTimers,
-  KEEP_ALIVE_TIMERS,
+  type FakeTimers,
   greet,
   isSettled,
+  KEEP_ALIVE_TIMERS,
   lastSocket,
+  loseConnection,
   openChannel,
+  openTimedChannel,
+  passFirstPause,
+  reconnect,
   settleDown,
   STATE,
 } from "./client-doubles.ts";
 
 /** A producer that is loaded. */
 async function open(options: ProducerOptions = {}) {
-  const timers = new FakeTimers();
-  const { channel } = openChannel({ startTimer: timers.start, random: () => 0.5 });
+  const { channel, timers } = openTimedChannel();
   const producer = channel.producer({ id: "p", epoch: 1, ...options });
   await producer.ready();
   return { producer, timers };
@@ -47,11 +49,11 @@ function batches(): SentBatch[] {
 }
 
 function store({ id, texts }: { readonly id: number; readonly texts: readonly unknown[] }, offset: number): void {
-  lastSocket().receive({ type: "put-ok", id, offset, count: texts.length, state: STATE });
+  lastSocket().store(id, offset, texts.length);
 }
 
 function refuse(id: number, refusal: Refusal): void {
-  lastSocket().receive({ type: "problem", inReplyTo: id, problem: formatProblem(refusal) });
+  lastSocket().refuse(id, refusal);
 }
 
 function sentTexts(): string[] {
@@ -152,17 +154,12 @@ describe("src/client/producer", () => {
       await tell(timers, "high", 1);
       for (const body of ["b", "c"]) void producer.put(body);
       await settleDown();
-      lastSocket().end(1006);
-      await settleDown();
-      timers.fire(50);
-      await settleDown();
-      await connect();
+      await reconnect(timers);
       expect(lastSocket().sent.map(({ type }) => type)).toEqual(["hello", "watch", "put-batch", "put-batch"]);
     });
 
     test("producers of one channel share a watch, and who comes later is told what is known", async () => {
-      const timers = new FakeTimers();
-      const { channel } = openChannel({ startTimer: timers.start });
+      const { channel, timers } = openTimedChannel();
       const [first, second] = [channel.producer({ maxBatchMessages: 1 }), channel.producer({ maxBatchMessages: 1 })];
       await Promise.all([first.ready(), second.ready()]);
       void first.put("a");
@@ -182,7 +179,7 @@ describe("src/client/producer", () => {
       const putting = producer.put("b");
       await settleDown();
       store({ id: 2, texts: ["b"] }, 2);
-      lastSocket().receive({ type: "ended", id: 0, problem: formatProblem({ kind: "channel-closed" }) });
+      lastSocket().endStream(0, { kind: "channel-closed" });
       expect((await putting).offset).toBe(2);
     });
   });
@@ -212,12 +209,10 @@ describe("src/client/producer", () => {
     const puts = ["a", "b", "c"].map((body) => producer.put(body));
     await connect();
     store({ id: 1, texts: ["a"] }, 1);
-    lastSocket().end(1006);
-    await settleDown();
+    await loseConnection();
     puts.push(producer.put("d"));
     await settleDown();
-    timers.fire(50);
-    await settleDown();
+    await passFirstPause(timers);
     await connect();
     expect(sentTexts()).toEqual(["2: b", "3: c", "4: d"]);
     lastSocket().receive({ type: "put-ok", id: 1, offset: 2, count: 1, duplicate: true, state: STATE });
@@ -317,8 +312,7 @@ describe("src/client/producer", () => {
     const { producer, timers } = await open({ signal: abort.signal });
     const putting = errorOf(producer.put("a"));
     await connect();
-    lastSocket().end(1006);
-    await settleDown();
+    await loseConnection();
     abort.abort("enough");
 
     expect(await putting).toMatchObject({ kind: "aborted", outcome: "unknown", cause: "enough" });

@@ -2,19 +2,11 @@
 import { describe, expect, test } from "vitest";
 import { type Channel, EdgeChannel, type EdgeChannelOptions, type StartTimer } from "../../src/client/index.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
-import {
-  type Answer,
-  errorOf,
-  failOnTheWay,
-  FakeService,
-  FakeTimers,
-  goOffAtOnce,
-  replyJson,
-  replyPage,
-  replyProblem,
-} from "./client-doubles.ts";
+import { errorOf } from "../client-calls.ts";
+import { FakeTimers, goOffAtOnce, STATE } from "./client-doubles.ts";
+import { type Answer, failOnTheWay, FakeService, replyJson, replyPage, replyProblem } from "./fake-service.ts";
 
-const STORED = { offset: 1, count: 1, state: { depth: 1, bytes: 5, utilization: 0.1, waiters: 0 } };
+const STORED = { offset: 1, count: 1, state: STATE };
 const UNAVAILABLE: Refusal = { kind: "unavailable", outcome: "not-applied", retryAfterMs: 1000 };
 const KEY = { idempotencyKey: "k" };
 

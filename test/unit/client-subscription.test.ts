@@ -1,23 +1,24 @@
 // A plain reader's stream over sockets and timers that the test drives by hand.
 import { assert, describe, expect, test } from "vitest";
 import type { SubscribeOptions } from "../../src/client/subscription.ts";
-import { formatProblem } from "../../src/protocol/problem-format.ts";
+import { errorOf } from "../client-calls.ts";
 import {
-  errorOf,
-  FakeTimers,
-  KEEP_ALIVE_TIMERS,
   greet,
   isSettled,
+  KEEP_ALIVE_TIMERS,
   lastSocket,
+  loseConnection,
   openChannel,
+  openTimedChannel,
+  passFirstPause,
+  reconnect,
   settleDown,
   STATE,
+  TEXT_FACTS,
 } from "./client-doubles.ts";
 
-const FACTS = { putAtMs: 1, contentType: "text/plain; charset=utf-8" };
-
 function messagesOf(...offsets: readonly number[]): object[] {
-  return offsets.map((offset) => ({ offset, ...FACTS, text: `m${offset}` }));
+  return offsets.map((offset) => ({ offset, ...TEXT_FACTS, text: `m${offset}` }));
 }
 
 function deliver(offsets: readonly number[], more: object = {}): object {
@@ -26,8 +27,7 @@ function deliver(offsets: readonly number[], more: object = {}): object {
 }
 
 async function subscribe(options: SubscribeOptions = {}) {
-  const timers = new FakeTimers();
-  const { channel } = openChannel({ startTimer: timers.start, random: () => 0.5 });
+  const { channel, timers } = openTimedChannel();
   const stream = channel.subscribe(options);
   await greet(lastSocket());
   lastSocket().receive({ type: "subscribed", id: 1, resume: "life.1" });
@@ -41,15 +41,6 @@ async function takeBodies(stream: AsyncIterator<{ readonly body: unknown }>, cou
     bodies.push((value as { readonly body: unknown } | undefined)?.body);
   }
   return bodies;
-}
-
-/** Loses the connection and makes the next one, on which the same is subscribed to. */
-async function reconnect(timers: FakeTimers): Promise<void> {
-  lastSocket().end(1006);
-  await settleDown();
-  timers.fire();
-  await settleDown();
-  await greet(lastSocket());
 }
 
 describe("src/client/subscription", () => {
@@ -100,9 +91,8 @@ describe("src/client/subscription", () => {
   test("what is granted while the connection opens is not lost", async () => {
     const { stream, timers } = await subscribe({ credit: { messages: 4 } });
     lastSocket().receive(deliver([1, 2]));
-    lastSocket().end(1006);
-    await settleDown();
-    timers.fire();
+    await loseConnection();
+    await passFirstPause(timers);
     expect(await takeBodies(stream, 2)).toEqual(["m1", "m2"]);
     void stream.next();
     await settleDown();
@@ -174,7 +164,7 @@ describe("src/client/subscription", () => {
   test("[SB8] what the server ends it for comes behind the last message", async () => {
     const { stream } = await subscribe();
     lastSocket().receive(deliver([1]));
-    lastSocket().receive({ type: "ended", id: 1, problem: formatProblem({ kind: "channel-closed" }) });
+    lastSocket().endStream(1, { kind: "channel-closed" });
 
     expect(await takeBodies(stream, 1)).toEqual(["m1"]);
     expect(await errorOf(stream.next())).toMatchObject({ kind: "channel-closed", status: 410 });
@@ -182,7 +172,7 @@ describe("src/client/subscription", () => {
 
   test("a message that cannot be read ends it, and not the program", async () => {
     const { stream } = await subscribe();
-    const frame = { messages: [{ offset: 1, ...FACTS }], bytes: 1, resume: "life.2", state: STATE };
+    const frame = { messages: [{ offset: 1, ...TEXT_FACTS }], bytes: 1, resume: "life.2", state: STATE };
     lastSocket().receive({ type: "deliver", id: 1, ...frame });
 
     expect(await errorOf(stream.next())).toMatchObject({ kind: "protocol-violation", retryable: false });
@@ -195,7 +185,7 @@ describe("src/client/subscription", () => {
     await greet(lastSocket());
     expect(lastSocket().sent.at(-1)).toMatchObject({ tap: true, filter: { keys: ["k"] } });
     const refusal = { kind: "wrong-retention", retention: "log", needed: ["queue"] } as const;
-    lastSocket().receive({ type: "problem", inReplyTo: 1, problem: formatProblem(refusal) });
+    lastSocket().refuse(1, refusal);
 
     expect(await errorOf(stream.next())).toMatchObject({ kind: "wrong-retention", outcome: "not-applied" });
   });

@@ -2,7 +2,8 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { ChannelSocket } from "../../src/client/channel-socket.ts";
 import type { BlockCodec } from "../../src/client/load-block-codec.ts";
-import { BinarySocket, errorOf, FakeWebSocket, isSettled, lastSocket } from "./client-doubles.ts";
+import { errorOf } from "../client-calls.ts";
+import { BinarySocket, FakeWebSocket, isSettled, lastSocket } from "./client-doubles.ts";
 
 let loading: PromiseWithResolvers<BlockCodec>;
 
@@ -12,8 +13,7 @@ vi.mock("../../src/client/load-block-codec.ts", () => ({ loadBlockCodec: (): Pro
 function connect(WebSocket: typeof FakeWebSocket): { socket: FakeWebSocket; connecting: Promise<ChannelSocket> } {
   const connecting = ChannelSocket.connect("http://service.test/v1/channels/c/socket", { WebSocket });
   const socket = lastSocket();
-  socket.open();
-  socket.receive({ type: "welcome", version: 1, versions: [1], channel: "c", connection: 1 });
+  socket.welcome();
   return { socket, connecting };
 }
 

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { loadMachinery } from "../../src/client/load-machinery.ts";
 import * as machinery from "../../src/client/machinery.ts";
 import { Retries } from "../../src/client/retries.ts";
-import { errorOf, firstSocket, goOffAtOnce, greet, lastSocket, openChannel, settleDown } from "./client-doubles.ts";
+import { errorOf } from "../client-calls.ts";
+import { firstSocket, goOffAtOnce, greet, lastSocket, openChannel, settleDown } from "./client-doubles.ts";
 
 describe("src/client/load-machinery", () => {
   test("what could not be loaded is asked for again", async () => {

@@ -1,19 +1,19 @@
 // Connections that come and go under one transport, over sockets that the test drives by hand.
 import { describe, expect, test } from "vitest";
 import { upgradeWith } from "../../src/client/index.ts";
+import { errorOf } from "../client-calls.ts";
 import {
-  errorOf,
-  FakeService,
-  FakeTimers,
   FakeWebSocket,
   greet,
   isSettled,
   lastSocket,
   openChannel,
-  replyPage,
-  replyProblem,
+  openTimedChannel,
+  passFirstPause,
+  settleDown,
   STATE,
 } from "./client-doubles.ts";
+import { FakeService, replyPage, replyProblem } from "./fake-service.ts";
 
 function textsOf(socket: FakeWebSocket): unknown[] {
   return socket.sent.filter((frame) => frame["type"] === "put").map((frame) => frame["text"]);
@@ -36,7 +36,7 @@ describe("src/client/socket-transport", () => {
     await later;
 
     expect([socket.url, textsOf(socket)]).toEqual(["ws://service.test/v1/channels/c/socket", ["a", "b", "c", "d"]]);
-    for (const id of [1, 2, 3, 4]) socket.receive({ type: "put-ok", id, offset: id, count: 1, state: STATE });
+    for (const id of [1, 2, 3, 4]) socket.store(id, id);
     expect((await Promise.all(puts)).map(({ offset }) => offset)).toEqual([1, 2, 3, 4]);
   });
 
@@ -57,15 +57,13 @@ describe("src/client/socket-transport", () => {
   });
 
   test("[G9] a put with a key is sent again over the next connection", async () => {
-    const timers = new FakeTimers();
-    const { channel } = openChannel({ startTimer: timers.start });
+    const { channel, timers } = openTimedChannel();
     const putting = channel.put("a", { idempotencyKey: "k" });
     const first = lastSocket();
     await greet(first);
     first.end(1006);
-    await new Promise(setImmediate);
-    timers.fire();
-    await new Promise(setImmediate);
+    await settleDown();
+    await passFirstPause(timers);
     const second = lastSocket();
     await greet(second);
     second.receive({ type: "put-ok", id: 1, offset: 7, count: 1, duplicate: true, state: STATE });
@@ -84,7 +82,7 @@ describe("src/client/socket-transport", () => {
     }
     const putting = channel.put("b");
     await greet(lastSocket());
-    lastSocket().receive({ type: "put-ok", id: 1, offset: 1, count: 1, state: STATE });
+    lastSocket().store(1, 1);
     expect((await putting).offset).toBe(1);
   });
 
@@ -125,8 +123,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("closing gives up a connection that is only being opened", async () => {
-    const timers = new FakeTimers();
-    const { client, channel } = openChannel({ startTimer: timers.start });
+    const { client, channel, timers } = openTimedChannel();
     const putting = errorOf(channel.put("a"));
     await client.close();
 
@@ -135,8 +132,7 @@ describe("src/client/socket-transport", () => {
   });
 
   test("a connection that takes too long to open is given up", async () => {
-    const timers = new FakeTimers();
-    const { channel } = openChannel({ startTimer: timers.start, connectMsMax: 700, retries: 0 });
+    const { channel, timers } = openTimedChannel({ connectMsMax: 700, retries: 0 });
     const putting = errorOf(channel.put("a"));
     lastSocket().open();
     expect(timers.delaysMs).toEqual([700]);
@@ -154,7 +150,7 @@ describe("src/client/socket-transport", () => {
     await client.close();
     expect(await putting).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
     upgrade.resolve(late);
-    await new Promise(setImmediate);
+    await settleDown();
 
     expect([late.readyState, late.sent]).toEqual([2, []]);
   });
@@ -206,8 +202,7 @@ describe("src/client/open-socket", () => {
         super(url, protocols);
       }
     }
-    const timers = new FakeTimers();
-    const { channel } = openChannel({ WebSocket: BrowserSocket, token: "s3cret", startTimer: timers.start });
+    const { channel, timers } = openTimedChannel({ WebSocket: BrowserSocket, token: "s3cret" });
 
     const error = await errorOf(channel.stats());
     expect(error).toMatchObject({ kind: "connection-failed", origin: "client", retryable: false, outcome: "not-applied" });

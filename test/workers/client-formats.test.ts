@@ -1,5 +1,4 @@
 // The client over real sockets of both formats: what is put comes back as it was, each message once, whichever way it went.
-import { exports } from "cloudflare:workers";
 import { describe, expect, onTestFinished, test } from "vitest";
 import {
   type Channel,
@@ -10,7 +9,8 @@ import {
   upgradeWith,
   type WebSocketLike,
 } from "../../src/client/index.ts";
-import { freshChannel, ORIGIN } from "./service.ts";
+import { countBinaryFrames, type FrameCounts } from "../binary-frames.ts";
+import { fetchFromWorker, freshChannel, ORIGIN } from "./service.ts";
 
 type Format = NonNullable<EdgeChannelOptions["socketFormat"]>;
 const FORMATS: readonly Format[] = ["binary", "json"];
@@ -18,17 +18,12 @@ const FORMATS: readonly Format[] = ["binary", "json"];
 interface Opened {
   readonly channel: Channel;
   readonly sockets: readonly WebSocketLike[];
-  /** Frames of bytes that were sent, and that came. */
-  readonly bytes: { sent: number; received: number };
-}
-
-function fetchFromWorker(url: string, init: RequestInit): Promise<Response> {
-  return exports.default.fetch(url, init);
+  readonly bytes: FrameCounts;
 }
 
 /** `offered`: in place of what the client offers. */
 function open(socketFormat: Format, name = freshChannel(), offered?: readonly string[]): Opened {
-  const [sockets, bytes]: [WebSocketLike[], Opened["bytes"]] = [[], { sent: 0, received: 0 }];
+  const [sockets, bytes]: [WebSocketLike[], FrameCounts] = [[], { sent: 0, received: 0 }];
   const client = EdgeChannel.connect(ORIGIN, {
     transport: "socket",
     socketFormat,
@@ -37,14 +32,7 @@ function open(socketFormat: Format, name = freshChannel(), offered?: readonly st
     random: () => 0,
     openSocket: async (url, headers, protocols) => {
       const socket = await upgradeWith(fetchFromWorker)(url, headers, offered ?? protocols);
-      const send = socket.send.bind(socket);
-      socket.send = (data) => {
-        if (typeof data !== "string") bytes.sent++;
-        send(data);
-      };
-      socket.addEventListener("message", ({ data }) => {
-        if (typeof data !== "string") bytes.received++;
-      });
+      countBinaryFrames(socket, bytes);
       sockets.push(socket);
       return socket;
     },

@@ -1,6 +1,5 @@
 // The client's streams, consumers and producers against the real worker, through evictions and connections that are cut off.
 import { evictDurableObject } from "cloudflare:test";
-import { exports } from "cloudflare:workers";
 import { assert, describe, expect, onTestFinished, test, vi } from "vitest";
 import {
   type Channel,
@@ -14,18 +13,14 @@ import {
   upgradeWith,
   type WebSocketLike,
 } from "../../src/client/index.ts";
-import { freshChannel, ORIGIN, stubOf } from "./service.ts";
+import { collect, TRANSPORTS, type TransportName } from "../client-calls.ts";
+import { fetchFromWorker, freshChannel, ORIGIN, stubOf } from "./service.ts";
 
-const TRANSPORTS = ["http", "socket"] as const satisfies readonly EdgeChannelOptions["transport"][];
 /** Pauses end at once. */
 const startTimer: EdgeChannelOptions["startTimer"] = (callback, delayMs) => {
   const timer = setTimeout(callback, delayMs < 1000 ? 0 : delayMs);
   return () => clearTimeout(timer);
 };
-
-function fetchFromWorker(url: string, init: RequestInit): Promise<Response> {
-  return exports.default.fetch(url, init);
-}
 
 interface Opened {
   readonly channel: Channel;
@@ -34,7 +29,7 @@ interface Opened {
   readonly evict: () => Promise<void>;
 }
 
-function open(transport: "http" | "socket", name = freshChannel()): Opened {
+function open(transport: TransportName, name = freshChannel()): Opened {
   const sockets: WebSocketLike[] = [];
   const client = EdgeChannel.connect(ORIGIN, {
     transport,
@@ -56,12 +51,6 @@ function open(transport: "http" | "socket", name = freshChannel()): Opened {
       await evictDurableObject(stubOf(name), { webSockets: "hibernate" });
     },
   };
-}
-
-async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
-  const all: Item[] = [];
-  for await (const item of items) all.push(item);
-  return all;
 }
 
 function textOf({ body }: ReceivedMessage): string {

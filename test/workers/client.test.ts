@@ -1,18 +1,11 @@
 // The client against the real worker: everything a channel offers, over HTTP and over sockets.
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { assert, describe, expect, onTestFinished, test } from "vitest";
-import { type Channel, EdgeChannel, EdgeChannelError, type EdgeChannelOptions, upgradeWith } from "../../src/client/index.ts";
+import { type Channel, EdgeChannel, upgradeWith } from "../../src/client/index.ts";
 import { registerChannel } from "../../src/object/directory.ts";
 import { DEFAULT_SETTINGS } from "../../src/protocol/settings.ts";
-import { freshChannel, ORIGIN } from "./service.ts";
-
-type TransportName = NonNullable<EdgeChannelOptions["transport"]>;
-
-const TRANSPORTS: readonly TransportName[] = ["http", "socket"];
-
-function fetchFromWorker(url: string, init: RequestInit): Promise<Response> {
-  return exports.default.fetch(url, init);
-}
+import { collect, errorOf, TRANSPORTS, type TransportName } from "../client-calls.ts";
+import { fetchFromWorker, freshChannel, ORIGIN } from "./service.ts";
 
 function connect(transport: TransportName): EdgeChannel {
   const options = { fetch: fetchFromWorker, openSocket: upgradeWith(fetchFromWorker), retries: 0 };
@@ -23,21 +16,6 @@ function connect(transport: TransportName): EdgeChannel {
 
 function openChannel(transport: TransportName): Channel {
   return connect(transport).channel(freshChannel());
-}
-
-async function errorOf(promise: Promise<unknown>): Promise<EdgeChannelError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  assert(error instanceof EdgeChannelError, `Expected an EdgeChannelError but got ${String(error)}`);
-  return error;
-}
-
-async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
-  const all: Item[] = [];
-  for await (const item of items) all.push(item);
-  return all;
 }
 
 describe.each(TRANSPORTS)("src/client over %s: messages", (transport) => {

@@ -1,10 +1,9 @@
 // What Ray's async actors and its pipelining pattern promise, here for consumers of the client against the real worker. The labels are those
 // of Ray's list of cases: an actor that waits is a consumer at work, an item that is fetched ahead is one within `prefetch`.
-import { exports } from "cloudflare:workers";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Channel, EdgeChannel, type ReceivedMessage, upgradeWith, type WebSocketLike } from "../../src/client/index.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { freshChannel, ORIGIN, untilChannel } from "./service.ts";
+import { fetchFromWorker, freshChannel, ORIGIN, untilChannel } from "./service.ts";
 
 const LONG_MS = 60_000;
 /** As when a process is killed: nobody has said that it ends. */
@@ -16,10 +15,6 @@ interface Opened {
   readonly kill: () => void;
   /** From now on what the client sends is held back, until the function that is returned is called. */
   readonly holdBack: () => () => void;
-}
-
-function fetchFromWorker(url: string, init: RequestInit): Promise<Response> {
-  return exports.default.fetch(url, init);
 }
 
 /** A program with a connection of its own. */

@@ -98,6 +98,11 @@ export function pathOf(channel: string, rest = ""): string {
   return `/v1/channels/${channel}${rest}`;
 }
 
+/** What the client takes for `fetch`. */
+export function fetchFromWorker(url: string, init: RequestInit): Promise<Response> {
+  return exports.default.fetch(url, init);
+}
+
 export function call(method: string, path: string, options: CallOptions = {}): Promise<Response> {
   const { json, body, headers, signal, colo } = options;
   const contentType = json === undefined ? undefined : { "Content-Type": "application/json" };

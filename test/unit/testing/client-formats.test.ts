@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { EdgeChannelOptions, OpenSocket, PutGiven } from "../../../src/client/index.ts";
 import { TestService } from "../../../src/testing/index.ts";
+import { countBinaryFrames } from "../../binary-frames.ts";
 
 const FORMATS = ["binary", "json"] as const;
 
@@ -12,14 +13,7 @@ function openService(socketFormat: EdgeChannelOptions["socketFormat"]) {
   const open = service.openSocket;
   const openSocket: OpenSocket = async (url, headers, protocols) => {
     const socket = await open(url, headers, protocols);
-    const send = socket.send.bind(socket);
-    socket.send = (data) => {
-      if (typeof data !== "string") bytes.sent++;
-      send(data);
-    };
-    socket.addEventListener("message", ({ data }) => {
-      if (typeof data !== "string") bytes.received++;
-    });
+    countBinaryFrames(socket, bytes);
     return socket;
   };
   Object.assign(service, { openSocket });

@@ -1,10 +1,8 @@
 // Faults that a test lets happen: a reply that gets lost, leases that end, a deployment.
 import { describe, expect, test } from "vitest";
-import { EdgeChannelError, type EdgeChannelOptions } from "../../../src/client/index.ts";
+import { EdgeChannelError } from "../../../src/client/index.ts";
 import { TestService } from "../../../src/testing/index.ts";
-
-type TransportName = NonNullable<EdgeChannelOptions["transport"]>;
-const TRANSPORTS: readonly TransportName[] = ["http", "socket"];
+import { TRANSPORTS } from "../../client-calls.ts";
 
 async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return await promise.then(

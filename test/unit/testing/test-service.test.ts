@@ -1,26 +1,10 @@
 // The service in the memory of a test: what a client finds there, and time. The faults are beside.
-import { assert, describe, expect, test, vi } from "vitest";
-import { EdgeChannel, EdgeChannelError, type EdgeChannelOptions } from "../../../src/client/index.ts";
+import { describe, expect, test, vi } from "vitest";
+import { EdgeChannel } from "../../../src/client/index.ts";
 import { TestService } from "../../../src/testing/index.ts";
+import { collect, errorOf, TRANSPORTS, type TransportName } from "../../client-calls.ts";
 
-type TransportName = NonNullable<EdgeChannelOptions["transport"]>;
-const TRANSPORTS: readonly TransportName[] = ["http", "socket"];
 const START_MS = 1_800_000_000_000;
-
-async function errorOf(promise: Promise<unknown>): Promise<EdgeChannelError> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  assert(error instanceof EdgeChannelError, `Expected an EdgeChannelError but got ${String(error)}`);
-  return error;
-}
-
-async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
-  const all: Item[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-}
 
 async function leaseIdsOf(seed: number, transport: TransportName): Promise<string[]> {
   const channel = new TestService({ seed }).connect({ transport }).channel("jobs");
