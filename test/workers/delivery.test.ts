@@ -26,6 +26,7 @@ import {
   stubOf,
   textsOf,
   untilChannel,
+  untilWaiting,
 } from "./service.ts";
 
 const LONG_MS = 60_000;
@@ -191,7 +192,7 @@ describe("src/worker/delivery-routes: pull", () => {
   test("[LS1] a long poll is served by lease when a message comes", async () => {
     const channel = await createChannel();
     const waiting = lease(channel, { max: 5, waitMs: LONG_MS, leaseMs: 60_000 });
-    await untilChannel(channel, ({ waiters }) => waiters === 1);
+    await untilWaiting(channel, 1);
 
     await putBatch(channel, ["a", "b"]);
     const pulled = await waiting;
@@ -208,11 +209,11 @@ describe("src/worker/delivery-routes: pull", () => {
     const channel = await createChannel();
     const controller = new AbortController();
     const gone = lease(channel, { waitMs: LONG_MS }, { signal: controller.signal }).catch((error: unknown) => error);
-    await untilChannel(channel, ({ waiters }) => waiters === 1);
+    await untilWaiting(channel, 1);
 
     controller.abort();
     await gone;
-    await untilChannel(channel, ({ waiters }) => waiters === 0);
+    await untilWaiting(channel, 0);
     await put(channel, "a");
 
     expect((await describeChannel(channel)).delivery).toMatchObject({ ready: 1, leased: 0 });
@@ -242,7 +243,7 @@ describe("src/worker/delivery-routes: pull", () => {
     expect(await readAlarm(channel)).toBeNull();
 
     const waiting = lease(channel, { waitMs: LONG_MS });
-    await untilChannel(channel, ({ waiters }) => waiters === 1);
+    await untilWaiting(channel, 1);
     expect(await readAlarm(channel)).toBe(leaseUntilMs);
     await evict(channel);
     passTime(39_999);

@@ -22,6 +22,7 @@ import {
   type TestSocket,
   textsOf,
   untilChannel,
+  untilWaiting,
 } from "./service.ts";
 
 const LONG_MS = 60_000;
@@ -121,7 +122,7 @@ describe("ray.util.queue: what its tests assert", () => {
     const channel = await createChannel({ maxMessages: 1 });
     await put(channel, "1");
     const blocked = put(channel, "2", `?waitMs=${LONG_MS}`);
-    await untilChannel(channel, ({ waiters }) => waiters === 1);
+    await untilWaiting(channel, 1);
 
     expect(await kindOf(tryPut(channel, "3"))).toBe("channel-full");
     expect(await pullTexts(channel)).toEqual(["1"]);
@@ -434,10 +435,10 @@ describe("ray.util.queue: its faults", () => {
     const channel = await createChannel();
     const controller = new AbortController();
     const abandoned = pull(channel, { waitMs: LONG_MS }, { signal: controller.signal }).catch((error: unknown) => error);
-    await untilChannel(channel, ({ waiters }) => waiters === 1);
+    await untilWaiting(channel, 1);
     controller.abort();
     await abandoned;
-    await untilChannel(channel, ({ waiters }) => waiters === 0);
+    await untilWaiting(channel, 0);
 
     await put(channel, "a");
 
@@ -453,7 +454,7 @@ describe("ray.util.queue: its faults", () => {
     for (let index = 1; index < 1001; index++) {
       sockets[index % 16]?.send({ type: "get", id: Math.floor(index / 16), waitMs: LONG_MS });
     }
-    await untilChannel(channel, ({ waiters }) => waiters === 1001);
+    await untilWaiting(channel, 1001);
     await first?.settle();
 
     expect(await put(channel, "a")).toMatchObject({ offset: 1, state: { waiters: 1000 } });
@@ -489,8 +490,8 @@ describe("ray.util.queue: its faults", () => {
     await put(full, "a");
     const getter = tryPull(empty, { waitMs: LONG_MS });
     const putter = tryPut(full, "b", `?waitMs=${LONG_MS}`);
-    await untilChannel(empty, ({ waiters }) => waiters === 1);
-    await untilChannel(full, ({ waiters }) => waiters === 1);
+    await untilWaiting(empty, 1);
+    await untilWaiting(full, 1);
 
     await call("DELETE", pathOf(empty));
     await call("DELETE", pathOf(full, "?force=true"));

@@ -193,6 +193,11 @@ export async function untilChannel(
   }
 }
 
+/** Waits until so many requests wait in the channel. */
+export async function untilWaiting(channel: string, count: number): Promise<void> {
+  await untilChannel(channel, ({ waiters }) => waiters === count);
+}
+
 export function textsOf(messages: readonly MessageJson[] = []): string[] {
   return messages.map((message) => message.text ?? "(no text)");
 }

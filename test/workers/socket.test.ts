@@ -1,4 +1,4 @@
-// The frames of channel.v1.json through real sockets. What waits is in waiting.test.ts.
+// The frames of channel.v1.json through real sockets. What waits is in waiting-*.test.ts.
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { ChannelObject } from "../../src/object/channel-object.ts";
