@@ -6,19 +6,19 @@ import { decodeUtf8, Utf8Arena } from "../protocol/bytes.ts";
 import { BATCH_MESSAGES_MAX } from "../protocol/client-limits.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";
-import { formatJson } from "./json-text.ts";
-import { formatBody, toPutInput, type MessageBody, type PutGiven, type PutInput, type ReceivedMessage } from "./message-json.ts";
+import { jsonTextOf } from "./json-text.ts";
+import { toPutInput, type MessageBody, type PutGiven, type PutInput, type ReceivedMessage } from "./message-json.ts";
 import type { Leased } from "./transport.ts";
 
 /** One for the module: what is encoded in it is copied into the block at once. */
 const arena = new Utf8Arena();
 
 /**
- * The block of a batch; undefined where a message has what a block cannot say, such as a key that is no text. As JSON it is refused then
- * as the protocol has it.
+ * The block of a batch; undefined where a message has what a block cannot say, such as a key that is no text. As JSON it is refused then,
+ * here or as the protocol has it.
  */
 export function packPuts(messages: readonly PutGiven[]): Uint8Array<ArrayBuffer> | undefined {
-  if (messages.length === 0 || messages.length > BATCH_MESSAGES_MAX) return undefined;
+  if (!Array.isArray(messages) || messages.length === 0 || messages.length > BATCH_MESSAGES_MAX) return undefined;
   const records: BlockRecord[] = [];
   for (const given of messages) {
     const record = toRecord(toPutInput(given));
@@ -59,8 +59,7 @@ function toRecord(input: PutInput): BlockRecord | undefined {
 function toBytes(body: MessageBody): { readonly bytes: Uint8Array; readonly presentation: Presentation } | undefined {
   if (typeof body === "string") return isText(body) ? { bytes: arena.encode(body), presentation: "text" } : undefined;
   if (body instanceof Uint8Array) return { bytes: body, presentation: "bytes" };
-  // For a function there is no text, whatever its type says.
-  const text: string | undefined = formatJson(formatBody(body).json);
+  const text = jsonTextOf((Object(body) as { readonly json?: unknown }).json);
   return text === undefined ? undefined : { bytes: arena.encode(text), presentation: "json" };
 }
 

@@ -10,7 +10,7 @@ import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-e
 import { formatJson } from "./json-text.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import { loadBlockCodec, type BlockCodec } from "./load-block-codec.ts";
-import { formatPutMessage, putBytes, type PutGiven } from "./message-json.ts";
+import { formatPutMessage, formatPuts, putBytes, type PutGiven } from "./message-json.ts";
 import { openChannelSocket, protocolOf, type SocketOptions, type WebSocketLike } from "./open-socket.ts";
 import {
   SocketStreams,
@@ -178,7 +178,7 @@ export class ChannelSocket implements StreamingTransport {
   /** Stores messages at consecutive offsets, all or none; at most 10,000 and 16 MiB together. */
   async putBatch(messages: readonly PutGiven[], options: PutOptions = {}): Promise<PutReceipt> {
     const block = this.#codec?.packPuts(messages);
-    const frame = block === undefined ? { type: "put-batch", messages: messages.map(formatPutMessage) } : {};
+    const frame = block === undefined ? { type: "put-batch", messages: formatPuts(messages) } : {};
     return this.#put(frame, block, messages, options);
   }
 

@@ -1,7 +1,7 @@
 // A channel over HTTP: one request for each call, waits held by the server.
 import type { ChannelDescription } from "../protocol/description.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
-import { formatPutMessage, type PutGiven } from "./message-json.ts";
+import { formatPuts, type PutGiven } from "./message-json.ts";
 import type { HttpRequest, Requester } from "./requester.ts";
 import type {
   CallOptions,
@@ -42,7 +42,7 @@ export class HttpTransport implements Transport {
       path: ["messages", "batch"],
       query: { waitMs, expectedOffset },
       headers: formatConditions(options),
-      json: { messages: messages.map(formatPutMessage) },
+      json: { messages: formatPuts(messages) },
       signal,
     });
     return parsePutReceipt(reply);

@@ -3,7 +3,7 @@ import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8, utf8Length } from "
 import type { PutMessageJson } from "../protocol/message.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
-import { formatJson } from "./json-text.ts";
+import { formatJson, jsonTextOf, refusedValue } from "./json-text.ts";
 
 /** Text, bytes, or a JSON value. */
 export type MessageBody = string | Uint8Array | { readonly json: unknown };
@@ -58,23 +58,35 @@ export type MessageJson<Shown extends MessageFacts> = Omit<Shown, "body"> & {
   readonly base64?: string;
 };
 
-export function formatPutMessage(given: PutGiven): PutMessageJson {
+/** A refusal says of which message it is. */
+export function formatPuts(given: readonly PutGiven[]): PutMessageJson[] {
+  if (!Array.isArray(given)) throw EdgeChannelError.refused("Cannot put a batch: expected an array");
+  return given.map((message, index) => formatPutMessage(message, given.length > 1 ? index : -1));
+}
+
+/** `index`: its place in a batch, -1 without one. */
+export function formatPutMessage(given: PutGiven, index = -1): PutMessageJson {
   const { body, ...rest } = toPutInput(given);
-  return { ...rest, ...formatBody(body) };
+  return { ...rest, ...formatBody(body, index) };
 }
 
+/** What is no message is taken for the body of one, and refused as that. */
 export function toPutInput(given: PutGiven): PutInput {
-  if (typeof given === "string" || given instanceof Uint8Array) return { body: given };
-  return "body" in given ? given : { body: given };
+  const input = given as Partial<PutInput> | undefined;
+  return input?.body === undefined ? { body: given as MessageBody } : (given as PutInput);
 }
 
-/** The one of the members `text`, `base64` and `json` that holds the body. */
-export function formatBody(body: MessageBody): Pick<PutMessageJson, "text" | "base64" | "json"> {
+/** The one of the members `text`, `base64` and `json` that holds the body. Refuses what is no body, whatever its type says. */
+export function formatBody(body: MessageBody, index = -1): Pick<PutMessageJson, "text" | "base64" | "json"> {
   if (typeof body === "string") return { text: body };
   if (body instanceof Uint8Array) return { base64: encodeBase64(body) };
-  // JSON has nothing for it, and leaving it out would leave the message without a body.
-  if (body.json === undefined) throw EdgeChannelError.refused("Cannot put a JSON body: its value is undefined");
-  return { json: body.json };
+  const { json } = Object(body) as { readonly json: { readonly toJSON?: unknown } | null | undefined };
+  // JSON would leave it out, and the message without a body. Other objects have a text, or are refused when that is made.
+  if ((typeof json !== "object" || json?.toJSON !== undefined) && jsonTextOf(json) === undefined) {
+    const found = Object.prototype.toString.call(json ?? body);
+    throw refusedValue(`as a body: expected a string, a Uint8Array or { json } with what JSON can say, not ${found}`, index);
+  }
+  return { json };
 }
 
 /** The shape is the server's promise; only what could turn into a wrong body is checked. What came in a block is read already. */
@@ -93,14 +105,18 @@ function parseBody(json: unknown, text: string | undefined, base64: string | und
   throw new EdgeChannelError("Cannot read a message: it has no body", facts);
 }
 
-/** How many bytes a put counts against `maxBytes` (SPEC PT6). */
+/** How many bytes a put counts against `maxBytes` (SPEC PT6). What is no text is refused by the server. */
 export function putBytes(given: PutGiven): number {
-  const { body, contentType, key = "", messageId = "", headers = {} } = toPutInput(given);
+  const { body, contentType, key, messageId, headers } = toPutInput(given);
   const { bytes, contentType: own } = encodeBody(body);
-  let count = bytes.byteLength + utf8Length(key) + utf8Length(messageId);
-  if (contentType !== undefined && contentType !== own) count += utf8Length(contentType);
-  for (const [name, value] of Object.entries(headers)) count += utf8Length(name) + utf8Length(value);
+  let count = bytes.byteLength + textBytes(key) + textBytes(messageId);
+  if (contentType !== own) count += textBytes(contentType);
+  for (const [name, value] of Object.entries(headers ?? {})) count += textBytes(name) + textBytes(value);
   return count;
+}
+
+function textBytes(value: unknown): number {
+  return typeof value === "string" ? utf8Length(value) : 0;
 }
 
 /** A body as bytes, with the content type that it has unless another is given. */

@@ -2,7 +2,7 @@
 import type { ControlRecord } from "../protocol/message.ts";
 import type { PressureState } from "../protocol/description.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
-import { formatBody, formatPutMessage, parseMessage, type MessageJson, type ReceivedMessage } from "./message-json.ts";
+import { formatBody, formatPuts, parseMessage, type MessageJson, type ReceivedMessage } from "./message-json.ts";
 import type { CheckpointRider, GetResult, Leased, PullResult, PutReceipt, SettleReport, SettleRequest } from "./transport.ts";
 
 /** The members of a settle request. Entries may be whole messages: only what the protocol knows of them is sent. */
@@ -14,7 +14,7 @@ export function formatSettle({ acks, retries, extends: longer, rejects, releases
     rejects: rejects?.map(({ leaseId, count, reason }) => ({ leaseId, count, reason })),
     releases: releases?.map(({ leaseId, count }) => ({ leaseId, count })),
     checkpoint: checkpoint && formatCheckpoint(checkpoint),
-    puts: puts?.map(formatPutMessage),
+    puts: puts && formatPuts(puts),
   };
 }
 

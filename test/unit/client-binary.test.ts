@@ -82,6 +82,29 @@ describe("src/client/channel-socket: binary", () => {
     expect(socket.sent).toEqual([{ type: "put-batch", id: 1, messages: [{ text: "a", key: 5 }] }]);
   });
 
+  test.each(FORMATS)("what is no body is refused here, whichever way messages go, and nothing is sent: %s", async (format) => {
+    const { socket, channel } = await connect(format === "binary" ? BinarySocket : FakeWebSocket);
+    const refused = { kind: "invalid-request", origin: "client", retryable: false, outcome: "not-applied" };
+    const circular: Record<string, unknown> = {};
+    circular["self"] = circular;
+
+    for (const given of [undefined, null, 5, {}, { json: () => 1 }, { json: { a: 1n } }, { json: circular }] as PutGiven[]) {
+      expect(await errorOf(channel.put(given))).toMatchObject(refused);
+      const error = await errorOf(channel.putBatch(["a", { json: [] }, given]));
+      expect(error).toMatchObject({ ...refused, message: expect.stringMatching(/^Cannot send the value at index 2 as /) });
+    }
+    expect(await errorOf(channel.putBatch(undefined as unknown as PutGiven[]))).toMatchObject(refused);
+    expect(await errorOf(channel.settle({ puts: ["a", undefined as unknown as PutGiven] }))).toMatchObject(refused);
+    expect(socket.sent).toEqual([]);
+  });
+
+  test("a condition that JSON cannot say is no fault of a message", async () => {
+    const { channel } = await connect(FakeWebSocket);
+    const expectedOffset = 1n as unknown as number;
+
+    expect((await errorOf(channel.putBatch(["a", "b"], { expectedOffset }))).message).toMatch(/^Cannot send the value as JSON: /);
+  });
+
   test("[WT4] a block that waited is sent again with its promise", async () => {
     const { socket, channel } = await connect();
     void errorOf(channel.putBatch(["a"], { waitMs: 1_000 }));

@@ -1,6 +1,6 @@
 // The client over HTTP against a service that the test plays: what is sent, and what replies and failures become.
 import { describe, expect, test } from "vitest";
-import { type Channel, EdgeChannel, type EdgeChannelOptions } from "../../src/client/index.ts";
+import { type Channel, EdgeChannel, type EdgeChannelOptions, type MessageBody, type PutGiven } from "../../src/client/index.ts";
 import { errorOf } from "../client-calls.ts";
 import { isSettled, STATE } from "./client-doubles.ts";
 import {
@@ -95,8 +95,13 @@ describe("src/client/http-transport: requests", () => {
     const refused = { kind: "invalid-request", origin: "client", retryable: false, outcome: "not-applied" };
 
     expect(await errorOf(channel.put("a", { idempotencyKey: "é" }))).toMatchObject(refused);
-    expect(await errorOf(channel.put({ json: undefined }))).toMatchObject(refused);
-    expect(await errorOf(channel.put({ json: 1n }))).toMatchObject(refused);
+    for (const given of [undefined, 5, { json: undefined }, { json: 1n }, { json: { a: 1n } }] as PutGiven[]) {
+      const error = await errorOf(channel.put(given));
+      expect(error).toMatchObject({ ...refused, message: expect.stringMatching(/^Cannot send the value as /) });
+      const other = await errorOf(channel.putBatch(["a", given]));
+      expect(other).toMatchObject({ ...refused, message: expect.stringMatching(/^Cannot send the value at index 1 as /) });
+      expect(await errorOf(channel.checkpoint("at").write(given as MessageBody))).toMatchObject(refused);
+    }
     expect(await errorOf(channel.put("a".repeat(24 * 1024 * 1024)))).toMatchObject({ ...refused, kind: "request-too-large" });
     expect(() => EdgeChannel.connect("ftp://service.test")).toThrow(expect.objectContaining(refused));
     expect(service.sent).toEqual([]);

@@ -1,5 +1,6 @@
 // A producer over sockets and timers that the test drives by hand.
 import { describe, expect, test } from "vitest";
+import type { PutGiven } from "../../src/client/index.ts";
 import type { ProducerOptions } from "../../src/client/producer-options.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
 import { errorOf } from "../client-calls.ts";
@@ -182,6 +183,36 @@ describe("src/client/producer", () => {
       lastSocket().endStream(0, { kind: "channel-closed" });
       expect((await putting).offset).toBe(2);
     });
+  });
+
+  test("what is no body is refused alone and at once, and what is put beside it is stored", async () => {
+    const { producer } = await open();
+    const none = [undefined, null, 5, new ArrayBuffer(1), {}, { json: () => 1 }, { json: { a: 1n } }] as unknown as PutGiven[];
+    const first = producer.put("a");
+    const refusing = none.map((given) => errorOf(producer.put(given)));
+    const second = producer.put("b");
+    await connect();
+    store({ id: 1, texts: ["a", "b"] }, 1);
+
+    for (const error of await Promise.all(refusing)) {
+      expect(error).toMatchObject({ kind: "invalid-request", origin: "client", retryable: false, outcome: "not-applied" });
+      expect(error.message).toMatch(/^Cannot send the value as /);
+    }
+    expect([(await first).offset, (await second).offset]).toEqual([1, 2]);
+    expect(sentTexts()).toEqual(["1: a b"]);
+  });
+
+  test("[PT6] a key that is no text is refused by the server, and there is room for others as before", async () => {
+    const { producer } = await open();
+    const putting = errorOf(producer.put({ body: "a", key: 5 } as unknown as PutGiven));
+    await connect();
+    refuse(1, { kind: "invalid-request", errors: [] });
+
+    expect((await putting).kind).toBe("invalid-request");
+    await producer.ready();
+    void producer.put("b");
+    await settleDown();
+    expect(sentTexts()).toEqual(["1: a", "1: b"]);
   });
 
   test("a batch that is not full lingers as long as it was told, and not when it is flushed", async () => {

@@ -1,6 +1,6 @@
 // The service in the memory of a test: what a client finds there, and time. The faults are beside.
 import { describe, expect, test, vi } from "vitest";
-import { EdgeChannel } from "../../../src/client/index.ts";
+import { EdgeChannel, type PutGiven } from "../../../src/client/index.ts";
 import { TestService } from "../../../src/testing/index.ts";
 import { collect, errorOf, TRANSPORTS, type TransportName } from "../../client-calls.ts";
 
@@ -46,6 +46,19 @@ describe.each(TRANSPORTS)("src/testing over %s", (transport) => {
     expect(await errorOf(client.channel("no name").put("x"))).toMatchObject({ kind: "invalid-request" });
     const strict = new TestService({ autoCreate: false }).connect({ transport });
     expect(await errorOf(strict.channel("absent").put("x"))).toMatchObject({ kind: "unknown-channel" });
+  });
+
+  test("[TE1] what is no body is refused before it is sent, also by a producer", async () => {
+    const channel = open().client.channel("jobs");
+    await using producer = channel.producer();
+    const refused = { kind: "invalid-request", origin: "client", retryable: false, outcome: "not-applied" };
+
+    for (const given of [undefined, null, 5, {}, { json: undefined }, { json: 1n }] as PutGiven[]) {
+      expect(await errorOf(channel.put(given))).toMatchObject(refused);
+      expect(await errorOf(channel.putBatch(["a", given]))).toMatchObject(refused);
+      expect(await errorOf(producer.put(given))).toMatchObject(refused);
+    }
+    expect(await producer.put("b")).toMatchObject({ offset: 1 });
   });
 
   test("[TE1] groups, checkpoints and the list of channels are there", async () => {
