@@ -22,12 +22,15 @@ export interface ConsumeOptions extends CallOptions {
   /** What the reader calls itself in a message's history, named as channels are. Default: none. */
   readonly reader?: string | undefined;
   /**
-   * How many messages are held at most, those that are worked on included, up to 10,000. With as many as are worked off in the time that one
-   * takes to come, a message costs the longer of both times and not their sum; with more, other readers of the group get fewer.
+   * How many messages are held at most, those that are worked on included: at least `concurrency` × `batchSize`, at most 10,000. With as many
+   * as are worked off in the time that one takes to come, a message costs the longer of both times and not their sum; with more, other readers
+   * of the group get fewer.
    * Default: what the times that are seen make of it, up to `prefetchMax`, and first 32 or twice what is worked on at a time.
    */
   readonly prefetch?: number | undefined;
-  /** Up to how many these may become, at most 10,000; not together with `prefetch`. Default: 2,000, or twice what is worked on at a time. */
+  /**
+   * Up to how many these may become, in the same bounds; not together with `prefetch`. Default: 2,000, or twice what is worked on at a time.
+   */
   readonly prefetchMax?: number | undefined;
   /** The bytes of these, at most 16 MiB; over HTTP up to 8 MiB more. Default: 8 MiB. */
   readonly prefetchBytes?: number | undefined;
