@@ -83,21 +83,22 @@ const PREFETCH_MAX_DEFAULT = 2_000;
 const PREFETCH_BYTES_DEFAULT = 8 * 1024 * 1024;
 
 export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): CheckedConsumeOptions {
-  const { concurrency = 1, batchSize = 1 } = given;
-  const atOnce = concurrency * batchSize;
   if (given.prefetch !== undefined && given.prefetchMax !== undefined)
-    throw EdgeChannelError.refused("Cannot consume: prefetch says how many messages are held, so that prefetchMax says nothing");
+    throw EdgeChannelError.refused("Cannot take prefetchMax: prefetch says how many messages are held");
+  // First what the bounds of the others are made of.
+  const { concurrency } = checkNumbers(given, { concurrency: [1, 1, CREDIT_MESSAGES_MAX] });
+  const { batchSize } = checkNumbers(given, { batchSize: [1, 1, Math.floor(CREDIT_MESSAGES_MAX / concurrency)] });
+  const atOnce = concurrency * batchSize;
   const atLeast = (least: number): number => Math.min(CREDIT_MESSAGES_MAX, Math.max(least, 2 * atOnce));
   const checked = checkNumbers(given, {
-    concurrency: [1, 1, CREDIT_MESSAGES_MAX],
-    batchSize: [1, 1, Math.floor(CREDIT_MESSAGES_MAX / concurrency)],
     batchBytes: [CREDIT_BYTES_MAX, 1, CREDIT_BYTES_MAX],
     batchWaitMs: [0, 0, WAIT_MS_MAX],
     leaseMs: [LEASE_MS_DEFAULT, LEASE_MS_MIN, LEASE_MS_MAX],
     // Fewer would never fill the batches.
-    prefetch: [Math.min(given.prefetchMax ?? Infinity, atLeast(PREFETCH_DEFAULT)), atOnce, CREDIT_MESSAGES_MAX],
-    prefetchMax: [given.prefetch ?? atLeast(PREFETCH_MAX_DEFAULT), atOnce, CREDIT_MESSAGES_MAX],
+    prefetch: [atLeast(PREFETCH_DEFAULT), atOnce, CREDIT_MESSAGES_MAX],
+    prefetchMax: [atLeast(PREFETCH_MAX_DEFAULT), atOnce, CREDIT_MESSAGES_MAX],
     prefetchBytes: [PREFETCH_BYTES_DEFAULT, 1, CREDIT_BYTES_MAX],
   });
-  return { given, ...checked };
+  const prefetchMax = given.prefetch ?? checked.prefetchMax;
+  return { given, concurrency, batchSize, ...checked, prefetch: Math.min(checked.prefetch, prefetchMax), prefetchMax };
 }

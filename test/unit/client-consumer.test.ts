@@ -366,4 +366,12 @@ describe("src/client/consumer", () => {
     expect(() => channel.consume(() => undefined, { concurrency: 4, prefetch: 3 })).toThrow(/prefetch: .* from 4 to 10000/);
     expect(() => channel.consume(() => undefined, { batchSize: 200, concurrency: 100 })).toThrow(/batchSize: .* from 1 to 100/);
   });
+
+  test("a prefetch that may grow too far, or less than what is worked on, is refused as prefetchMax", () => {
+    const { channel } = open();
+    for (const prefetchMax of [0, 5, 10_001]) {
+      const options = { concurrency: 2, batchSize: 3, prefetchMax };
+      expect(() => channel.consume(() => Promise.resolve([]), options)).toThrow(/ as prefetchMax: .* from 6 to 10000$/);
+    }
+  });
 });

@@ -218,7 +218,9 @@ describe("src/client/prefetch-depth: what is seen makes the depth", () => {
 
   test("bounds that do not fit each other are refused at once", () => {
     const { channel } = openChannel();
-    expect(() => channel.consume(() => undefined, { prefetch: 3, prefetchMax: 9 })).toThrow(/prefetchMax says nothing/);
+    expect(() => channel.consume(() => undefined, { prefetch: 3, prefetchMax: 9 })).toThrow(
+      /^Cannot take prefetchMax: prefetch says/,
+    );
     expect(() => channel.consume(() => undefined, { concurrency: 4, prefetchMax: 3 })).toThrow(/prefetch/);
   });
 });
