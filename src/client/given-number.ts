@@ -14,7 +14,8 @@ export function checkNumbers<Name extends string>(
     const [fallback, min, max] = table[name];
     const value = given[name] ?? fallback;
     if (!Number.isSafeInteger(value) || value < min || value > max) {
-      throw EdgeChannelError.refused(`Cannot take ${value} as ${name}: expected a whole number from ${min} to ${max}`);
+      const found = typeof value === "number" ? value : typeof value;
+      throw EdgeChannelError.refused(`Cannot take ${found} as ${name}: expected a whole number from ${min} to ${max}`);
     }
     checked[name] = value;
   }

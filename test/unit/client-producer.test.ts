@@ -358,4 +358,17 @@ describe("src/client/producer", () => {
       /maxBatchMessages: expected a whole number from 1 to 10000/,
     );
   });
+
+  const NUMBERS = ["epoch", "lingerMs", "maxBatchMessages", "maxBatchBytes", "maxOutstandingBytes"];
+
+  test.each(NUMBERS)("what is no whole number is refused under the name of its option: %s", (name) => {
+    const { channel } = openChannel();
+    for (const value of [5n, Number.NaN, "5", Symbol("5"), Object.create(null)] as unknown[]) {
+      const found = typeof value === "number" ? "NaN" : typeof value;
+      const message = expect.stringMatching(`^Cannot take ${found} as ${name}: expected a whole number from `) as string;
+      expect(() => channel.producer({ id: "p", epoch: 0, [name]: value })).toThrow(
+        expect.objectContaining({ kind: "invalid-request", origin: "client", outcome: "not-applied", message }),
+      );
+    }
+  });
 });
