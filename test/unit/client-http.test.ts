@@ -1,6 +1,7 @@
 // The client over HTTP against a service that the test plays: what is sent, and what replies and failures become.
 import { describe, expect, test } from "vitest";
 import { type Channel, EdgeChannel, type EdgeChannelOptions, type MessageBody, type PutGiven } from "../../src/client/index.ts";
+import { connectBinding } from "../../src/client/service-binding.ts";
 import { errorOf } from "../client-calls.ts";
 import { isSettled, STATE } from "./client-doubles.ts";
 import {
@@ -104,6 +105,21 @@ describe("src/client/http-transport: requests", () => {
     }
     expect(await errorOf(channel.put("a".repeat(24 * 1024 * 1024)))).toMatchObject({ ...refused, kind: "request-too-large" });
     expect(() => EdgeChannel.connect("ftp://service.test")).toThrow(expect.objectContaining(refused));
+    expect(service.sent).toEqual([]);
+  });
+});
+
+describe("src/client/service-binding: requests", () => {
+  test("what is no body is refused before anything is sent", async () => {
+    const service = new FakeService();
+    const channel = connectBinding(service).channel("c");
+    await using producer = channel.producer();
+
+    for (const given of [undefined, null, {}, { json: 1n }] as PutGiven[]) {
+      for (const putting of [channel.put(given), channel.putBatch(["a", given]), producer.put(given)]) {
+        expect(await errorOf(putting)).toMatchObject({ kind: "invalid-request", origin: "client", outcome: "not-applied" });
+      }
+    }
     expect(service.sent).toEqual([]);
   });
 });

@@ -221,6 +221,6 @@ describe("src/client/prefetch-depth: what is seen makes the depth", () => {
     expect(() => channel.consume(() => undefined, { prefetch: 3, prefetchMax: 9 })).toThrow(
       /^Cannot take prefetchMax: prefetch says/,
     );
-    expect(() => channel.consume(() => undefined, { concurrency: 4, prefetchMax: 3 })).toThrow(/prefetch/);
+    expect(() => channel.consume(() => undefined, { concurrency: 4, prefetchMax: 3 })).toThrow(/ as prefetchMax: /);
   });
 });
