@@ -1,9 +1,9 @@
 // Binary frames of channel.v1.bin through real sockets: what is put in a block, and what is sent in blocks.
-import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { DEFAULT_CONTENT_TYPES } from "../../src/protocol/presentation.ts";
 import { SUBPROTOCOL_BIN, SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
 import { putFrame, textRecord } from "../binary-frames.ts";
+import { hibernate } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -14,7 +14,6 @@ import {
   type PulledJson,
   putBatch,
   read,
-  stubOf,
   type TestSocket,
   textsOf,
   upgrade,
@@ -62,7 +61,7 @@ describe("src/object/socket-frames: binary", () => {
         textRecord("[1]", { presentation: "json", contentType: DEFAULT_CONTENT_TYPES.json }),
       ]),
     );
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     expect(answer).toMatchObject({ type: "put-ok", id: 4, offset: 1, count: 3, state: { depth: 3 } });
     const { messages } = await read<PulledJson>(call("GET", pathOf(channel, "/messages")));

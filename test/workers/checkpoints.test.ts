@@ -1,8 +1,8 @@
 // Checkpoints over HTTP in the Workers runtime: entity tags, conditions, bounds, pages, restarts and rows. SPEC section CP.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { CheckpointEntry } from "../../src/protocol/checkpoint.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { execute, restart, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -15,7 +15,6 @@ import {
   put,
   read,
   readProblem,
-  stubOf,
 } from "./service.ts";
 
 interface PageJson {
@@ -63,18 +62,7 @@ async function writtenBy(channel: string, work: () => Promise<unknown>): Promise
   return (await describeChannel(channel)).rows.written - before;
 }
 
-function execute(channel: string, statement: string): Promise<void> {
-  return runInDurableObject(stubOf(channel), (_, { storage }) => void storage.sql.exec(statement));
-}
-
-beforeEach(() => {
-  // Failures are logged; these are meant.
-  vi.spyOn(console, "warn").mockImplementation(() => undefined);
-});
-
-afterEach(() => {
-  vi.restoreAllMocks();
-});
+silenceWarnings();
 
 describe("src/worker/checkpoint-routes", () => {
   test("[CP1] a checkpoint is written and read with its version, and no browser runs it", async () => {
@@ -117,7 +105,7 @@ describe("src/worker/checkpoint-routes", () => {
     const limit = LIMITS.checkpointBytesMax;
     const facts = { kind: "checkpoint-too-large", status: 413, checkpoint: "a", bytes: limit + 1, limit };
     expect([problem, streamed]).toMatchObject([facts, facts]);
-    await evictDurableObject(stubOf(channel), { webSockets: "close" });
+    await restart(channel);
     const kept = await get(channel, "a");
     expect(kept.headers.get("ETag")).toBe('"1"');
     expect(crypto.subtle.timingSafeEqual(await kept.arrayBuffer(), fits)).toBe(true);
@@ -166,7 +154,7 @@ describe("src/worker/checkpoint-routes", () => {
     expect(await readProblem(get(channel, "a"))).toMatchObject({ kind: "unknown-checkpoint", status: 404, checkpoint: "a" });
     expect((await readProblem(remove(channel, "a"))).kind).toBe("unknown-checkpoint");
     expect(await readProblem(remove(channel, "a", { "If-Match": "*" }))).toMatchObject({ status: 412, current: null });
-    await evictDurableObject(stubOf(channel), { webSockets: "close" });
+    await restart(channel);
     expect((await write(channel, "a")).headers.get("ETag")).toBe('"3"');
   });
 
@@ -289,7 +277,7 @@ describe("src/object/committer: checkpoints", () => {
   test("[CP10] a write is one row, a deletion two, reads and refusals none", async () => {
     const channel = await createChannel({ expireAfterIdleMs: null });
     await write(channel, "a", "x".repeat(100_000));
-    await evictDurableObject(stubOf(channel), { webSockets: "close" });
+    await restart(channel);
 
     expect(await writtenBy(channel, () => write(channel, "b"))).toBe(1);
     expect(await writtenBy(channel, () => write(channel, "a", "x".repeat(200_000)))).toBe(1);
@@ -304,7 +292,7 @@ describe("src/object/committer: checkpoints", () => {
     const rowsRead: number[] = [];
     for (const count of [1, 40]) {
       await Promise.all(Array.from({ length: count }, (_, index) => write(channel, `n${index}`)));
-      await evictDurableObject(stubOf(channel), { webSockets: "close" });
+      await restart(channel);
       rowsRead.push((await describeChannel(channel)).rows.read);
     }
 

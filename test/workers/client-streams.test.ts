@@ -1,5 +1,4 @@
 // The client's streams, consumers and producers against the real worker, through evictions and connections that are cut off.
-import { evictDurableObject } from "cloudflare:test";
 import { assert, describe, expect, onTestFinished, test, vi } from "vitest";
 import {
   type Channel,
@@ -14,7 +13,8 @@ import {
   type WebSocketLike,
 } from "../../src/client/index.ts";
 import { collect, TRANSPORTS, type TransportName } from "../client-calls.ts";
-import { fetchFromWorker, freshChannel, ORIGIN, stubOf } from "./service.ts";
+import { hibernate } from "./inside.ts";
+import { fetchFromWorker, freshChannel, ORIGIN } from "./service.ts";
 
 /** Pauses end at once. */
 const startTimer: EdgeChannelOptions["startTimer"] = (callback, delayMs) => {
@@ -48,7 +48,7 @@ function open(transport: TransportName, name = freshChannel()): Opened {
     evict: async () => {
       // It has to run to be evicted.
       await EdgeChannel.connect(ORIGIN, { fetch: fetchFromWorker }).channel(name).stats();
-      await evictDurableObject(stubOf(name), { webSockets: "hibernate" });
+      await hibernate(name);
     },
   };
 }

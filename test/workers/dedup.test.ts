@@ -1,7 +1,7 @@
 // Retries of puts as clients make them: over HTTP and sockets, across evictions, and what they cost. Rules DD of src/channel/SPEC.md.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { execute, hibernate, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -14,7 +14,6 @@ import {
   putBatch,
   read,
   readProblem,
-  stubOf,
   textsOf,
   untilChannel,
   type ProblemJson,
@@ -46,10 +45,6 @@ function accept(reply: Promise<Response>): Promise<PutJson> {
   return read<PutJson>(reply, 201);
 }
 
-function execute(channel: string, statement: string): Promise<void> {
-  return runInDurableObject(stubOf(channel), (_, { storage }) => void storage.sql.exec(statement));
-}
-
 /** A numbered put that waits for room; its id is its number. */
 function frameOf(seq: number): object {
   return { type: "put", id: seq, text: `put ${seq}`, waitMs: 60_000, producer: { id: "p", epoch: 0, seq } };
@@ -64,7 +59,7 @@ describe("src/channel/dedup over HTTP", () => {
     const channel = await createChannel();
     const first = await accept(send(channel, "a", numbered(1)));
     const batch = await accept(sendBatch(channel, ["b", "c"], numbered(2)));
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     const again = await accept(send(channel, "a", numbered(1)));
     const reply = await sendBatch(channel, ["b", "c"], numbered(2));
@@ -97,7 +92,7 @@ describe("src/channel/dedup over HTTP", () => {
   test("[DD13] a delayed put that is sent again is scheduled once, and its duplicate has no address and no scheduledId", async () => {
     const channel = await createChannel();
     const first = await accept(send(channel, "a", { ...keyed("k"), "Channel-Delay-Ms": "3600000" }));
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     const reply = await send(channel, "a", { ...keyed("k"), "Channel-Delay-Ms": "3600000" });
 
@@ -128,7 +123,7 @@ describe("src/channel/dedup over HTTP", () => {
   test("[DD6] a key answers the first outcome; with another payload it is 422", async () => {
     const channel = await createChannel();
     const first = await accept(sendBatch(channel, ["a", "b"], keyed("order-7")));
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     const again = await accept(sendBatch(channel, ["a", "b"], keyed('"order-7"')));
     const other = await readProblem(sendBatch(channel, ["a", "c"], keyed("order-7")));
@@ -256,14 +251,7 @@ describe("src/channel/dedup over HTTP", () => {
 });
 
 describe("src/channel/dedup on a storage that fails", () => {
-  beforeEach(() => {
-    // Failures are logged; these are meant.
-    vi.spyOn(console, "warn").mockImplementation(() => undefined);
-  });
-
-  afterEach(() => {
-    vi.restoreAllMocks();
-  });
+  silenceWarnings();
 
   test.each<[string, string, Headers]>([
     ["producer", "producer", numbered(2)],
@@ -365,7 +353,7 @@ describe("src/channel/dedup over a socket", () => {
     const socket = await openSocket(channel);
     socket.send(...[1, 2, 3].map(frameOf));
     expect((await socket.take(3)).map((frame) => frame.type)).toEqual(["wait", "wait", "wait"]);
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     await patchChannel(channel, { maxMessages: 10 });
     const rooms = await socket.take(3);

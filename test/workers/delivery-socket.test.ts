@@ -1,8 +1,7 @@
 // Pull and settle over WebSocket, and what becomes of leases when connections end. SPEC section LS.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { afterEach, describe, expect, test, vi } from "vitest";
-import type { ChannelObject } from "../../src/object/channel-object.ts";
+import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { hibernate, passTime, readAlarm, restart, runAlarm } from "./inside.ts";
 import {
   createChannel,
   describeChannel,
@@ -15,7 +14,6 @@ import {
   put,
   putBatch,
   settle,
-  stubOf,
   type TestSocket,
   textsOf,
   untilChannel,
@@ -24,20 +22,6 @@ import {
 const LONG_MS = 60_000;
 /** As when a tab is closed: the end is not the client's choice. */
 const GOING_AWAY = 1001;
-
-/** Sets the clock of the object, too: it runs in the same isolate. Timers and alarms keep real time. */
-function passTime(ms: number): void {
-  const nowMs = Date.now();
-  vi.useFakeTimers({ toFake: ["Date"], now: nowMs + ms });
-}
-
-function evict(channel: string, webSockets: "hibernate" | "close"): Promise<void> {
-  return evictDurableObject(stubOf(channel), { webSockets });
-}
-
-function runAlarm(channel: string): Promise<void> {
-  return runInDurableObject<ChannelObject, void>(stubOf(channel), (object) => object.alarm());
-}
 
 /** Pulls over a socket, and expects what comes at once. */
 async function pullOver(socket: TestSocket, id: number, take: object = {}): Promise<Frame> {
@@ -51,10 +35,6 @@ async function closeAndAwait(channel: string, socket: TestSocket, code?: number)
   socket.close(code);
   await untilChannel(channel, (description) => description.connections === connections - 1);
 }
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 describe("src/object/socket-frames: pull and settle", () => {
   test("[LS1] a pull leases for 30 s unless it says how long", async () => {
@@ -194,16 +174,16 @@ describe("src/channel/traffic: pulls that wait", () => {
     await bound.ask({ type: "pull", id: 1, waitMs: LONG_MS, leaseMs: 70_000 });
     await detached.ask({ type: "pull", id: 1, waitMs: LONG_MS, leaseMs: 80_000, detached: true });
 
-    await evict(channel, "hibernate");
+    await hibernate(channel);
     passTime(20_000);
     await runAlarm(channel);
 
     const got = await bound.next();
     expect(got).toMatchObject({ messages: [{ text: "a", attempt: 2, redelivered: true }], leaseUntilMs: Date.now() + 70_000 });
-    await evict(channel, "hibernate");
+    await hibernate(channel);
     bound.close();
     expect(await detached.next()).toMatchObject({ messages: [{ text: "a", attempt: 2 }], leaseUntilMs: Date.now() + 80_000 });
-    await evict(channel, "hibernate");
+    await hibernate(channel);
     await closeAndAwait(channel, detached);
     expect((await describeChannel(channel)).delivery?.leased).toBe(1);
   });
@@ -284,9 +264,7 @@ describe("src/object/channel-object: leases of connections", () => {
     await waiting.ask({ type: "pull", id: 1, waitMs: LONG_MS });
 
     await closeAndAwait(channel, holder, GOING_AWAY);
-    const alarmAtMs = await runInDurableObject<ChannelObject, number | null>(stubOf(channel), (_, { storage }) =>
-      storage.getAlarm(),
-    );
+    const alarmAtMs = await readAlarm(channel);
     expect(alarmAtMs).toBeLessThanOrEqual(Date.now() + LIMITS.resumeGraceMs);
     passTime(LIMITS.resumeGraceMs);
     await runAlarm(channel);
@@ -314,9 +292,9 @@ describe("src/object/channel-object: leases of connections", () => {
     await putBatch(channel, ["a", "b"]);
     const { messages } = await pullOver(socket, 1, { max: 2 });
 
-    await evict(channel, "hibernate");
+    await hibernate(channel);
     expect(await other.ask({ type: "settle", id: 1, acks: entriesOf(messages?.slice(0, 1)) })).toMatchObject({ acked: 1 });
-    await evict(channel, "hibernate");
+    await hibernate(channel);
     await closeAndAwait(channel, socket);
 
     expect((await lease(channel)).messages).toMatchObject([{ text: "b", attempt: 1, redelivered: true }]);
@@ -329,7 +307,7 @@ describe("src/object/channel-object: leases of connections", () => {
     await putBatch(channel, ["a", "b"]);
     const { messages } = await pullOver(socket, 1, { max: 2, leaseMs: LIMITS.leaseMsMax });
 
-    await evict(channel, "close");
+    await restart(channel);
     expect((await lease(channel)).messages).toEqual([]);
     // A new connection may get the number of the old one: its end has to do with its own leases alone.
     const next = await openSocket(channel);

@@ -1,12 +1,11 @@
 // Pull, settle, dead letters and quarantine over HTTP. SPEC sections LS, KO, RT and DL.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import * as v from "valibot";
-import { afterEach, describe, expect, test, vi } from "vitest";
-import type { ChannelObject } from "../../src/object/channel-object.ts";
+import { describe, expect, test } from "vitest";
 import { DELIVERY_REPLY_SCHEMAS } from "../../src/protocol/delivery-routes.ts";
 import type { ChannelDescription } from "../../src/protocol/description.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS } from "../../src/protocol/settings.ts";
+import { hibernate, passTime, readAlarm, runAlarm } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -23,7 +22,6 @@ import {
   read,
   readProblem,
   settle,
-  stubOf,
   textsOf,
   untilChannel,
   untilWaiting,
@@ -72,25 +70,6 @@ function list(...messages: (MessageJson | undefined)[]): object[] {
   return entriesOf(messages.filter((message) => message !== undefined));
 }
 
-function evict(channel: string): Promise<void> {
-  return evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
-}
-
-/** Sets the clock of the object, too: it runs in the same isolate. Timers and alarms keep real time. */
-function passTime(ms: number): void {
-  const nowMs = Date.now();
-  vi.useFakeTimers({ toFake: ["Date"], now: nowMs + ms });
-}
-
-/** Runs the alarm as if its time had come. */
-function runAlarm(channel: string): Promise<void> {
-  return runInDurableObject<ChannelObject, void>(stubOf(channel), (object) => object.alarm());
-}
-
-function readAlarm(channel: string): Promise<number | null> {
-  return runInDurableObject<ChannelObject, number | null>(stubOf(channel), (_, { storage }) => storage.getAlarm());
-}
-
 /** Refuses messages until they are dead: a channel of these dead letters, at offsets from 1. */
 async function createWithDead(messages: readonly object[], settings: object = {}): Promise<string> {
   const channel = await createChannel(settings);
@@ -108,11 +87,6 @@ async function createQuarantined(messages: readonly object[]): Promise<string> {
   await settle(channel, { retries: entriesOf(leased) });
   return channel;
 }
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
 
 describe("src/worker/delivery-routes: pull", () => {
   test("[LS1] a pull leases what is there, with an empty body one message for 30 s", async () => {
@@ -245,7 +219,7 @@ describe("src/worker/delivery-routes: pull", () => {
     const waiting = lease(channel, { waitMs: LONG_MS });
     await untilWaiting(channel, 1);
     expect(await readAlarm(channel)).toBe(leaseUntilMs);
-    await evict(channel);
+    await hibernate(channel);
     passTime(39_999);
     await runAlarm(channel);
     expect(await readAlarm(channel)).toBe(Date.now() + 1000);
@@ -422,13 +396,13 @@ describe("src/worker/delivery-routes: settle", () => {
     await settle(channel, { retries: entriesOf(messages.slice(1, 2), { delayMs: 5000 }) });
     const { delivery } = await describeChannel(channel);
 
-    await evict(channel);
+    await hibernate(channel);
 
     expect((await describeChannel(channel)).delivery).toEqual(delivery);
     expect((await lease(channel, { max: 9 })).messages).toEqual([]);
     const settled = await settle(channel, { acks: entriesOf(messages) });
     expect(settled).toMatchObject({ acked: 2, refused: [{ problem: { cause: "retried" } }] });
-    await evict(channel);
+    await hibernate(channel);
     passTime(5000);
     expect((await lease(channel, { max: 9 })).messages).toMatchObject([{ text: "b", attempt: 2, redelivered: true }]);
   });
@@ -484,7 +458,7 @@ describe("src/worker/delivery-routes: dead letters", () => {
     expect(running?.moved).toBe(depth);
     expect(depth).toBeLessThan(texts.length);
     expect(await readProblem(redrive({ ratePerSecond: 5 }))).toMatchObject({ kind: "redrive-running", status: 409 });
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
     await untilChannel(channel, (description) => description.depth > depth);
     const stopped = await read<{ redrive: { moved: number } }>(call("DELETE", pathOf(channel, "/dead-letters/redrive")));
     const { moved } = stopped.redrive;
@@ -573,7 +547,7 @@ describe("src/worker/delivery-routes: dead letters", () => {
   test("[DL1] they survive an eviction and a purge, and end with the life", async () => {
     const channel = await createWithDead([{ text: "a" }]);
     await read(call("DELETE", pathOf(channel, "/messages")));
-    await evict(channel);
+    await hibernate(channel);
 
     expect((await listDead(channel)).deadLetters).toMatchObject([{ offset: 1, text: "a" }]);
     await call("DELETE", pathOf(channel, "?force=true"));
@@ -633,7 +607,7 @@ describe("src/worker/delivery-routes: quarantine", () => {
       { offset: 2, text: "b", attempts: 1 },
     ]);
     expect((await lease(channel, { max: 9 })).messages).toEqual([]);
-    await evict(channel);
+    await hibernate(channel);
     expect(await post(channel, "/quarantine/release", { key: "k" })).toEqual({ moved: 1, isMore: false });
 
     expect((await lease(channel, { max: 9 })).messages).toMatchObject([

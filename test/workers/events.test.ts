@@ -1,19 +1,8 @@
 // Server-Sent Events: what `EventSource` gets, resumes from, and is told at the end. SPEC section SB.
-import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import {
-  call,
-  createChannel,
-  freshChannel,
-  patchChannel,
-  pathOf,
-  put,
-  putBatch,
-  readProblem,
-  stubOf,
-  untilChannel,
-} from "./service.ts";
+import { hibernate } from "./inside.ts";
+import { call, createChannel, freshChannel, patchChannel, pathOf, put, putBatch, readProblem, untilChannel } from "./service.ts";
 
 interface SentEvent {
   readonly id?: string;
@@ -149,7 +138,7 @@ describe("GET …/events", () => {
     const channel = await createChannel({ retention: "log" });
     const events = await open(channel);
     await put(channel, "a");
-    await evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
+    await hibernate(channel);
     await put(channel, "b");
     expect(textsOf(await events.take(2))).toEqual(["a", "b"]);
   });

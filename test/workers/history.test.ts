@@ -1,8 +1,8 @@
 // The history of a message over HTTP and WebSocket, with its rows. SPEC section HS.
-import { evictDurableObject } from "cloudflare:test";
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
 import { messageHistorySchema, type MessageHistory } from "../../src/protocol/history.ts";
+import { hibernate } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -17,7 +17,6 @@ import {
   read,
   readProblem,
   settle,
-  stubOf,
 } from "./service.ts";
 
 async function historyOf(channel: string, offset = 1): Promise<MessageHistory> {
@@ -36,7 +35,7 @@ describe("src/worker/history-routes", () => {
     await read(call("POST", pathOf(channel, "/messages"), { body: "a", headers, colo: "SIN" }), 201);
     await read(call("POST", pathOf(channel, "/messages/batch"), { json: { messages: [{ text: "b" }] }, colo: "FRA" }), 201);
     await read(call("POST", pathOf(channel, "/messages/settle"), { json: { puts: [{ text: "c" }] }, colo: "LHR" }));
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     const puts = [await historyOf(channel, 1), await historyOf(channel, 2), await historyOf(channel, 3)].map((one) => one.put);
 
@@ -55,7 +54,7 @@ describe("src/worker/history-routes", () => {
     await socket.ask({ type: "put", id: 1, text: "a", producer: { id: "shop", epoch: 1, seq: 1 } });
     await socket.ask({ type: "put-batch", id: 2, messages: [{ text: "b" }] });
     await socket.ask({ type: "settle", id: 3, puts: [{ text: "c" }] });
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
     await socket.ask({ type: "put", id: 4, text: "d" });
 
     const puts = await Promise.all([1, 2, 3, 4].map(async (offset) => (await historyOf(channel, offset)).put));
@@ -74,7 +73,7 @@ describe("src/worker/history-routes", () => {
     await settle(channel, { retries: entriesOf(first.messages, { delayMs: 0, reason: "busy" }) });
     const socket = await openSocket(channel);
     await socket.ask({ type: "pull", id: 1, reader: "billing-2" });
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     const { groups } = await historyOf(channel);
 
@@ -97,7 +96,7 @@ describe("src/worker/history-routes", () => {
     const channel = await createChannel();
     const socket = await openSocket(channel);
     expect(await socket.ask({ type: "pull", id: 1, waitMs: 60_000, reader: "patient" })).toMatchObject({ type: "wait" });
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
     await put(channel, "a");
     expect(await socket.next()).toMatchObject({ type: "got" });
     const waiting = pullAs(channel, "bridge", { waitMs: 60_000 });
@@ -114,7 +113,7 @@ describe("src/worker/history-routes", () => {
     const channel = await createChannel();
     await put(channel, "a");
     await settle(channel, { rejects: entriesOf((await lease(channel)).messages, { reason: "bad" }) });
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
     const { groups } = await historyOf(channel);
 

@@ -1,6 +1,6 @@
 // The object from inside, where no client comes: its clock, its alarm, its storage, and its end.
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { onTestFinished, vi } from "vitest";
+import { beforeEach, onTestFinished, vi } from "vitest";
 import type { ChannelObject } from "../../src/object/channel-object.ts";
 import { stubOf } from "./service.ts";
 
@@ -16,10 +16,30 @@ export function runAlarm(channel: string): Promise<void> {
   return inObject(channel, (object) => object.alarm());
 }
 
-/** Sets the clock of the object, too, for the rest of the test: it runs in the same isolate. Timers and alarms keep real time. */
-export function passTime(ms: number): void {
-  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + ms });
+/** When the alarm goes off; null if none is set. */
+export function readAlarm(channel: string): Promise<number | null> {
+  return inObject(channel, (_, { storage }) => storage.getAlarm());
+}
+
+/** Executes statements of SQL in the object's database. */
+export function execute(channel: string, ...statements: readonly string[]): Promise<void> {
+  return inObject(channel, (_, { storage }) => {
+    for (const statement of statements) storage.sql.exec(statement);
+  });
+}
+
+/**
+ * Sets the clock for the rest of the test, that of the object, too: it runs in the same isolate. The clock stands still from then on, timers
+ * and alarms keep real time.
+ */
+export function setClock(nowMs: number): void {
+  vi.useFakeTimers({ toFake: ["Date"], now: nowMs });
   onTestFinished(() => void vi.useRealTimers());
+}
+
+/** Sets the clock forward, as `setClock` does. */
+export function passTime(ms: number): void {
+  setClock(Date.now() + ms);
 }
 
 /** Ends the object while its sockets stay open. */
@@ -30,4 +50,12 @@ export function hibernate(channel: string): Promise<void> {
 /** Ends the object and its sockets, as a crash does: what is not on disk is gone. */
 export function restart(channel: string): Promise<void> {
   return evictDurableObject(stubOf(channel), { webSockets: "close" });
+}
+
+/** For tests in which something fails that is meant to: such failures are logged. */
+export function silenceWarnings(): void {
+  beforeEach(() => {
+    const spy = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    return () => spy.mockRestore();
+  });
 }

@@ -1,7 +1,7 @@
 // The object of a channel through what happens to it: restarts, failing storage, alarms. Rules are in src/channel/SPEC.md.
-import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Operation } from "../../src/channel/operation.ts";
 import { packOperation } from "../../src/object/packing.ts";
 import type { ChannelRecord } from "../../src/channel/store.ts";
@@ -11,6 +11,7 @@ import type { ChannelEntry } from "../../src/protocol/description.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { ask } from "../../src/worker/channel-client.ts";
 import { textMessage } from "../unit/channel-harness.ts";
+import { execute, inObject, passTime, readAlarm, restart, runAlarm, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -30,19 +31,6 @@ import {
 } from "./service.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-
-function inObject<Value>(
-  channel: string,
-  use: (object: ChannelObject, state: DurableObjectState) => Value | Promise<Value>,
-): Promise<Value> {
-  return runInDurableObject<ChannelObject, Value>(stubOf(channel), use);
-}
-
-function execute(channel: string, ...statements: readonly string[]): Promise<void> {
-  return inObject(channel, (_, { storage }) => {
-    for (const statement of statements) storage.sql.exec(statement);
-  });
-}
 
 /** Lets storage refuse rows of a table, as a full disk does; those for which `when` holds. */
 const WRITES = ["INSERT", "UPDATE"] as const;
@@ -64,19 +52,6 @@ function putOf(text: string): Operation {
   return { type: "put", messages: [textMessage(text)] };
 }
 
-function restart(channel: string): Promise<void> {
-  return evictDurableObject(stubOf(channel), { webSockets: "close" });
-}
-
-/** Runs the alarm as if its time had come; it may have run by itself already, and may run twice. */
-function runAlarm(channel: string): Promise<void> {
-  return inObject(channel, (object) => object.alarm());
-}
-
-function readAlarm(channel: string): Promise<number | null> {
-  return inObject(channel, (_, { storage }) => storage.getAlarm());
-}
-
 function readRecord(channel: string): Promise<ChannelRecord> {
   return inObject(channel, (_, { storage }) => {
     const { json } = storage.sql.exec<{ json: string }>("SELECT record_json AS json FROM channel").one();
@@ -89,12 +64,6 @@ async function isListed(channel: string): Promise<boolean> {
   return channels.some((entry) => entry.channel === channel);
 }
 
-/** Sets the clock of the object, too: it runs in the same isolate. Timers and alarms keep real time. */
-function passTime(ms: number): void {
-  const nowMs = Date.now();
-  vi.useFakeTimers({ toFake: ["Date"], now: nowMs + ms });
-}
-
 function tryPut(channel: string, body = "x"): Promise<Response> {
   return call("POST", pathOf(channel, "/messages"), { body });
 }
@@ -103,15 +72,7 @@ function tryPull(channel: string, waitMs = 0): Promise<Response> {
   return call("POST", pathOf(channel, "/messages/pull"), { json: { ack: "auto", waitMs } });
 }
 
-beforeEach(() => {
-  // Failures are logged; these are meant.
-  vi.spyOn(console, "warn").mockImplementation(() => undefined);
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+silenceWarnings();
 
 describe("src/object/channel-object: restart", () => {
   test("[G1] messages, order, offsets and settings survive", async () => {

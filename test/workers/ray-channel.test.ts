@@ -1,7 +1,7 @@
 // What Ray's experimental channels promise and their tests assert, here with retention `interest`: a reader is a group, releasing is acking,
 // capacity N is maxMessages. The labels are those of Ray's own test list; what is about shared memory and actors is translated.
-import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
+import { hibernate } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -15,7 +15,6 @@ import {
   put,
   putBatch,
   readProblem,
-  stubOf,
   type TestSocket,
   textsOf,
 } from "./service.ts";
@@ -253,7 +252,7 @@ describe("Ray's channels: the writer waits until all readers released", () => {
     for (const text of numbersTo(5)) await writer.write({ text });
     expect((await writer.write({ text: "5" }, 0)).problem).toMatchObject({ kind: "channel-full" });
     const waiting = writer.write({ text: "5" });
-    await evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
+    await hibernate(channel);
 
     const reader = await Reader.open(channel, "a");
     const [read] = await Promise.all([reader.drain(6), waiting]);

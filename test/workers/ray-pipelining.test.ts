@@ -1,8 +1,9 @@
 // What Ray's async actors and its pipelining pattern promise, here for consumers of the client against the real worker. The labels are those
 // of Ray's list of cases: an actor that waits is a consumer at work, an item that is fetched ahead is one within `prefetch`.
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { type Channel, EdgeChannel, type ReceivedMessage, upgradeWith, type WebSocketLike } from "../../src/client/index.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { passTime } from "./inside.ts";
 import { fetchFromWorker, freshChannel, ORIGIN, untilChannel } from "./service.ts";
 
 const LONG_MS = 60_000;
@@ -53,12 +54,6 @@ function open(name = freshChannel()): Opened {
       };
     },
   };
-}
-
-/** Sets the clock of the object, too: it runs in the same isolate. */
-function passTime(ms: number): void {
-  const nowMs = Date.now();
-  vi.useFakeTimers({ toFake: ["Date"], now: nowMs + ms });
 }
 
 function numbers(count: number): string[] {

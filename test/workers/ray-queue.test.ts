@@ -1,8 +1,8 @@
 // What Ray's Queue promises and its tests assert, here over HTTP and sockets; and the faults of Ray's Queue, which are not to be had here.
 // The labels are those of Ray's own test list: None is null, block=False no wait, timeout waitMs, Full channel-full, Empty no messages.
-import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import type { ChannelDescription } from "../../src/protocol/description.ts";
+import { restart } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -17,7 +17,6 @@ import {
   putBatch,
   read,
   readProblem,
-  stubOf,
   type Take,
   type TestSocket,
   textsOf,
@@ -466,7 +465,7 @@ describe("ray.util.queue: its faults", () => {
     const channel = await createChannel({ maxMessages: 5 });
     await putBatch(channel, numbers(0, 5));
 
-    await evictDurableObject(stubOf(channel), { webSockets: "close" });
+    await restart(channel);
 
     expect((await describeChannel(channel)).depth).toBe(5);
     expect(await kindOf(tryPut(channel, "more"))).toBe("channel-full");

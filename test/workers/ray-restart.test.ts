@@ -3,10 +3,9 @@
 // commonly said of a pattern and is not so in Ray. Four of the nine rows of that list concern a queue: restart, router (backoff), bundle
 // queue (removal of any item in one step) and queue (Full and Empty). Five do not and have no test here: a pool's free slots, a pool that
 // idles dead actors again, the barrier and the reference counts of experimental channels, and the sizes of shards.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { ChannelObject } from "../../src/object/channel-object.ts";
+import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { inObject, passTime, restart, setClock, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -23,21 +22,10 @@ import {
   read,
   readProblem,
   settle,
-  stubOf,
   textsOf,
 } from "./service.ts";
 
 const PRODUCER = { "Producer-Id": "p", "Producer-Epoch": "0" };
-
-/** Ends the object as a crash does: what is not on disk is gone. */
-function kill(channel: string): Promise<void> {
-  return evictDurableObject(stubOf(channel), { webSockets: "close" });
-}
-
-/** Sets the clock of the object, too. */
-function passTime(ms: number): void {
-  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + ms });
-}
 
 function numbers(from: number, to: number): string[] {
   return Array.from({ length: to - from }, (_, index) => String(from + index));
@@ -46,14 +34,11 @@ function numbers(from: number, to: number): string[] {
 /** Lets every write to a table fail, as a disk does that gives up between two rows of a commit. */
 function breakTable(channel: string, table: string): Promise<void> {
   const trigger = `CREATE TRIGGER broken BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END`;
-  return runInDurableObject<ChannelObject, void>(stubOf(channel), (_, { storage }) => void storage.sql.exec(trigger));
+  return inObject(channel, (_, { storage }) => void storage.sql.exec(trigger));
 }
 
 function mendTable(channel: string): Promise<void> {
-  return runInDurableObject<ChannelObject, void>(
-    stubOf(channel),
-    (_, { storage }) => void storage.sql.exec("DROP TRIGGER broken"),
-  );
+  return inObject(channel, (_, { storage }) => void storage.sql.exec("DROP TRIGGER broken"));
 }
 
 function settleRaw(channel: string, lists: object): Promise<Response> {
@@ -76,15 +61,7 @@ async function readState(channel: string): Promise<Saved> {
   return { version: Number(reply.headers.get("ETag")?.replaceAll('"', "")), state: await reply.json<Saved["state"]>() };
 }
 
-beforeEach(() => {
-  // Failures are logged; these are meant.
-  vi.spyOn(console, "warn").mockImplementation(() => undefined);
-});
-
-afterEach(() => {
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-});
+silenceWarnings();
 
 describe("ray: a consumer process that is restarted", () => {
   test("[ray:F1] restarted at most n times; then the message that kills it is dead, and those behind it are done", async () => {
@@ -123,7 +100,7 @@ describe("ray: a consumer process that is restarted", () => {
     for (let process = 0; process < 4; process++) {
       const { messages } = await lease(channel, { max: 1 });
       attempts.push(messages.flatMap(({ text, attempt }) => [text, attempt]));
-      await kill(channel);
+      await restart(channel);
       await settle(channel, { retries: entriesOf(messages) });
     }
 
@@ -180,14 +157,14 @@ describe("ray: checkpoints", () => {
 
       await breakTable(channel, table);
       const problem = await readProblem(settleRaw(channel, lists));
-      await kill(channel);
+      await restart(channel);
 
       expect(problem).toMatchObject({ kind: "storage-failed", outcome: "not-applied" });
       expect((await readState(channel)).version).toBe(0);
       expect(await describeChannel(channel)).toMatchObject({ depth: 2, counts: { acked: 0 } });
       await mendTable(channel);
       await read(settleRaw(channel, lists));
-      await kill(channel);
+      await restart(channel);
       expect(await readState(channel)).toEqual({ version: 1, state: { executed: 1, last: "1" } });
       expect(await describeChannel(channel)).toMatchObject({ depth: 1, counts: { acked: 1 } });
     },
@@ -207,7 +184,7 @@ describe("ray: checkpoints", () => {
       if (life % 4 === 1) passTime(1_001);
       else await read(settleRaw(channel, done));
       if (life % 4 === 2) {
-        await kill(channel);
+        await restart(channel);
         repeated.push((await readProblem(settleRaw(channel, done))).kind);
       }
     }
@@ -251,16 +228,16 @@ describe("ray: the queue is killed", () => {
           call("POST", pathOf(channel, "/messages/batch"), { json: { messages: texts }, headers });
         expect((await putOnce()).status).toBe(201);
         if (step === "put") {
-          await kill(channel);
+          await restart(channel);
           // The producer never heard, and says it again.
           repeated.push(await (await putOnce()).json<object>());
         }
         const { messages } = await lease(channel, { max: 3 });
-        if (step === "pull") await kill(channel);
+        if (step === "pull") await restart(channel);
         expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 3, refused: [] });
         acked.push(...textsOf(messages));
         if (step === "settle") {
-          await kill(channel);
+          await restart(channel);
           // The consumer never heard either: what was acked stays so.
           repeated.push(await settle(channel, { acks: entriesOf(messages) }));
         }
@@ -284,7 +261,7 @@ describe("ray: the queue is killed", () => {
       const pulled = await call("POST", pathOf(channel, "/messages/pull"), { json: { max: 1 } });
       const taken = pulled.ok ? (await pulled.json<{ messages: MessageJson[] }>()).messages : [];
       const settled = await settleRaw(channel, { acks: entriesOf(taken) });
-      await kill(channel);
+      await restart(channel);
       await mendTable(channel);
 
       // Whoever was answered is right, whoever was refused as not applied is so.
@@ -322,7 +299,7 @@ describe("ray: what is said and is not so", () => {
 
     for (let kills = 0; kills < 3; kills++) {
       expect((await describeChannel(channel)).depth).toBe(5);
-      await kill(channel);
+      await restart(channel);
     }
 
     expect(await describeChannel(channel)).toMatchObject({ depth: 5, isFull: true, settings: { delivery: { maxAttempts: 7 } } });
@@ -335,7 +312,7 @@ describe("ray: what is said and is not so", () => {
       call("POST", pathOf(channel, "/messages"), { body: "a", headers: { ...PRODUCER, "Producer-Seq": "1" } });
 
     await send();
-    await kill(channel);
+    await restart(channel);
     const again = await send();
 
     expect(await again.json<object>()).toMatchObject({ offset: 1, duplicate: true });
@@ -347,7 +324,7 @@ describe("ray: what is said and is not so", () => {
     await put(channel, "a");
     await lease(channel, { leaseMs: 1_000 });
 
-    await kill(channel);
+    await restart(channel);
     expect((await lease(channel)).messages).toEqual([]);
     passTime(1_001);
 
@@ -359,13 +336,13 @@ describe("ray: what is said and is not so", () => {
     await putBatch(channel, numbers(0, 50));
     const { messages } = await lease(channel, { max: 50 });
     const startMs = Date.now();
-    vi.useFakeTimers({ toFake: ["Date"], now: startMs });
+    setClock(startMs);
     await settle(channel, { retries: entriesOf(messages) });
 
     const counts: number[] = [];
     const { retryDelayMsDefaultMin: leastMs } = LIMITS;
     for (let afterMs = leastMs - 1; counts.length < 12; afterMs += leastMs / 10) {
-      vi.setSystemTime(startMs + afterMs);
+      setClock(startMs + afterMs);
       counts.push((await lease(channel, { max: 50, leaseMs: LIMITS.leaseMsMax })).messages.length);
     }
 
@@ -381,14 +358,14 @@ describe("ray: what is said and is not so", () => {
     const channel = await createChannel({ delivery: { retryDelaysMs: pausesMs, maxAttempts: -1 } });
     await put(channel, "a");
     let nowMs = Date.now();
-    vi.useFakeTimers({ toFake: ["Date"], now: nowMs });
+    setClock(nowMs);
 
     for (const pauseMs of [...pausesMs, 200, 200]) {
       const { messages } = await lease(channel);
       await settle(channel, { retries: entriesOf(messages) });
-      vi.setSystemTime((nowMs += pauseMs - 1));
+      setClock((nowMs += pauseMs - 1));
       expect([pauseMs, (await lease(channel)).messages]).toEqual([pauseMs, []]);
-      vi.setSystemTime((nowMs += 1));
+      setClock((nowMs += 1));
     }
   });
 
@@ -402,7 +379,7 @@ describe("ray: what is said and is not so", () => {
       await putSome();
       await read(call("POST", pathOf(channel, "/messages"), { body: "y", headers: { "Channel-Message-Id": "this" } }), 201);
       await putSome();
-      await kill(channel);
+      await restart(channel);
       const { rows } = await describeChannel(channel);
 
       await read(call("DELETE", pathOf(channel, "/messages/by-id/this")));
@@ -444,7 +421,7 @@ describe("ray: what is said and is not so", () => {
     const channel = await createChannel({ maxMessages: 1 });
 
     await put(channel, "a", "?waitMs=0");
-    await kill(channel);
+    await restart(channel);
 
     expect((await lease(channel, { waitMs: 0 })).messages).toMatchObject([{ text: "a", attempt: 1 }]);
   });

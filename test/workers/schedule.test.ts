@@ -1,9 +1,8 @@
 // Delayed messages over HTTP and WebSocket, with their alarm and their rows: SPEC section SD.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { ChannelObject } from "../../src/object/channel-object.ts";
+import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { ScheduledReceipt } from "../../src/protocol/schedule.ts";
+import { execute, hibernate, inObject, passTime, readAlarm, restart, runAlarm, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -16,7 +15,6 @@ import {
   put,
   read,
   readProblem,
-  stubOf,
   untilChannel,
   type MessageJson,
   type PutJson,
@@ -62,35 +60,6 @@ function cancel(channel: string, scheduledId: string): Promise<Response> {
   return call("DELETE", pathOf(channel, `/scheduled/${scheduledId}`));
 }
 
-function inObject<Value>(
-  channel: string,
-  use: (object: ChannelObject, state: DurableObjectState) => Value | Promise<Value>,
-): Promise<Value> {
-  return runInDurableObject<ChannelObject, Value>(stubOf(channel), use);
-}
-
-function runAlarm(channel: string): Promise<void> {
-  return inObject(channel, (object) => object.alarm());
-}
-
-function readAlarm(channel: string): Promise<number | null> {
-  return inObject(channel, (_, { storage }) => storage.getAlarm());
-}
-
-function execute(channel: string, statement: string): Promise<void> {
-  return inObject(channel, (_, { storage }) => void storage.sql.exec(statement));
-}
-
-function restart(channel: string): Promise<void> {
-  return evictDurableObject(stubOf(channel), { webSockets: "close" });
-}
-
-/** Sets the clock of the object, too: it runs in the same isolate. Timers and alarms keep real time. */
-function passTime(ms: number): void {
-  const nowMs = Date.now();
-  vi.useFakeTimers({ toFake: ["Date"], now: nowMs + ms });
-}
-
 /** A channel about which the directory knows, so that it sets no alarm of its own. */
 async function createQuiet(settings: object = {}): Promise<string> {
   const channel = await createChannel(settings);
@@ -105,15 +74,7 @@ async function countRows(channel: string, work: () => Promise<unknown>): Promise
   return (await describeChannel(channel)).rows.written - before;
 }
 
-beforeEach(() => {
-  // Failures are logged; these are meant.
-  vi.spyOn(console, "warn").mockImplementation(() => undefined);
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+silenceWarnings();
 
 describe("delayed messages over HTTP", () => {
   test("[SD2] a message with a delay is answered with its id, and has no offset and no address", async () => {
@@ -431,7 +392,7 @@ describe("delayed messages: alarm and rows", () => {
       await countRows(channel, () => socket.ask({ type: "pull", id: 1, waitMs: 2 * HOUR_MS })),
       await countRows(channel, () => socket.ask({ type: "pull", id: 2, waitMs: 2 * HOUR_MS })),
     ];
-    await evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
+    await hibernate(channel);
     rows.push(await countRows(channel, () => putDelayed(channel, "b", 2 * HOUR_MS)));
     rows.push(await countRows(channel, () => putDelayed(channel, "c", HOUR_MS / 2)));
 

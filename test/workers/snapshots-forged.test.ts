@@ -1,5 +1,6 @@
 // Pages whose hashes are right and whose content somebody made up. SPEC rule SN7: each is refused, or what comes of it can be worked with.
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
+import { silenceWarnings } from "./inside.ts";
 import { call, createChannel, freshChannel, lease, pathOf, putBatch, read, readProblem, settle } from "./service.ts";
 
 const HASH_BYTES = 32;
@@ -103,14 +104,7 @@ function replace(page: Uint8Array, from: string, to: readonly number[]): Uint8Ar
   return forged;
 }
 
-beforeEach(() => {
-  // Failures are logged; these are meant.
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-
-afterEach(() => {
-  vi.restoreAllMocks();
-});
+silenceWarnings();
 
 describe("forged snapshots", () => {
   test("[SN7] a key, an id, a header or a body that is no UTF-8 is refused as the page comes", async () => {

@@ -1,7 +1,8 @@
 // Snapshots and restores over HTTP in the Workers runtime, with the real store. SPEC section SN.
-import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { runDurableObjectAlarm } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { hibernate, inObject, passTime, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -76,7 +77,7 @@ async function reasonOf(reply: Promise<Response>): Promise<unknown> {
 }
 
 function tablesOf(channel: string): Promise<string[]> {
-  return runInDurableObject(stubOf(channel), (_, { storage }) => {
+  return inObject(channel, (_, { storage }) => {
     const select = "SELECT name FROM sqlite_master WHERE name NOT LIKE '_cf_%' AND name NOT LIKE 'sqlite_%' ORDER BY name";
     return storage.sql
       .exec<{ name: string }>(select)
@@ -85,15 +86,7 @@ function tablesOf(channel: string): Promise<string[]> {
   });
 }
 
-beforeEach(() => {
-  // Failures are logged; these are meant.
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-
-afterEach(() => {
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-});
+silenceWarnings();
 
 describe("snapshots over HTTP", () => {
   test("[SN1] [SN2] [SN8] a channel goes on in another from a snapshot that was read while it worked", async () => {
@@ -114,9 +107,9 @@ describe("snapshots over HTTP", () => {
     const pages = await readPages(source, 2000, async () => {
       await pullTexts(source, { max: 60 });
       await put(source, "new");
-      await evictDurableObject(stubOf(source));
+      await hibernate(source);
     });
-    const target = await restore(pages, (channel) => evictDurableObject(stubOf(channel)));
+    const target = await restore(pages, (channel) => hibernate(channel));
 
     expect(pages.length).toBeGreaterThan(2);
     const after = await describeChannel(target);
@@ -140,7 +133,7 @@ describe("snapshots over HTTP", () => {
       deadLetters: [{ offset: 1, reason: "bad" }],
     });
     expect((await put(target, "next")).offset).toBe(202);
-    await evictDurableObject(stubOf(target));
+    await hibernate(target);
     expect((await describeChannel(target)).depth).toBe(depth + 1);
   });
 
@@ -153,7 +146,7 @@ describe("snapshots over HTTP", () => {
     const second = await readProblem(call("POST", pathOf(source, "/snapshots")));
     expect(second).toMatchObject({ kind: "too-many-snapshots", of: "snapshots", status: 429 });
 
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + LIMITS.snapshotIdleMs + 1000 });
+    passTime(LIMITS.snapshotIdleMs + 1000);
     await runDurableObjectAlarm(stubOf(source));
 
     expect(await tablesOf(source)).toEqual(tables);
@@ -227,7 +220,7 @@ describe("snapshots over HTTP", () => {
   test("[SN7] what is no channel's content is refused, though its hashes are right, and the name stays as it was", async () => {
     const source = await createChannel();
     await put(source, "a");
-    await runInDurableObject(stubOf(source), (_, { storage }) => {
+    await inObject(source, (_, { storage }) => {
       storage.sql.exec("INSERT INTO dead_letter_totals (id, messages, bytes) VALUES (1, 5, 5)");
     });
     const target = freshChannel();

@@ -1,10 +1,10 @@
 // The frames of channel.v1.json through real sockets. What waits is in waiting-*.test.ts.
-import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterEach, describe, expect, test, vi } from "vitest";
-import type { ChannelObject } from "../../src/object/channel-object.ts";
+import { runDurableObjectAlarm } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
 import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES } from "../../src/protocol/frames.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { PING_FRAME } from "../../src/protocol/version.ts";
+import { hibernate, inObject, passTime, readAlarm, runAlarm } from "./inside.ts";
 import {
   call,
   connect,
@@ -58,7 +58,7 @@ describe("src/object/socket-frames: greeting", () => {
 
     joining.send({ type: "put", id: 1, text: "a" }, { type: "put", id: 2, text: "a" }, wait);
     const joined = await joining.next();
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
     other.send({ type: "get", id: 1 }, { type: "get", id: 2 });
     joining.send({ type: "cancel", id: 3 }, { type: "stats", id: 4 });
     const afterwards = await joining.next();
@@ -134,7 +134,7 @@ describe("src/object/socket-frames: greeting", () => {
   test("[WT8] who greeted need not greet again after hibernation, who did not still has to", async () => {
     const channel = await createChannel();
     const [greeted, silent] = [await openSocket(channel), await connect(channel)];
-    await evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
+    await hibernate(channel);
 
     expect(await greeted.ask({ type: "put", id: 1, text: "a" })).toMatchObject({ type: "put-ok", offset: 1 });
     expect(await silent.ask({ type: "put", id: 1, text: "a" })).toMatchObject({ type: "problem", inReplyTo: 1 });
@@ -543,7 +543,7 @@ describe("src/object: connections that do not read", () => {
     const [, echo] = await socket.take(9);
     for (let id = 9; id <= 16; id++) socket.send({ ...read, id });
     await socket.take(8);
-    await evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
+    await hibernate(channel);
     socket.send({ type: "put", id: 17, text: "a" }, { type: "echo", echo: 1 });
     await put(channel, "b");
     expect((await describeChannel(channel)).depth).toBe(1);
@@ -599,21 +599,19 @@ describe("src/object: connections that do not read", () => {
 });
 
 describe("src/object/channel-object: pings", () => {
-  afterEach(() => void vi.useRealTimers());
-
   test("[CN5] [CN6] the alarm closes who should ping and does not, also after hibernation, and others it does not", async () => {
     const channel = await createChannel();
     const [gone, pinging, quiet] = [await connect(channel), await connect(channel), await openSocket(channel)];
     await gone.ask({ type: "hello", versions: [1], pings: true });
     await pinging.ask({ type: "hello", versions: [1], pings: true });
     await gone.ask({ type: "stats", id: 1 });
-    const alarmAtMs = await runInDurableObject(stubOf(channel), (_, { storage }) => storage.getAlarm());
+    const alarmAtMs = await readAlarm(channel);
     expect(alarmAtMs).toBeLessThanOrEqual(Date.now() + LIMITS.silenceAlarmMs);
-    await evictDurableObject(stubOf(channel));
+    await hibernate(channel);
 
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + LIMITS.silenceMsMax + 1 });
+    passTime(LIMITS.silenceMsMax + 1);
     expect(await pinging.ask({ type: "stats", id: 1 })).toMatchObject({ type: "stats" });
-    await runInDurableObject<ChannelObject, void>(stubOf(channel), (object) => object.alarm());
+    await runAlarm(channel);
 
     expect(await gone.closed).toMatchObject({ code: CLOSE_CODES.silent });
     expect(await quiet.ask({ type: "stats", id: 1 })).toMatchObject({ stats: { connections: 2 } });
@@ -626,7 +624,7 @@ describe("src/object/channel-object: pings", () => {
     socket.send(PING_FRAME);
     expect(await socket.next()).toEqual({ type: "pong" });
 
-    const notedAtMs = await runInDurableObject(stubOf(channel), (_, context) =>
+    const notedAtMs = await inObject(channel, (_, context) =>
       context.getWebSockets().map((one) => context.getWebSocketAutoResponseTimestamp(one)?.getTime() ?? 0),
     );
     expect(notedAtMs.some((atMs) => Math.abs(atMs - Date.now()) < LIMITS.silenceMsMax)).toBe(true);
@@ -640,6 +638,6 @@ describe("src/object/channel-object: pings", () => {
     await put(channel, "a");
     await socket.ask({ type: "stats", id: 1 });
 
-    expect(await runInDurableObject(stubOf(channel), (_, { storage }) => storage.getAlarm())).toBeNull();
+    expect(await readAlarm(channel)).toBeNull();
   });
 });

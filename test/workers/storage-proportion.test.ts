@@ -1,9 +1,9 @@
 // Storage in proportion to what is kept, measured in the database itself (SPEC RC1, RC4 and RC9). STUCK_MESSAGES=1000000 runs the last
 // test with a million messages.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { inObject, restart } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -15,7 +15,6 @@ import {
   type PulledJson,
   read,
   settle,
-  stubOf,
 } from "./service.ts";
 
 const LONG_MS = LIMITS.retryDelayMsMax;
@@ -30,7 +29,7 @@ interface Stored {
 }
 
 function measureStorage(channel: string): Promise<Stored> {
-  return runInDurableObject(stubOf(channel), (_, { storage: { sql } }) => {
+  return inObject(channel, (_, { storage: { sql } }) => {
     const one = (statement: string): number => sql.exec<{ n: number | null }>(statement).one().n ?? 0;
     const tables = sql.exec<{ name: string }>(
       "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
@@ -68,7 +67,7 @@ function isKept({ offset }: MessageJson): boolean {
 }
 
 async function rowsReadOnWaking(channel: string): Promise<number> {
-  await evictDurableObject(stubOf(channel), { webSockets: "close" });
+  await restart(channel);
   return (await describeChannel(channel)).rows.read;
 }
 

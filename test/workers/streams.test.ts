@@ -1,8 +1,8 @@
 // Streams over WebSocket: what subscribers are sent, through commits, evictions and ends. SPEC section SB.
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { unpackFrames } from "../../src/channel/attached-leases.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { hibernate, inObject } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -17,17 +17,12 @@ import {
   putBatch,
   readProblem,
   settle,
-  stubOf,
   type TestSocket,
   textsOf,
   untilChannel,
 } from "./service.ts";
 
 const CREDIT = { messages: 100, bytes: 1_000_000 };
-
-function evict(channel: string): Promise<void> {
-  return evictDurableObject(stubOf(channel), { webSockets: "hibernate" });
-}
 
 async function subscribe(channel: string, more: object = {}): Promise<TestSocket> {
   const socket = await openSocket(channel);
@@ -63,7 +58,7 @@ async function leaveScattered(
 
 /** How many leases lie with sockets, and how many are stored. */
 function readLeases(channel: string): Promise<{ attached: number; stored: number }> {
-  return runInDurableObject(stubOf(channel), (_, context) => {
+  return inObject(channel, (_, context) => {
     const attached = context.getWebSockets().flatMap((socket) => {
       const { leases = new Uint8Array() } = socket.deserializeAttachment() as { leases?: Uint8Array };
       return unpackFrames({ connection: 1, bytes: leases }).flatMap(({ offsets }) => offsets);
@@ -77,7 +72,7 @@ function readLeases(channel: string): Promise<{ attached: number; stored: number
 }
 
 function isRegistrationPending(channel: string): Promise<boolean> {
-  return runInDurableObject(stubOf(channel), (_, { storage }) => {
+  return inObject(channel, (_, { storage }) => {
     const { record_json: text } = storage.sql.exec<{ record_json: string }>("SELECT record_json FROM channel").one();
     return (JSON.parse(text) as { outbox: { isPending: boolean } }).outbox.isPending;
   });
@@ -151,7 +146,7 @@ describe("src/object: streams", () => {
     await put(channel, "a");
     expect(await deliveredTexts(first)).toEqual(["a"]);
     await patchChannel(channel, { maxMessages: 50 });
-    await evict(channel);
+    await hibernate(channel);
     await put(channel, "b");
 
     const controls = [{ offset: 2, control: { type: "resize", maxMessages: 50 } }];
@@ -159,7 +154,7 @@ describe("src/object: streams", () => {
     expect(told).toMatchObject([{ type: "deliver", id: 1, messages: [], controls, bytes: 0 }]);
     expect(told[0]).not.toHaveProperty("leaseUntilMs");
     expect(await other.settle()).toMatchObject([{ type: "deliver", messages: [{ text: "b" }], controls }]);
-    await evict(channel);
+    await hibernate(channel);
     await put(channel, "c");
     expect([await first.settle(), await deliveredTexts(other)]).toEqual([[], ["c"]]);
   });
@@ -170,13 +165,13 @@ describe("src/object: streams", () => {
     const credit = { messages: 10, bytes: 1_073_741_824 };
     expect(await socket.ask({ type: "watch", id: 7 })).toMatchObject({ type: "pressure", id: 7, level: "low", credit });
     await putBatch(channel, ["1", "2", "3", "4", "5", "6", "7"]);
-    await evict(channel);
+    await hibernate(channel);
     const before = (await describeChannel(channel)).rows.written;
     await put(channel, "8");
     expect((await describeChannel(channel)).rows.written - before).toBe(1);
     const [told] = await socket.settle();
     expect(told).toMatchObject({ type: "pressure", id: 7, level: "high", credit: { messages: 2 }, state: { depth: 8 } });
-    await evict(channel);
+    await hibernate(channel);
     await pull(channel, { max: 3 });
     expect(await socket.settle()).toMatchObject([{ type: "pressure", level: "low", credit: { messages: 5 } }]);
     await patchChannel(channel, { state: "draining" });
@@ -190,11 +185,11 @@ describe("src/object: streams", () => {
     const second = await subscribe(channel, { group: "g", credit: { messages: 1 } });
     const reader = await subscribe(channel, { from: { at: "last" }, filter: { headers: { kind: "paid" } } });
     await put(channel, "a");
-    await evict(channel);
+    await hibernate(channel);
     await put(channel, "b");
-    await evict(channel);
+    await hibernate(channel);
     await put(channel, "c");
-    await evict(channel);
+    await hibernate(channel);
     await put(channel, "d");
 
     expect(await deliveredTexts(first)).toEqual(["a", "c"]);
@@ -218,7 +213,7 @@ describe("src/object: streams", () => {
       const read = id % 2 === 0 ? { group: "g", reader, leaseMs: LIMITS.leaseMsMax } : { from: { at: "first" }, filter };
       expect(await socket.ask({ type: "subscribe", id, ...most, ...read })).toMatchObject({ type: "subscribed", id });
     }
-    await evict(channel);
+    await hibernate(channel);
     expect(await describeChannel(channel)).toMatchObject({
       waiting: { gets: LIMITS.waitersPerSocketMax },
       subscriptions: { members: 2, readers: 2 },
@@ -273,7 +268,7 @@ describe("src/object: streams", () => {
     expect(before.attached).toBeGreaterThan(1_000);
     expect(after.attached).toBeLessThan(before.attached);
     expect([before, after].map(({ attached, stored }) => attached + stored)).toEqual([3_000, 3_000]);
-    await evict(channel);
+    await hibernate(channel);
     expect(await describeGroupOf(channel, "h")).toMatchObject({ leased: 3_000 });
     expect(await describeChannel(channel)).toMatchObject({ waiting: { gets: LIMITS.waitersPerSocketMax } });
   });
@@ -287,7 +282,7 @@ describe("src/object: streams", () => {
     const { attached, stored } = await readLeases(channel);
     expect([attached + stored, attached > 1_000]).toEqual([5_000, true]);
 
-    await evict(channel);
+    await hibernate(channel);
 
     expect(await describeChannel(channel)).toMatchObject({ depth: 5_000, delivery: { leased: 5_000 } });
     expect(await socket.ask({ type: "settle", id: 3, acks: leases })).toMatchObject({ acked: 5_000, refused: [] });
@@ -300,7 +295,7 @@ describe("src/object: streams", () => {
     const socket = await subscribe(channel);
     await put(channel, "a");
     const { messages } = await socket.next();
-    await evict(channel);
+    await hibernate(channel);
 
     socket.close(4001);
     await untilChannel(channel, ({ subscriptions }) => subscriptions.members === 0);
@@ -315,14 +310,14 @@ describe("src/object: streams", () => {
     const socket = await subscribe(channel);
     await put(channel, "a");
     const { messages } = await socket.next();
-    await runInDurableObject(stubOf(channel), (_, { storage }) => {
+    await inObject(channel, (_, { storage }) => {
       storage.sql.exec(
         "CREATE TRIGGER refuse BEFORE INSERT ON deferred BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
       );
     });
     socket.close();
     await untilChannel(channel, ({ connections }) => connections === 0);
-    await runInDurableObject(stubOf(channel), (_, { storage }) => {
+    await inObject(channel, (_, { storage }) => {
       storage.sql.exec("DROP TRIGGER refuse");
     });
 
@@ -343,7 +338,7 @@ describe("src/object: streams", () => {
     const third = await openSocket(channel);
     expect(await third.ask({ type: "subscribe", id: 6, credit: CREDIT, resume })).toEqual({ type: "subscribed", id: 6, resume });
     expect(await second.next()).toMatchObject({ type: "ended", id: 5, problem: { kind: "taken-over", status: 409 } });
-    await evict(channel);
+    await hibernate(channel);
     second.close();
     await untilChannel(channel, ({ connections }) => connections === 1);
 
