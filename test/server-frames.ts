@@ -78,6 +78,11 @@ const SCHEMAS = {
       resume: v.optional(v.string()),
     }),
   ]),
+  revoke: v.strictObject({
+    type: v.literal("revoke"),
+    id,
+    leases: v.pipe(v.array(v.strictObject({ leaseId: v.string(), count: v.optional(count) })), v.minLength(1)),
+  }),
   pressure: v.strictObject({ type: v.literal("pressure"), id, level: v.picklist(["low", "high"]), credit, state }),
   ended: v.strictObject({ type: v.literal("ended"), id, problem: v.optional(problem) }),
   checkpoint: v.pipe(

@@ -19,6 +19,7 @@ import { Streams } from "./streams.ts";
 import type { Subscription } from "./subscription.ts";
 import { Traffic } from "./traffic.ts";
 import { WaitLine, type Waiter } from "./wait-line.ts";
+import { WorkStealing } from "./work-stealing.ts";
 
 export interface ChannelOptions {
   readonly name: string;
@@ -47,6 +48,7 @@ export interface ChannelParts {
   readonly dedup: Dedup;
   readonly line: WaitLine;
   readonly streams: Streams;
+  readonly workStealing: WorkStealing;
   readonly traffic: Traffic;
   readonly redriveJob: RedriveJob;
   readonly groupDesk: GroupDesk;
@@ -90,6 +92,7 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
     dedup,
     line,
     streams,
+    workStealing: new WorkStealing({ groups, line, streams }),
     traffic,
     redriveJob,
     groupDesk: new GroupDesk({ ...kept, traffic, streams, checkpoints, redriveParts, job: redriveJob }),

@@ -62,7 +62,9 @@ export class Channel {
     if (record === undefined || record.state === "deleted") return;
     if (this.#parts.streams.counts.members > 0) this.#deliverToMembers(record, moment);
     const left = this.#parts.cell.get();
-    if (left !== undefined && left.state !== "deleted") this.#parts.streams.endTurn(left);
+    if (left === undefined || left.state === "deleted") return;
+    if (!this.hasMoreToDeliver) this.#parts.workStealing.look(left, moment.nowMs);
+    this.#parts.streams.endTurn(left);
   }
 
   /** Whether another commit has to follow at once, since subscribers may be owed more than a frame. */
@@ -143,6 +145,11 @@ export class Channel {
   /** When the oldest promise of room ends; the object is awake then, so a timer serves. */
   get nextReservationEndMs(): number | undefined {
     return this.#parts.line.firstReservation()?.reservedUntilMs;
+  }
+
+  /** When to look whether somebody who waits can be given what others hold; a timer serves here too. */
+  get nextStealingAtMs(): number | undefined {
+    return this.#parts.workStealing.nextLookAtMs;
   }
 
   /** Whether a restore was committed: the channel has to be built anew from what is stored. */

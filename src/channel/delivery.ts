@@ -168,9 +168,9 @@ export class Delivery {
     return this.#deferred.find(offset);
   }
 
-  /** Leased messages of a key before `offset`, in their order. */
-  leasedBefore(key: string, offset: number): readonly number[] {
-    return this.#keys.leasedOf(key).filter((leased) => leased < offset);
+  /** Leased messages of a key, in their order. */
+  leasedOf(key: string): readonly number[] {
+    return this.#keys.leasedOf(key);
   }
 
   /** Why there is no lease of the message at `offset`: how the last one ended, or "settled" when the message is not kept. */
@@ -182,6 +182,11 @@ export class Delivery {
   /** Connections that leases end with, or ended with unheard. */
   get connections(): readonly number[] {
     return [...this.#leases.connections, ...this.#mark.connections];
+  }
+
+  /** How many leases end with each connection. */
+  countByConnection(): Iterable<readonly [connection: number, leases: number]> {
+    return this.#leases.countByConnection();
   }
 
   leasesOf(connection: number): Lease[] {

@@ -67,6 +67,10 @@ export class LeaseBook {
     return [...this.#byConnection.keys()];
   }
 
+  *countByConnection(): Iterable<readonly [connection: number, leases: number]> {
+    for (const [connection, offsets] of this.#byConnection) yield [connection, offsets.size];
+  }
+
   /** The leases that end with a connection. */
   ofConnection(connection: number): Lease[] {
     const offsets = [...(this.#byConnection.get(connection) ?? [])];

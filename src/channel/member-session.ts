@@ -1,10 +1,10 @@
 // Members of a group that come back on another connection (SPEC rule SB11): whose leases they have, and which of them they know of.
 import { invalidRequest } from "../protocol/fault.ts";
 import type { LeaseRef, LeaseSealer } from "../protocol/lease-id.ts";
+import type { LeaseEntry } from "../protocol/lease-run.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { parseMemberResume } from "../protocol/stream-frames.ts";
-import type { HeldLeases } from "./operation.ts";
 import type { ChannelRecord } from "./store.ts";
 
 /** Attempts by offset. */
@@ -24,7 +24,7 @@ export function findSession(
 
 /** The leases of the session that a member names; those of other sessions that it still has are none of them. */
 export function findHeld(
-  held: readonly HeldLeases[],
+  held: readonly LeaseEntry[],
   sealer: LeaseSealer,
   session: Pick<LeaseRef, "group" | "holder">,
 ): KnownLeases | Refusal {

@@ -6,6 +6,7 @@ import type { Size } from "./admission.ts";
 import type { PutBatch } from "./put-batch.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
+import type { LeaseEntry } from "../protocol/lease-run.ts";
 import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
@@ -80,12 +81,6 @@ export type StreamOperation =
   /** Asks to be told when the level of pressure changes (SPEC BP). */
   | { readonly type: "watch" };
 
-/** A lease, and those of the next offsets: so many in all, 1 where it does not say. */
-export interface HeldLeases {
-  readonly leaseId: string;
-  readonly count?: number | undefined;
-}
-
 export interface MemberTarget {
   readonly type: "member";
   readonly group?: string;
@@ -94,7 +89,7 @@ export interface MemberTarget {
   /** What an earlier subscription was told, whose leases it takes over. */
   readonly resume?: string;
   /** Those of them that it knows of; all of them where it does not say. */
-  readonly held?: readonly HeldLeases[];
+  readonly held?: readonly LeaseEntry[];
 }
 
 /** A member of a group, a plain reader of a log, or one of what passes through another channel. */
@@ -285,6 +280,8 @@ export type Outcome =
   | { readonly type: "subscribed"; readonly resume?: string }
   | { readonly type: "credited" }
   | Delivered
+  /** To a member: leases that it is asked to release. */
+  | { readonly type: "revoke"; readonly leases: readonly LeaseEntry[] }
   /** `credit`: what still fits. */
   | { readonly type: "pressure"; readonly level: PressureLevel; readonly credit: Size }
   /** A stream that was ended, by its reader or with the refusal as the reason. */

@@ -191,9 +191,9 @@ export class Settlement {
   /** The first earlier message of the lease's key that is not among those that end. */
   findOpenBefore({ key, offset }: Lease, ending: ReadonlySet<Lease>): number | undefined {
     if (key === undefined) return undefined;
-    return this.#delivery.leasedBefore(key, offset).find((before) => {
-      const lease = this.#delivery.findLease(before);
-      return lease === undefined || !ending.has(lease);
+    return this.#delivery.leasedOf(key).find((other) => {
+      const lease = this.#delivery.findLease(other);
+      return other < offset && (lease === undefined || !ending.has(lease));
     });
   }
 

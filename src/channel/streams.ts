@@ -2,6 +2,7 @@
 import { assertNever } from "../base/assert.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
+import type { LeaseEntry } from "../protocol/lease-run.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
@@ -203,6 +204,18 @@ export class Streams {
       if (one.type !== "member" || one.group !== group || one.holder === handedTo?.holder) continue;
       this.#effects.push({ connection: one.connection, request: one.request, outcome: delivered });
     }
+  }
+
+  /** Asks a member for leases. It goes to the end of its line: what it releases is for the others (rule SB13). */
+  askBack(member: Member, leases: readonly LeaseEntry[]): void {
+    if (member.place !== undefined) {
+      this.#parts.line.remove(member.place);
+      this.#keep(this.#enter(member));
+      // Who stood behind it may take what it could not.
+      this.#hasMore ||= this.#hasOpen(member.group);
+    }
+    const { connection, request } = member;
+    this.#effects.push({ connection, request, outcome: { type: "revoke", leases } });
   }
 
   /** To be called before the turn of a commit. */

@@ -75,6 +75,11 @@ export class WaitLine {
     return this.#gets.get(group)?.values().next().value;
   }
 
+  /** Those who wait for messages of a group, the first first. */
+  getsOf(group: number): Iterable<Waiter> {
+    return this.#gets.get(group)?.values() ?? [];
+  }
+
   firstPut(): Waiter | undefined {
     return this.#puts.values().next().value;
   }

@@ -374,6 +374,7 @@ export class ChannelSocket implements StreamingTransport {
         return this.#tellPressure(frame);
       case "subscribed":
       case "deliver":
+      case "revoke":
       case "ended":
         return this.#streams.receive(frame);
       default:

@@ -1,4 +1,5 @@
 // A member of a group: takes messages by lease ahead of the work, keeps the leases while it goes on, and settles what came of it in bulk.
+import { listLeaseIds } from "../protocol/lease-run.ts";
 import { workOn } from "./batch-work.ts";
 import type { CheckedConsumeOptions } from "./consume-options.ts";
 import { CreditWindow } from "./credit-window.ts";
@@ -107,6 +108,7 @@ export class GroupMember implements TurnTaker {
       onControls: (controls) => {
         for (const control of controls) given.onControl?.(control);
       },
+      onRevoke: (leases) => this.#giveBack(leases.flatMap(listLeaseIds)),
       onLost: (error) => {
         this.#isOnline = false;
         given.onReconnect?.(error);
@@ -146,7 +148,7 @@ export class GroupMember implements TurnTaker {
       this.#held.set(leased.leaseId, held);
       this.#ready.add(held);
     }
-    if (this.#isStopping) this.#releaseReady();
+    if (this.#isStopping) this.#release(this.#ready);
     this.#turns.begin();
   }
 
@@ -278,8 +280,16 @@ export class GroupMember implements TurnTaker {
     this.#wake();
   }
 
-  #releaseReady(): void {
-    for (const held of this.#ready) {
+  /** Others can have what is not begun with; of a key that is worked on, the later ones are no use to them (SB13). */
+  #giveBack(leaseIds: readonly string[]): void {
+    const held = leaseIds.flatMap((leaseId) => this.#held.get(leaseId) ?? []);
+    const isFree = ({ message: { key } }: Held): boolean => key === undefined || !this.#busyKeys.has(key);
+    this.#release(held.filter((one) => this.#ready.has(one) && isFree(one)));
+    this.#turns.begin();
+  }
+
+  #release(ready: Iterable<Held>): void {
+    for (const held of ready) {
       // What cannot be given back comes back when its lease is over.
       this.#settle(held, "releases", held.message).catch(() => undefined);
     }
@@ -319,7 +329,7 @@ export class GroupMember implements TurnTaker {
     this.#isStopping = true;
     this.#batchWait?.stopTimer();
     this.#source.stop?.();
-    this.#releaseReady();
+    this.#release(this.#ready);
     this.#wake();
     void this.#finish();
   }

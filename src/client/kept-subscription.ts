@@ -1,4 +1,5 @@
 // One subscription over connections that come and go.
+import type { LeaseEntry } from "../protocol/lease-run.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { Retries } from "./retries.ts";
 import type { Credit, DeliverFrame, StreamHandle, SubscribeRequest } from "./socket-streams.ts";
@@ -13,6 +14,7 @@ export interface KeptSubscriptionOptions {
   readonly startOver?: () => boolean;
   readonly onBegin: (resume: string | undefined) => void;
   readonly onDeliver: (frame: DeliverFrame) => void;
+  readonly onRevoke?: (leases: readonly LeaseEntry[]) => void;
   /** The connection was lost; another one is made after a pause. */
   readonly onLost: (error: EdgeChannelError) => void;
   /** Nothing more comes: without an error, `end` was called. */
@@ -46,7 +48,7 @@ export class KeptSubscription {
 
   /** One connection. */
   async #run(onProgress: () => void): Promise<void> {
-    const { transport, makeRequest, onBegin, onDeliver } = this.#options;
+    const { transport, makeRequest, onBegin, onDeliver, onRevoke } = this.#options;
     const { signal } = this.#ending;
     const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
     this.#owed = [];
@@ -64,6 +66,7 @@ export class KeptSubscription {
             reject(error);
           }
         },
+        ...(onRevoke !== undefined && { onRevoke }),
         onEnd: (error) => (error === undefined ? resolve() : reject(error)),
       },
       { signal },

@@ -1,6 +1,6 @@
 // Where a consumer's messages come from: a subscription as a member of a group, or over HTTP one long pull after the other.
 import { BATCH_MESSAGES_MAX, SETTLE_ENTRIES_MAX } from "../protocol/client-limits.ts";
-import { LeaseRun } from "../protocol/lease-run.ts";
+import { type LeaseEntry, listRuns } from "../protocol/lease-run.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { EdgeChannelError } from "./edge-channel-error.ts";
 import { KeptSubscription } from "./kept-subscription.ts";
@@ -35,6 +35,8 @@ export interface LeaseSourceOptions {
   /** The connection that leases belong to is there, for the first time or again. */
   readonly onBegin: () => void;
   readonly onMessages: (messages: readonly Leased[], bytes: number) => void;
+  /** Others wait for these leases. */
+  readonly onRevoke: (leases: readonly LeaseEntry[]) => void;
   /** Records of the channel itself that delivery has passed. */
   readonly onControls: (controls: readonly ControlRecord[]) => void;
   /** What came may be lost in a moment, where the leases belong to a connection; it goes on after a pause. */
@@ -48,7 +50,8 @@ const PULL_WAIT_MS = 20_000;
 const SECOND_LOOK_MS = 100;
 
 export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
-  const { transport, retries, take, untilEmpty, listHeld, takeCredit, onBegin, onMessages, onControls, onLost, onEnd } = options;
+  const { transport, retries, take, untilEmpty, listHeld, takeCredit } = options;
+  const { onBegin, onMessages, onControls, onRevoke, onLost, onEnd } = options;
   // Of a stream nobody can tell whether more is on the way.
   if (!hasStreams(transport) || untilEmpty) return new PullSource(options);
   // On the next connection it takes its leases over.
@@ -71,6 +74,7 @@ export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
       onControls(controls);
       if (messages.length > 0) onMessages(messages, frame.bytes);
     },
+    onRevoke,
     onLost,
     onEnd,
   });
@@ -79,9 +83,7 @@ export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
 /** What never arrived is sent again at once; where more is held than can be told, when its lease is over. */
 function comeBack(session: string, leaseIds: readonly string[]): Pick<SubscribeRequest, "resume" | "held"> {
   if (leaseIds.length > SETTLE_ENTRIES_MAX) return { resume: session };
-  const runs: LeaseRun[] = [];
-  for (const leaseId of leaseIds) if (runs.at(-1)?.take(leaseId) !== true) runs.push(new LeaseRun(leaseId));
-  return { resume: session, held: runs.map(({ leaseId, count }) => ({ leaseId, count })) };
+  return { resume: session, held: listRuns(leaseIds) };
 }
 
 class PullSource implements LeaseSource {

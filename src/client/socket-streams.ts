@@ -1,4 +1,5 @@
 // The subscriptions of one connection: what comes for each goes to its listener.
+import type { LeaseEntry } from "../protocol/lease-run.ts";
 import type { MessageFilter, StreamFrame } from "../protocol/stream-frames.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 
@@ -10,12 +11,6 @@ export interface Credit {
 
 /** Where a plain reader of a log begins: an offset, the first record of a time, the first that is kept, or what comes next. */
 export type StreamStart = { readonly offset: number } | { readonly timeMs: number } | { readonly at: "first" | "last" };
-
-/** A lease, and those of the next offsets: so many in all. */
-interface LeaseEntry {
-  readonly leaseId: string;
-  readonly count?: number | undefined;
-}
 
 /** What is read: as a member of a group, from a place of a log, or as a tap. */
 export interface SubscribeRequest {
@@ -42,6 +37,8 @@ export interface StreamListener {
   /** The server has begun; a plain reader of a log is told where, a member how to come back to its leases. */
   onBegin(resume: string | undefined): void;
   onDeliver(frame: DeliverFrame): void;
+  /** Of a member: others wait for these. Those that it has not begun with it should release. */
+  onRevoke?(leases: readonly LeaseEntry[]): void;
   /** Nothing more comes. Without an error: as was asked for. */
   onEnd(error: EdgeChannelError | undefined): void;
 }
@@ -75,6 +72,7 @@ export class SocketStreams {
     if (frame.type === "ended") return this.end(frame.id, frame.problem && EdgeChannelError.fromProblem(frame.problem));
     const listener = this.#listeners.get(frame.id);
     if (frame.type === "deliver") listener?.onDeliver(frame);
+    else if (frame.type === "revoke") listener?.onRevoke?.(frame.leases);
     else listener?.onBegin(frame.resume);
   }
 

@@ -22,6 +22,8 @@ export function formatReply(id: number, outcome: Outcome, state: string): string
       return JSON.stringify({ type: "subscribed", id, resume: outcome.resume });
     case "delivered":
       return `{"type":"deliver","id":${id},${formatDelivered(outcome)},"state":${state}}`;
+    case "revoke":
+      return JSON.stringify({ type: "revoke", id, leases: outcome.leases });
     case "pressure": {
       const { level, credit } = outcome;
       return `{"type":"pressure","id":${id},"level":"${level}","credit":${JSON.stringify(credit)},"state":${state}}`;

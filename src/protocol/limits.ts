@@ -140,6 +140,8 @@ export const LIMITS = {
   lookAheadMax: 100_000,
   retryDelayMsMax: 30 * DAY_MS,
   retryDelaysMax: 32,
+  /** Leases that others wait for are asked back when they are so old. */
+  revokeAgeMs: 100,
   /** How long the leases of a connection that was cut off are kept for it. */
   resumeGraceMs: 5 * SECOND_MS,
   retryDelayMsDefaultMin: SECOND_MS,

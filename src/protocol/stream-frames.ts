@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { isLongerThan } from "./bytes.ts";
 import { leaseList } from "./lease-list.ts";
+import type { LeaseEntry } from "./lease-run.ts";
 import { LIMITS } from "./limits.ts";
 import { headersSchema, keySchema } from "./message.ts";
 import { groupNameSchema, OFFSET_MAX, readerNameSchema } from "./names.ts";
@@ -86,6 +87,8 @@ export type StreamFrame =
       readonly resume?: string;
       readonly state: PressureState;
     }
+  /** To a member: leases that it is asked to release, as far as it has not begun with them. */
+  | { readonly type: "revoke"; readonly id: number; readonly leases: readonly LeaseEntry[] }
   /** To who watches: the level, and the messages and bytes that still fit. */
   | {
       readonly type: "pressure";

@@ -81,7 +81,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "KO2: an ack overtakes an earlier message of its key",
     file: "src/channel/settlement.ts",
-    from: "return lease === undefined || !ending.has(lease);",
+    from: "return other < offset && (lease === undefined || !ending.has(lease));",
     to: "return false;",
   },
   {

@@ -2,6 +2,7 @@
 import type { Mutant } from "./mutant.ts";
 
 const STREAMS_FILE = "src/channel/streams.ts";
+const STEALING_FILE = "src/channel/work-stealing.ts";
 const PRESSURE_FILE = "src/channel/pressure.ts";
 
 export const STREAMS: readonly Mutant[] = [
@@ -407,6 +408,54 @@ export const STREAMS: readonly Mutant[] = [
     file: "src/channel/delivery.ts",
     from: "if (this.#attached.framesOf(connection).length > 0) this.#mark.add(connection);",
     to: "",
+  },
+  {
+    name: "SB13: who waits waits until the others are done",
+    file: STEALING_FILE,
+    from: "if (busy.length === 0 || nowMs < this.#quietUntilMs) return;",
+    to: "if (busy.length >= 0) return;",
+  },
+  {
+    name: "SB13: nobody looks again when what is held is old enough",
+    file: STEALING_FILE,
+    from: 'this.#isLookOwed = found.includes("too-young");',
+    to: "this.#isLookOwed = false;",
+  },
+  {
+    name: "SB13: a lease is asked for again and again",
+    file: STEALING_FILE,
+    from: "this.#asked.set(group.id, new Map([...asked, ...chosen.map((lease) => [lease.offset, lease] as const)]));",
+    to: "",
+  },
+  {
+    name: "SB13: a message that was leased again counts as asked for",
+    file: STEALING_FILE,
+    from: "a?.holder === b.holder && a.attempt === b.attempt",
+    to: "a !== undefined && b.attempt > 0",
+  },
+  {
+    name: "SB13: of a key some leases are asked for",
+    file: STEALING_FILE,
+    from: "const offsets = key === undefined ? [offset] : delivery.leasedOf(key);",
+    to: "const offsets = key === undefined ? [offset] : delivery.leasedOf(key).filter((one) => byOffset.has(one));",
+  },
+  {
+    name: "SB13: more is asked for than who waits can take",
+    file: STEALING_FILE,
+    from: "Math.min(share, this.#countWanted(first), LIMITS.settleEntriesMax)",
+    to: "Math.min(share, LIMITS.settleEntriesMax)",
+  },
+  {
+    name: "SB13: who is asked keeps its place before who waits",
+    file: STREAMS_FILE,
+    from: "this.#keep(this.#enter(member));\n      // Who stood",
+    to: "this.#keep(member);\n      // Who stood",
+  },
+  {
+    name: "SB13: a consumer releases later messages of a key that it works on",
+    file: "src/client/group-member.ts",
+    from: "this.#ready.has(one) && isFree(one)",
+    to: "this.#ready.has(one)",
   },
   {
     name: "SB9: a channel with subscriptions is idle",

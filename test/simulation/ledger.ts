@@ -46,6 +46,7 @@ export class Ledger {
   /** Bodies of messages that were put and whose end nobody was told of, by offset. */
   #standing = new Map<number, Uint8Array>();
   #leases: KnownLease[] = [];
+  readonly #asked = new Set<string>();
   /** Of every lease that was made. */
   readonly #offsetOf = new Map<string, number>();
   #waiting: (Origin & { readonly line: string })[] = [];
@@ -82,6 +83,15 @@ export class Ledger {
 
   get leases(): readonly KnownLease[] {
     return this.#leases;
+  }
+
+  /** Those that members were asked to release. */
+  get askedLeases(): readonly KnownLease[] {
+    return this.#leases.filter(({ leaseId }) => this.#asked.has(leaseId));
+  }
+
+  noteAsked(leaseIds: readonly string[]): void {
+    for (const leaseId of leaseIds) this.#asked.add(leaseId);
   }
 
   /** Some ids of messages that were scheduled at some time. */

@@ -133,6 +133,7 @@ const EVENTS: readonly string[] = [
   "leases are lost with their sockets",
   "a member is sent a frame",
   "a member is sent what came back",
+  "a member is asked for leases",
   "a member is told of control records that others were handed",
   "a connection that watches is told of high pressure",
   "a connection that watches is told of low pressure",

@@ -6,6 +6,7 @@ import { encodeStoredBlock } from "../../src/protocol/block-writer.ts";
 import { Channel } from "../../src/channel/channel.ts";
 import type { Moment, Operation, OperationOf, Origin, Outcome } from "../../src/channel/operation.ts";
 import type { Changes } from "../../src/channel/store.ts";
+import { listLeaseIds } from "../../src/protocol/lease-run.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { comparable, countOutcome, formatOperation, formatOutcome, inOrder } from "./answers.ts";
 import { Broken, expectHolds, StorageDown } from "./failure.ts";
@@ -230,8 +231,8 @@ export class World {
     this.commit();
     const untilMs = this.nowMs + ms;
     for (let ring = 0; ring < RINGS_MAX; ring++) {
-      const reservationMs = this.#channel.nextReservationEndMs;
-      const nextMs = Math.min(this.#alarmAtMs ?? Infinity, reservationMs ?? Infinity);
+      const { nextReservationEndMs = Infinity, nextStealingAtMs = Infinity } = this.#channel;
+      const nextMs = Math.min(this.#alarmAtMs ?? Infinity, nextReservationEndMs, nextStealingAtMs);
       if (nextMs > untilMs) break;
       this.nowMs = Math.max(this.nowMs, nextMs);
       if (this.#alarmAtMs !== undefined && this.#alarmAtMs <= this.nowMs) this.ring();
@@ -394,7 +395,8 @@ export class World {
   }
 
   #compareEffects(): void {
-    const effects = inOrder(this.#channel.takeEffects());
+    const told = this.#channel.takeEffects();
+    const effects = inOrder(told.filter(({ outcome }) => outcome.type !== "revoke"));
     const expected = inOrder(this.model.takeEffects());
     expectSame(effects, expected, "The answers to those who wait");
     for (const [index, { connection, request, outcome }] of effects.entries()) {
@@ -407,6 +409,16 @@ export class World {
         this.tally.count("event", "a member is told of control records that others were handed");
       this.#say({ operation: undefined, origin: { connection, request }, outcome }, expected[index]?.outcome);
     }
+    for (const { outcome, ...origin } of told) if (outcome.type === "revoke") this.#noteAsked(origin, outcome);
+  }
+
+  #noteAsked(origin: Origin, outcome: Extract<Outcome, { type: "revoke" }>): void {
+    this.record(() => `  connection ${origin.connection} request ${origin.request} -> ${formatOutcome(outcome)}`);
+    this.tally.count("event", "a member is asked for leases");
+    const leaseIds = outcome.leases.flatMap(listLeaseIds);
+    const problem = this.model.ask(origin, leaseIds, this.nowMs);
+    if (problem !== undefined) throw new Broken(problem);
+    this.ledger.noteAsked(leaseIds);
   }
 
   #write(): void {

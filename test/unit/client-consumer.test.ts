@@ -249,6 +249,25 @@ describe("src/client/consumer", () => {
     });
   });
 
+  test("[SB13] it releases what others wait for and it has not begun with, but nothing of a key that it works on", async () => {
+    const { channel } = open();
+    const handlers = new Handlers();
+    channel.consume(handlers.handle, { concurrency: 2, prefetch: 8 });
+    await begin();
+    await deliver(["1", "2", "3", "4", "5", "6"], ["a", "b", "a", "c", "c"]);
+    expect([...handlers.running.keys()]).toEqual(["1", "2"]);
+    const leases = ["l2", "l3", "l4", "l5", "l6", "l99"].map((leaseId) => ({ leaseId }));
+
+    lastSocket().receive({ type: "revoke", id: 1, leases });
+    await settleDown();
+
+    expect(settles()).toEqual([["releases l4", "releases l5", "releases l6"]]);
+    expect(sent()).toContainEqual(expect.objectContaining({ type: "credit", messages: 3 }));
+    await answer();
+    await handlers.end("1");
+    expect([...handlers.running.keys()]).toEqual(["2", "3"]);
+  });
+
   test("a settle call that was lost is sent again; that its leases are over by then is no fault", async () => {
     const { channel, timers } = open();
     const consumer = channel.consume((message) => message.ack());

@@ -216,6 +216,7 @@ export interface Frame extends Partial<SettledJson> {
   readonly controls?: readonly ControlJson[];
   readonly state?: PressureState;
   readonly leaseUntilMs?: number;
+  readonly leases?: readonly object[];
   readonly reservedMs?: number;
   readonly resume?: string;
   readonly frames?: readonly Frame[];

@@ -346,6 +346,20 @@ describe("src/object: streams", () => {
     expect(await third.ask({ type: "settle", id: 7, acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
   });
 
+  test("[SB13] who waits is given what another has not begun with, though nothing else happens", async () => {
+    const channel = await createChannel();
+    const slow = await subscribe(channel);
+    await putBatch(channel, ["a", "b", "c", "d"]);
+    expect(await deliveredTexts(slow)).toEqual(["a", "b", "c", "d"]);
+    const idle = await subscribe(channel);
+
+    const asked = await slow.next();
+    expect(asked).toMatchObject({ type: "revoke", id: 1, leases: [{ count: 2 }] });
+    await slow.ask({ type: "settle", id: 2, releases: asked.leases });
+
+    expect(await deliveredTexts(idle)).toEqual(["c", "d"]);
+  });
+
   test("[SB8] a connection that ends takes its subscriptions along, and the next member gets what it held", async () => {
     const channel = await createChannel();
     const first = await subscribe(channel, { credit: { messages: 1 } });

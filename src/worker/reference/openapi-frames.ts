@@ -110,6 +110,10 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     description: "Messages of subscription `id`, within its credit",
     example: { type: "deliver", id: 8, messages: [MESSAGE_EXAMPLE], bytes: 40, resume: "4f0c….18", state: PRESSURE_EXAMPLE },
   },
+  revoke: {
+    description: "Others wait for these leases: what is not begun with should be released",
+    example: { type: "revoke", id: 8, leases: [{ leaseId: LEASE_ID_EXAMPLE, count: 3 }] },
+  },
   pressure: {
     description: "The level of pressure, at once and when it changes, and what still fits",
     example: { type: "pressure", id: 9, level: "high", credit: { messages: 200, bytes: 1_048_576 }, state: PRESSURE_EXAMPLE },

@@ -2,18 +2,18 @@
 import type { LeaseEnd } from "../../../src/channel/delivery-store.ts";
 import type {
   GrantedLeases,
-  HeldLeases,
   LeaseTerms,
   Outcome,
   RefusedEntry,
   SettleEntry,
   SettleVerb,
 } from "../../../src/channel/operation.ts";
+import type { LeaseEntry } from "../../../src/protocol/lease-run.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { ControlRecord } from "../../../src/protocol/message.ts";
 import { GroupBook, groupsOf } from "./group-book.ts";
 import { addLetter } from "./letters.ts";
-import { type Book, controlOf, invalid, messageOf, type ModelMessage, refused, tooLarge } from "./state.ts";
+import { type Book, controlOf, invalid, messageOf, type ModelMember, type ModelMessage, refused, tooLarge } from "./state.ts";
 
 interface Want {
   readonly min: number;
@@ -80,6 +80,13 @@ export class ModelDelivery {
   findLeased(leaseId: string): ModelMessage | undefined {
     const issued = this.#issued.get(leaseId);
     return issued?.life === this.#book.state.record?.life ? issued && this.#findMessage(issued) : undefined;
+  }
+
+  /** The message that a member of a group holds by a lease. */
+  findHeldBy(leaseId: string, { group, holder }: ModelMember): ModelMessage | undefined {
+    const issued = this.#issued.get(leaseId);
+    const message = issued?.group === group ? this.findLeased(leaseId) : undefined;
+    return message?.lease?.holder === holder && message.attempts === issued?.attempt ? message : undefined;
   }
 
   /** Undefined when fewer than `min` can be had. */
@@ -235,13 +242,13 @@ export class ModelDelivery {
   }
 
   /** SB12: a lease that was not made in this life refuses the call. */
-  findStrange(held: readonly HeldLeases[]): Refused | undefined {
+  findStrange(held: readonly LeaseEntry[]): Refused | undefined {
     const index = held.findIndex(({ leaseId }) => this.#issued.get(leaseId)?.life !== this.#book.existing.life);
     return index < 0 ? undefined : refused({ kind: "invalid-lease", pointer: `/held/${index}/leaseId` });
   }
 
   /** SB12: of what a holder has that is released which it does not name. */
-  releaseUnknown(group: GroupBook, holder: number, held: readonly HeldLeases[], nowMs: number): void {
+  releaseUnknown(group: GroupBook, holder: number, held: readonly LeaseEntry[], nowMs: number): void {
     const named = held.flatMap(({ leaseId }) => this.#issued.get(leaseId) ?? []);
     this.releaseOf(group, holder, nowMs, ({ offset, attempts }) =>
       named.some((one) => one.holder === holder && one.group === group.id && one.offset === offset && one.attempt === attempts),
@@ -298,7 +305,7 @@ export class ModelDelivery {
   ): GrantedLeases {
     const leaseUntilMs = nowMs + lease.leaseMs;
     const deadlines = { deadlineMs: leaseUntilMs, wholeDeadlineMs: leaseUntilMs };
-    const held = { holder, ...deadlines, connection: lease.isDetached ? undefined : connection };
+    const held = { holder, leasedAtMs: nowMs, ...deadlines, connection: lease.isDetached ? undefined : connection };
     const leaseIds: string[] = [];
     for (const { offset, attempts } of messages) {
       group.update(offset, { state: "leased", attempts: attempts + 1, lease: held, end: undefined, dueFromMs: undefined });

@@ -30,6 +30,7 @@ import {
   refused,
   sum,
 } from "./state.ts";
+import { ModelStealing } from "./stealing.ts";
 import { type FindPosition, ModelStreams } from "./streams.ts";
 import { linesAfter, ModelTraffic } from "./traffic.ts";
 import { ModelWatches } from "./watches.ts";
@@ -62,6 +63,7 @@ export class Model {
   readonly #life: ModelLife;
   readonly #streams: ModelStreams;
   readonly #watches: ModelWatches;
+  readonly #stealing: ModelStealing;
   readonly #isConnected: (connection: number) => boolean;
   /** Whether a turn of the last commit found messages whose time was over. */
   #hasExpired = false;
@@ -86,6 +88,7 @@ export class Model {
     this.#riders = new ModelRiders({ ...parts, traffic: this.#traffic, checkpoints: this.#checkpoints });
     this.#watches = new ModelWatches(this.#book, this.#traffic);
     this.#streams = new ModelStreams({ ...parts, traffic: this.#traffic, watches: this.#watches, isConnected });
+    this.#stealing = new ModelStealing({ ...parts, streams: this.#streams });
     this.#life = new ModelLife({ ...parts, traffic: this.#traffic, streams: this.#streams, watches: this.#watches });
   }
 
@@ -147,6 +150,7 @@ export class Model {
       watches: stored.watches.filter(isThere),
     });
     this.#checkpoints.wake();
+    this.#stealing.wake();
     const holders = this.openMessages.flatMap(({ lease }) => (lease?.connection === undefined ? [] : [lease.connection]));
     this.#lost = holders.filter((connection) => !this.#isConnected(connection));
     this.#doubted = new Map(
@@ -240,6 +244,11 @@ export class Model {
     this.#book.state = state;
     this.#book.version = version;
     return isOwed;
+  }
+
+  /** SB13: a member is asked for leases; returns what is wrong with that. */
+  ask(origin: Origin, leaseIds: readonly string[], nowMs: number): string | undefined {
+    return this.#stealing.ask(origin, leaseIds, nowMs);
   }
 
   tick(nowMs: number): void {

@@ -12,6 +12,7 @@ import { type BesideState, NOTHING_BESIDE } from "./beside.ts";
 export interface ModelLease {
   /** The pull that holds it: each has a number of its own. */
   readonly holder: number;
+  readonly leasedAtMs: number;
   /** When it ends. */
   readonly deadlineMs: number;
   /** When it would end, were it not kept for a while only. */

@@ -13,6 +13,7 @@ import {
   invalid,
   type KeptMessage,
   messageOf,
+  type ModelMember,
   type ModelReader,
   type ModelSubscription,
   type ModelWaiter,
@@ -100,6 +101,12 @@ export class ModelStreams {
     let isServed = false;
     for (const group of this.#book.state.lines) while (this.#serveFirst(group, nowMs, served)) isServed = true;
     return isServed;
+  }
+
+  /** SB13: a member that is asked for leases goes to the end of its line. */
+  moveBack(member: ModelMember): void {
+    for (const place of this.#book.state.gets) if (isSame(place, member)) this.#traffic.forget(place);
+    this.#takePlace(member);
   }
 
   /** SB4 to SB8: plain readers are sent what came, each one frame. */

@@ -72,6 +72,17 @@ export const SETTLERS: readonly ActorOperation[] = [
     },
   },
   {
+    name: "release what was asked for",
+    weight: 10,
+    run: (world, random) => {
+      const leases = random.some(world.ledger.askedLeases, 80);
+      settle(
+        world,
+        leases.map((lease, index) => drawEntry(random, lease, index, "release")),
+      );
+    },
+  },
+  {
     name: "settle late",
     weight: 25,
     run: (world, random) => {
