@@ -29,7 +29,7 @@ class Members {
 
   /** Puts messages, the text of each being its key where `isKeyed`. */
   put(texts: string, isKeyed = false): void {
-    this.channel.putMessages([...texts].map((text) => ({ ...textMessage(text), ...(isKeyed && { key: text }) })));
+    this.channel.putMessages(Array.from(texts).map((text) => ({ ...textMessage(text), ...(isKeyed && { key: text }) })));
   }
 
   originOf(name: string): Origin {
@@ -46,7 +46,8 @@ class Members {
 
   settle(verb: "acks" | "releases", texts: string): void {
     const ids = [...this.#texts].filter(([, text]) => texts.includes(text)).map(([leaseId]) => ({ leaseId }));
-    expect(this.channel.settle({ [verb]: ids })).toMatchObject({ refused: [] });
+    const { refused } = expectType(this.channel.settle({ [verb]: ids }), "settled");
+    if (refused.length > 0) throw new Error(`Refused: ${JSON.stringify(refused)}`);
   }
 
   #note({ outcome, ...origin }: Effect): void {
