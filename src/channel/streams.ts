@@ -211,8 +211,8 @@ export class Streams {
     if (member.place !== undefined) {
       this.#parts.line.remove(member.place);
       this.#keep(this.#enter(member));
-      // Who stood behind it may take what it could not.
-      this.#hasMore ||= this.#hasOpen(member.group);
+      // Who stood behind it may be served now: it can take what this one could not, or its time is over.
+      this.#hasMore = true;
     }
     const { connection, request } = member;
     this.#effects.push({ connection, request, outcome: { type: "revoke", leases } });

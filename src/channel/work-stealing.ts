@@ -50,7 +50,7 @@ export class WorkStealing {
   /** Asks the member of a group that holds most, for the first that waits beside it. */
   #askOne(record: ChannelRecord, group: Group, nowMs: number): "asked" | "too-young" | "nothing" {
     const slowest = this.#findSlowest(group);
-    const first = slowest && this.#findWaiting(group, slowest);
+    const first = slowest && this.#findWaiting(group, slowest, nowMs);
     if (slowest === undefined || first === undefined) return "nothing";
     const asked = this.#listAsked(group);
     const free = listLeases(group, slowest).filter((lease) => !isSame(asked.get(lease.offset), lease));
@@ -79,8 +79,10 @@ export class WorkStealing {
     return slowest;
   }
 
-  #findWaiting(group: Group, slowest: Member): Waiter | undefined {
-    for (const waiter of this.#parts.line.getsOf(group.id)) if (waiter.holder !== slowest.holder) return waiter;
+  #findWaiting(group: Group, slowest: Member, nowMs: number): Waiter | undefined {
+    for (const waiter of this.#parts.line.getsOf(group.id)) {
+      if (waiter.holder !== slowest.holder && waiter.deadlineMs > nowMs) return waiter;
+    }
     return undefined;
   }
 

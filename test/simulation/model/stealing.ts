@@ -3,7 +3,7 @@ import type { Origin } from "../../../src/channel/operation.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { ModelDelivery } from "./delivery.ts";
 import { GroupBook } from "./group-book.ts";
-import type { Book, ModelMember, ModelMessage } from "./state.ts";
+import type { Book, ModelMember, ModelMessage, ModelWaiter } from "./state.ts";
 import type { ModelStreams } from "./streams.ts";
 
 export class ModelStealing {
@@ -45,7 +45,8 @@ export class ModelStealing {
       key !== undefined && group.leased.some((other) => other.message.key === key && !isAmong(other));
     if (messages.some(isCut)) return "of a key it keeps some";
     if (group.state.isPaused) return "the group is paused";
-    const waiting = this.#book.state.gets.find((get) => get.group === group.id && this.#streams.find(get) !== member);
+    const isWaiting = (get: ModelWaiter): boolean => get.deadlineMs > nowMs && this.#streams.find(get) !== member;
+    const waiting = this.#book.state.gets.find((get) => get.group === group.id && isWaiting(get));
     if (waiting === undefined) return "nobody else waits";
     const other = this.#streams.find(waiting);
     const countOf = (holder: number): number => group.leased.filter(({ lease }) => lease?.holder === holder).length;

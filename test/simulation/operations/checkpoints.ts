@@ -45,7 +45,7 @@ function drawRiders(world: World, random: Random): Pick<OperationOf<"settle">, "
 const KEPT: readonly ActorOperation[] = [
   {
     name: "write a checkpoint",
-    weight: 28,
+    weight: 34,
     run: (world, random) => {
       world.perform({ type: "write-checkpoint", write: drawWrite(world, random) });
     },
@@ -107,7 +107,7 @@ const RIDING: readonly ActorOperation[] = [
   },
   {
     name: "ack out of order with riders",
-    weight: 44,
+    weight: 48,
     run: (world, random) => {
       const last = pickOutOfOrder(world, random);
       if (last === undefined) return;

@@ -205,8 +205,25 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
     },
   },
   {
+    name: "wait beside a member that has taken what there was",
+    weight: 14,
+    run: (world, random) => {
+      const member = drawMember(world, random);
+      const [taking, waiting] = [drawOrigin(world, random), drawOrigin(world, random)];
+      world.perform({ type: "subscribe", credit: { messages: random.oneOf(6, 12), bytes: 5_000 }, target: member }, taking);
+      world.perform({ type: "put", messages: random.chance(50) ? drawBatch(random) : fill(random, 4, 8) });
+      world.end("none");
+      if (random.chance(80)) world.pass(LIMITS.revokeAgeMs);
+      const { group } = member;
+      if (random.chance(70)) world.perform({ type: "subscribe", credit: drawFirstCredit(random), target: member }, waiting);
+      else world.perform({ type: "get", max: 3, min: 1, waitMs: 5_000, ...(group !== undefined && { group }) }, waiting);
+      world.end("none");
+      if (random.chance(50)) world.pass(LIMITS.revokeAgeMs);
+    },
+  },
+  {
     name: "take over what a subscription holds",
-    weight: 8,
+    weight: 10,
     run: (world, random) => {
       // Most tokens that were told are of subscriptions that are over.
       const member = drawMember(world, random);
