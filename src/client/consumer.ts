@@ -19,6 +19,8 @@ export interface Consumed {
  *
  * When the connection is lost, nothing is begun until it is back; what is held is then renewed, and what somebody else may have by now is
  * dropped, or where it is worked on, the handler's signal aborted.
+ *
+ * Where other readers of its group have nothing to do, what it has taken ahead and not begun with goes to them.
  */
 export class Consumer implements AsyncDisposable {
   /** Resolves when it has stopped; rejects with what ended it otherwise, an EdgeChannelError: of several channels the first that is ended. */

@@ -255,7 +255,7 @@ describe("src/client/consumer", () => {
     channel.consume(handlers.handle, { concurrency: 2, prefetch: 8 });
     await begin();
     await deliver(["1", "2", "3", "4", "5", "6"], ["a", "b", "a", "c", "c"]);
-    expect([...handlers.running.keys()]).toEqual(["1", "2"]);
+    expect(handlers.names).toEqual(["1", "2"]);
     const leases = ["l2", "l3", "l4", "l5", "l6", "l99"].map((leaseId) => ({ leaseId }));
 
     lastSocket().receive({ type: "revoke", id: 1, leases });
@@ -265,7 +265,7 @@ describe("src/client/consumer", () => {
     expect(sent()).toContainEqual(expect.objectContaining({ type: "credit", messages: 3 }));
     await answer();
     await handlers.end("1");
-    expect([...handlers.running.keys()]).toEqual(["2", "3"]);
+    expect(handlers.names).toEqual(["2", "3"]);
   });
 
   test("a settle call that was lost is sent again; that its leases are over by then is no fault", async () => {
