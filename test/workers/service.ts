@@ -350,3 +350,8 @@ export async function openSocket(channel: string, more: ConnectOptions = {}): Pr
   expect(type).toBe("welcome");
   return socket;
 }
+
+/** Shows that the socket is served as if nothing had happened. */
+export async function expectServed(socket: TestSocket): Promise<void> {
+  expect(await socket.ask({ type: "get", id: 99, max: 0 })).toMatchObject({ type: "got", id: 99, messages: [] });
+}
