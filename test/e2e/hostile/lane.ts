@@ -4,25 +4,25 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ChannelDescription } from "../../../src/protocol/description.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
 import type { Route } from "../../../src/protocol/route.ts";
+import { compareChannel, readSpec } from "./comparison.ts";
 import { randomSettings } from "./content.ts";
 import { conditionsOf, conditionsOfFrame, type Conditions } from "./dedup-model.ts";
 import type {
-  DeadJson,
   ExpectedMessage,
   MessageForm,
   PutReply,
   RefusedPartJson,
   SettledJson,
   SettleJson,
-  ShownMessage,
   Taking,
 } from "./delivery-forms.ts";
 import type { DeliveryModel } from "./delivery-model.ts";
 import { BUILT_FRAMES, buildFrame, mutateFrame, type FrameMutation } from "./frames.ts";
 import { HostileSocket, type Collected, type ReceivedFrame } from "./hostile-socket.ts";
-import { mutateRequest, type RequestMutation } from "./http-mutations.ts";
+import { mutateRequest } from "./http-mutations.ts";
+import type { RequestMutation } from "./mutator.ts";
 import { buildRequest } from "./http-requests.ts";
-import { ChannelModel, expectJsonForm, expectRequest, jsonBytesOf, sizeOf } from "./model.ts";
+import { ChannelModel, expectJsonForm, expectRequest } from "./model.ts";
 import { applyReply } from "./reply-effects.ts";
 import { arrivingBody, formatRequest, isCut, type RequestSpec } from "./request.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -103,7 +103,6 @@ export class Lane {
   readonly #bound = new Set<number>();
   readonly #scenarios: Generator<Scenario, never>;
   #nextId = 1;
-  #lastBodyBytes = 0;
   #endings = 0;
   /** What was sent last, for reports. */
   #sent = "";
@@ -178,98 +177,19 @@ export class Lane {
     await this.#settle(undefined);
   }
 
-  /** Everything that the channel holds, page by page and message by message, against the model. */
+  /** Everything that the channel holds against the model. */
   async compareAll(): Promise<void> {
     this.#sent = `the final comparison of ${this.channel}`;
     if (this.#waiting.size > 0) await this.#cancelAll();
     await this.#settle(undefined);
-    const { state, description } = this.#model;
+    const { state } = this.#model;
     if (state === "absent" || state === "deleted") return;
-    let bytes = 0;
-    const shown: number[] = [];
-    for (let from: number | null = 1; from !== null;) {
-      const page: Page = await this.#readPage(from);
-      for (const message of page.messages) {
-        shown.push(message.offset);
-        const difference = this.#model.compare(message) ?? (await this.#readMessage(message.offset));
-        if (difference !== undefined) this.#violate(`kept ${difference}`);
-        bytes += sizeOf(message, this.#lastBodyBytes);
-      }
-      from = page.next;
-    }
-    const offsets = [...this.#model.messages.keys()];
-    if (shown.join() !== offsets.join()) this.#violate(`browsing shows ${shown.join()} instead of ${offsets.join()}`);
-    if (bytes !== description?.bytes) this.#violate(`describes ${description?.bytes} bytes instead of ${bytes}`);
-    await this.#compareCheckpoints();
-    await this.#compareDeadLetters();
-    await this.#compareScheduled();
-    this.#tally.count("compared", "channels");
-    for (const _ of shown) this.#tally.count("compared", "messages");
-  }
-
-  async #compareCheckpoints(): Promise<void> {
-    const { checkpoints } = this.#model;
-    const specs = [
-      { ...readSpec(`/checkpoints`), operationId: "listCheckpoints" },
-      ...checkpoints.names.map((name) => ({ ...readSpec(`/checkpoints/${name}`), operationId: "readCheckpoint" })),
-    ];
-    for (const spec of specs) {
-      const reply = await this.#get(spec.path, []);
-      const difference = reply?.status === 200 ? checkpoints.applyReply(spec, reply) : `no reply but ${reply?.status}`;
-      if (difference !== undefined) this.#violate(`${spec.path} ${difference}`);
-      this.#tally.count("compared", "checkpoints");
-    }
-  }
-
-  async #compareScheduled(): Promise<void> {
-    const spec = { ...readSpec("/scheduled"), query: [["limit", String(LIMITS.scheduledPageMax)]] satisfies [string, string][] };
-    const reply = await this.#get(spec.path, spec.query);
-    if (reply === undefined) return this.#violate("the scheduled messages were not listed");
-    const mistake = applyReply(this.#model, { ...spec, operationId: "listScheduled" }, reply, {
-      takings: [],
-      expected: () => [],
+    await compareChannel({
+      model: this.#model,
+      tally: this.#tally,
+      get: (path, query) => this.#get(path, query),
+      violate: (what) => this.#violate(what),
     });
-    if (mistake !== undefined) this.#violate(`scheduled messages: ${mistake}`);
-    const messages = parseObject(String(reply.body))?.["scheduled"] as (ShownMessage & { scheduledId: string })[];
-    let bytes = 0;
-    for (const message of messages) {
-      bytes += sizeOf(message, jsonBytesOf(this.#model.scheduled.get(message.scheduledId)));
-      this.#tally.count("compared", "scheduled messages");
-    }
-    const described = this.#model.description?.scheduled.bytes;
-    if (bytes !== described) this.#violate(`describes ${described} bytes of scheduled messages instead of ${bytes}`);
-  }
-
-  async #compareDeadLetters(): Promise<void> {
-    const reply = await this.#get("/dead-letters", [["limit", "1000"]]);
-    const page = parseObject(String(reply?.body)) as unknown as { deadLetters: DeadJson[]; next: number | null };
-    const { delivery, description } = this.#model;
-    const mistake = delivery.checkDeadPage({ limit: 1000 }, page);
-    if (mistake !== undefined) this.#violate(`dead letters: ${mistake}`);
-    let bytes = 0;
-    for (const letter of page.deadLetters) {
-      const difference = this.#model.compareDead(letter);
-      if (difference !== undefined) this.#violate(`dead letter ${difference}`);
-      bytes += sizeOf(letter, jsonBytesOf(delivery.deadLetters.get(letter.offset)?.message));
-      this.#tally.count("compared", "dead letters");
-    }
-    if (bytes !== description?.deadLetters.bytes)
-      this.#violate(`describes ${description?.deadLetters.bytes} bytes of dead letters instead of ${bytes}`);
-  }
-
-  async #readPage(from: number): Promise<Page> {
-    const reply = await this.#get(`/messages`, [
-      ["from", String(from)],
-      ["limit", "7"],
-    ]);
-    return parseObject(String(reply?.body)) as unknown as Page;
-  }
-
-  async #readMessage(offset: number): Promise<string | undefined> {
-    const reply = await this.#get(`/messages/${offset}`, []);
-    if (reply?.status !== 200) return `${offset} can not be read: ${reply?.status ?? "no reply"}`;
-    this.#lastBodyBytes = reply.body.byteLength;
-    return applyReply(this.#model, readSpec(`/messages/${offset}`), reply, { takings: [], expected: () => [] });
   }
 
   async #get(path: string, query: readonly [string, string][]): Promise<WireReply | undefined> {
@@ -707,15 +627,6 @@ export class Lane {
 
 function toEntry({ id }: { readonly id: string }): { readonly leaseId: string } {
   return { leaseId: id };
-}
-
-interface Page {
-  readonly messages: readonly ShownMessage[];
-  readonly next: number | null;
-}
-
-function readSpec(path: string): RequestSpec {
-  return { operationId: "readMessage", method: "GET", path, query: [], headers: [], framing: "none" };
 }
 
 interface SentFrame extends FrameMutation {
