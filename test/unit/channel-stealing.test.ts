@@ -105,6 +105,18 @@ describe("src/channel/work-stealing", () => {
     expect(members.channel.channel.nextStealingAtMs).toBeUndefined();
   });
 
+  test("[SB13] what is too young when it is looked at first is looked at again in time", () => {
+    const members = new Members();
+    members.subscribe("slow", { messages: 2 });
+    members.put("ab");
+    members.subscribe("idle");
+    expect(members.channel.channel.nextStealingAtMs).toBe(members.channel.nowMs + AGE_MS);
+
+    members.channel.tick(AGE_MS);
+
+    expect(members.told("slow")).toBe("ab?b");
+  });
+
   test("[SB13] each lease is asked for once, and those that are asked for count as given", () => {
     const members = new Members();
     members.subscribe("slow");
