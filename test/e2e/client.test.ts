@@ -1,9 +1,5 @@
 // The client in Node against a runtime that wants a token, and that is killed and started again under it.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
 import {
   type Channel,
   EdgeChannel,
@@ -11,29 +7,10 @@ import {
   type EdgeChannelOptions,
   type LeasedMessage,
 } from "../../src/client/index.ts";
+import { TRANSPORTS } from "../client-calls.ts";
+import { GuardedRuntime, TOKEN } from "./guarded-runtime.ts";
 
-const TOKEN = "s3cret-token";
-const TRANSPORTS = ["http", "socket"] as const;
-
-let dir: string;
-let bundle: string;
-let runtime: LocalRuntime;
-
-function start(port?: number): Promise<LocalRuntime> {
-  const vars = { API_TOKEN: TOKEN, AUTO_CREATE: "true" };
-  return startLocalRuntime({ bundle, storageDir: join(dir, "storage"), vars, ...(port !== undefined && { port }) });
-}
-
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), "edge-channel-client-test-"));
-  ({ bundle } = await buildWorker({ outDir: join(dir, "build") }));
-  runtime = await start();
-});
-
-afterAll(async () => {
-  await runtime.stop();
-  await rm(dir, { recursive: true, force: true });
-});
+const runtime = GuardedRuntime.forThisFile();
 
 function openChannel(options: EdgeChannelOptions): Channel {
   const client = EdgeChannel.connect(runtime.url, options);
@@ -60,7 +37,7 @@ describe.each(TRANSPORTS)("src/client in Node over %s", (transport) => {
     const options = { idempotencyKey: "once" };
     const first = await channel.put("a", options);
     await runtime.kill();
-    runtime = await start(runtime.port);
+    await runtime.startAgain();
 
     expect(await channel.put("a", options)).toMatchObject({ offset: first.offset, isDuplicate: true });
     expect((await channel.stats()).counts.put).toBe(1);
@@ -92,7 +69,7 @@ describe.each(["binary", "json"] as const)("src/client in Node over %s sockets",
     await producer.ready();
     await Promise.all([producer.put({ body: "text", ...facts }), producer.put(new Uint8Array([0, 255]))]);
     await runtime.kill();
-    runtime = await start(runtime.port);
+    await runtime.startAgain();
     await Promise.all([producer.put({ json: { a: 1 } }), producer.put("last")]);
     const messages: LeasedMessage[] = [];
     await channel.consume((message) => void messages.push(message), { untilEmpty: true }).done;

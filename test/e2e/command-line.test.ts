@@ -2,37 +2,17 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { GuardedRuntime, TOKEN } from "./guarded-runtime.ts";
 
 const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
 const CHANNEL = join(PROJECT_DIR, "src/cli/channel.ts");
-const TOKEN = "s3cret-token";
 const RANDOM_BYTES = 3_000_000;
 
-let dir: string;
-let bundle: string;
-let runtime: LocalRuntime;
-
-function start(port?: number): Promise<LocalRuntime> {
-  const vars = { API_TOKEN: TOKEN, AUTO_CREATE: "true" };
-  return startLocalRuntime({ bundle, storageDir: join(dir, "storage"), vars, ...(port !== undefined && { port }) });
-}
-
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), "edge-channel-command-line-test-"));
-  ({ bundle } = await buildWorker({ outDir: join(dir, "build") }));
-  runtime = await start();
-});
-
-afterAll(async () => {
-  await runtime.stop();
-  await rm(dir, { recursive: true, force: true });
-});
+const runtime = GuardedRuntime.forThisFile();
 
 interface Ended {
   readonly code: number | null;
@@ -115,7 +95,7 @@ describe("channel pipe and sub", () => {
     ["nothing", async () => Buffer.alloc(0)],
   ])("the line of the README gives the hash of the file itself: %s", async (_, makeBytes) => {
     const bytes = await makeBytes();
-    const env = { FILE: join(dir, "input"), NAME: freshName() };
+    const env = { FILE: join(runtime.dir, "input"), NAME: freshName() };
     await writeFile(env.FILE, bytes);
     const line =
       'cat "$FILE" | npm run -s channel -- pipe "$NAME" && npm run -s channel -- sub "$NAME" --until-empty --raw | sha256sum';
@@ -174,7 +154,7 @@ describe("channel pipe and sub", () => {
 describe("channel", () => {
   test("put, get, inspect: a message keeps its key, id and headers, and is gone when it was shown", async () => {
     const name = freshName();
-    const file = join(dir, "body");
+    const file = join(runtime.dir, "body");
     await writeFile(file, Buffer.from([0, 255]));
     expect(
       await read(
@@ -251,7 +231,7 @@ describe("channel", () => {
     await tail.wrote(1);
     await runtime.kill();
     pipe.child.stdin.end("2\n3\n");
-    runtime = await start(runtime.port);
+    await runtime.startAgain();
     const piped = await pipe.ended;
     await tail.wrote(3 * 85);
     const { stdout, stderr } = await tail.stop();
