@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { CheckpointEntry } from "../../src/protocol/checkpoint.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { pointersOf } from "./http.ts";
 import { execute, restart, silenceWarnings } from "./inside.ts";
 import {
   call,
@@ -48,12 +49,6 @@ function list(channel: string, query = ""): Promise<PageJson> {
 async function look(channel: string, name: string): Promise<string> {
   const reply = await get(channel, name);
   return reply.ok ? `${await reply.text()} ${reply.headers.get("ETag")}` : (await reply.json<ProblemJson>()).kind;
-}
-
-async function pointersOf(reply: Promise<Response>): Promise<string[]> {
-  const problem = await readProblem(reply);
-  expect(problem.kind).toBe("invalid-request");
-  return (problem["errors"] as { pointer: string }[]).map((fault) => fault.pointer);
 }
 
 async function writtenBy(channel: string, work: () => Promise<unknown>): Promise<number> {

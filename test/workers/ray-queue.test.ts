@@ -2,12 +2,14 @@
 // The labels are those of Ray's own test list: None is null, block=False no wait, timeout waitMs, Full channel-full, Empty no messages.
 import { describe, expect, test } from "vitest";
 import type { ChannelDescription } from "../../src/protocol/description.ts";
+import { pullReply } from "./http.ts";
 import { restart } from "./inside.ts";
 import {
   call,
   createChannel,
   describeChannel,
   freshChannel,
+  NO_COUNTS,
   openSocket,
   pathOf,
   pull,
@@ -17,14 +19,11 @@ import {
   putBatch,
   read,
   readProblem,
-  type Take,
-  type TestSocket,
   textsOf,
   untilChannel,
   untilWaiting,
 } from "./service.ts";
-
-const LONG_MS = 60_000;
+import { LONG_MS, waitForMessages } from "./waiting.ts";
 
 function tryPut(channel: string, body: string, query = ""): Promise<Response> {
   return call("POST", pathOf(channel, `/messages${query}`), { body });
@@ -32,10 +31,6 @@ function tryPut(channel: string, body: string, query = ""): Promise<Response> {
 
 function tryBatch(channel: string, messages: unknown): Promise<Response> {
   return call("POST", pathOf(channel, "/messages/batch"), { json: { messages } });
-}
-
-function tryPull(channel: string, take: object): Promise<Response> {
-  return call("POST", pathOf(channel, "/messages/pull"), { json: { ack: "auto", ...take } });
 }
 
 function kindOf(reply: Promise<Response>): Promise<string> {
@@ -52,10 +47,6 @@ function purge(channel: string): Promise<unknown> {
 
 function peek(channel: string): Promise<PulledJson> {
   return read<PulledJson>(call("GET", pathOf(channel, "/messages?limit=1")));
-}
-
-async function waitForMessage(socket: TestSocket, id: number, take: Take = {}): Promise<void> {
-  expect(await socket.ask({ type: "get", id, waitMs: LONG_MS, ...take })).toMatchObject({ type: "wait", id });
 }
 
 describe("ray.util.queue: what its tests assert", () => {
@@ -87,7 +78,7 @@ describe("ray.util.queue: what its tests assert", () => {
 
     expect(await pullTexts(channel)).toEqual(["1"]);
     expect(await pullTexts(channel, { waitMs: 200 })).toEqual(["2"]);
-    expect(await kindOf(tryPull(channel, { waitMs: -1 }))).toBe("invalid-request");
+    expect(await kindOf(pullReply(channel, { waitMs: -1 }))).toBe("invalid-request");
     expect(await pullTexts(channel)).toEqual([]);
     expect(await pullTexts(channel, { waitMs: 20 })).toEqual([]);
   });
@@ -108,7 +99,7 @@ describe("ray.util.queue: what its tests assert", () => {
   test("[ray:Q4] a blocked getter holds up nobody and receives the next item", async () => {
     const channel = await createChannel();
     const blocked = await openSocket(channel);
-    await waitForMessage(blocked, 1);
+    await waitForMessages(blocked, 1);
 
     expect(await pullTexts(channel)).toEqual([]);
     expect(await blocked.settle()).toEqual([]);
@@ -160,7 +151,7 @@ describe("ray.util.queue: what its tests assert", () => {
     await call("DELETE", pathOf(channel));
 
     expect(await kindOf(tryPut(channel, "a"))).toBe("channel-deleted");
-    expect(await kindOf(tryPull(channel, {}))).toBe("channel-deleted");
+    expect(await kindOf(pullReply(channel, {}))).toBe("channel-deleted");
     expect(await kindOf(call("GET", pathOf(channel)))).toBe("channel-deleted");
   });
 
@@ -253,7 +244,7 @@ describe("ray.util.queue: what its tests assert", () => {
     await putBatch(channel, ["a", "b"]);
 
     for (const count of ["1", -1, 1.5, true, null, [1]]) {
-      expect([String(count), await kindOf(tryPull(channel, { min: count, max: count }))]).toEqual([
+      expect([String(count), await kindOf(pullReply(channel, { min: count, max: count }))]).toEqual([
         String(count),
         "invalid-request",
       ]);
@@ -262,14 +253,7 @@ describe("ray.util.queue: what its tests assert", () => {
       const problem = await readProblem(tryBatch(channel, messages));
       expect(problem).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "/messages" }] });
     }
-    expect((await describeChannel(channel)).counts).toEqual({
-      put: 2,
-      acked: 0,
-      removed: 0,
-      deadLettered: 0,
-      dropped: 0,
-      expired: 0,
-    });
+    expect((await describeChannel(channel)).counts).toEqual({ ...NO_COUNTS, put: 2 });
   });
 
   test("[ray:Q17] a forced shutdown is at once, and a second one finds it done", async () => {
@@ -356,7 +340,7 @@ describe("ray.util.queue: its faults", () => {
     const channel = await createChannel();
     await put(channel, "a");
 
-    expect(await kindOf(tryPull(channel, { waitMs: -1 }))).toBe("invalid-request");
+    expect(await kindOf(pullReply(channel, { waitMs: -1 }))).toBe("invalid-request");
 
     expect((await describeChannel(channel)).depth).toBe(1);
   });
@@ -373,8 +357,8 @@ describe("ray.util.queue: its faults", () => {
   test("[ray:barging] a get that comes later never takes the item of one that waits", async () => {
     const channel = await createChannel();
     const [first, second, barger] = [await openSocket(channel), await openSocket(channel), await openSocket(channel)];
-    await waitForMessage(first, 1);
-    await waitForMessage(second, 1);
+    await waitForMessages(first, 1);
+    await waitForMessages(second, 1);
 
     const stored = put(channel, "1");
     barger.send({ type: "get", id: 1 });
@@ -449,7 +433,7 @@ describe("ray.util.queue: its faults", () => {
     const channel = await createChannel();
     const sockets = await Promise.all(Array.from({ length: 16 }, () => openSocket(channel)));
     const [first] = sockets;
-    if (first !== undefined) await waitForMessage(first, 0);
+    if (first !== undefined) await waitForMessages(first, 0);
     for (let index = 1; index < 1001; index++) {
       sockets[index % 16]?.send({ type: "get", id: Math.floor(index / 16), waitMs: LONG_MS });
     }
@@ -481,13 +465,13 @@ describe("ray.util.queue: its faults", () => {
     expect(draining).toMatchObject({ state: "draining", depth: 2 });
     expect(await kindOf(tryPut(channel, "c"))).toBe("channel-draining");
     expect(await pullTexts(channel, { max: 2 })).toEqual(["a", "b"]);
-    expect(await readProblem(tryPull(channel, {}))).toMatchObject({ kind: "channel-deleted", droppedMessages: 0 });
+    expect(await readProblem(pullReply(channel, {}))).toMatchObject({ kind: "channel-deleted", droppedMessages: 0 });
   });
 
   test("[ray:shutdown] a getter and a putter that wait are told of the shutdown", async () => {
     const [empty, full] = [await createChannel(), await createChannel({ maxMessages: 1 })];
     await put(full, "a");
-    const getter = tryPull(empty, { waitMs: LONG_MS });
+    const getter = pullReply(empty, { waitMs: LONG_MS });
     const putter = tryPut(full, "b", `?waitMs=${LONG_MS}`);
     await untilWaiting(empty, 1);
     await untilWaiting(full, 1);

@@ -68,6 +68,9 @@ export interface SettledJson {
   readonly refused: readonly { readonly pointer: string; readonly problem: ProblemJson }[];
 }
 
+/** The counts of a channel in which nothing has happened. */
+export const NO_COUNTS = { put: 0, acked: 0, removed: 0, deadLettered: 0, dropped: 0, expired: 0 };
+
 export interface Take {
   readonly group?: string;
   readonly max?: number;

@@ -15,8 +15,21 @@ import {
   putBatch,
   read,
   readProblem,
+  type TestSocket,
 } from "./service.ts";
 import { holdReservationTimers, LONG_MS, openSockets, putReply, startPut, waitForMessages, waitForRoom } from "./waiting.ts";
+
+/** A channel of one message that is empty again: its room is promised to the put 1 of one socket, and that of another is next in line. */
+async function promiseRoom(): Promise<{ channel: string; promised: TestSocket; next: TestSocket }> {
+  const channel = await createChannel({ maxMessages: 1 });
+  const [promised, next] = [await openSocket(channel), await openSocket(channel)];
+  await put(channel, "a");
+  await waitForRoom(promised, 1, ["b"]);
+  await waitForRoom(next, 1, ["c"]);
+  await pull(channel);
+  expect(await promised.next()).toMatchObject({ type: "room" });
+  return { channel, promised, next };
+}
 
 describe("src/channel/traffic: puts that wait", () => {
   test("[GP7] an HTTP put with a wait waits for the first group of an interest channel, one without is refused at once", async () => {
@@ -102,13 +115,7 @@ describe("src/channel/traffic: puts that wait", () => {
   });
 
   test("[WT4] a promise that is not used is taken back, and the next in line is served", async () => {
-    const channel = await createChannel({ maxMessages: 1 });
-    const [idle, next] = [await openSocket(channel), await openSocket(channel)];
-    await put(channel, "a");
-    await waitForRoom(idle, 1, ["b"]);
-    await waitForRoom(next, 1, ["c"]);
-    await pull(channel);
-    expect(await idle.next()).toMatchObject({ type: "room" });
+    const { channel, promised: idle, next } = await promiseRoom();
     expect(await next.settle()).toEqual([]);
 
     passTime(LIMITS.reservationMs);
@@ -146,13 +153,7 @@ describe("src/channel/traffic: puts that wait", () => {
 
   test("[WT4] a promise that is not used is taken back on time though nobody asks", async () => {
     const timers = holdReservationTimers();
-    const channel = await createChannel({ maxMessages: 1 });
-    const [idle, next] = [await openSocket(channel), await openSocket(channel)];
-    await put(channel, "a");
-    await waitForRoom(idle, 1, ["b"]);
-    await waitForRoom(next, 1, ["c"]);
-    await pull(channel);
-    expect(await idle.next()).toMatchObject({ type: "room" });
+    const { channel, promised: idle, next } = await promiseRoom();
 
     passTime(LIMITS.reservationMs);
     expect(timers).toHaveLength(1);
@@ -164,13 +165,7 @@ describe("src/channel/traffic: puts that wait", () => {
   });
 
   test("[WT4] a promise is given back when its socket closes", async () => {
-    const channel = await createChannel({ maxMessages: 1 });
-    const [leaving, next] = [await openSocket(channel), await openSocket(channel)];
-    await put(channel, "a");
-    await waitForRoom(leaving, 1, ["b"]);
-    await waitForRoom(next, 1, ["c"]);
-    await pull(channel);
-    expect(await leaving.next()).toMatchObject({ type: "room" });
+    const { channel, promised: leaving, next } = await promiseRoom();
 
     leaving.close();
 
@@ -296,13 +291,7 @@ describe("src/channel/traffic: puts that wait", () => {
   });
 
   test("[WT6] a cancelled put is refused, once, and its promise goes on to the next", async () => {
-    const channel = await createChannel({ maxMessages: 1 });
-    const [socket, next] = [await openSocket(channel), await openSocket(channel)];
-    await put(channel, "a");
-    await waitForRoom(socket, 1, ["b"]);
-    await waitForRoom(next, 1, ["c"]);
-    await pull(channel);
-    expect(await socket.next()).toMatchObject({ type: "room" });
+    const { promised: socket, next } = await promiseRoom();
 
     socket.send({ type: "cancel", id: 1 }, { type: "cancel", id: 1 });
 
