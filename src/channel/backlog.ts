@@ -243,7 +243,7 @@ export class Backlog implements GroupLog {
     const run = this.#findKept(offset);
     if (run === undefined) return false;
     const place = offset - run.firstOffset;
-    const { messageId } = run.message(place);
+    const messageId = run.messageId(place);
     if (messageId !== undefined && run !== this.#pending) this.#deletedIds.set(offset, messageId);
     this.#fates = countFate(this.#fates, fate);
     this.#markGone(run, place, { messages: 1, bytes: run.messageBytes(place), segments: 0 });

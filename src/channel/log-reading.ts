@@ -93,7 +93,7 @@ function findPlaceOfTime(log: ReadableLog, timeMs: number): number {
     const run = log.runFrom(middle);
     if (run === undefined) high = middle;
     else if (lastPutAt(run) < timeMs) low = endOffset(run);
-    else if (run.firstOffset > low && run.message(0).putAtMs >= timeMs) high = Math.min(middle, run.firstOffset);
+    else if (run.firstOffset > low && run.times(0).putAtMs >= timeMs) high = Math.min(middle, run.firstOffset);
     else return findInRun(run, low, timeMs);
   }
   return low;
@@ -102,12 +102,12 @@ function findPlaceOfTime(log: ReadableLog, timeMs: number): number {
 function lastPutAt(run: Run): number {
   let place = run.count - 1;
   while (place > 0 && !run.isPresent(place)) place--;
-  return run.message(place).putAtMs;
+  return run.times(place).putAtMs;
 }
 
 function findInRun(run: Run, fromOffset: number, timeMs: number): number {
   let place = Math.max(0, fromOffset - run.firstOffset);
-  while (place < run.count && (!run.isPresent(place) || run.message(place).putAtMs < timeMs)) place++;
+  while (place < run.count && (!run.isPresent(place) || run.times(place).putAtMs < timeMs)) place++;
   return run.firstOffset + place;
 }
 
