@@ -20,8 +20,8 @@ export function putFrame(head: object, records: readonly BlockRecord[]): ArrayBu
 }
 
 /** What a server takes a put frame for: the members of its head, and the messages as they would be stored. */
-export function readPutFrame(data: ArrayBuffer): { readonly type: string; readonly messages: readonly object[] } {
-  const frame = parsePutFrame(new Uint8Array(data));
+export function readPutFrame(data: Uint8Array): { readonly type: string; readonly messages: readonly object[] } {
+  const frame = parsePutFrame(data);
   if (!frame.ok) throw new Error(`Not a put: ${JSON.stringify(frame.refusal)}`);
   const { head, block } = frame.value;
   const messages = Array.from({ length: block.count }, (_, place) => {

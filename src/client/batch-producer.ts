@@ -12,6 +12,12 @@ interface Put extends PromiseWithResolvers<ProducedReceipt> {
   readonly bytes: number;
 }
 
+/**
+ * A batch of so much goes out although others are on the way: while the server stores those, the next ones are made and sent, and what a
+ * frame costs beside its messages is little by then.
+ */
+const AMPLE_BYTES = 256 * 1024;
+
 /** What a `Producer` does; what its calls promise is written there. */
 export class BatchProducer {
   readonly #retries: Retries;
@@ -57,8 +63,8 @@ export class BatchProducer {
     if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot put", signal);
     const put: Put = { message, bytes: putBytes(message), ...Promise.withResolvers<ProducedReceipt>() };
     this.#puts.add(put);
-    this.#arrived.add(put);
-    this.#admit();
+    if (this.#arrived.size === 0 && this.#mayTake(put)) this.#take(put);
+    else this.#arrived.add(put);
     if (signal === undefined) return put.promise;
     const onAbort = (): void => {
       if (!this.#arrived.delete(put)) return;
@@ -97,18 +103,26 @@ export class BatchProducer {
   /** Takes those that wait, as many as there is room for; one that is larger than all room goes alone. */
   #admit(): void {
     for (const put of this.#arrived) {
-      if (this.#outstandingBytes > 0 && this.#outstandingBytes + put.bytes > this.#options.maxOutstandingBytes) return;
+      if (!this.#mayTake(put)) return;
       this.#arrived.delete(put);
-      this.#outstandingBytes += put.bytes;
-      this.#collect(put);
+      this.#take(put);
     }
+  }
+
+  #mayTake({ bytes }: Put): boolean {
+    return this.#outstandingBytes === 0 || this.#outstandingBytes + bytes <= this.#options.maxOutstandingBytes;
+  }
+
+  #take(put: Put): void {
+    this.#outstandingBytes += put.bytes;
+    this.#collect(put);
   }
 
   #collect(put: Put): void {
     if (this.#openBytes + put.bytes > this.#options.maxBatchBytes) this.#cut();
     this.#open.push(put);
     this.#openBytes += put.bytes;
-    if (this.#open.length >= this.#options.maxBatchMessages) return this.#cut();
+    if (this.#open.length >= this.#options.maxBatchMessages || this.#mayPipeline) return this.#cut();
     if (this.#open.length > 1) return;
     const wait = (): void => {
       this.#isDue = true;
@@ -119,7 +133,12 @@ export class BatchProducer {
   }
 
   #cutIfDue(): void {
-    if (this.#isDue && this.#sender.isIdle) this.#cut();
+    if (this.#isDue && (this.#sender.isIdle || this.#mayPipeline)) this.#cut();
+  }
+
+  /** Who lets batches linger wants them full. */
+  get #mayPipeline(): boolean {
+    return this.#openBytes >= AMPLE_BYTES && this.#options.lingerMs === 0 && this.#sender.hasPlace;
   }
 
   #cut(): void {

@@ -66,6 +66,15 @@ export class BatchSender<Put extends { readonly message: PutGiven; readonly byte
     return this.#batches.length === 0;
   }
 
+  /** Whether another batch would go out at once. */
+  get hasPlace(): boolean {
+    return this.#batches.length < this.#pipelinedMax && !this.#isRecovering;
+  }
+
+  get #pipelinedMax(): number {
+    return this.#options.transport.keepsOrder ? PIPELINED_MAX : 1;
+  }
+
   add(puts: readonly Put[]): void {
     this.#batches.push(toBatch(puts, this.#nextSeq++));
     this.#send();
@@ -73,8 +82,7 @@ export class BatchSender<Put extends { readonly message: PutGiven; readonly byte
 
   #send(): void {
     if (this.#isRecovering || this.#options.signal.aborted) return;
-    const most = this.#options.transport.keepsOrder ? PIPELINED_MAX : 1;
-    for (const batch of this.#batches.slice(0, most)) {
+    for (const batch of this.#batches.slice(0, this.#pipelinedMax)) {
       if (batch.isOnTheWay) continue;
       if (!this.#gate.admits(sizeOf([batch]))) return;
       void this.#put(batch);

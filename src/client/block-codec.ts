@@ -1,5 +1,5 @@
 // Messages in the blocks of binary frames (PROTOCOL.md). It is loaded with the first socket whose server speaks channel.v1.bin.
-import { BINARY_FRAME_TYPES, joinBinaryFrame, splitBinaryFrame } from "../protocol/binary-frame.ts";
+import { BINARY_FRAME_TYPES, completeBinaryFrame, splitBinaryFrame } from "../protocol/binary-frame.ts";
 import { Block } from "../protocol/block.ts";
 import { encodeBlock, type BlockRecord } from "../protocol/block-writer.ts";
 import { decodeUtf8, Utf8Arena } from "../protocol/bytes.ts";
@@ -10,8 +10,10 @@ import { jsonTextOf } from "./json-text.ts";
 import { toPutInput, type MessageBody, type PutGiven, type PutInput, type ReceivedMessage } from "./message-json.ts";
 import type { Leased } from "./transport.ts";
 
-/** One for the module: what is encoded in it is copied into the block at once. */
-const arena = new Utf8Arena();
+/** Room for the head of a frame in front of its block; most are shorter. */
+const HEAD_BYTES = 256;
+/** One for the module: what is encoded in it is copied into the block at once. Most batches of a producer fit. */
+const arena = new Utf8Arena(512 * 1024);
 
 /**
  * The block of a batch; undefined where a message has what a block cannot say, such as a key that is no text. As JSON it is refused then,
@@ -25,12 +27,14 @@ export function packPuts(messages: readonly PutGiven[]): Uint8Array<ArrayBuffer>
     if (record === undefined) return undefined;
     records.push(record);
   }
-  return encodeBlock(records, 0);
+  const block = encodeBlock(records, 0, HEAD_BYTES);
+  arena.reuse();
+  return block;
 }
 
 /** `head`: the JSON of the members of a `put-batch` frame but its type and its messages. */
-export function joinPut(head: string, block: Uint8Array): ArrayBuffer {
-  return joinBinaryFrame("put", head, [block]).buffer;
+export function joinPut(head: string, block: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return completeBinaryFrame("put", head, block);
 }
 
 function toRecord(input: PutInput): BlockRecord | undefined {

@@ -51,7 +51,7 @@ type FinalFrame = Extract<ServerFrame, { type: "put-ok" | "got" | "settled" | "s
 /** What is sent: a frame in JSON, or with a block the head of a binary one. */
 interface Request {
   readonly text: string;
-  readonly block?: Uint8Array | undefined;
+  readonly block?: Uint8Array<ArrayBuffer> | undefined;
 }
 
 interface Pending {
@@ -246,7 +246,7 @@ export class ChannelSocket implements StreamingTransport {
 
   async #put(
     frame: object,
-    block: Uint8Array | undefined,
+    block: Uint8Array<ArrayBuffer> | undefined,
     messages: readonly PutGiven[],
     { reserve, ...options }: PutOptions,
   ): Promise<PutReceipt> {
@@ -263,7 +263,7 @@ export class ChannelSocket implements StreamingTransport {
     finalType: Type,
     frame: object,
     { waitMs, signal }: WaitOptions,
-    { block, first }: { readonly block?: Uint8Array | undefined; readonly first?: object | undefined } = {},
+    { block, first }: { readonly block?: Uint8Array<ArrayBuffer> | undefined; readonly first?: object | undefined } = {},
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
     const request = { text: formatJson({ ...frame, id, waitMs }), block };

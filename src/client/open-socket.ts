@@ -10,7 +10,7 @@ export interface WebSocketLike {
   readonly protocol: string | null;
   /** How binary frames are to come. */
   binaryType?: string;
-  send(data: string | ArrayBuffer): void;
+  send(data: string | Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
   addEventListener(type: "open" | "error", listener: (event: object) => void): void;
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;

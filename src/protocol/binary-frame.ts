@@ -24,14 +24,32 @@ export function joinBinaryFrame(type: BinaryFrameType, head: string, blocks: rea
   const headBytes = encodeUtf8(head);
   let end = PREFIX_BYTES + headBytes.byteLength;
   const frame = new Uint8Array(blocks.reduce((bytes, block) => bytes + block.byteLength, end));
-  frame[0] = BINARY_FRAME_TYPES[type];
-  new DataView(frame.buffer).setUint32(4, headBytes.byteLength, true);
-  frame.set(headBytes, PREFIX_BYTES);
+  writePrefix(frame, type, headBytes);
   for (const block of blocks) {
     frame.set(block, end);
     end += block.byteLength;
   }
   return frame;
+}
+
+/** The same with one block, in whose memory there has to be room for what comes before it; else a copy. */
+export function completeBinaryFrame(
+  type: BinaryFrameType,
+  head: string,
+  block: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  const headBytes = encodeUtf8(head);
+  const start = block.byteOffset - PREFIX_BYTES - headBytes.byteLength;
+  if (start < 0) return joinBinaryFrame(type, head, [block]);
+  const frame = new Uint8Array(block.buffer, start, block.byteOffset - start + block.byteLength);
+  writePrefix(frame, type, headBytes);
+  return frame;
+}
+
+function writePrefix(frame: Uint8Array, type: BinaryFrameType, headBytes: Uint8Array): void {
+  frame[0] = BINARY_FRAME_TYPES[type];
+  new DataView(frame.buffer, frame.byteOffset).setUint32(4, headBytes.byteLength, true);
+  frame.set(headBytes, PREFIX_BYTES);
 }
 
 /** Takes a frame apart, or says what is wrong with it. */

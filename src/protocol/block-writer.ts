@@ -79,11 +79,12 @@ export class BlockWriter {
     this.#addBody(block.bodySlice(from, to), to - from, source);
   }
 
-  /** The block, followed by the sources where `withSources` says so. */
-  finish(firstOffset: number, withSources: boolean): Uint8Array<ArrayBuffer> {
+  /** The block, followed by the sources where `withSources` says so, and in its memory preceded by so many unused bytes. */
+  finish(firstOffset: number, withSources: boolean, bytesBefore = 0): Uint8Array<ArrayBuffer> {
     if (withSources && this.#sourced > 0) this.#closeStretch();
     const start = layout.HEADER_BYTES + this.#index.byteLength;
-    const block = new Uint8Array(start + this.#bodyBytes + (withSources ? this.#sources.byteLength : 0));
+    const bytes = start + this.#bodyBytes + (withSources ? this.#sources.byteLength : 0);
+    const block = new Uint8Array(new ArrayBuffer(bytesBefore + bytes), bytesBefore);
     writeHeader(block, {
       count: this.#count,
       indexBytes: this.#index.byteLength,
@@ -121,10 +122,13 @@ export class BlockWriter {
 /** One for the module, since blocks are built synchronously. */
 const writer = new BlockWriter();
 
-/** Packs records that follow each other, the first of which has the offset `firstOffset`, into the block of a frame. */
-export function encodeBlock(records: readonly BlockRecord[], firstOffset: number): Uint8Array<ArrayBuffer> {
+/**
+ * Packs records that follow each other, the first of which has the offset `firstOffset`, into the block of a frame. With `bytesBefore` its
+ * memory has room in front of it, for what comes before it in the frame.
+ */
+export function encodeBlock(records: readonly BlockRecord[], firstOffset: number, bytesBefore = 0): Uint8Array<ArrayBuffer> {
   addRecords(records);
-  return writer.finish(firstOffset, false);
+  return writer.finish(firstOffset, false, bytesBefore);
 }
 
 /**

@@ -115,8 +115,8 @@ export class ProgramEnd implements WebSocketLike {
     this.#listeners.push({ type, listener });
   }
 
-  send(frame: Frame): void {
-    if (this.readyState === OPEN) this.#handlers.send(frame);
+  send(frame: string | Uint8Array): void {
+    if (this.readyState === OPEN) this.#handlers.send(ownFrame(frame));
   }
 
   close(code = CODE_NORMAL): void {
@@ -151,10 +151,8 @@ export class ObjectEnd {
     this.#handlers = handlers;
   }
 
-  /** Bytes are copied, as by a socket of the runtime. */
   send(frame: string | Uint8Array): void {
-    if (this.readyState !== OPEN) return;
-    this.#handlers.send(typeof frame === "string" ? frame : new Uint8Array(frame).buffer);
+    if (this.readyState === OPEN) this.#handlers.send(ownFrame(frame));
   }
 
   close(code = CODE_NORMAL, reason = ""): void {
@@ -170,4 +168,9 @@ export class ObjectEnd {
   deserializeAttachment(): unknown {
     return structuredClone(this.#attachment);
   }
+}
+
+/** Bytes are copied, as by a socket of the runtime. */
+function ownFrame(frame: string | Uint8Array): Frame {
+  return typeof frame === "string" ? frame : new Uint8Array(frame).buffer;
 }

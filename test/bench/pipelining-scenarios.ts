@@ -101,7 +101,7 @@ class SlowSocket implements WebSocketLike {
     return this.#socket.readyState;
   }
 
-  send(data: string | ArrayBuffer): void {
+  send(data: string | Uint8Array<ArrayBuffer>): void {
     setTimeout(() => this.#socket.send(data), FETCH_MS / 2);
   }
 

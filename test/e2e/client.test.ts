@@ -54,7 +54,7 @@ class ToldSocket extends WebSocket {
     this.addEventListener("message", ({ data }) => ToldSocket.kinds.add(`came: ${typeof data}`));
   }
 
-  override send(data: string | ArrayBuffer): void {
+  override send(data: string | Uint8Array<ArrayBuffer>): void {
     ToldSocket.kinds.add(`went: ${typeof data}`);
     super.send(data);
   }

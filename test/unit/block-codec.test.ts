@@ -1,5 +1,5 @@
 // How the client's messages become blocks, and blocks its messages.
-import { describe, expect, test } from "vitest";
+import { assert, describe, expect, test } from "vitest";
 import { joinPut, packPuts, readBinaryFrame } from "../../src/client/block-codec.ts";
 import { formatPutMessage, type PutGiven, type PutInput } from "../../src/client/message-json.ts";
 import { parsePutMessage, type PutMessageJson } from "../../src/protocol/message.ts";
@@ -22,7 +22,7 @@ const GIVEN: readonly PutGiven[] = [
 ];
 const HEAD = JSON.stringify({ id: 1 });
 
-function pack(messages: readonly PutGiven[]): ArrayBuffer {
+function pack(messages: readonly PutGiven[]): Uint8Array<ArrayBuffer> {
   const block = packPuts(messages);
   if (block === undefined) throw new Error("It was not packed");
   return joinPut(HEAD, block);
@@ -39,6 +39,17 @@ function viaJson(given: PutGiven): object {
 describe("src/client/block-codec: puts", () => {
   test("[RB1] what is stored of a batch is the same as of one in JSON", () => {
     expect(readPutFrame(pack(GIVEN))).toEqual({ type: "binary put", id: 1, messages: GIVEN.map(viaJson) });
+  });
+
+  test("[RB1] a head of any length goes before the block, also another one when it is sent again", () => {
+    const block = packPuts(["a", "b"]);
+    assert(block !== undefined);
+    const heads = [{ id: 1 }, { id: 1, promised: true }, { id: 1, idempotencyKey: "x".repeat(255) }];
+    const messages = [viaJson("a"), viaJson("b")];
+
+    for (const head of heads) {
+      expect(readPutFrame(joinPut(JSON.stringify(head), block))).toEqual({ type: "binary put", ...head, messages });
+    }
   });
 
   test("[RB1] [SD2] delays go with their messages", () => {

@@ -30,6 +30,7 @@ describe("src/protocol/bytes", () => {
     expect(["", "a", "é", "€", "😀", "\ud800", "\udc00\ud800", "\ud83d\ud83d\ude00"].map(utf8Length)).toEqual([
       0, 1, 2, 3, 4, 3, 6, 7,
     ]);
+    for (const length of [24, 5_461, 5_462, 100_000]) expect(utf8Length("€".repeat(length))).toBe(3 * length);
   });
 
   test("[GT4] text goes through bytes unchanged, a byte order mark and NUL too", () => {
@@ -112,6 +113,17 @@ describe("src/protocol/bytes", () => {
         expect(encoded.every((bytes, index) => isSame(bytes, encodeUtf8(texts[index] ?? "")))).toBe(true);
       }),
     );
+  });
+
+  test("an arena that is used again gives the same memory, and more where that is full", () => {
+    const arena = new Utf8Arena(40);
+    const first = arena.encode("abc");
+    arena.reuse();
+    const [again, behind] = [arena.encode("xyz"), arena.encode("123")];
+
+    expect([first, again, behind].map((bytes) => decodeUtf8(bytes))).toEqual(["xyz", "xyz", "123"]);
+    const filling = Array.from({ length: 20 }, (_, index) => arena.encode(String(index)));
+    expect(filling.map((bytes) => decodeUtf8(bytes))).toEqual(Array.from({ length: 20 }, (_, index) => String(index)));
   });
 
   test("own bytes have no more memory than they need", () => {

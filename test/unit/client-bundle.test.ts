@@ -10,7 +10,7 @@ const FIRST_BYTES_MAX = 15_000;
 /** Of all parts together, but for what reads and writes binary frames. */
 const OTHER_BYTES_MAX = 21_000;
 /** Of that. */
-const CODEC_BYTES_MAX = 5_000;
+const CODEC_BYTES_MAX = 5_250;
 
 let metafile: Metafile;
 /** The gzipped size of each file, by its path from the root. */

@@ -58,7 +58,7 @@ export class FakeWebSocket implements WebSocketLike {
     this.#listeners.set(type, listener);
   }
 
-  send(data: string | ArrayBuffer): void {
+  send(data: string | Uint8Array<ArrayBuffer>): void {
     this.sent.push(typeof data === "string" ? (JSON.parse(data) as Frame) : readPutFrame(data));
   }
 

@@ -61,6 +61,10 @@ function sentTexts(): string[] {
   return batches().map(({ seq, texts }) => `${seq}: ${texts.join(" ")}`);
 }
 
+function batchSizes(): number[] {
+  return batches().map(({ texts }) => texts.length);
+}
+
 /** A producer that has put a message and watches. */
 async function openWatching() {
   const { producer, timers } = await open({ maxBatchMessages: 1 });
@@ -100,6 +104,30 @@ describe("src/client/producer", () => {
     await connect();
 
     expect(sentTexts()).toEqual(["1: a b", "2: c", "3: much larger", "4: d 123456"]);
+  });
+
+  test("while others are on the way a batch goes out as soon as it is worth a frame, and eight are on the way at most", async () => {
+    const { producer } = await open();
+    const large = "x".repeat(64 * 1024);
+    for (let put = 0; put < 39; put++) void producer.put(large);
+    await connect();
+    expect(batchSizes()).toEqual([4, 4, 4, 4, 4, 4, 4, 4]);
+    store({ id: 1, texts: Array.from({ length: 4 }) }, 1);
+    await settleDown();
+
+    expect(batchSizes().slice(8)).toEqual([7]);
+  });
+
+  test("batches that linger are full", async () => {
+    const { producer, timers } = await open({ lingerMs: 20, maxBatchMessages: 5 });
+    for (let put = 0; put < 7; put++) void producer.put("x".repeat(64 * 1024));
+    await connect();
+    expect(batchSizes()).toEqual([5]);
+    store({ id: 1, texts: Array.from({ length: 5 }) }, 1);
+    timers.fire(20);
+    await settleDown();
+
+    expect(batchSizes()).toEqual([5, 2]);
   });
 
   describe("[BP3] pressure", () => {
