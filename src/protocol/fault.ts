@@ -38,6 +38,17 @@ export function parseJson(text: string): Result<unknown, InvalidRequest> {
   }
 }
 
+/** Parses the text of a JSON object and checks that. Schemas of objects take lists as well. */
+export function parseJsonObject<Schema extends v.GenericSchema>(
+  schema: Schema,
+  text: string,
+): Result<v.InferOutput<Schema>, InvalidRequest> {
+  const value = parseJson(text);
+  if (!value.ok) return value;
+  if (Array.isArray(value.value)) return refuse(invalidRequest("", "Expected a JSON object"));
+  return parseWith(schema, value.value);
+}
+
 /** Of several forms that a value can have it may be of one but for the bounds of a number or a text: then that is what is wrong. */
 function findInner(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown> | undefined {
   const [only, another] = issue.type === "union" ? (issue.issues ?? []).filter(({ kind }) => kind === "validation") : [];

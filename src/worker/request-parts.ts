@@ -4,7 +4,7 @@ import type * as v from "valibot";
 import type { Result } from "../base/result.ts";
 import type { Env } from "../object/env.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
-import { invalidRequest, parseJson, parseWith, type InvalidRequest } from "../protocol/fault.ts";
+import { invalidRequest, parseJsonObject, parseWith, type InvalidRequest } from "../protocol/fault.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatSource } from "../protocol/source.ts";
 import { findMethods, pathSchemas } from "../protocol/routes.ts";
@@ -79,9 +79,7 @@ export async function jsonBodyOf<Schema extends v.GenericSchema>(
   if (bytes === undefined || !isJson) throw new RefusalError({ kind: "unsupported-media-type", accepted: ["application/json"] });
   const text = decodeUtf8(bytes);
   if (text === undefined) throw new RefusalError(invalidRequest("", "Malformed JSON: the body is not UTF-8"));
-  const value = orThrow(parseJson(text));
-  if (Array.isArray(value)) throw new RefusalError(invalidRequest("", "Expected a JSON object"));
-  return orThrow(parseWith(schema, value));
+  return orThrow(parseJsonObject(schema, text));
 }
 
 /** JSON is UTF-8 (RFC 8259); who says otherwise sent something else. */

@@ -1,5 +1,5 @@
 // `channel stats`, `channels`, `create` and `rm`: channels as a whole.
-import { parseJson, parseWith } from "../../protocol/fault.ts";
+import { parseJsonObject } from "../../protocol/fault.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import { givenSettingsSchema, type GivenSettings, type Retention } from "../../protocol/settings.ts";
 import type { ChannelDescription, ChannelEntry } from "../../client/index.ts";
@@ -104,8 +104,7 @@ function parseSettings(given: Given): GivenSettings {
   if (json === undefined) return settingsOfOptions(given);
   const other = SETTING_OPTIONS.find(({ name }) => given.has(name));
   if (other !== undefined) throw new UsageError(`Cannot use both --settings and --${other.name}: give one of them`);
-  const value = parseJson(json);
-  const settings = value.ok ? parseWith(givenSettingsSchema, value.value) : value;
+  const settings = parseJsonObject(givenSettingsSchema, json);
   if (settings.ok) return settings.value;
   const [fault] = settings.refusal.errors;
   throw new UsageError(`Cannot use --settings: ${[fault?.pointer, fault?.detail].filter(Boolean).join(": ")}`);
