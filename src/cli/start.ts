@@ -2,8 +2,6 @@
 // Wrangler gets a process group of its own, so that it can be ended with all that it started, and gets no signal but ours.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { constants as fileConstants } from "node:fs";
-import { access, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { type AddressInfo, createServer } from "node:net";
 import { constants } from "node:os";
@@ -24,6 +22,12 @@ const HEALTH_TIMEOUT_MS = 2_000;
 const HEALTH_INTERVAL_MS = 100;
 const STOP_GRACE_MS = 5_000;
 const STARTERS_INTERVAL_MS = 500;
+/** Why a storage folder cannot be used, by the code of the system's error. */
+const STORAGE_REASONS: ReadonlyMap<unknown, string> = new Map([
+  ["EEXIST", "it is not a folder"],
+  ["ENOTDIR", "it is not in a folder"],
+  ["EACCES", "it cannot be written to"],
+]);
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 const HELP = `npm start [-- --port N] [--storage DIR]
@@ -91,19 +95,14 @@ async function findFreePort(port: number): Promise<number | undefined> {
   }
 }
 
-/** Wrangler would start all the same, and fail at the first request. It makes a folder that is not there. */
-async function checkStorage(dir: string): Promise<void> {
-  const refuse = (reason: string): never => {
-    throw new UsageError(`Cannot keep the channels in ${dir}: ${reason}`);
-  };
+/** Wrangler would start all the same where the folder cannot be used, and fail at the first request. */
+async function takeStorage(dir: string): Promise<StorageLock> {
   try {
-    if (!(await stat(dir)).isDirectory()) refuse("it is not a folder");
-    await access(dir, fileConstants.W_OK);
+    return await lockStorage(dir);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ENOTDIR") refuse("it is not in a folder");
-    if (code === "EACCES") refuse("it cannot be written to");
-    if (code !== "ENOENT") throw error;
+    // What the system and SQLite say has a code.
+    if (!(error instanceof Error && "code" in error)) throw error;
+    throw new UsageError(`Cannot keep the channels in ${dir}: ${STORAGE_REASONS.get(error.code) ?? error.message}`);
   }
 }
 
@@ -206,8 +205,7 @@ async function watchNpm(ending: AbortController): Promise<void> {
 /** Runs until the end, and returns the exit code: wrangler's own, or that of the signal that ended it. */
 async function run(options: StartOptions): Promise<number> {
   const port = await choosePort(options.port);
-  await checkStorage(options.storageDir);
-  const lock = await lockStorage(options.storageDir);
+  const lock = await takeStorage(options.storageDir);
   try {
     return await serve(port, options.storageDir, lock);
   } finally {

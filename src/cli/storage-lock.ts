@@ -1,9 +1,9 @@
 // One server at a time works on a storage folder. Two things say that one does:
 //   a lock of the system on a file in the folder, which ends with the process that holds it, however it ends;
 //   a note beside it, which names that process and the group of those it started: they may outlive it, and serve on.
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { constants, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { access, mkdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { isRunning, listProcesses } from "./processes.ts";
 
@@ -30,10 +30,12 @@ export interface StorageLock {
 
 /**
  * Takes a folder, which is made where it is not there, for this process. Rejects with a `StorageTakenError` that names who has it, and
- * how to end that, where another process has it or one that it started still runs.
+ * how to end that, where another process has it or one that it started still runs; with an error that has a code where the folder cannot
+ * be made or written to.
  */
 export async function lockStorage(dir: string): Promise<StorageLock> {
-  await mkdir(dir, { recursive: true });
+  await makeFolder(dir);
+  await access(dir, constants.W_OK);
   const notePath = join(dir, NOTE_FILE);
   const database = openLocked(join(dir, LOCK_FILE));
   const note = readNote(notePath);
@@ -55,6 +57,19 @@ export async function lockStorage(dir: string): Promise<StorageLock> {
       database.close();
     },
   };
+}
+
+/** With the folders that it is in. Node's own way tries without an end where the system makes none, as in /proc. */
+async function makeFolder(dir: string): Promise<void> {
+  try {
+    await mkdir(dir);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "EEXIST" && (await stat(dir)).isDirectory()) return;
+    if (code !== "ENOENT") throw error;
+    await makeFolder(dirname(dir));
+    await mkdir(dir);
+  }
 }
 
 /** SQLite is what locks a file here, since Node alone can not. Undefined where another process has it. */

@@ -125,10 +125,13 @@ describe("src/cli/start", () => {
     taken.close();
   });
 
-  test("a storage that is no folder is refused before anything starts", async () => {
+  test("a storage that is no folder, or cannot be made or written to, is refused before anything starts", async () => {
     for (const [path, reason] of [
       ["/dev/null", "it is not a folder"],
       ["/dev/null/below", "it is not in a folder"],
+      // Not even for its administrator does the system make a folder there, or a file.
+      ["/proc/none/below", "ENOENT"],
+      ["/proc", "unable to open database file"],
     ] as const) {
       expect(await refusedAs("0", "--storage", path)).toMatchObject({
         code: 2,
