@@ -17,7 +17,7 @@ import { KeyLines } from "./key-lines.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LeaseMark } from "./lease-mark.ts";
 import { findBeforeKnown } from "./lost-leases.ts";
-import type { Run } from "./run.ts";
+import { endOffset, type Run } from "./run.ts";
 import type { Fate } from "./fates.ts";
 
 const NO_HOLDER = "";
@@ -36,6 +36,8 @@ export class Delivery {
   readonly #ready = new MinHeap<number>((a, b) => a < b);
   /** Where the scan for messages that were never handed out goes on. */
   #scanned: number;
+  /** The group has done with every message before this offset; control records may be left. */
+  #firstAtLeast = 0;
   #isCleared = false;
   #exhausted: Exhausted[] = [];
 
@@ -107,20 +109,24 @@ export class Delivery {
     for (const message of this.#deferred.takeDue(nowMs)) this.#offer(message);
   }
 
-  /** When the message at the head expires; undefined where it does not, is leased or quarantined. */
-  get headExpiresAtMs(): number | undefined {
-    const { headOffset } = this.#log;
-    const isHeld = this.#leases.find(headOffset) !== undefined || this.#deferred.find(headOffset)?.isQuarantined === true;
-    if (isHeld || !this.#mayExpire) return undefined;
-    const run = this.#log.runFrom(headOffset);
-    const place = run === undefined ? -1 : headOffset - run.firstOffset;
-    return run === undefined || place < 0 || run.isControl(place) ? undefined : this.#expiryOf(run, place);
+  /** The first message that the group has not done with; undefined where none is left. */
+  get firstOffset(): number | undefined {
+    return this.#findFirst() && this.#firstAtLeast;
   }
 
-  /** Ends the message at the head if its time is over, also where nobody takes anything (rule TL3); false when it is not. */
-  expireHead(nowMs: number): boolean {
-    const isOver = (this.headExpiresAtMs ?? Infinity) <= nowMs;
-    if (isOver) this.#expire(this.#log.headOffset);
+  /** When that message expires; undefined where it does not, is leased or quarantined. */
+  get firstExpiresAtMs(): number | undefined {
+    const found = this.#mayExpire ? this.#findFirst() : undefined;
+    if (found === undefined) return undefined;
+    const offset = this.#firstAtLeast;
+    const isHeld = this.#leases.find(offset) !== undefined || this.#deferred.find(offset)?.isQuarantined === true;
+    return isHeld ? undefined : this.#expiryOf(found.run, found.place);
+  }
+
+  /** Ends the first message if its time is over, also where nobody takes anything (rule TL3); false when it is not. */
+  expireFirst(nowMs: number): boolean {
+    const isOver = (this.firstExpiresAtMs ?? Infinity) <= nowMs;
+    if (isOver) this.#expire(this.#firstAtLeast);
     return isOver;
   }
 
@@ -307,6 +313,7 @@ export class Delivery {
     this.#ready.clear();
     this.#exhausted = [];
     this.#scanned = 0;
+    this.#firstAtLeast = 0;
     this.#isCleared = true;
   }
 
@@ -370,6 +377,22 @@ export class Delivery {
     if (key === undefined) return;
     this.#keys.finish(key, offset);
     this.#offerFirstOf(key);
+  }
+
+  /** Where the first message lies that the group has not done with. What was looked at before is not looked at again. */
+  #findFirst(): { readonly run: Run; readonly place: number } | undefined {
+    const log = this.#log;
+    if (log.depth === 0) return undefined;
+    let offset = Math.max(this.#firstAtLeast, log.headOffset);
+    for (let run = log.runFrom(offset); run !== undefined; run = log.runFrom(offset)) {
+      for (let place = Math.max(0, offset - run.firstOffset); place < run.count; place++) {
+        if (log.isGone(run, place) || run.isControl(place)) continue;
+        this.#firstAtLeast = run.firstOffset + place;
+        return { run, place };
+      }
+      offset = endOffset(run);
+    }
+    return undefined;
   }
 
   get #mayExpire(): boolean {

@@ -15,6 +15,7 @@ import { countEnded } from "./fates.ts";
 import type { GroupChanges, GroupRecord, GroupStore } from "./group-store.ts";
 import { NO_GROUP_FATES, NO_POSITION } from "./group-store.ts";
 import { GroupView } from "./group-view.ts";
+import { Interest } from "./interest.ts";
 import { Settlement } from "./settlement.ts";
 import type { Expendable } from "./stretch.ts";
 
@@ -68,9 +69,11 @@ export class Groups {
   /** Whether all that was stored is here. */
   #isRestored = false;
   #expiring = 0;
+  readonly #interest: Interest;
 
   constructor(options: GroupsOptions) {
     this.#options = options;
+    this.#interest = new Interest(options.backlog);
     const stored = options.deliveryStore.readDelivery();
     for (const record of options.store.readGroups()) this.#keep(this.#build(record, stored.get(record.id) ?? NOTHING_STORED));
     this.#keep(this.#buildQueueGroup(stored.get(QUEUE_GROUP_ID) ?? NOTHING_STORED));
@@ -167,6 +170,7 @@ export class Groups {
       if (group.id === QUEUE_GROUP_ID) group.delivery.clear();
       else this.delete(group);
     }
+    this.#interest.clear();
     this.#isCleared = true;
   }
 
@@ -187,10 +191,7 @@ export class Groups {
     const { retention, maxAgeMs, limits, whenNoGroups } = this.#options.channelSettings();
     if (retention === "queue") return;
     if (retention === "interest") {
-      const least = this.leastHeadOffset ?? (whenNoGroups === "drop" ? backlog.nextOffset : undefined);
-      if (least === undefined) return;
-      const isForNobody = this.size === 0;
-      if (least > backlog.headOffset) backlog.trim(({ offset }) => offset < least, isForNobody ? "dropped" : "acked");
+      this.#giveUpDone(whenNoGroups);
       return;
     }
     const excessMessages = backlog.depth - limits.maxMessages;
@@ -222,11 +223,11 @@ export class Groups {
     return nearest;
   }
 
-  /** When the first message at the head of a group expires. */
+  /** When the first message of a group expires, of all groups. */
   get nextExpiryAtMs(): number | undefined {
     let nearest: number | undefined;
     for (const { delivery } of this.all()) {
-      const atMs = delivery.headExpiresAtMs;
+      const atMs = delivery.firstExpiresAtMs;
       if (atMs !== undefined) nearest = Math.min(nearest ?? atMs, atMs);
     }
     return nearest;
@@ -299,6 +300,16 @@ export class Groups {
     this.#changed.clear();
     const isChanged = isCleared || [write, deleted, clearDone, writeDone, deleteDone].some((list) => list.length > 0);
     return isChanged ? { isCleared, write, delete: deleted, clearDone, writeDone, deleteDone } : undefined;
+  }
+
+  /** With interest: what every group has done with, or, where nobody wants it, all. */
+  #giveUpDone(whenNoGroups: "refuse" | "drop"): void {
+    const { backlog } = this.#options;
+    const { leastHeadOffset } = this;
+    if (leastHeadOffset !== undefined) {
+      const firstOffsets = (): number[] => [...this.all()].map(({ delivery }) => delivery.firstOffset ?? backlog.nextOffset);
+      this.#interest.giveUpDone({ headOffset: leastHeadOffset, findFirstOffset: () => Math.min(...firstOffsets()) });
+    } else if (whenNoGroups === "drop" && backlog.nextOffset > backlog.headOffset) backlog.trim(() => true, "dropped");
   }
 
   get #retention(): Retention {

@@ -143,11 +143,12 @@ export class Settlement {
     this.#settings = parts.settings;
   }
 
-  /** Ends leases and delays whose time is over, buries what was handed out too often, and lets the messages at the head expire. */
+  /** Ends leases and delays whose time is over, buries what was handed out too often, and lets the first messages expire. */
   advance(nowMs: number): void {
     this.#delivery.advance(nowMs);
     this.buryExhausted(nowMs);
-    for (let count = 0; count < LIMITS.expiredPerSweepMax && this.#delivery.expireHead(nowMs); count++) this.buryExhausted(nowMs);
+    for (let count = 0; count < LIMITS.expiredPerSweepMax && this.#delivery.expireFirst(nowMs); count++)
+      this.buryExhausted(nowMs);
   }
 
   /** A reader's connection closed: its leases end at once, or, if it may have been cut off, after a grace in which it can come back. */

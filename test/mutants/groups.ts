@@ -140,20 +140,38 @@ export const TIME_TO_LIVE: readonly Mutant[] = [
   {
     name: "TL2: the end of a message's time ends its lease",
     file: "src/channel/delivery.ts",
-    from: "const isHeld = this.#leases.find(headOffset) !== undefined || this",
+    from: "const isHeld = this.#leases.find(offset) !== undefined || this",
     to: "const isHeld = this",
   },
   {
     name: "TL2: a message in quarantine expires",
     file: "src/channel/delivery.ts",
-    from: "this.#deferred.find(headOffset)?.isQuarantined === true;",
-    to: "headOffset < 0;",
+    from: "this.#deferred.find(offset)?.isQuarantined === true;\n    return isHeld",
+    to: "offset < 0;\n    return isHeld",
   },
   {
     name: "TL3: more than one sweep's messages expire at once",
     file: "src/channel/settlement.ts",
     from: "count < LIMITS.expiredPerSweepMax && this",
     to: "count < 1000 && this",
+  },
+  {
+    name: "TL3: a message behind a control record does not expire",
+    file: "src/channel/delivery.ts",
+    from: "if (log.isGone(run, place) || run.isControl(place)) continue;",
+    to: "if (log.isGone(run, place)) continue;\n        if (run.isControl(place)) return undefined;",
+  },
+  {
+    name: "TL3: messages that were cleared away are still not looked at when they are there again",
+    file: "src/channel/delivery.ts",
+    from: "    this.#firstAtLeast = 0;\n    this.#isCleared = true;",
+    to: "    this.#isCleared = true;",
+  },
+  {
+    name: "GP1: with interest a control record that nobody was told of holds back what all have done with",
+    file: "src/channel/interest.ts",
+    from: "if (!this.#isControlAtHead) return;",
+    to: "if (headOffset > 0) return;",
   },
   {
     name: "TL4: an expired message leaves no dead letter",

@@ -338,6 +338,7 @@ export class World {
     // The idle time of a channel begins anew with each change, but only the alarm itself looks after it.
     const neededAtMs = this.model.nextAlarmAtMs(this.#latestMs, true);
     const isSet = neededAtMs === undefined || (this.#alarmAtMs ?? Infinity) <= Math.max(neededAtMs, this.#mayRingAtMs);
+    if (this.model.waitsBehindControl) this.tally.count("event", "a put waits for a message behind a control record to expire");
     expectHolds(isSet || this.#isAlarmLost, `The alarm is set for ${this.#alarmAtMs}, not ${neededAtMs}`);
     expectSame(this.#channel.nextReservationEndMs, this.model.state.promises[0]?.reservedUntilMs, "The end of the first promise");
   }

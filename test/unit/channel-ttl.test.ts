@@ -167,6 +167,104 @@ describe("src/channel/delivery: time to live", () => {
     expect(channel.takeAnswers().map(({ outcome }) => kindOf(outcome))).toEqual(["room"]);
   });
 
+  test("[TL3] messages behind control records that nobody was told of expire, and the records stay for who comes next", () => {
+    const channel = open({ messageTtlMs: 1_000 });
+    channel.patch({ maxMessages: 10 });
+    channel.put(["a", "b"]);
+    channel.patch({ maxMessages: 11 });
+    channel.put(["c"]);
+    channel.patch({ maxMessages: 12 });
+    channel.tick(1_000);
+    channel.evict();
+    expect(channel.describe()).toMatchObject({ depth: 0, firstOffset: 1, counts: { put: 3, expired: 3 } });
+
+    channel.put(["d"]);
+    const got = expectType(channel.get(), "got");
+    expect(textsOf(got)).toEqual(["d"]);
+    expect(got.controls.map(({ offset }) => offset)).toEqual([1, 4, 6]);
+  });
+
+  test("[TL3] a queue that drains is closed when the last message behind a control record expires", () => {
+    const channel = open();
+    channel.patch({ maxMessages: 10 });
+    channel.putMessages([living("a", 1_000)]);
+    channel.patch({ state: "draining" });
+    channel.tick(999);
+    expect(channel.describe()).toMatchObject({ state: "draining" });
+    channel.tick(1);
+    expect(channel.describe()).toMatchObject({ state: "closed", depth: 0 });
+  });
+
+  test("[TL3] in a group that went back behind a control record messages expire again", () => {
+    const channel = open({ retention: "log", maxMessages: 10, messageTtlMs: 1_000 });
+    channel.apply({ type: "create-group", group: "g", settings: {} });
+    channel.patch({ maxMessages: 11 });
+    channel.put(["a", "b"]);
+    for (let turn = 0; turn < 2; turn++) {
+      channel.tick(1_000);
+      expect(describeGroup(channel, "g")).toMatchObject({ headOffset: 1, depth: 0, counts: { put: 2, expired: 2 } });
+      channel.apply({ type: "seek-group", group: "g", to: { at: "first" } });
+    }
+  });
+
+  test("[TL5] a put that waits is served when messages behind control records expire, the next after those that were removed", () => {
+    const channel = open({ maxMessages: 3, messageTtlMs: 5_000 });
+    channel.patch({ maxMessages: 2 });
+    channel.put(["a", "b"]);
+    const origin = { connection: channel.connect(), request: 1 };
+    channel.put(["c"], { waitMs: MINUTE_MS, origin });
+    expect(channel.channel.nextServiceAtMs).toBe(START_MS + 5_000);
+    channel.evict();
+    expect(channel.channel.findAlarmOnWaking(channel.nowMs)).toBeLessThanOrEqual(START_MS + 5_000);
+    channel.tick(5_000);
+    expect(channel.takeAnswers().map(({ outcome }) => kindOf(outcome))).toEqual(["room"]);
+  });
+
+  test("[TL5] of messages behind a control record the first that is left is looked at, and only where it is neither leased nor quarantined", () => {
+    const channel = open({ maxMessages: 3, messageTtlMs: 5_000, delivery: { maxAttempts: 1, onExhausted: "quarantine" } });
+    channel.patch({ maxMessages: 2 });
+    channel.put(["a"]);
+    channel.nowMs += 1_000;
+    channel.put(["b"]);
+    const origin = { connection: channel.connect(), request: 1 };
+    channel.put(["c", "d"], { waitMs: MINUTE_MS, origin });
+    const { channel: core } = channel;
+    expect(core.nextServiceAtMs).toBe(START_MS + 5_000);
+    channel.apply({ type: "remove", offset: 2 });
+    expect(core.nextServiceAtMs).toBe(START_MS + 6_000);
+
+    channel.pull({ leaseMs: 2_000 });
+    expect(core.nextServiceAtMs).toBeUndefined();
+    channel.tick(2_000);
+    expect(channel.describe()).toMatchObject({ delivery: { quarantined: 1 } });
+    expect(core.nextServiceAtMs).toBeUndefined();
+    channel.apply({ type: "release-quarantine", offset: 3 });
+    expect(core.nextServiceAtMs).toBe(START_MS + 6_000);
+  });
+
+  test("[TL5][GP1] with interest a put gets the room of what expired in every group, also behind a control record", () => {
+    const channel = open({ retention: "interest", maxMessages: 3, messageTtlMs: 5_000 });
+    for (const group of ["slow", "fast"]) channel.apply({ type: "create-group", group, settings: {} });
+    channel.patch({ maxMessages: 2 });
+    channel.put(["a", "b"]);
+    expect(textsOf(channel.apply({ type: "get", group: "fast", max: 1, waitMs: 0 }))).toEqual(["a"]);
+    const origin = { connection: channel.connect(), request: 1 };
+    channel.put(["c", "d"], { waitMs: MINUTE_MS, origin });
+    expect(channel.channel.nextServiceAtMs).toBe(START_MS + 5_000);
+
+    channel.tick(5_000);
+    channel.evict();
+    expect(channel.takeAnswers().map(({ outcome }) => kindOf(outcome))).toEqual(["room"]);
+    expect(channel.describe()).toMatchObject({ depth: 0, firstOffset: 1, counts: { put: 2, acked: 2 } });
+    expect(describeGroup(channel, "slow")).toMatchObject({ headOffset: 1, depth: 0, counts: { expired: 2 } });
+    expect(describeGroup(channel, "fast")).toMatchObject({ depth: 0, counts: { acked: 1, expired: 1 } });
+    channel.put(["c", "d"], { origin, isPromised: true });
+    expect(expectType(channel.apply({ type: "get", group: "slow", max: 2, waitMs: 0 }), "got")).toMatchObject({
+      messages: [{ offset: 4 }, { offset: 5 }],
+      controls: [{ offset: 1 }],
+    });
+  });
+
   test("[TL6] each group judges for itself, and a log keeps what expired", () => {
     const channel = open({ retention: "log", messageTtlMs: 1_000 });
     for (const group of ["slow", "fast"]) channel.apply({ type: "create-group", group, settings: {} });

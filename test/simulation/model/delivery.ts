@@ -134,16 +134,17 @@ export class ModelDelivery {
     }
   }
 
-  /** Ends the leases whose deadline is met (LS6), and messages at the head whose time is over (TL3). */
+  /** Ends the leases whose deadline is met (LS6), and first messages whose time is over (TL3). */
   advance(nowMs: number): void {
     for (const group of groupsOf(this.#book)) {
       const expired = group.leased.filter(({ lease }) => lease !== undefined && lease.deadlineMs <= nowMs);
       for (const message of expired.toReversed())
         this.giveBack(group, message.offset, { end: "expired", isCounted: true, nowMs });
       for (let count = 0; count < LIMITS.expiredPerSweepMax; count++) {
-        const [head] = group.state.records;
-        if (head?.message === undefined || (this.expiresAtMs(head) ?? Infinity) > nowMs) break;
-        this.#expire(group, head.offset, nowMs);
+        // Whatever control records stand before it.
+        const [first] = group.messages;
+        if (first === undefined || (this.expiresAtMs(first) ?? Infinity) > nowMs) break;
+        this.#expire(group, first.offset, nowMs);
       }
     }
   }

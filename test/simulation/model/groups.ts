@@ -48,13 +48,19 @@ export class ModelGroups {
     return this.#book.existing.settings.retention === "queue";
   }
 
-  /** With interest a message goes when every group has done with it and with those before it. */
+  /** With interest a message goes when every group has done with it and with those before it; a control record when every head has passed it. */
   #giveUpDone(whenNoGroups: "refuse" | "drop", nowMs: number): void {
     const groups = groupsOf(this.#book);
     if (groups.length === 0 && whenNoGroups === "refuse") return;
-    const least = Math.min(this.#book.state.nextOffset, ...groups.map(({ headOffset }) => headOffset));
-    const done = this.#book.state.records.map(({ offset }) => offset).filter((offset) => offset < least);
-    this.#book.end(done, groups.length === 0 ? "dropped" : "acked", nowMs);
+    const { nextOffset, records } = this.#book.state;
+    const leastHead = Math.min(nextOffset, ...groups.map(({ headOffset }) => headOffset));
+    const leastOpen = Math.min(nextOffset, ...groups.map(({ messages: [first] }) => first?.offset ?? nextOffset));
+    const done = records.filter(({ offset, message }) => offset < (message === undefined ? leastHead : leastOpen));
+    this.#book.end(
+      done.map(({ offset }) => offset),
+      groups.length === 0 ? "dropped" : "acked",
+      nowMs,
+    );
   }
 
   /** A log keeps the newest that its limits allow. */

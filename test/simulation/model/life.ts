@@ -169,7 +169,7 @@ export class ModelLife {
     times.push(...scheduled.map(({ dueAtMs }) => dueAtMs));
     times.push(...lines.flatMap((group) => this.#deliveryTimes(group)).filter((atMs) => atMs > nowMs));
     // TL5
-    if (puts.length > 0) times.push(...this.#headExpiries().filter((atMs) => atMs > nowMs));
+    if (puts.length > 0) times.push(...this.#firstExpiries().filter((atMs) => atMs > nowMs));
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
@@ -254,10 +254,9 @@ export class ModelLife {
     });
   }
 
-  #headExpiries(): number[] {
-    return groupsOf(this.#book).flatMap(({ state: { records } }) => {
-      const [head] = records;
-      const atMs = head?.message === undefined ? undefined : this.#delivery.expiresAtMs(head);
+  #firstExpiries(): number[] {
+    return groupsOf(this.#book).flatMap(({ messages: [first] }) => {
+      const atMs = first && this.#delivery.expiresAtMs(first);
       return atMs === undefined ? [] : [atMs];
     });
   }

@@ -125,6 +125,13 @@ export class Model {
     return this.#life.nextAlarmAtMs(nowMs, isWithoutIdle);
   }
 
+  /** Whether a put waits and the first message of a group may expire, with a control record before it (TL3). */
+  get waitsBehindControl(): boolean {
+    const isBehind = ({ state: { records }, messages: [first] }: GroupBook): boolean =>
+      records[0]?.control !== undefined && first !== undefined && this.#delivery.expiresAtMs(first) !== undefined;
+    return this.state.puts.length > 0 && groupsOf(this.#book).some(isBehind);
+  }
+
   /** Whether leases were lost, so that some messages may have been handed out unknown. */
   get hasDoubts(): boolean {
     return this.#doubted.size > 0;

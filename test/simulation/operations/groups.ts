@@ -113,7 +113,7 @@ export const GROUP_KEEPERS: readonly ActorOperation[] = [
   },
   {
     name: "delete a group",
-    weight: 5,
+    weight: 7,
     run: (world, random) => {
       world.perform({ type: "delete-group", group: drawName(world, random) });
     },

@@ -53,6 +53,21 @@ export const PRODUCERS: readonly ActorOperation[] = [
     },
   },
   {
+    name: "put behind a control record, and wait until it expires",
+    weight: 5,
+    run: (world, random) => {
+      const maxMessages = random.oneOf(2, 3);
+      const ttlMs = random.oneOf(1_000, 5_000, 60_000);
+      const messages = fill(random, maxMessages, 8).map((message) => ({ ...message, ttlMs }));
+      world.perform({ type: "purge" });
+      // Twice, so that the limits change whatever they were.
+      for (const limit of [maxMessages + 1, maxMessages])
+        world.perform({ type: "patch", patch: { maxMessages: limit, growth: null } });
+      world.perform({ type: "put", messages });
+      world.perform({ type: "put", messages: fill(random, 1, 8), waitMs: 60_000 }, drawOrigin(world, random));
+    },
+  },
+  {
     name: "put and wait",
     weight: 40,
     run: (world, random) => {

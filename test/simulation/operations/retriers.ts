@@ -68,7 +68,7 @@ function drawOthers(random: Random, messages: readonly PutMessage[]): readonly P
 const NUMBERED: readonly ActorOperation[] = [
   {
     name: "put with a number",
-    weight: 44,
+    weight: 54,
     run: (world, random) => {
       const producer = nextMark(drawProducer(world, random));
       send(world, { type: "put", ...drawContent(world, random), producer }, drawOriginOrNone(world, random));

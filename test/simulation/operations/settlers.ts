@@ -121,7 +121,7 @@ export const SETTLERS: readonly ActorOperation[] = [
   },
   {
     name: "settle out of order",
-    weight: 12,
+    weight: 18,
     run: (world, random) => {
       const last = pickOutOfOrder(world, random);
       if (last === undefined) return;

@@ -223,7 +223,7 @@ export const SUBSCRIBERS: readonly ActorOperation[] = [
   },
   {
     name: "take over what a subscription holds",
-    weight: 10,
+    weight: 12,
     run: (world, random) => {
       // Most tokens that were told are of subscriptions that are over.
       const member = drawMember(world, random);
