@@ -7,6 +7,7 @@ import { consumeBatches, consumeEach } from "./consume.ts";
 import type { ConsumeBatchesOptions, ConsumeWithOptions } from "./consume-options.ts";
 import type { Consumer } from "./consumer.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
+import { checkNumbers, type NumberBounds } from "./given-number.ts";
 import type { BatchHandler, MessageHandler } from "./handlers.ts";
 import { HttpTransport } from "./http-transport.ts";
 import type { SocketOptions } from "./open-socket.ts";
@@ -25,11 +26,11 @@ export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, Ret
   readonly transport?: "http" | "socket" | undefined;
   /** Called each time a put over a socket is told to wait for room: this is where a producer feels back-pressure. Default: none. */
   readonly onWait?: (() => void) | undefined;
-  /** How long a WebSocket may take to open before the calls that wait for it reject, in milliseconds. Default: 30,000. */
+  /** How long a WebSocket may take to open before the calls that wait for it reject, in milliseconds, at most 600,000. Default: 30,000. */
   readonly connectMsMax?: number | undefined;
 }
 
-const CONNECT_MS_MAX_DEFAULT = 30_000;
+const CONNECT_MS_BOUNDS: { readonly connectMsMax: NumberBounds } = { connectMsMax: [30_000, 1, 600_000] };
 /** Each has a connection, or a request that waits, and messages that are held here. */
 const CONSUMED_MAX = 16;
 
@@ -53,6 +54,7 @@ export interface ListChannelsOptions extends CallOptions {
  */
 export class EdgeChannel {
   readonly #options: EdgeChannelOptions;
+  readonly #connectMsMax: number;
   readonly #requester: Requester;
   readonly #retries: Retries;
   /** Those that have a connection of their own. */
@@ -60,6 +62,7 @@ export class EdgeChannel {
 
   private constructor(url: string | URL, options: EdgeChannelOptions) {
     this.#options = options;
+    this.#connectMsMax = checkNumbers(options, CONNECT_MS_BOUNDS).connectMsMax;
     this.#requester = new Requester(url, options);
     this.#retries = new Retries(options);
   }
@@ -129,11 +132,11 @@ export class EdgeChannel {
   #openTransport(name: string): Transport {
     if (this.#options.transport !== "socket") return new HttpTransport(this.#requester, name);
     const url = this.#requester.addressOf([name, "socket"]);
-    const { startTimer = startPlatformTimer, connectMsMax, token, WebSocket, openSocket, socketFormat, onWait } = this.#options;
+    const { startTimer = startPlatformTimer, token, WebSocket, openSocket, socketFormat, onWait } = this.#options;
     const options = { token, WebSocket, openSocket, socketFormat, onWait, startTimer };
     return new SocketTransport({
       connect: (signal) => ChannelSocket.connect(url, { ...options, signal }),
-      connectMsMax: connectMsMax ?? CONNECT_MS_MAX_DEFAULT,
+      connectMsMax: this.#connectMsMax,
       startTimer,
       onClose: () => this.#connected.delete(name),
     });

@@ -1,11 +1,12 @@
 // Repeats calls that may be repeated: those that change nothing, and puts that the channel recognises.
 import { EdgeChannelError } from "./edge-channel-error.ts";
+import { checkNumbers, type NumberBounds } from "./given-number.ts";
 import { startPlatformTimer, type StartTimer } from "./timers.ts";
 
 export interface RetryOptions {
   /**
    * How often a call that failed is repeated, if that is safe: reads, and puts with a producer's number or an idempotency key. A full
-   * channel is no failure: `waitMs` waits for room. Each repetition waits anew. Default: 3.
+   * channel is no failure: `waitMs` waits for room. Each repetition waits anew. At most 1,000,000. Default: 3.
    */
   readonly retries?: number | undefined;
   /** From 0 to 1, without 1: spreads the pauses. Default: `Math.random`. */
@@ -23,7 +24,7 @@ interface KeepUpOptions {
   readonly mayGiveUp?: () => boolean;
 }
 
-const RETRIES_DEFAULT = 3;
+const RETRIES_BOUNDS: { readonly retries: NumberBounds } = { retries: [3, 0, 1_000_000] };
 const PAUSE_MS_FIRST = 100;
 const PAUSE_MS_MAX = 10_000;
 /** A server that asks for a longer pause is not asked again by itself. */
@@ -40,7 +41,7 @@ export class Retries {
   readonly now: () => number;
 
   constructor(options: RetryOptions = {}) {
-    this.#retries = options.retries ?? RETRIES_DEFAULT;
+    this.#retries = checkNumbers(options, RETRIES_BOUNDS).retries;
     this.#random = options.random ?? Math.random;
     this.startTimer = options.startTimer ?? startPlatformTimer;
     this.now = options.now ?? ((): number => performance.now());

@@ -113,6 +113,17 @@ describe("src/client/retries", () => {
     expect(await errorOf(channel.put("a", KEY))).toMatchObject({ kind: "channel-closed", status: 410, outcome: "unknown" });
   });
 
+  test.each([
+    ["retries", [Number.NaN, -1, 1.5, Infinity, 1_000_001, "3"]],
+    ["connectMsMax", [Number.NaN, 0, 1.5, Infinity, 600_001, "3"]],
+  ])("what is no number for %s is refused at once", (name, values) => {
+    for (const value of values) {
+      expect(() => EdgeChannel.connect("http://service.test", { [name]: value })).toThrow(
+        expect.objectContaining({ kind: "invalid-request", message: expect.stringContaining(`as ${name}:`) as string }) as Error,
+      );
+    }
+  });
+
   test("an abort ends the pause, and with it the call", async () => {
     const timers = new FakeTimers();
     const abort = new AbortController();
