@@ -78,6 +78,7 @@ export class EdgeChannel {
 
   /** A channel by its name: 1 to 128 letters, digits and `. _ ~ : -`. Over sockets the same name is the same connection, until that is ended. */
   channel(name: string): Channel {
+    if (typeof name !== "string") throw EdgeChannelError.refused(`Cannot take ${typeof name} as a channel: expected its name`);
     const known = this.#connected.get(name);
     if (known !== undefined) return known;
     const calls = new ChannelCalls(this.#requester, this.#retries, name);

@@ -2,20 +2,28 @@
 import type { ControlRecord } from "../protocol/message.ts";
 import type { PressureState } from "../protocol/description.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
 import { formatBody, formatPuts, parseMessage, type MessageJson, type ReceivedMessage } from "./message-json.ts";
 import type { CheckpointRider, GetResult, Leased, PullResult, PutReceipt, SettleReport, SettleRequest } from "./transport.ts";
 
 /** The members of a settle request. Entries may be whole messages: only what the protocol knows of them is sent. */
-export function formatSettle({ acks, retries, extends: longer, rejects, releases, checkpoint, puts }: SettleRequest): object {
-  return {
-    acks: acks?.map(({ leaseId, count }) => ({ leaseId, count })),
-    retries: retries?.map(({ leaseId, count, delayMs, reason }) => ({ leaseId, count, delayMs, reason })),
-    extends: longer?.map(({ leaseId, count, leaseMs }) => ({ leaseId, count, leaseMs })),
-    rejects: rejects?.map(({ leaseId, count, reason }) => ({ leaseId, count, reason })),
-    releases: releases?.map(({ leaseId, count }) => ({ leaseId, count })),
-    checkpoint: checkpoint && formatCheckpoint(checkpoint),
-    puts: puts && formatPuts(puts),
-  };
+export function formatSettle(request: SettleRequest): object {
+  try {
+    const { acks, retries, extends: longer, rejects, releases, checkpoint, puts } = request;
+    return {
+      acks: acks?.map(({ leaseId, count }) => ({ leaseId, count })),
+      retries: retries?.map(({ leaseId, count, delayMs, reason }) => ({ leaseId, count, delayMs, reason })),
+      extends: longer?.map(({ leaseId, count, leaseMs }) => ({ leaseId, count, leaseMs })),
+      rejects: rejects?.map(({ leaseId, count, reason }) => ({ leaseId, count, reason })),
+      releases: releases?.map(({ leaseId, count }) => ({ leaseId, count })),
+      checkpoint: checkpoint && formatCheckpoint(checkpoint),
+      puts: puts && formatPuts(puts),
+    };
+  } catch (error) {
+    if (error instanceof EdgeChannelError) throw error;
+    // What is read of nothing, or of what is no list.
+    throw EdgeChannelError.refused("Cannot settle: expected lists of leases", "invalid-request", error);
+  }
 }
 
 function formatCheckpoint({ name, value, contentType, ifMatch, ifNoneMatch }: CheckpointRider): object {

@@ -1,8 +1,15 @@
 // The client over HTTP against a service that the test plays: what is sent, and what replies and failures become.
 import { describe, expect, test } from "vitest";
-import { type Channel, EdgeChannel, type EdgeChannelOptions, type MessageBody, type PutGiven } from "../../src/client/index.ts";
+import {
+  type Channel,
+  EdgeChannel,
+  type EdgeChannelOptions,
+  type MessageBody,
+  type PutGiven,
+  type SettleRequest,
+} from "../../src/client/index.ts";
 import { connectBinding } from "../../src/client/service-binding.ts";
-import { errorOf } from "../client-calls.ts";
+import { errorOf, TRANSPORTS } from "../client-calls.ts";
 import { isSettled, STATE } from "./client-doubles.ts";
 import {
   type Answer,
@@ -17,6 +24,7 @@ import {
 } from "./fake-service.ts";
 
 const BASE = "http://service.test/under/v1/channels/c";
+const NO_SETTLES: readonly unknown[] = [null, undefined, { acks: "l" }, { acks: [null] }, { retries: {} }, { checkpoint: 1 }];
 const STORED = { offset: 1, count: 1, state: STATE };
 
 function open(answers: readonly Answer[], options: EdgeChannelOptions = {}): { service: FakeService; channel: Channel } {
@@ -103,9 +111,25 @@ describe("src/client/http-transport: requests", () => {
       expect(other).toMatchObject({ ...refused, message: expect.stringMatching(/^Cannot send the value at index 1 as /) });
       expect(await errorOf(channel.checkpoint("at").write(given as MessageBody))).toMatchObject(refused);
     }
+    for (const batch of ["abc", new Set(["a"]), undefined] as unknown as PutGiven[][]) {
+      expect(await errorOf(channel.putBatch(batch))).toMatchObject(refused);
+    }
+    for (const request of NO_SETTLES) expect(await errorOf(channel.settle(request as SettleRequest))).toMatchObject(refused);
     expect(await errorOf(channel.put("a".repeat(24 * 1024 * 1024)))).toMatchObject({ ...refused, kind: "request-too-large" });
     expect(() => EdgeChannel.connect("ftp://service.test")).toThrow(expect.objectContaining(refused));
     expect(service.sent).toEqual([]);
+  });
+});
+
+describe("src/client/edge-channel", () => {
+  test.each(TRANSPORTS)("what is no name of a channel is refused at once, over %s", (transport) => {
+    const client = EdgeChannel.connect("http://service.test", { transport });
+    const refused = { kind: "invalid-request", origin: "client", retryable: false, outcome: "not-applied" };
+
+    for (const name of [undefined, null, 5, ["c"]] as unknown as string[]) {
+      expect(() => client.channel(name)).toThrow(expect.objectContaining(refused) as Error);
+      expect(() => client.consume([name], () => undefined)).toThrow(expect.objectContaining(refused) as Error);
+    }
   });
 });
 
