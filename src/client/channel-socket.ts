@@ -388,8 +388,7 @@ export class ChannelSocket implements StreamingTransport {
     try {
       this.#codec = await loadBlockCodec();
     } catch (cause) {
-      const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied", cause } as const;
-      this.#fail("the part of the client that binary frames need could not be loaded", facts);
+      this.#lose("the part of the client that binary frames need could not be loaded", cause);
     }
   }
 

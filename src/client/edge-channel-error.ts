@@ -10,7 +10,10 @@ export type EdgeChannelErrorKind =
   | "gap"
   /** The signal was aborted. `outcome` says whether that came too late to keep the request from taking effect. */
   | "aborted"
-  /** The WebSocket did not open (browsers and Node do not tell why), or what only consumers or producers need could not be loaded. */
+  /**
+   * The WebSocket did not open, and the service, asked why over HTTP, did not say that it never will (a page of another site may not hear
+   * its answer); or what only consumers or producers need could not be loaded.
+   */
   | "connection-failed"
   /** The WebSocket closed or broke, or an HTTP request found no way to the server or its reply none back. */
   | "connection-lost"
@@ -96,6 +99,17 @@ export class EdgeChannelError extends Error {
     const what = outcome === "unknown" ? "No answer came" : "Cannot send";
     const facts = { kind: "connection-closed", origin: "client", retry: "never", outcome } as const;
     return new EdgeChannelError(`${what}: the ${closed} was closed by this program`, facts);
+  }
+
+  /** No way to the service, or to what the client needs, for now: nothing was sent. */
+  static notConnected(message: string, cause?: unknown): EdgeChannelError {
+    return new EdgeChannelError(message, {
+      kind: "connection-failed",
+      origin: "network",
+      retry: "after",
+      outcome: "not-applied",
+      cause,
+    });
   }
 
   /** A call that this side refuses to send, since the server would. */

@@ -14,7 +14,6 @@ import type { SocketOptions } from "./open-socket.ts";
 import { Requester, type RequesterOptions } from "./requester.ts";
 import { Retries, type RetryOptions } from "./retries.ts";
 import { SocketTransport } from "./socket-transport.ts";
-import { startPlatformTimer } from "./timers.ts";
 import type { CallOptions, Transport } from "./transport.ts";
 
 export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, RetryOptions {
@@ -132,14 +131,25 @@ export class EdgeChannel {
 
   #openTransport(name: string): Transport {
     if (this.#options.transport !== "socket") return new HttpTransport(this.#requester, name);
-    const url = this.#requester.addressOf([name, "socket"]);
-    const { startTimer = startPlatformTimer, token, WebSocket, openSocket, socketFormat, onWait } = this.#options;
-    const options = { token, WebSocket, openSocket, socketFormat, onWait, startTimer };
+    const path = [name, "socket"];
+    const url = this.#requester.addressOf(path);
     return new SocketTransport({
-      connect: (signal) => ChannelSocket.connect(url, { ...options, signal }),
+      connect: (signal) =>
+        ChannelSocket.connect(url, { ...this.#options, signal }).catch((error: unknown) => this.#explain(error, path, signal)),
       connectMsMax: this.#connectMsMax,
-      startTimer,
+      startTimer: this.#retries.startTimer,
       onClose: () => this.#connected.delete(name),
     });
+  }
+
+  /**
+   * Throws why a socket did not open. No platform tells what the server said to its upgrade, so the same address is asked over HTTP: what
+   * the service refuses for good there, it refuses as a socket. It answers `upgrade-required` where it would have let it in.
+   */
+  async #explain(error: unknown, path: readonly string[], signal: AbortSignal): Promise<never> {
+    if (!(error instanceof EdgeChannelError && error.kind === "connection-failed" && error.retryable)) throw error;
+    const told: unknown = await this.#requester.requestJson({ method: "GET", path, signal }).catch((reason: unknown) => reason);
+    const isRefusal = told instanceof EdgeChannelError && told.problem?.retry === "never" && told.kind !== "upgrade-required";
+    throw isRefusal ? told : error;
   }
 }

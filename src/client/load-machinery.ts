@@ -12,8 +12,7 @@ export function loadMachinery(
     try {
       return await load();
     } catch (cause) {
-      const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied", cause } as const;
-      throw new EdgeChannelError("Cannot load the part of the client that consumers and producers need", facts);
+      throw EdgeChannelError.notConnected("Cannot load the part of the client that consumers and producers need", cause);
     }
   }, undefined);
 }

@@ -90,8 +90,7 @@ async function awaitSocket(opening: Promise<WebSocketLike>, signal: AbortSignal 
 /** What says in our words already why there is no socket keeps them. */
 function refuseSocket(error: unknown): never {
   if (error instanceof EdgeChannelError) throw error;
-  const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied", cause: error } as const;
-  throw new EdgeChannelError("Cannot connect: the connection could not be opened", facts);
+  throw EdgeChannelError.notConnected("Cannot connect: the connection could not be opened", error);
 }
 
 function callPlatform(url: string, { token, WebSocket, openSocket, socketFormat }: SocketOptions): ReturnType<OpenSocket> {

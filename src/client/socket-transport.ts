@@ -35,6 +35,8 @@ interface Opening {
   readonly abort: AbortController;
 }
 
+const TOO_SLOW = "Cannot connect: the connection took too long to open";
+
 /** Calls made while the socket opens are sent in their order once it is open. Nothing is sent twice: what a lost connection left unanswered rejects. */
 export class SocketTransport implements StreamingTransport {
   readonly keepsOrder = true;
@@ -122,7 +124,10 @@ export class SocketTransport implements StreamingTransport {
   #open(): Promise<ChannelSocket> {
     if (this.#opening !== undefined) return this.#opening.socket;
     const abort = new AbortController();
-    const stopTimer = this.#options.startTimer(() => abort.abort(tooSlowError()), this.#options.connectMsMax);
+    const stopTimer = this.#options.startTimer(
+      () => abort.abort(EdgeChannelError.notConnected(TOO_SLOW)),
+      this.#options.connectMsMax,
+    );
     const socket = this.#options.connect(abort.signal).catch((error: unknown) => {
       // The only other reason of an abort is `close`, of which its callers are told.
       throw abort.signal.reason instanceof EdgeChannelError ? abort.signal.reason : error;
@@ -137,9 +142,4 @@ export class SocketTransport implements StreamingTransport {
     socket.then(finish, () => finish());
     return socket;
   }
-}
-
-function tooSlowError(): EdgeChannelError {
-  const facts = { kind: "connection-failed", origin: "network", retry: "after", outcome: "not-applied" } as const;
-  return new EdgeChannelError("Cannot connect: the connection took too long to open", facts);
 }

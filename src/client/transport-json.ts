@@ -22,7 +22,7 @@ export function formatSettle(request: SettleRequest): object {
   } catch (error) {
     if (error instanceof EdgeChannelError) throw error;
     // What is read of nothing, or of what is no list.
-    throw EdgeChannelError.refused("Cannot settle: expected lists of leases", "invalid-request", error);
+    throw EdgeChannelError.refused("Cannot settle: expected lists of leases");
   }
 }
 
@@ -40,6 +40,11 @@ interface PutReply {
 
 export function parsePutReceipt({ offset, count, scheduled, duplicate, state }: PutReply): PutReceipt {
   return { offset, count, ...(scheduled !== undefined && { scheduled }), isDuplicate: duplicate === true, state };
+}
+
+interface SettleReply extends SettleReport {
+  readonly type?: "settled";
+  readonly id?: number;
 }
 
 interface TakenReply {
@@ -64,11 +69,6 @@ export function parsePullResult(reply: TakenReply): PullResult {
 }
 
 /** Without the members of a frame that are not the report's. */
-export function parseSettleReport(reply: SettleReport): SettleReport {
-  const { acked, retried, extended, rejected, released, refused, checkpointVersion, putOffset, state } = reply;
-  const riders = {
-    ...(checkpointVersion !== undefined && { checkpointVersion }),
-    ...(putOffset !== undefined && { putOffset }),
-  };
-  return { acked, retried, extended, rejected, released, refused, ...riders, state };
+export function parseSettleReport({ type: _type, id: _id, ...report }: SettleReply): SettleReport {
+  return report;
 }

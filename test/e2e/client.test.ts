@@ -28,8 +28,14 @@ describe.each(TRANSPORTS)("src/client in Node over %s", (transport) => {
     const refused = openChannel({ transport, retries: 0 }).put("a");
     const error: unknown = await refused.catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(EdgeChannelError);
-    // Node does not tell why a WebSocket did not open.
-    expect(error).toMatchObject({ kind: transport === "http" ? "unauthorized" : "connection-failed", outcome: "not-applied" });
+    expect(error).toMatchObject({ kind: "unauthorized", retryable: false, outcome: "not-applied" });
+    const consumer = openChannel({ transport, token: "no" }).consume(() => undefined);
+    await expect(consumer.done).rejects.toMatchObject({ kind: "unauthorized" });
+    const client = EdgeChannel.connect(runtime.url, { transport, token: TOKEN });
+    await expect(client.channel("a/b").producer().put("x")).rejects.toMatchObject({
+      kind: "invalid-request",
+      message: expect.stringMatching(/^\/path\/channel: A channel name has /) as string,
+    });
   });
 
   test("[G9] it goes on where the runtime is killed and started again, and a put with a key is stored once", async () => {

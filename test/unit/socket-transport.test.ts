@@ -1,9 +1,11 @@
 // Connections that come and go under one transport, over sockets that the test drives by hand.
 import { describe, expect, test } from "vitest";
-import { upgradeWith } from "../../src/client/index.ts";
+import { type Channel, upgradeWith } from "../../src/client/index.ts";
+import type { Refusal } from "../../src/protocol/problems.ts";
 import { errorOf } from "../client-calls.ts";
 import {
   FakeWebSocket,
+  firstSocket,
   greet,
   isSettled,
   lastSocket,
@@ -13,7 +15,7 @@ import {
   settleDown,
   STATE,
 } from "./client-doubles.ts";
-import { FakeService, replyPage, replyProblem } from "./fake-service.ts";
+import { failOnTheWay, FakeService, neverAnswer, replyJson, replyPage, replyProblem } from "./fake-service.ts";
 
 function textsOf(socket: FakeWebSocket): unknown[] {
   return socket.sent.filter((frame) => frame["type"] === "put").map((frame) => frame["text"]);
@@ -244,5 +246,85 @@ describe("src/client/open-socket", () => {
     const { channel } = openChannel({ openSocket: () => Promise.reject(new TypeError("fetch failed")), retries: 0 });
 
     expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-failed", retryable: true, outcome: "not-applied" });
+  });
+
+  const FOR_GOOD: readonly Refusal[] = [
+    { kind: "unauthorized" },
+    { kind: "forbidden", reason: "no" },
+    { kind: "invalid-request", errors: [{ pointer: "/path/channel", detail: "A channel name has letters" }] },
+    { kind: "unknown-route", path: "/v1" },
+    { kind: "not-configured", setting: "API_TOKEN", remedy: "Set it" },
+  ];
+
+  test.each(FOR_GOOD.map((refusal) => [refusal.kind, refusal] as const))(
+    "a socket that does not open since the service refuses it for good says so: %s",
+    async (kind, refusal) => {
+      const service = new FakeService(replyProblem(refusal));
+      const { channel, timers } = openTimedChannel({ fetch: service.fetch, token: "s3cret" });
+      const putting = errorOf(channel.put("a", { idempotencyKey: "k" }));
+      lastSocket().end(1006);
+
+      expect(await putting).toMatchObject({ kind, origin: "server", retryable: false, outcome: "not-applied" });
+      expect(timers.count).toBe(0);
+      expect(service.sent).toMatchObject([
+        {
+          method: "GET",
+          url: "http://service.test/v1/channels/c/socket",
+          headers: { Authorization: "Bearer s3cret" },
+          redirect: "manual",
+        },
+      ]);
+    },
+  );
+
+  test.each([
+    ["the service would let it in", replyProblem({ kind: "upgrade-required", protocols: ["channel.v1.json"] })],
+    ["the service is busy", replyProblem({ kind: "too-many-connections", limit: 1, retryAfterMs: 1000 })],
+    ["something else refuses", replyPage(404)],
+    ["something else answers", replyJson({ kind: "unauthorized", retry: "never" })],
+    ["nobody answers", failOnTheWay],
+  ])("a socket that does not open is tried again where %s over HTTP", async (_, answer) => {
+    const service = new FakeService(answer);
+    const { channel, timers } = openTimedChannel({ fetch: service.fetch });
+    const asking = channel.stats();
+    lastSocket().end(1006);
+    await settleDown();
+    await passFirstPause(timers);
+    await greet(lastSocket());
+    lastSocket().receive({ type: "stats", id: 1, stats: { depth: 3 } });
+
+    expect(await asking).toEqual({ depth: 3 });
+    expect(service.sent).toHaveLength(1);
+  });
+
+  test("what goes on without an end ends where the service refuses the socket for good", async () => {
+    for (const run of [
+      (channel: Channel) => channel.consume(() => undefined).done,
+      (channel: Channel) => channel.producer().put("x"),
+      (channel: Channel) => channel.subscribe().next(),
+    ]) {
+      const service = new FakeService(replyProblem({ kind: "unauthorized" }));
+      const { channel } = openTimedChannel({ fetch: service.fetch });
+      const running = errorOf(run(channel));
+      (await firstSocket()).end(1006);
+
+      expect(await running).toMatchObject({ kind: "unauthorized", retryable: false });
+    }
+  });
+
+  test("an answer over HTTP that does not come is not waited for longer than for the socket, nor after closing", async () => {
+    const { channel, timers } = openTimedChannel({ connectMsMax: 700, retries: 0, fetch: new FakeService(neverAnswer).fetch });
+    const late = errorOf(channel.put("a"));
+    lastSocket().end(1006);
+    await settleDown();
+    timers.fire(700);
+    expect(await late).toMatchObject({ kind: "connection-failed", retryable: true, outcome: "not-applied" });
+
+    const other = openTimedChannel({ fetch: new FakeService(neverAnswer).fetch });
+    const closed = errorOf(other.channel.put("a"));
+    lastSocket().end(1006);
+    await settleDown();
+    await other.client.close();
+    expect(await closed).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
   });
 });

@@ -48,8 +48,8 @@ export class Session {
   }
 
   /**
-   * A channel over a socket, for many calls and for leases that end with the program. Nobody is told why a socket did not open, so the
-   * service is asked over HTTP first. `description` is undefined where there is no channel (yet: its first use may create it).
+   * A channel over a socket, for many calls and for leases that end with the program. It is described over HTTP first: a service that is
+   * not there is told at once. `description` is undefined where there is no channel (yet: its first use may create it).
    *
    * @param onWait Called each time a put has to wait for room.
    */
