@@ -173,4 +173,23 @@ describe("the npm package", () => {
     await expect(run(process.execPath, [command, "get", "lines", "--json"], dir, withUrl)).resolves.toContain('"hello"');
     await expect(run(process.execPath, [command, "--help"], dir)).resolves.toContain("pipe CHANNEL");
   });
+
+  test("under a Node that is too old the command line says which it needs, and imports nothing that is not there", async () => {
+    const command = join(dir, "empty/node_modules/.bin/edge-channel");
+    const older = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } })";
+    const running = run(
+      process.execPath,
+      ["--import", `data:text/javascript,${encodeURIComponent(older)}`, command, "--help"],
+      dir,
+    );
+
+    await expect(running).rejects.toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: "edge-channel needs Node 22 or newer, this is 20.20.2\n",
+    });
+    expect(await readFile(command, "utf8")).not.toMatch(/import\s*\{[^}]*enableCompileCache/);
+    const { engines } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as { readonly engines: object };
+    expect(engines).toEqual({ node: ">=22" });
+  });
 });
