@@ -6,7 +6,7 @@ import { Block } from "../protocol/block.ts";
 import { CLOSE_CODES } from "../protocol/frames.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { Committer, type Entry, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
+import { Committer, type Entry, type ObjectRequest, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
 import { CommitLoop, type Timers } from "./commit-loop.ts";
 import type { Connections } from "./connections.ts";
 import type { Registration, Removal } from "./directory-shard.ts";
@@ -89,6 +89,7 @@ export class ChannelHost {
         this.#endSilent({ isForced: false });
       },
       sync: () => this.#storage.sync(),
+      ownerOf: ({ request }) => ownerOf(request),
       delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
       timers: options.runtime,
     });
@@ -297,6 +298,12 @@ export class ChannelHost {
     const { runtime, mayCreate } = this.#options;
     return { nowMs: runtime.nowMs(), freshLife: runtime.freshName(), mayCreate: mayCreate(), draw32: () => runtime.draw32() };
   }
+}
+
+/** The connection that a request is of. */
+function ownerOf(request: ObjectRequest): number | undefined {
+  if (request.type === "operate") return request.origin?.connection;
+  return request.type === "closed" ? request.connection : undefined;
 }
 
 /** Answers a close. The runtime does so by itself for sockets that were accepted otherwise, but not for hibernating ones (measured). */

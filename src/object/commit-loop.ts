@@ -1,5 +1,6 @@
 // The commit loop: operations are queued and committed together, so that one write to disk serves all that came meanwhile.
 import { LIMITS } from "../protocol/limits.ts";
+import { FairQueue } from "./fair-queue.ts";
 
 /** The timers of the runtime; a test passes its own. */
 export interface Timers {
@@ -11,6 +12,8 @@ export interface CommitLoopOptions<Entry> {
   readonly commit: (entries: readonly Entry[]) => void;
   /** Resolves when what was written is on disk. */
   readonly sync: () => Promise<void>;
+  /** The connection that an entry is of; undefined for one that is nobody's. */
+  readonly ownerOf: (entry: Entry) => number | undefined;
   /** How long a queue that is not full waits for more; 0 if absent. Asked for each entry. */
   readonly delayMs?: () => number;
   readonly timers?: Timers;
@@ -43,13 +46,15 @@ const PROBE_INTERVAL_MAX = 256;
  * With a delay (a setting of the channel, 0 unless given) none of that is needed: the first entry sets the timer, and what comes until it
  * fires is one commit. An entry that came while the last commit was written has waited as long when that is on disk later.
  *
+ * A commit takes only so many operations of one connection; the rest is committed by the next, so that what others ask for meanwhile does
+ * not wait for all of it.
+ *
  * How many requests are in flight shows when the timer drains all of them: now and then the handler leaves a group to it, as a probe.
  */
 export class CommitLoop<Entry> {
   readonly #options: CommitLoopOptions<Entry>;
   readonly #timers: Timers;
-  #queue: Entry[] = [];
-  #queuedBytes = 0;
+  readonly #queue: FairQueue<Entry>;
   #isArmed = false;
   #isSyncing = false;
   /** How many queued entries the handler commits by itself. */
@@ -62,6 +67,7 @@ export class CommitLoop<Entry> {
 
   constructor(options: CommitLoopOptions<Entry>) {
     this.#options = options;
+    this.#queue = new FairQueue(options.ownerOf);
     this.#timers = options.timers ?? { setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs) };
   }
 
@@ -100,9 +106,8 @@ export class CommitLoop<Entry> {
   }
 
   #enqueue(entry: Entry, bytes: number): "queued" | "full" {
-    this.#queue.push(entry);
-    this.#queuedBytes += bytes;
-    const isFull = this.#queue.length >= LIMITS.commitQueueOperationsMax || this.#queuedBytes >= LIMITS.commitQueueBytesMax;
+    this.#queue.add(entry, bytes);
+    const isFull = this.#queue.length >= LIMITS.commitQueueOperationsMax || this.#queue.bytes >= LIMITS.commitQueueBytesMax;
     return isFull ? "full" : "queued";
   }
 
@@ -147,11 +152,9 @@ export class CommitLoop<Entry> {
     this.#group = isAlone ? 1 : Math.max(GROUP_MIN, inFlight);
   }
 
+  /** What is left of those that have too many is committed later: while anything is queued, the timer is set or a write on its way. */
   #drain(): void {
-    const entries = this.#queue;
-    this.#queue = [];
-    this.#queuedBytes = 0;
-    this.#options.commit(entries);
+    this.#options.commit(this.#queue.takeTurn());
   }
 
   #drainGroup(): void {

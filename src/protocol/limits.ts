@@ -221,6 +221,8 @@ export const LIMITS = {
   // The commit loop
   commitQueueBytesMax: 8 * MIB,
   commitQueueOperationsMax: 4096,
+  /** Operations of one connection in a commit. */
+  turnOperationsMax: 1024,
   commitDelayMsMax: 100,
 
   // The directory

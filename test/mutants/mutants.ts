@@ -285,8 +285,14 @@ const OBJECT: readonly Mutant[] = [
   {
     name: "OR3: the commit loop turns the order of frames around",
     file: "src/object/commit-loop.ts",
-    from: "this.#options.commit(entries);",
-    to: "this.#options.commit(entries.toReversed());",
+    from: "this.#options.commit(this.#queue.takeTurn());",
+    to: "this.#options.commit(this.#queue.takeTurn().toReversed());",
+  },
+  {
+    name: "CN7: a connection with very many operations holds up the others",
+    file: "src/object/fair-queue.ts",
+    from: "if (count < LIMITS.turnOperationsMax) taken",
+    to: "if (count >= 0) taken",
   },
   {
     name: "G6: the queue of the commit loop has no bound",

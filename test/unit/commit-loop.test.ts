@@ -11,6 +11,8 @@ class LoopHarness {
   /** How long each timer was set for. */
   readonly delays: number[] = [];
   delayMs = 0;
+  /** The connection of each entry; those that have none here are nobody's. */
+  readonly #owners = new Map<number, number>();
   #timers: (() => void)[] = [];
   #syncs: PromiseWithResolvers<void>[] = [];
   #pushed = 0;
@@ -23,6 +25,7 @@ class LoopHarness {
         this.#syncs.push(sync);
         return sync.promise;
       },
+      ownerOf: (entry) => this.#owners.get(entry),
       delayMs: () => this.delayMs,
       timers: {
         setTimeout: (callback, delayMs) => {
@@ -59,6 +62,20 @@ class LoopHarness {
       this.#pushed += 1;
       this.loop.push(this.#pushed, bytes);
     }
+  }
+
+  /** Frames of one connection; returns their entries. */
+  pushOf(connection: number, count: number, bytes = 100): number[] {
+    return Array.from({ length: count }, () => {
+      this.#owners.set(this.#pushed + 1, connection);
+      this.push(1, bytes);
+      return this.#pushed;
+    });
+  }
+
+  /** What was pushed or committed of a connection, in its order. */
+  ofConnection(entries: readonly number[], connection: number | undefined): readonly number[] {
+    return entries.filter((entry) => this.#owners.get(entry) === connection);
   }
 
   pushCall(count = 1, bytes = 100): void {
@@ -300,6 +317,48 @@ describe("src/object/commit-loop", () => {
     expect(harness.commits.at(-1)).toEqual([9, 10]);
   });
 
+  test("[CN7] of a connection with very many requests a commit takes a part, and others do not wait for the rest", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    harness.push(2);
+    harness.fireTimers();
+    const flood = harness.pushOf(1, 2 * LIMITS.turnOperationsMax);
+    const [other] = harness.pushOf(2, 1);
+
+    await harness.settle();
+    harness.fireTimers();
+    expect(harness.commits.at(-1)).toEqual([...flood.slice(0, LIMITS.turnOperationsMax), other]);
+    const [later] = harness.pushOf(2, 1);
+    await harness.settle();
+    harness.fireTimers();
+    expect(harness.commits.at(-1)).toEqual([...flood.slice(LIMITS.turnOperationsMax), later]);
+  });
+
+  test("[CN7][G6] a queue that one connection has filled is committed by parts, at once, and stays bounded", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    harness.push(2);
+    harness.fireTimers();
+    const full = LIMITS.commitQueueOperationsMax;
+
+    const sizes = await harness.sizesOf(() => void harness.pushOf(1, full + 2 * LIMITS.turnOperationsMax));
+
+    expect(sizes).toEqual([LIMITS.turnOperationsMax, LIMITS.turnOperationsMax, LIMITS.turnOperationsMax]);
+    expect(harness.pushed.length - harness.committed.length).toBe(full - LIMITS.turnOperationsMax);
+  });
+
+  test("[CN7] what is left of a full queue is committed though nothing more comes", () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    harness.delayMs = 20;
+    harness.pushOf(1, 2 * LIMITS.turnOperationsMax, Math.ceil(LIMITS.commitQueueBytesMax / LIMITS.turnOperationsMax / 2));
+    expect(harness.committed.length).toBe(8 + LIMITS.turnOperationsMax);
+
+    harness.fireTimers();
+
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
   test("a write that fails does not stop the loop", async () => {
     const harness = new LoopHarness();
     harness.push(8);
@@ -317,6 +376,11 @@ describe("src/object/commit-loop", () => {
     const step = fc.oneof(
       fc.record({ type: fc.constant("push" as const), count: fc.integer({ min: 1, max: 300 }) }),
       fc.record({ type: fc.constant("call" as const), count: fc.integer({ min: 1, max: 300 }) }),
+      fc.record({
+        type: fc.constant("frames" as const),
+        connection: fc.integer({ min: 1, max: 3 }),
+        count: fc.integer({ min: 1, max: 3_000 }),
+      }),
       fc.record({ type: fc.constant("timer" as const) }),
       fc.record({ type: fc.constant("settle" as const) }),
     );
@@ -326,6 +390,7 @@ describe("src/object/commit-loop", () => {
         for (const taken of steps) {
           if (taken.type === "push") harness.push(taken.count);
           else if (taken.type === "call") harness.pushCall(taken.count);
+          else if (taken.type === "frames") harness.pushOf(taken.connection, taken.count);
           else if (taken.type === "timer") harness.fireTimer();
           else await harness.settle();
           expect(harness.syncs).toBeLessThanOrEqual(1);
@@ -335,7 +400,14 @@ describe("src/object/commit-loop", () => {
           harness.fireTimer();
           await harness.settle();
         }
-        expect(harness.committed).toEqual(harness.pushed);
+        expect(harness.committed.toSorted((a, b) => a - b)).toEqual(harness.pushed);
+        for (const connection of [undefined, 1, 2, 3]) {
+          const committed = harness.ofConnection(harness.committed, connection);
+          expect(committed).toEqual(harness.ofConnection(harness.pushed, connection));
+          if (connection === undefined) continue;
+          const inCommits = harness.commits.map((entries) => harness.ofConnection(entries, connection).length);
+          expect(Math.max(0, ...inCommits)).toBeLessThanOrEqual(LIMITS.turnOperationsMax);
+        }
       }),
       { numRuns: 300 },
     );

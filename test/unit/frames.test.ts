@@ -204,7 +204,8 @@ describe("src/protocol/frames", () => {
 });
 
 /** Limits that no client can notice: they may change at any time. */
-const INTERNAL_LIMITS = /^(rowBytes|segment|headWindow|commitQueue|directoryShards|browseRecords|scheduledEntry|alarmCommits)/;
+const INTERNAL_LIMITS =
+  /^(rowBytes|segment|headWindow|commitQueue|turnOperations|directoryShards|browseRecords|scheduledEntry|alarmCommits)/;
 
 /** A schema as data: types, members, and the bounds of its checks; without wording. */
 function describeSchema(schema: unknown): unknown {
