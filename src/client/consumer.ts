@@ -15,7 +15,8 @@ export interface Consumed {
 
 /**
  * Made by `consume` of a channel, or of a client for several. A handler that returns has acked its message. One that throws has it retried
- * after the channel's delay, with `RetryError` after its own, with `RejectError` never. Messages of one key are worked on one after the other.
+ * after the channel's delay, with `RetryError` after its own, with `RejectError` never. Messages of one key are worked on one after the other,
+ * and one that is not done again before the later ones: of a batch, also those that were done behind it.
  *
  * When the connection is lost, nothing is begun until it is back; what is held is then renewed, and what somebody else may have by now is
  * dropped, or where it is worked on, the handler's signal aborted.

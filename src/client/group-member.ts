@@ -1,5 +1,6 @@
 // A member of a group: takes messages by lease ahead of the work, keeps the leases while it goes on, and settles what came of it in bulk.
 import { listLeaseIds } from "../protocol/lease-run.ts";
+import type { Problem } from "../protocol/problems.ts";
 import { workOn } from "./batch-work.ts";
 import type { CheckedConsumeOptions } from "./consume-options.ts";
 import { CreditWindow } from "./credit-window.ts";
@@ -27,23 +28,19 @@ interface Run {
   live: number;
 }
 
-interface Over {
-  readonly verb: SettleVerb | "lost";
-  readonly settled: Promise<unknown>;
-}
-
 interface Held {
   readonly message: LeasedMessage;
   readonly bytes: number;
   /** Undefined before it is worked on. */
   run: Run | undefined;
-  /** How it ended, and when that is known to the server; undefined while it is held. */
-  over: Over | undefined;
+  /** How it ended; undefined while it is held. */
+  over: EndingVerb | "lost" | undefined;
   /** In thirds of a lease, since it was taken or renewed. */
   age: number;
 }
 
-const LOST: Over = { verb: "lost", settled: Promise.resolve() };
+type EndingVerb = Exclude<SettleVerb, "extends">;
+type Answer = ReturnType<SettleQueue["settle"]>;
 
 /** A lease is renewed at this age, when at least a third of it is left. */
 const RENEWAL_AGE = 2;
@@ -67,10 +64,15 @@ export class GroupMember implements TurnTaker {
   /** By lease. */
   readonly #held = new Map<string, Held>();
   readonly #runs = new Set<Run>();
-  readonly #busyKeys = new Set<string>();
-  /** Not worked on yet, in order. */
+  /** Not worked on yet, in the order in which they came; those of one key in the order of offsets. */
   readonly #ready = new Set<Held>();
+  /** Keys of which none may be begun, and for how many reasons: each message that is worked on, each answer that is awaited. */
+  readonly #closed = new Map<string | undefined, number>();
+  /** Keys of which the server has to be asked what is held before any is begun. */
+  readonly #doubtful = new Set<string>();
   #isOnline = true;
+  /** How many connections were lost. */
+  #losses = 0;
   #isStopping = false;
   #failure: Error | undefined;
   #stopRenewing: () => void = () => undefined;
@@ -111,6 +113,7 @@ export class GroupMember implements TurnTaker {
       onRevoke: (leases) => this.#giveBack(leases.flatMap(listLeaseIds)),
       onLost: (error) => {
         this.#isOnline = false;
+        this.#losses++;
         given.onReconnect?.(error);
       },
       onEnd: (error) => this.#stop(error),
@@ -135,21 +138,35 @@ export class GroupMember implements TurnTaker {
 
   #receive(messages: readonly Leased[], bytes: number): void {
     const bytesOf = this.#window.hold(messages.length, bytes);
+    this.#loseFrom(messages);
     for (const [index, leased] of messages.entries()) {
       const message = new LeasedMessage(leased, { settle: (request) => this.#settleByProgram(held, request) });
       const held: Held = { message, bytes: bytesOf(index), run: undefined, over: undefined, age: 0 };
       const known = this.#held.get(leased.leaseId);
-      // It was given back and came again before that was answered: one stands for both, in the place of the later.
-      if (known !== undefined && known.run === undefined) this.#drop(known, LOST);
-      else if (known !== undefined) {
+      // It came again: what is worked on stands for both, and else the later.
+      if (known?.run !== undefined) {
         this.#window.free(held.bytes);
         continue;
       }
+      if (known !== undefined) this.#drop(known, "lost");
       this.#held.set(leased.leaseId, held);
       this.#ready.add(held);
     }
     if (this.#isStopping) this.#release(this.#ready);
     this.#turns.begin();
+  }
+
+  /** What comes of a key comes in its order: where it begins again, what is held from there on is over. It may come again under the same ids. */
+  #loseFrom(messages: readonly Leased[]): void {
+    const firsts = new Map<string, number>();
+    for (const { key, offset, leaseId } of messages) {
+      const isNew = this.#held.get(leaseId)?.run === undefined;
+      if (key !== undefined && isNew && !firsts.has(key)) firsts.set(key, offset);
+    }
+    for (const held of this.#held.values()) {
+      const { key, offset } = held.message;
+      if (key !== undefined && offset >= (firsts.get(key) ?? Infinity)) this.#lose(held);
+    }
   }
 
   get #isBusy(): boolean {
@@ -181,8 +198,7 @@ export class GroupMember implements TurnTaker {
     let bytes = 0;
     let isFull = false;
     for (const held of this.#ready) {
-      const { key } = held.message;
-      if (key !== undefined && this.#busyKeys.has(key)) continue;
+      if (this.#closed.has(held.message.key)) continue;
       bytes += held.bytes;
       isFull = batch.length === batchSize || (batch.length > 0 && bytes > batchBytes);
       if (isFull) break;
@@ -213,7 +229,7 @@ export class GroupMember implements TurnTaker {
     this.#runs.add(run);
     for (const held of batch) {
       held.run = run;
-      if (held.message.key !== undefined) this.#busyKeys.add(held.message.key);
+      if (held.message.key !== undefined) this.#close(held.message.key);
     }
     const messages = batch.map(({ message }) => message);
     const startedAtMs = this.#retries.now();
@@ -222,44 +238,83 @@ export class GroupMember implements TurnTaker {
     this.#turns.end();
     this.#depth.noteWork(this.#retries.now() - startedAtMs);
     if (this.#options.given.prefetch === undefined) this.#window.resize(this.#depth.messages);
-    for (const [index, held] of batch.entries()) this.#conclude(held, outcomes[index]);
-    for (const { message } of batch) if (message.key !== undefined) this.#busyKeys.delete(message.key);
-    for (const held of batch) if (isUndone(held)) void this.#checkKey(held);
+    this.#conclude(batch, outcomes);
+    for (const { message } of batch) if (message.key !== undefined) void this.#open(message.key);
     this.#turns.begin();
     this.#wake();
     if (this.#isStopping) void this.#finish();
   }
 
-  #conclude(held: Held, outcome: PromiseSettledResult<unknown> | undefined): void {
-    if (outcome?.status === "rejected") this.#options.given.onError?.(outcome.reason, held.message);
-    // The program has settled it itself, or somebody else may have it by now.
-    if (held.over !== undefined) return;
-    const [verb, terms] = verdictOf(outcome);
-    const { leaseId } = held.message;
-    const onFailure = (error: Error): void => this.#stop(error);
-    this.#settle(held, verb, { ...terms, leaseId }).then((problem) => {
-      // An earlier one of its key is not done: it comes again behind that.
-      if (problem?.kind === "out-of-order") this.#queue.settle("releases", { leaseId }).catch(onFailure);
-    }, onFailure);
+  #conclude(batch: readonly Held[], outcomes: readonly PromiseSettledResult<unknown>[]): void {
+    const undoneKeys = new Set<string>();
+    for (const [index, held] of batch.entries()) {
+      const { key, leaseId } = held.message;
+      const outcome = outcomes[index];
+      if (outcome?.status === "rejected") this.#options.given.onError?.(outcome.reason, held.message);
+      // Else the program has settled it itself, or somebody else may have it by now.
+      if (held.over === undefined) {
+        const [verb, terms] = verdictOf(outcome);
+        // It comes again behind the one that is not done (KO6): its ack would be out of order.
+        const isVain = verb === "acks" && key !== undefined && undoneKeys.has(key);
+        this.#settle(held, isVain ? "releases" : verb, { ...terms, leaseId }).catch((error) => this.#stop(error));
+      }
+      if (key !== undefined && !isDone(held.over)) undoneKeys.add(key);
+    }
   }
 
-  #settle(held: Held, verb: Exclude<SettleVerb, "extends">, entry: SettleEntry): ReturnType<SettleQueue["settle"]> {
-    const settled = this.#queue.settle(verb, entry);
-    this.#drop(held, { verb, settled });
-    return settled;
+  #settle(held: Held, verb: EndingVerb, entry: SettleEntry): Answer {
+    const { key, leaseId } = held.message;
+    const answer = this.#end(held, verb, entry);
+    if (key === undefined) return answer;
+    if (isDone(verb)) {
+      const look = (problem: Problem | undefined): void => {
+        if (problem === undefined) return;
+        // Where an earlier one of its key is not done, it comes again behind that, if it did not already.
+        const isOpen = problem.kind === "out-of-order" && !this.#held.has(leaseId);
+        this.#doubt(key, isOpen ? this.#queue.settle("releases", { leaseId }) : undefined);
+      };
+      answer.then(look, () => undefined);
+    } else {
+      // The leases behind it end with its own (KO3). Where that was over before they may be new ones, which nobody would settle.
+      const behind = this.#readyOf(key).map((one) => this.#end(one, "releases", one.message));
+      this.#doubt(key, Promise.allSettled([answer, ...behind]));
+    }
+    return answer;
   }
 
-  /**
-   * The leases of the later messages of a key end with one that is not done (KO3). Which of those that are here were sent before the server
-   * knew, it says itself: until then none is begun.
-   */
-  async #checkKey({ message: { key }, over }: Held): Promise<void> {
-    if (key === undefined) return;
-    this.#busyKeys.add(key);
-    await over?.settled.catch(() => undefined);
-    await Promise.all([...this.#ready].filter(({ message }) => message.key === key).map((held) => this.#renew(held)));
-    this.#busyKeys.delete(key);
-    this.#turns.begin();
+  #end(held: Held, verb: EndingVerb, entry: SettleEntry): Answer {
+    const answer = this.#queue.settle(verb, entry);
+    this.#drop(held, verb, answer);
+    return answer;
+  }
+
+  /** When that is answered, but not before, the server can say which leases of the key are live: until then none is begun. */
+  #doubt(key: string, answer: Promise<unknown> = Promise.resolve()): void {
+    this.#doubtful.add(key);
+    this.#close(key);
+    const open = (): Promise<void> => this.#open(key);
+    void answer.then(open, open);
+  }
+
+  #close(key: string): void {
+    this.#closed.set(key, (this.#closed.get(key) ?? 0) + 1);
+  }
+
+  /** There is one reason less why none of the key may be begun; before the last goes, what is in doubt is asked. */
+  async #open(key: string): Promise<void> {
+    let isAsked = false;
+    while (this.#closed.get(key) === 1 && this.#doubtful.delete(key)) {
+      isAsked = true;
+      await Promise.all(this.#readyOf(key).map((held) => this.#renew(held)));
+    }
+    const reasons = (this.#closed.get(key) ?? 0) - 1;
+    if (reasons > 0) this.#closed.set(key, reasons);
+    else this.#closed.delete(key);
+    if (isAsked) this.#turns.begin();
+  }
+
+  #readyOf(key: string): readonly Held[] {
+    return [...this.#ready].filter(({ message }) => message.key === key);
   }
 
   /** What the message's own methods do. */
@@ -271,27 +326,30 @@ export class GroupMember implements TurnTaker {
     return { refused: problem === undefined ? [] : [{ pointer: "", problem }] };
   }
 
-  #drop(held: Held, over: Over): void {
+  /** What is given back of a key makes no room before that is known to the server: it would send what comes behind it. */
+  #drop(held: Held, over: EndingVerb | "lost", answer?: Promise<unknown>): void {
     if (held.over !== undefined) return;
     held.over = over;
-    this.#held.delete(held.message.leaseId);
+    const { key, leaseId } = held.message;
+    this.#held.delete(leaseId);
     this.#ready.delete(held);
-    this.#window.free(held.bytes);
+    const free = (): void => this.#window.free(held.bytes);
+    if (key === undefined || answer === undefined || isDone(over)) free();
+    else answer.then(free, free);
     this.#wake();
   }
 
   /** Others can have what is not begun with; of a key that is worked on, the later ones are no use to them (SB13). */
   #giveBack(leaseIds: readonly string[]): void {
     const held = leaseIds.flatMap((leaseId) => this.#held.get(leaseId) ?? []);
-    const isFree = ({ message: { key } }: Held): boolean => key === undefined || !this.#busyKeys.has(key);
-    this.#release(held.filter((one) => this.#ready.has(one) && isFree(one)));
+    this.#release(held.filter((one) => this.#ready.has(one) && !this.#closed.has(one.message.key)));
     this.#turns.begin();
   }
 
   #release(ready: Iterable<Held>): void {
     for (const held of ready) {
-      // What cannot be given back comes back when its lease is over.
-      this.#settle(held, "releases", held.message).catch(() => undefined);
+      // Of a key, those behind go with the first. What cannot be given back comes back when its lease is over.
+      if (held.over === undefined) this.#settle(held, "releases", held.message).catch(() => undefined);
     }
   }
 
@@ -311,14 +369,22 @@ export class GroupMember implements TurnTaker {
     // What cannot be asked at all, settling it will tell.
     const problem = await settling.catch(() => undefined);
     if (problem === undefined || held.over !== undefined) return;
-    this.#drop(held, LOST);
+    this.#lose(held);
+    if (held.message.key !== undefined) this.#doubt(held.message.key);
+  }
+
+  #lose(held: Held): void {
+    this.#drop(held, "lost");
     if (held.run !== undefined && --held.run.live === 0) held.run.abort.abort();
   }
 
   /** Goes on with a new connection, when it is known what is still held. */
   async #goOn(): Promise<void> {
     if (this.#isOnline) return;
+    const losses = this.#losses;
     await Promise.all([...this.#held.values()].map((held) => this.#renew(held)));
+    // Where that one is lost as well, more may be held by now.
+    if (losses !== this.#losses) return;
     this.#isOnline = true;
     this.#turns.begin();
   }
@@ -346,6 +412,6 @@ export class GroupMember implements TurnTaker {
   }
 }
 
-function isUndone({ over }: Held): boolean {
-  return over?.verb !== "acks" && over?.verb !== "rejects";
+function isDone(over: Held["over"]): boolean {
+  return over === "acks" || over === "rejects";
 }

@@ -18,7 +18,7 @@ export interface SettleEntry extends LeaseRef {
 interface Waiting {
   readonly verb: SettleVerb;
   readonly entry: SettleEntry;
-  readonly resolve: (problem: Problem | undefined) => void;
+  readonly resolve: (problem: Problem | undefined | Promise<Problem | undefined>) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -34,7 +34,7 @@ export class SettleQueue {
   readonly #retries: Retries;
   readonly #signal: AbortSignal;
   readonly #onAnswer: (ms: number) => void;
-  /** By lease: a call names each once, so what comes later takes the place. */
+  /** By lease: a call names each once, so what comes later takes the place, and its answer is that to both. */
   readonly #waiting = new Map<string, Waiting>();
   #sending: Promise<void> | undefined;
   /** The call that is on the way. */
@@ -52,13 +52,13 @@ export class SettleQueue {
     this.#onAnswer = onAnswer;
   }
 
-  /** Resolves with the problem for which it was refused, if it was. */
+  /** Resolves when the server has answered: with the problem for which it was refused, if it was. */
   settle(verb: SettleVerb, entry: SettleEntry): Promise<Problem | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#take(entry)?.resolve(undefined);
-      this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject });
-      this.#sending ??= this.#sendAll();
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<Problem | undefined>();
+    this.#take(entry)?.resolve(promise);
+    this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject });
+    this.#sending ??= this.#sendAll();
+    return promise;
   }
 
   /** The leases of what is not answered. */

@@ -454,7 +454,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB13: a consumer releases later messages of a key that it works on",
     file: "src/client/group-member.ts",
-    from: "this.#ready.has(one) && isFree(one)",
+    from: "this.#ready.has(one) && !this.#closed.has(one.message.key)",
     to: "this.#ready.has(one)",
   },
   {
