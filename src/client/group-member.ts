@@ -163,6 +163,7 @@ export class GroupMember implements TurnTaker {
       const isNew = this.#held.get(leaseId)?.run === undefined;
       if (key !== undefined && isNew && !firsts.has(key)) firsts.set(key, offset);
     }
+    if (firsts.size === 0) return;
     for (const held of this.#held.values()) {
       const { key, offset } = held.message;
       if (key !== undefined && offset >= (firsts.get(key) ?? Infinity)) this.#lose(held);
