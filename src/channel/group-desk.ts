@@ -168,7 +168,7 @@ export class GroupDesk {
   /** Carries out what is not refused; with riders, all or nothing (rule LS12). */
   #settle(record: ChannelRecord, operation: OperationOf<"settle">, moment: Moment): Outcome {
     const { entries, checkpoint, puts, source } = operation;
-    const sealer = new LeaseSealer(record.leaseSecret);
+    const sealer = LeaseSealer.of(record.leaseSecret);
     const plan = planSettlement(entries, { sealer, groups: this.#groups, moment });
     if ("kind" in plan) return { type: "refused", refusal: plan };
     if (checkpoint === undefined && puts === undefined) return plan.carryOut();

@@ -255,7 +255,7 @@ export class Streams {
     const found = this.#parts.groups.find(name);
     if (!found.ok) return refused(found.refusal);
     const { id: group, delivery, settlement } = found.value;
-    const sealer = new LeaseSealer(record.leaseSecret);
+    const sealer = LeaseSealer.of(record.leaseSecret);
     const holder = resume === undefined ? drawHolder(moment) : findSession(resume, { record, sealer, group });
     if (typeof holder !== "string") return refused(holder);
     const known = held && findHeld(held, sealer, { group, holder });

@@ -48,7 +48,7 @@ export function takeMessages(
   }
   const { selection, controls, leases, redelivered } = taken;
   if (lease === undefined) return withMessages(selection, { type: "got", controls } as const);
-  const sealer = new LeaseSealer(record.leaseSecret);
+  const sealer = LeaseSealer.of(record.leaseSecret);
   const granted: GrantedLeases = {
     leaseIds: leases.map((one) => sealer.format({ group: group.id, ...one })),
     attempts: leases.map((one) => one.attempt),

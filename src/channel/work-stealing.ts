@@ -129,6 +129,6 @@ function chooseNewest({ delivery }: Group, leases: readonly Lease[], max: number
 }
 
 function nameLeases({ leaseSecret }: ChannelRecord, { id: group }: Group, leases: readonly Lease[]): readonly LeaseEntry[] {
-  const sealer = new LeaseSealer(leaseSecret);
+  const sealer = LeaseSealer.of(leaseSecret);
   return listRuns(leases.map((lease) => sealer.format({ group, ...lease })));
 }

@@ -16,7 +16,7 @@ interface Put extends PromiseWithResolvers<ProducedReceipt> {
  * A batch of so much goes out although others are on the way: while the server stores those, the next ones are made and sent, and what a
  * frame costs beside its messages is little by then.
  */
-const AMPLE_BYTES = 256 * 1024;
+const AMPLE_BYTES = 384 * 1024;
 
 /** What a `Producer` does; what its calls promise is written there. */
 export class BatchProducer {
@@ -58,14 +58,23 @@ export class BatchProducer {
     if (signal?.aborted === true) onAbort();
   }
 
-  async put(message: PutGiven, { signal }: CallOptions = {}): Promise<ProducedReceipt> {
-    if (this.#failure !== undefined) throw this.#failure;
-    if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot put", signal);
-    const put: Put = { message, bytes: putBytes(message), ...Promise.withResolvers<ProducedReceipt>() };
-    this.#puts.add(put);
-    if (this.#arrived.size === 0 && this.#mayTake(put)) this.#take(put);
-    else this.#arrived.add(put);
-    if (signal === undefined) return put.promise;
+  put(message: PutGiven, { signal }: CallOptions = {}): Promise<ProducedReceipt> {
+    const { promise, resolve, reject } = Promise.withResolvers<ProducedReceipt>();
+    try {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot put", signal);
+      const put: Put = { message, bytes: putBytes(message), promise, resolve, reject };
+      this.#puts.add(put);
+      if (this.#arrived.size === 0 && this.#mayTake(put)) this.#take(put);
+      else this.#arrived.add(put);
+      if (signal !== undefined) return this.#waitFor(put, signal);
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
+  }
+
+  #waitFor(put: Put, signal: AbortSignal): Promise<ProducedReceipt> {
     const onAbort = (): void => {
       if (!this.#arrived.delete(put)) return;
       this.#puts.delete(put);
@@ -152,8 +161,7 @@ export class BatchProducer {
   }
 
   #resolve(puts: readonly Put[], receipt: PutReceipt): void {
-    const messages = puts.map(({ message }) => message);
-    for (const [index, own] of receiptsOf(messages, receipt).entries()) puts[index]?.resolve(own);
+    for (const [index, own] of receiptsOf(puts.length, receipt).entries()) puts[index]?.resolve(own);
     this.#forget(puts);
   }
 

@@ -1,5 +1,4 @@
 // Which message of a batch got which offset.
-import type { PutGiven } from "./message-json.ts";
 import type { PutReceipt } from "./transport.ts";
 
 /** What a put of a producer returns once its message is on disk. */
@@ -10,11 +9,12 @@ export interface ProducedReceipt {
   readonly scheduledId?: string;
 }
 
-export function receiptsOf(messages: readonly PutGiven[], { offset, count, scheduled }: PutReceipt): ProducedReceipt[] {
+/** One for each of so many messages. */
+export function receiptsOf(messages: number, { offset, count, scheduled }: PutReceipt): ProducedReceipt[] {
   const scheduledIds = new Map(scheduled?.map(({ index, scheduledId }) => [index, scheduledId]));
   // A duplicate does not say which of its messages entered later.
-  let next = count + scheduledIds.size === messages.length ? offset : null;
-  return messages.map((_, index) => {
+  let next = count + scheduledIds.size === messages ? offset : null;
+  return Array.from({ length: messages }, (_, index) => {
     const scheduledId = scheduledIds.get(index);
     if (scheduledId !== undefined) return { offset: null, scheduledId };
     return { offset: next === null ? null : next++ };

@@ -17,14 +17,25 @@ const SEAL_HEX_DIGITS = 16;
 const SESSION = /^(0|[1-9]\d{0,3})-([0-9a-f]{16})-([0-9a-f]{16})$/;
 const LEASE_ID = /^(0|[1-9]\d{0,3})-([1-9]\d{0,14})-([1-9]\d{0,9})-([0-9a-f]{16})-([0-9a-f]{16})$/;
 
-/** Makes and reads the lease ids of one life. The secret is that life's; a holder's seal is computed once. */
-export class LeaseSealer {
-  readonly #secret: Uint8Array;
-  #lastHolder = "";
-  #lastSeal = "";
+/** Seals of holders that are kept: more than take and settle at once in most channels. */
+const KEPT_SEALS_MAX = 64;
 
-  constructor(secret: string) {
+/** Makes and reads the lease ids of one life. The secret is that life's. */
+export class LeaseSealer {
+  static #last: { readonly secret: string; readonly sealer: LeaseSealer } | undefined;
+
+  readonly #secret: Uint8Array;
+  /** Of holders that were met lately: a seal costs more than all else that a small call does (measured). */
+  readonly #seals = new Map<string, string>();
+
+  private constructor(secret: string) {
     this.#secret = encodeUtf8(secret);
+  }
+
+  /** That of a life; asked for again and again it is the same one. */
+  static of(secret: string): LeaseSealer {
+    if (LeaseSealer.#last?.secret !== secret) LeaseSealer.#last = { secret, sealer: new LeaseSealer(secret) };
+    return LeaseSealer.#last.sealer;
   }
 
   format({ group, offset, attempt, holder }: LeaseRef): string {
@@ -50,10 +61,11 @@ export class LeaseSealer {
   }
 
   #seal(holder: string): string {
-    if (holder !== this.#lastHolder) {
-      this.#lastHolder = holder;
-      this.#lastSeal = bytesToHex(hmac(sha256, this.#secret, encodeUtf8(holder))).slice(0, SEAL_HEX_DIGITS);
-    }
-    return this.#lastSeal;
+    const kept = this.#seals.get(holder);
+    if (kept !== undefined) return kept;
+    const seal = bytesToHex(hmac(sha256, this.#secret, encodeUtf8(holder))).slice(0, SEAL_HEX_DIGITS);
+    if (this.#seals.size >= KEPT_SEALS_MAX) this.#seals.clear();
+    this.#seals.set(holder, seal);
+    return seal;
   }
 }

@@ -109,10 +109,10 @@ describe("src/client/producer", () => {
   test("while others are on the way a batch goes out as soon as it is worth a frame, and eight are on the way at most", async () => {
     const { producer } = await open();
     const large = "x".repeat(64 * 1024);
-    for (let put = 0; put < 39; put++) void producer.put(large);
+    for (let put = 0; put < 55; put++) void producer.put(large);
     await connect();
-    expect(batchSizes()).toEqual([4, 4, 4, 4, 4, 4, 4, 4]);
-    store({ id: 1, texts: Array.from({ length: 4 }) }, 1);
+    expect(batchSizes()).toEqual([6, 6, 6, 6, 6, 6, 6, 6]);
+    store({ id: 1, texts: Array.from({ length: 6 }) }, 1);
     await settleDown();
 
     expect(batchSizes().slice(8)).toEqual([7]);
