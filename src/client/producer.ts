@@ -9,8 +9,9 @@ import type { CallOptions, Transport } from "./transport.ts";
 
 /**
  * Made by `Channel.producer`. Full batches are pipelined, and unless batches linger those of 384 KiB too; a smaller one goes when nothing is
- * on the way. A full channel and a lost connection are waited for, and what was not answered is sent again, so that it is stored once. What is refused rejects its own put. Over a
- * socket it slows down before the channel is full: at high pressure it keeps what does not fit until the pressure is low, 5 seconds at most.
+ * on the way. A full channel and a lost connection are waited for, and what was not answered is sent again, so that it is stored once. What is
+ * refused rejects its own put. Over a socket it slows down before the channel is full: at high pressure it keeps what does not fit until the
+ * pressure is low, 5 seconds at most.
  *
  * @example
  * await using producer = channel.producer();
