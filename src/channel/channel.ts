@@ -346,6 +346,7 @@ export class Channel {
     this.#parts.schedule.clear();
     this.#parts.dedup.restart();
     this.#parts.snapshots.endSnapshot();
+    this.#parts.workStealing.clear();
   }
 
   #commitRestore(operation: OperationOf<"commit-restore">, moment: Moment): Outcome {

@@ -36,9 +36,19 @@ export class WorkStealing {
     return this.#isLookOwed ? this.#quietUntilMs : undefined;
   }
 
+  /** A life ends, and with it all leases. */
+  clear(): void {
+    this.#asked.clear();
+    this.#quietUntilMs = 0;
+    this.#isLookOwed = false;
+  }
+
   /** To be called when all that can be handed out is. */
   look(record: ChannelRecord, nowMs: number): void {
-    const waiting = this.#parts.line.waitingGroups().flatMap((id) => this.#parts.groups.findById(id) ?? []);
+    const { groups, line, streams } = this.#parts;
+    // Only members can be asked.
+    const ids = streams.counts.members === 0 ? [] : line.waitingGroups();
+    const waiting = ids.flatMap((id) => groups.findById(id) ?? []);
     const busy = waiting.filter(({ isPaused, delivery }) => !isPaused && delivery.leased > 1);
     this.#isLookOwed = busy.length > 0;
     if (busy.length === 0 || nowMs < this.#quietUntilMs) return;

@@ -13,7 +13,7 @@ export function encodeUtf8(text: string): Uint8Array {
 /**
  * Encodes texts one after the other into memory that they share, for those who encode many small texts and keep them for a short
  * time: an allocation for each costs more than the encoding itself (measured). Memory that is full is left to whoever holds views
- * of it and never written again.
+ * of it and never written again; the rest is what `reuse` gives free.
  */
 export class Utf8Arena {
   readonly #bytes: number;

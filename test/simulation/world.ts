@@ -340,6 +340,8 @@ export class World {
     const isSet = neededAtMs === undefined || (this.#alarmAtMs ?? Infinity) <= Math.max(neededAtMs, this.#mayRingAtMs);
     if (this.model.waitsBehindControl) this.tally.count("event", "a put waits for a message behind a control record to expire");
     expectHolds(isSet || this.#isAlarmLost, `The alarm is set for ${this.#alarmAtMs}, not ${neededAtMs}`);
+    const { nextStealingAtMs = Infinity, hasMoreToDeliver } = this.#channel;
+    expectHolds(hasMoreToDeliver || nextStealingAtMs > this.nowMs, "[SB13] A look that is owed is done in its time");
     expectSame(this.#channel.nextReservationEndMs, this.model.state.promises[0]?.reservedUntilMs, "The end of the first promise");
   }
 

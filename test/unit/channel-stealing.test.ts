@@ -32,6 +32,14 @@ class Members {
     this.channel.putMessages(Array.from(texts).map((text) => ({ ...textMessage(text), ...(isKeyed && { key: text }) })));
   }
 
+  /** One has taken all that was put, another waits, and time passes until the first may be asked. */
+  leaveWaiting(texts: string, isKeyed = false): void {
+    this.subscribe("slow");
+    this.put(texts, isKeyed);
+    this.subscribe("idle");
+    this.channel.tick(AGE_MS);
+  }
+
   originOf(name: string): Origin {
     const origin = this.#origins.get(name);
     if (origin === undefined) throw new Error(`Nobody is called ${name}`);
@@ -117,12 +125,26 @@ describe("src/channel/work-stealing", () => {
     expect(members.told("slow")).toBe("ab?b");
   });
 
-  test("[SB13] each lease is asked for once, and those that are asked for count as given", () => {
+  test("[SB13] nobody is looked for in a channel that is deleted, nor where only gets have taken what there was", () => {
     const members = new Members();
     members.subscribe("slow");
-    members.put("abcdefgh");
+    members.put("ab");
     members.subscribe("idle");
-    members.channel.tick(AGE_MS);
+    expect(members.channel.channel.nextStealingAtMs).toBeDefined();
+    members.channel.delete();
+    expect(members.channel.channel.nextStealingAtMs).toBeUndefined();
+
+    const pulled = new Members();
+    pulled.put("ab");
+    pulled.channel.pull({ group: "workers", max: 2 });
+    pulled.channel.pull({ group: "workers", waitMs: 60_000 }, { connection: pulled.channel.connect(), request: 1 });
+    pulled.channel.tick(1);
+    expect(pulled.channel.channel.nextStealingAtMs).toBeUndefined();
+  });
+
+  test("[SB13] each lease is asked for once, and those that are asked for count as given", () => {
+    const members = new Members();
+    members.leaveWaiting("abcdefgh");
     expect(members.told("slow")).toBe("abcdefgh?efgh");
     for (let look = 0; look < 3; look++) members.channel.tick(AGE_MS);
     expect(members.told("slow")).toBe("");
@@ -136,10 +158,7 @@ describe("src/channel/work-stealing", () => {
 
   test("[SB13] a message that was leased again may be asked for again", () => {
     const members = new Members();
-    members.subscribe("slow");
-    members.put("abcd");
-    members.subscribe("idle");
-    members.channel.tick(AGE_MS);
+    members.leaveWaiting("abcd");
     expect(members.told("slow")).toBe("abcd?cd");
     members.settle("releases", "cd");
     expect(members.told("idle")).toBe("cd");
@@ -153,10 +172,7 @@ describe("src/channel/work-stealing", () => {
 
   test("[SB13] of a key all that is leased is asked for, or nothing", () => {
     const members = new Members();
-    members.subscribe("slow");
-    members.put("xyyyz", true);
-    members.subscribe("idle");
-    members.channel.tick(AGE_MS);
+    members.leaveWaiting("xyyyz", true);
     expect(members.told("slow")).toBe("xyyyz?xz");
     members.settle("acks", "x");
     members.settle("releases", "z");
@@ -175,10 +191,7 @@ describe("src/channel/work-stealing", () => {
 
   test("[SB13] a key of which some were asked for is not asked for again when more of it came", () => {
     const members = new Members();
-    members.subscribe("slow");
-    members.put("aayy", true);
-    members.subscribe("idle");
-    members.channel.tick(AGE_MS);
+    members.leaveWaiting("aayy", true);
     expect(members.told("slow")).toBe("aayy?yy");
     members.channel.close(members.originOf("idle").connection);
     members.put("yyyyyy", true);
@@ -277,10 +290,7 @@ describe("src/channel/work-stealing", () => {
 
   test("[SB13] [SB9] what was asked for is forgotten with the memory: after an eviction it is asked for once more", () => {
     const members = new Members();
-    members.subscribe("slow");
-    members.put("abcd");
-    members.subscribe("idle");
-    members.channel.tick(AGE_MS);
+    members.leaveWaiting("abcd");
     expect(members.told("slow")).toBe("abcd?cd");
 
     members.channel.evict();
