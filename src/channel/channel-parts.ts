@@ -1,4 +1,5 @@
 // The parts of a channel and who knows whom; channel.ts works with them.
+import type { Place } from "../protocol/place.ts";
 import { DEFAULT_SETTINGS } from "../protocol/settings.ts";
 import { AttachedLeases, type CarriedLeases, unpackFrames } from "./attached-leases.ts";
 import { Backlog } from "./backlog.ts";
@@ -33,6 +34,8 @@ export interface ChannelOptions {
   readonly measureLeaseRoom?: (kept: AttachedRequests) => number;
   /** Whether a connection can still be told something: one that left takes nothing (G7). */
   readonly isConnected: (connection: number) => boolean;
+  /** Where the client of a connection is; not known if absent. */
+  readonly placeOf?: (connection: number) => Place | undefined;
 }
 
 export interface ChannelParts {

@@ -359,6 +359,7 @@ export class Committer {
       leases: connections.leases(),
       measureLeaseRoom,
       isConnected: (connection) => connections.isOpen(connection),
+      placeOf: (connection) => connections.placeOf(connection),
     });
     connections.skip(channel.lostConnections);
     return channel;

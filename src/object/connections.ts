@@ -3,6 +3,7 @@ import type { CarriedLeases } from "../channel/attached-leases.ts";
 import type { AttachedRequests } from "../channel/socket-room.ts";
 import type { Waiter } from "../channel/wait-line.ts";
 import type { Subscription } from "../channel/subscription.ts";
+import { formatPlace, parsePlace, type Place } from "../protocol/place.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { packSubscription, unpackSubscription, type PackedSubscription } from "./packed-subscription.ts";
 import { logWarning } from "./log.ts";
@@ -23,6 +24,8 @@ interface Attachment {
   readonly leases?: Uint8Array;
   /** Where its puts come from; absent for a socket that an earlier release accepted. */
   readonly source?: string;
+  /** Where its client is (protocol/place.ts); absent where that is not known. */
+  readonly place?: string;
   /** Whether it is sent the frames of a commit in one. */
   readonly joinsFrames?: true;
   /** Whether binary frames carry its messages. */
@@ -110,11 +113,16 @@ export class Connections {
     for (const connection of connections) this.#lastConnection = Math.max(this.#lastConnection, connection);
   }
 
-  /** `source`: where the puts of the socket come from. */
-  accept(socket: WebSocket, { source, isBinary }: { readonly source: string; readonly isBinary: boolean }): void {
+  /** `source`: where the puts of the socket come from. `place`: where its client is. */
+  accept(
+    socket: WebSocket,
+    options: { readonly source: string; readonly place: Place | undefined; readonly isBinary: boolean },
+  ): void {
     this.#context.acceptWebSocket(socket);
     const connection = this.#lastConnection + 1;
-    const attachment: Attachment = { connection, hasGreeted: false, waiters: [], source, ...(isBinary && { isBinary }) };
+    const { source, place, isBinary } = options;
+    const given = { ...(place !== undefined && { place: formatPlace(place) }), ...(isBinary && { isBinary }) };
+    const attachment: Attachment = { connection, hasGreeted: false, waiters: [], source, ...given };
     this.#keep(socket, attachment);
     socket.serializeAttachment(attachment);
   }
@@ -167,6 +175,12 @@ export class Connections {
   isBinary(connection: number): boolean {
     const socket = this.#sockets.get(connection);
     return socket !== undefined && this.#attachments.get(socket)?.isBinary === true;
+  }
+
+  /** Where the client of a connection is; undefined where that is not known. */
+  placeOf(connection: number): Place | undefined {
+    const socket = this.#sockets.get(connection);
+    return socket && parsePlace(this.#attachments.get(socket)?.place);
   }
 
   isOpen(connection: number): boolean {

@@ -1,6 +1,7 @@
 // The WebSocket handshake of a channel.
 import { SUBPROTOCOL_BIN, SUBPROTOCOL_JSON } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { parsePlace, PLACE_HEADER } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatSource } from "../protocol/source.ts";
 import type { Connections } from "./connections.ts";
@@ -20,8 +21,10 @@ export function acceptUpgrade(request: Request, connections: Connections): Respo
 /** Keeps a socket for a request that is not refused; returns the headers of the answer. */
 export function acceptSocket(request: Request, socket: WebSocket, connections: Connections): Record<string, string> {
   const subprotocol = chooseProtocol(request);
+  const place = parsePlace(request.headers.get(PLACE_HEADER));
   connections.accept(socket, {
-    source: formatSource("socket", request.cf?.["colo"]),
+    source: formatSource("socket", place?.colo),
+    place,
     isBinary: subprotocol === SUBPROTOCOL_BIN,
   });
   return subprotocol === undefined ? {} : { "Sec-WebSocket-Protocol": subprotocol };

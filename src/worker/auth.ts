@@ -4,10 +4,14 @@ import type { Refusal } from "../protocol/problems.ts";
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
+/** Whether this is development: a variable of the command line, honoured for this computer's own address only. */
+export function isDevelopment(hostname: string, env: Env): boolean {
+  return env.DEVELOPMENT === "1" && LOOPBACK.test(hostname);
+}
+
 /** The refusal of a request to `hostname`, or undefined when it may pass. */
 export function refuseRequest(request: Request, hostname: string, env: Env): Refusal | undefined {
-  // Development is a variable of the command line, and honoured for this computer's own address only.
-  if (env.DEVELOPMENT === "1" && LOOPBACK.test(hostname)) return refuseForeignPage(request);
+  if (isDevelopment(hostname, env)) return refuseForeignPage(request);
   if (env.API_TOKEN === undefined || env.API_TOKEN === "") {
     const remedy =
       "Set the secret API_TOKEN (npx wrangler secret put API_TOKEN), or use npm start for development on this computer";

@@ -9,8 +9,9 @@ import { deleteQuerySchema, listQuerySchema, noQuerySchema } from "../protocol/r
 import { channelPatchSchema, givenSettingsSchema } from "../protocol/settings.ts";
 import { ask, fetchFrom } from "./channel-client.ts";
 import { formatStateHeaders } from "./message-headers.ts";
+import { withPlace } from "./object-socket.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, placeOf, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
 
 export type ListChannels = (env: Env, query: ChannelQuery) => Promise<ChannelPage>;
 
@@ -74,6 +75,6 @@ async function handleDelete(context: AppContext): Promise<Response> {
 async function handleSocket(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
-  const reply = await fetchFrom(context.env, channel, context.req.raw);
+  const reply = await fetchFrom(context.env, channel, withPlace(context.req.raw, placeOf(context)));
   return new Response(reply.body, { status: reply.status, headers: reply.headers, webSocket: reply.webSocket });
 }

@@ -22,7 +22,7 @@ import { noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
 import { formatStateHeaders, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, orThrow, queryOf, refuseBody, sourceOf, type AppContext } from "./request-parts.ts";
+import { channelOf, jsonBodyOf, orThrow, placeOf, queryOf, refuseBody, sourceOf, type AppContext } from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
@@ -66,6 +66,7 @@ async function handlePull(context: AppContext, startTimer: StartTimer): Promise<
       : ({ type: "pull", ...amounts, leaseMs, detached: true, ...named } as const);
   return waitOverSocket(context.env, channel, request, {
     startTimer,
+    place: placeOf(context),
     signal: context.req.raw.signal,
     use: ({ frame, text }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);

@@ -6,7 +6,7 @@ import { eventsQuerySchema } from "../protocol/routes.ts";
 import { filterSchema } from "../protocol/stream-frames.ts";
 import { openEventStream, type EventSubscription } from "./event-stream.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, orThrow, queryOf, type AppContext } from "./request-parts.ts";
+import { channelOf, orThrow, placeOf, queryOf, type AppContext } from "./request-parts.ts";
 
 export function addEventRoutes(app: Hono<{ Bindings: Env }>): void {
   app.get("/v1/channels/:channel/events", handleEvents);
@@ -18,7 +18,11 @@ async function handleEvents(context: AppContext): Promise<Response> {
   const wanted =
     filter === undefined ? {} : { filter: orThrow(parseWith(filterSchema, orThrow(parseJson(filter)), "/query/filter")) };
   const open = (subscription: EventSubscription): Promise<Response> =>
-    openEventStream(context.env, channel, { subscription: { ...subscription, ...wanted }, signal: context.req.raw.signal });
+    openEventStream(context.env, channel, {
+      subscription: { ...subscription, ...wanted },
+      place: placeOf(context),
+      signal: context.req.raw.signal,
+    });
   const resume = context.req.header("Last-Event-ID");
   if (resume !== undefined && resume !== "") return open({ from: { resume } });
   if (timeMs !== undefined) return open({ from: { timeMs } });

@@ -3,6 +3,7 @@
 import type { Env } from "../object/env.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import type { Place } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatResume, parseResume, type MessageFilter } from "../protocol/stream-frames.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
@@ -24,9 +25,18 @@ const UNREACHABLE: Refusal = { kind: "unavailable", outcome: "not-applied", retr
 export async function openEventStream(
   env: Env,
   channel: string,
-  { subscription, signal }: { readonly subscription: EventSubscription; readonly signal: AbortSignal },
+  {
+    subscription,
+    place,
+    signal,
+  }: {
+    readonly subscription: EventSubscription;
+    /** Where the client is. */
+    readonly place: Place | undefined;
+    readonly signal: AbortSignal;
+  },
 ): Promise<Response> {
-  const socket = await openObjectSocket(env, channel);
+  const socket = await openObjectSocket(env, channel, place);
   if (socket === null) throw new RefusalError(UNREACHABLE);
   const { readable, writable } = new IdentityTransformStream();
   const events = new EventWriter(socket, writable.getWriter());

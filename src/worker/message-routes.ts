@@ -22,6 +22,7 @@ import {
   orThrow,
   queryOf,
   refuseBody,
+  placeOf,
   sourceOf,
   type AppContext,
 } from "./request-parts.ts";
@@ -102,6 +103,7 @@ async function putOrWait(context: AppContext, channel: string, put: Put, wait: P
   const request = { type: "reserve", messages: messages.length, bytes, waitMs } as const;
   return waitOverSocket(context.env, channel, request, {
     startTimer,
+    place: placeOf(context),
     signal: context.req.raw.signal,
     use: ({ frame, connection }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);

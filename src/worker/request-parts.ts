@@ -6,8 +6,10 @@ import type { Env } from "../object/env.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
 import { invalidRequest, parseJsonObject, parseWith, type InvalidRequest } from "../protocol/fault.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import type { Place } from "../protocol/place.ts";
 import { formatSource } from "../protocol/source.ts";
 import { findMethods, pathSchemas } from "../protocol/routes.ts";
+import { findPlace } from "./place.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 export type AppContext = Context<{ Bindings: Env }>;
@@ -39,9 +41,14 @@ function decodeSegment(segment: string, pointer: string): string {
   }
 }
 
+/** Where a request was made; undefined where that is not known. */
+export function placeOf(context: AppContext): Place | undefined {
+  return findPlace(context.req.raw, context.env);
+}
+
 /** Where a request comes from, for the history of what it puts. */
 export function sourceOf(context: AppContext): string {
-  return formatSource("http", context.req.raw.cf?.["colo"]);
+  return formatSource("http", placeOf(context)?.colo);
 }
 
 export function checkpointOf(context: AppContext): string {

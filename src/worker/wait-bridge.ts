@@ -3,6 +3,7 @@
 import type { StartTimer } from "../base/timers.ts";
 import type { Env } from "../object/env.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
+import type { Place } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { openObjectSocket } from "./object-socket.ts";
@@ -46,10 +47,12 @@ export async function waitOverSocket<Value>(
   options: {
     readonly startTimer: StartTimer;
     readonly signal: AbortSignal;
+    /** Where the client is that waits. */
+    readonly place: Place | undefined;
     readonly use: (awaited: Awaited) => Value | Promise<Value>;
   },
 ): Promise<Value> {
-  const socket = await openObjectSocket(env, channel);
+  const socket = await openObjectSocket(env, channel, options.place);
   if (socket === null) throw new RefusalError(refuseLost(request));
   const aborted = new Promise<never>((_, reject) => {
     options.signal.addEventListener("abort", () => reject(new RefusalError(refuseLost(request))), { once: true });
