@@ -167,6 +167,22 @@ export const LIMITS = {
   /** Records between the stored scan mark and the scan that waking may have to look at again. */
   scanMarkLagMax: 4096,
 
+  // Routing: which reader of a group a message goes to
+  localityWaitMsDefault: 20,
+  localityWaitMsMax: 10 * SECOND_MS,
+  /** Messages that wait, above which busy readers nearby are waited for no longer. */
+  localityDepthDefault: 1000,
+  /** Keys of a group whose owners are known, and how long one is that no message comes for. */
+  ownedKeysMax: 100_000,
+  ownedKeyIdleMs: 5 * 60 * SECOND_MS,
+  /** The pause of a reader that refused work: the first that is none at all, and the longest. */
+  refusalPauseMsMin: 25,
+  refusalPauseMsMax: 500,
+  /** Where loads are guessed: how long the first and the last answer are waited for, and how old a guess may be. */
+  loadAnswerMsMin: 100,
+  loadAnswerMsMax: SECOND_MS,
+  loadGuessMs: 10 * SECOND_MS,
+
   // Time to live
   ttlMsMin: 1,
   ttlMsMax: 3650 * DAY_MS,
