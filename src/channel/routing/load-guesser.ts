@@ -13,7 +13,7 @@ export interface AskTerms {
   readonly staleMs: number;
 }
 
-const ASK_TERMS: AskTerms = {
+export const ASK_TERMS: AskTerms = {
   deadlineMs: LIMITS.loadAnswerMsMin,
   deadlineMaxMs: LIMITS.loadAnswerMsMax,
   staleMs: LIMITS.loadGuessMs,
@@ -129,6 +129,6 @@ export class LoadGuesser {
 }
 
 /** How long the answer is waited for, in ms; any attempt from 0 is fine. */
-function answerDeadline(attempt: number, { deadlineMs, deadlineMaxMs }: AskTerms = ASK_TERMS): number {
+export function answerDeadline(attempt: number, { deadlineMs, deadlineMaxMs }: AskTerms = ASK_TERMS): number {
   return Math.min(Math.max(deadlineMs, deadlineMaxMs), deadlineMs * 2 ** attempt);
 }
