@@ -4,6 +4,7 @@ import { LATENCY_SCENARIOS } from "./latency-scenarios.ts";
 import { PIPELINING_SCENARIOS } from "./pipelining-scenarios.ts";
 import { PULL_SCENARIOS } from "./pull-scenarios.ts";
 import { PUT_SCENARIOS } from "./put-scenarios.ts";
+import { ROUTING_SCENARIOS } from "./routing-scenarios.ts";
 import { SDK_SCENARIOS } from "./sdk-scenarios.ts";
 import type { Scenario } from "./scenario.ts";
 import { STREAM_SCENARIOS } from "./stream-scenarios.ts";
@@ -16,4 +17,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...PIPELINING_SCENARIOS,
   ...LATENCY_SCENARIOS,
   ...BACKLOG_SCENARIOS,
+  ...ROUTING_SCENARIOS,
 ];

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { SingleBar } from "cli-progress";
 import { shrink } from "./shrink.ts";
 import { createTally, type Failure, planSeed, playPlan, recordSeed, STEPS_PER_SEED } from "./simulate.ts";
+import { showWorld } from "./world/show.ts";
 
 const HELP = `Usage: npm run simulate -- [options]
 
@@ -15,16 +16,18 @@ same history.
   --seeds N     how many seeds (default 1000), of ${STEPS_PER_SEED} steps each
   --seed S      the first seed (default 1)
   --history     print the history of the first seed, and play no other
+  --world       play routing over colos instead, with the seed: how much is read where it was put (test/simulation/world)
   --help        this text
 
 Ends with 0 when all seeds pass and each operation, fault, refusal and event occurred in at least one of a thousand steps (judged from 100 seeds
-on); 1 when a seed fails, with its shortened history, or when something was too rare; 2 for wrong options.
+on); 1 when a seed fails, with its shortened history, or when something was too rare, or the world is not as it must be; 2 for wrong options.
 `;
 
 interface Options {
   readonly seeds: number;
   readonly firstSeed: number;
   readonly isHistory: boolean;
+  readonly isWorld: boolean;
 }
 
 class UsageError extends Error {}
@@ -34,7 +37,7 @@ function parseOptions(args: readonly string[]): Options | "help" {
   const flag = { type: "boolean", default: false } as const;
   let values;
   try {
-    ({ values } = parseArgs({ args: [...args], options: { seeds: text, seed: text, history: flag, help: flag } }));
+    ({ values } = parseArgs({ args: [...args], options: { seeds: text, seed: text, history: flag, world: flag, help: flag } }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
   }
@@ -43,6 +46,7 @@ function parseOptions(args: readonly string[]): Options | "help" {
     seeds: parseWhole("seeds", values.seeds, 1000),
     firstSeed: parseWhole("seed", values.seed, 1),
     isHistory: values.history,
+    isWorld: values.world,
   };
 }
 
@@ -94,7 +98,7 @@ try {
   const options = parseOptions(process.argv.slice(2));
   if (options === "help") console.log(HELP);
   else if (options.isHistory) console.log(recordSeed(options.firstSeed));
-  else if (!simulate(options)) process.exitCode = 1;
+  else if (options.isWorld ? !showWorld(options.firstSeed, console.log) : !simulate(options)) process.exitCode = 1;
 } catch (error) {
   console.error(error instanceof UsageError ? `${error.message}\nTry --help.` : error);
   process.exitCode = error instanceof UsageError ? 2 : 1;

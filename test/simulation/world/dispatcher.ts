@@ -111,7 +111,7 @@ export class Dispatcher {
     assert(!this.#tickets.has(message.id), "a message is put once");
     this.#tickets.set(message.id, this.#nextTicket++);
     this.#insert(message);
-    const sent = this.run(nowMs);
+    const { sent } = this.run(nowMs);
     const isAccepted = this.#waiting <= (this.#options.waitingMax ?? Number.POSITIVE_INFINITY);
     if (!isAccepted) this.cancel(message);
     return { isAccepted, sent };
@@ -145,13 +145,15 @@ export class Dispatcher {
   }
 
   /** Sends what can be sent, the longest waiting first. */
-  run(nowMs: number): readonly Sent[] {
+  run(nowMs: number): { readonly sent: readonly Sent[]; readonly wakeAtMs: number | undefined } {
     const looked = new Set<Line>();
     const sent: Sent[] = [];
+    let wakeAtMs = Number.POSITIVE_INFINITY;
     for (;;) {
       const turn = this.turn(nowMs, looked);
       sent.push(...turn.sent);
-      if (!turn.isCut) return sent;
+      wakeAtMs = Math.min(wakeAtMs, turn.wakeAtMs ?? Number.POSITIVE_INFINITY);
+      if (!turn.isCut) return { sent, wakeAtMs: wakeAtMs === Number.POSITIVE_INFINITY ? undefined : wakeAtMs };
     }
   }
 

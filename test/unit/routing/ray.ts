@@ -71,7 +71,7 @@ export class Ray {
 
   /** What can be sent now: message and reader. */
   run(): readonly string[] {
-    return this.dispatcher.run(this.nowMs).map(({ message, to }) => `${message.id} to ${to.reader}`);
+    return this.dispatcher.run(this.nowMs).sent.map(({ message, to }) => `${message.id} to ${to.reader}`);
   }
 
   join(id: string, slots = SLOTS, place?: Place): void {
