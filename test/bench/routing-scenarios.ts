@@ -2,6 +2,7 @@
 import { route } from "../../src/channel/routing/route.ts";
 import { ROUTING_DEFAULTS } from "../../src/channel/routing/routing-settings.ts";
 import { RoutingTable } from "../../src/channel/routing/routing-table.ts";
+import { allColos } from "../../src/protocol/colos.ts";
 import type { Place } from "../../src/protocol/place.ts";
 import { Random } from "../simulation/random.ts";
 import { type Measured, measuredOfPairs } from "./report.ts";
@@ -9,8 +10,8 @@ import { atMost, type Bench, runPairs, type Scenario } from "./scenario.ts";
 
 const READERS = 10_000;
 const READERS_OF_BASELINE = 10;
-/** Readers of each colo, as many colos to a region, and as many regions to a continent. */
-const GROUP = 10;
+/** In each colo at least, as far as there are so many: 10,000 are spread over all that there are. */
+const READERS_OF_COLO = 10;
 const KEYS = 1000;
 /** Between looks at the clock. */
 const MESSAGES = 1000;
@@ -36,9 +37,10 @@ class Routing {
   #nowMs = 0;
 
   constructor(readers: number) {
-    this.#places = Array.from({ length: Math.ceil(readers / GROUP) }, (_, index) => placeNumbered(index));
+    const colos = [...allColos().values()].slice(0, readers / READERS_OF_COLO);
+    this.#places = colos.map(({ code: colo, region, continent, country }) => ({ colo, region, continent, country }));
     for (let index = 0; index < readers; index++) {
-      const place = this.#places[Math.floor(index / GROUP)];
+      const place = this.#places[index % this.#places.length];
       this.#table.set({ id: `reader-${index}`, place, credit: 100, outstanding: index % 50 });
     }
   }
@@ -70,9 +72,4 @@ class Routing {
     const { id, place, credit, outstanding } = reader;
     this.#table.set({ id, place, credit: credit + 1, outstanding: outstanding - 1 });
   }
-}
-
-function placeNumbered(colo: number): Place {
-  const region = Math.floor(colo / GROUP);
-  return { colo: `C${colo}`, region: `R${region}`, continent: `N${Math.floor(region / GROUP)}` };
 }

@@ -14,6 +14,8 @@ export function makeSlot<Owner>(owner: Owner): Slot<Owner> {
 
 export class Bag<Owner> {
   readonly #slots: Slot<Owner>[] = [];
+  /** Of the slots in the same places: a draw looks at one thing less. */
+  readonly #owners: Owner[] = [];
 
   get size(): number {
     return this.#slots.length;
@@ -23,28 +25,31 @@ export class Bag<Owner> {
     assert(slot.place === -1, "what is added to a bag lies in none");
     slot.place = this.#slots.length;
     this.#slots.push(slot);
+    this.#owners.push(slot.owner);
   }
 
   /** The last one takes its place. */
   remove(slot: Slot<Owner>): void {
     const last = this.#slots.pop();
     assert(last !== undefined, "what is removed from a bag lies in it");
+    this.#owners.pop();
     if (last !== slot) {
       this.#slots[slot.place] = last;
+      this.#owners[slot.place] = last.owner;
       last.place = slot.place;
     }
     slot.place = -1;
   }
 
   at(place: number): Owner {
-    const slot = this.#slots[place];
-    assert(slot !== undefined, "a place in a bag is below its size");
-    return slot.owner;
+    const owner = this.#owners[place];
+    assert(owner !== undefined, "a place in a bag is below its size");
+    return owner;
   }
 
   /** In no order that means anything. */
   owners(): readonly Owner[] {
-    return this.#slots.map(({ owner }) => owner);
+    return this.#owners;
   }
 }
 

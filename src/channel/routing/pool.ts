@@ -21,6 +21,8 @@ export interface TableReader {
   refusals: number;
   /** While it is sent nothing because it refused. */
   pause: Pause | undefined;
+  /** Whether pools have it among those who can be sent something. */
+  isListed: boolean;
   /** What it has in the pools of its place. */
   readonly seats: Seat[];
 }
@@ -45,13 +47,25 @@ interface Seat {
   readonly turn: Turn<TableReader>;
 }
 
+/** Which indexes pools have made: a change that none of them shows needs no look at the pools. */
+export interface UsedIndexes {
+  byLoad: boolean;
+  byKeys: boolean;
+  turns: boolean;
+}
+
 export class Pool {
+  readonly #used: UsedIndexes;
   readonly #members = new Bag<TableReader>();
   readonly #free = new Bag<TableReader>();
   #byLoad: Levels<TableReader> | undefined;
   #byKeys: Levels<TableReader> | undefined;
   #turns: Turns<TableReader> | undefined;
   #ring: Ring<TableReader> | undefined;
+
+  constructor(used: UsedIndexes) {
+    this.#used = used;
+  }
 
   get size(): number {
     return this.#members.size;
@@ -84,7 +98,7 @@ export class Pool {
     this.#takeOut(seat);
   }
 
-  /** To be called when anything of a reader changed. */
+  /** To be called when anything of a reader changed that the pool shows. */
   update(seat: Seat): void {
     const { reader, free, load, keys, turn } = seat;
     if (!isFree(reader)) {
@@ -105,18 +119,21 @@ export class Pool {
 
   /** Of those who can be sent something, the ones that hold the fewest messages. */
   leastLoaded(): Bag<TableReader> {
+    this.#used.byLoad = true;
     this.#byLoad ??= this.#makeLevels(({ load, reader }, levels) => levels.put(load, reader.outstanding));
     return this.#byLoad.least() ?? this.#free;
   }
 
   /** Of those who can be sent something, the ones that own the fewest keys. */
   fewestKeys(): Bag<TableReader> {
+    this.#used.byKeys = true;
     this.#byKeys ??= this.#makeLevels(({ keys, reader }, levels) => levels.put(keys, reader.keys.size));
     return this.#byKeys.least() ?? this.#free;
   }
 
   /** Who is next of those who can be sent something; who is the first of all is drawn. */
   next(draw32: () => number): TableReader | undefined {
+    this.#used.turns = true;
     this.#turns ??= this.#makeTurns(drawBelow(draw32, this.size));
     return this.#turns.first;
   }

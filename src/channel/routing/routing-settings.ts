@@ -2,7 +2,7 @@
 import { LIMITS } from "../../protocol/limits.ts";
 
 /** From where distance is measured: the place of a message's origin, the channel's own place, or not at all. */
-type Locality = "origin" | "channel" | "none";
+export type Locality = "origin" | "channel" | "none";
 
 export const STRATEGY_NAMES = ["pow2", "least-loaded", "round-robin", "consistent-hash", "pow2-cached"] as const;
 export type StrategyName = (typeof STRATEGY_NAMES)[number];

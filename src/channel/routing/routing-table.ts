@@ -6,7 +6,7 @@ import type { Place } from "../../protocol/place.ts";
 import { BACK_OFF, computePause } from "./back-off.ts";
 import { LoadGuesser } from "./load-guesser.ts";
 import { OwnedKeys, type OwnershipBounds } from "./owned-keys.ts";
-import { type Pause, Pool, type TableReader } from "./pool.ts";
+import { isFree, type Pause, Pool, type TableReader, type UsedIndexes } from "./pool.ts";
 import { type Area, AREAS } from "./routing-settings.ts";
 
 export interface RoutedReader {
@@ -23,7 +23,8 @@ const OWNERSHIP_BOUNDS: OwnershipBounds = { keysMax: LIMITS.ownedKeysMax, idleMs
 
 export class RoutingTable {
   readonly #readers = new Map<string, TableReader>();
-  readonly #everybody = new Pool();
+  readonly #used: UsedIndexes = { byLoad: false, byKeys: false, turns: false };
+  readonly #everybody = new Pool(this.#used);
   readonly #areas: Readonly<Record<Area, Map<string, Pool>>> = { colo: new Map(), region: new Map(), continent: new Map() };
   readonly #keys: OwnedKeys<TableReader>;
   /** The pauses that go on, and ones that ended early: those are dropped when their time comes. */
@@ -32,7 +33,9 @@ export class RoutingTable {
   #nowMs = 0;
 
   constructor(bounds: OwnershipBounds = OWNERSHIP_BOUNDS) {
-    this.#keys = new OwnedKeys(bounds, update);
+    this.#keys = new OwnedKeys(bounds, (reader) => {
+      if (this.#used.byKeys) update(reader);
+    });
   }
 
   get size(): number {
@@ -58,13 +61,13 @@ export class RoutingTable {
     assert(isCount(credit) && isCount(outstanding), "credit and outstanding messages of a reader are whole numbers from 0");
     const known = this.#readers.get(id);
     if (known === undefined) {
-      this.#join({ id, place, credit, outstanding, keys: new Set(), refusals: 0, pause: undefined, seats: [] });
+      this.#join({ id, place, credit, outstanding, keys: new Set(), refusals: 0, pause: undefined, isListed: false, seats: [] });
       return;
     }
     if (outstanding < known.outstanding) this.#guesser?.loads.done(id, known.outstanding - outstanding, this.#nowMs);
     known.credit = credit;
     known.outstanding = outstanding;
-    if (isSamePlace(known.place, place)) update(known);
+    if (isSamePlace(known.place, place)) this.#noteCounts(known);
     else {
       this.#unseat(known);
       known.place = place;
@@ -90,8 +93,8 @@ export class RoutingTable {
     reader.credit -= 1;
     reader.outstanding += 1;
     if (key !== undefined) this.#keys.give(key, reader, nowMs);
-    for (const seat of reader.seats) seat.pool.endTurn(seat);
-    update(reader);
+    if (this.#used.turns) for (const seat of reader.seats) seat.pool.endTurn(seat);
+    this.#noteCounts(reader);
     this.#guesser?.loads.sent(id, nowMs);
   }
 
@@ -105,7 +108,7 @@ export class RoutingTable {
     if (pauseMs === 0) return;
     reader.pause = { reader, untilMs: Math.max(reader.pause?.untilMs ?? 0, nowMs + pauseMs) };
     this.#pauses.push(reader.pause);
-    update(reader);
+    this.#noteCounts(reader);
   }
 
   /** It took work: it is paused no longer, and its next refusal is a first one. */
@@ -115,7 +118,7 @@ export class RoutingTable {
     reader.refusals = 0;
     if (reader.pause === undefined) return;
     reader.pause = undefined;
-    update(reader);
+    this.#noteCounts(reader);
   }
 
   /** Ends the pauses and the ownerships whose time is over. To be called before anything is asked. */
@@ -127,7 +130,7 @@ export class RoutingTable {
     for (let pause = this.#firstPause(); pause !== undefined && isOver(pause); pause = this.#firstPause()) {
       this.#pauses.pop();
       pause.reader.pause = undefined;
-      update(pause.reader);
+      this.#noteCounts(pause.reader);
     }
   }
 
@@ -170,9 +173,15 @@ export class RoutingTable {
       const name = reader.place?.[area];
       if (name === undefined) continue;
       let pool = this.#areas[area].get(name);
-      if (pool === undefined) this.#areas[area].set(name, (pool = new Pool()));
+      if (pool === undefined) this.#areas[area].set(name, (pool = new Pool(this.#used)));
       pool.join(reader);
     }
+    reader.isListed = isFree(reader);
+  }
+
+  /** Most changes are seen in no index: a reader that had credit has some still. */
+  #noteCounts(reader: TableReader): void {
+    if (this.#used.byLoad || reader.isListed !== isFree(reader)) update(reader);
   }
 
   #unseat(reader: TableReader): void {
@@ -201,6 +210,7 @@ function isSamePlace(a: Place | undefined, b: Place | undefined): boolean {
   return a === b || AREAS.every((area) => a?.[area] === b?.[area]);
 }
 
-function update({ seats }: TableReader): void {
-  for (const seat of seats) seat.pool.update(seat);
+function update(reader: TableReader): void {
+  reader.isListed = isFree(reader);
+  for (const seat of reader.seats) seat.pool.update(seat);
 }

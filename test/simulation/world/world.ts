@@ -1,6 +1,7 @@
 // Messages from everywhere for readers everywhere, in a time of its own: who gets what, how long it waits, and how much stays where it came from.
 import { MinHeap } from "../../../src/base/min-heap.ts";
 import { type Colo, distanceKm } from "../../../src/protocol/colos.ts";
+import type { Place } from "../../../src/protocol/place.ts";
 import type { RoutingSettings } from "../../../src/channel/routing/routing-settings.ts";
 import type { Random } from "../random.ts";
 import { Dispatcher, type Message, type Sent } from "./dispatcher.ts";
@@ -113,8 +114,7 @@ export class World {
   #join(id: string, index: number): void {
     const one = this.#plan.colos[index];
     if (one === undefined) return;
-    const { code: colo, region, continent, country } = one.colo;
-    this.#dispatcher.join(id, { colo, region, continent, country }, one.slotsOfReader);
+    this.#dispatcher.join(id, placeOf(one.colo), one.slotsOfReader);
     this.#readers.set(id, { colo: index, got: 0 });
   }
 
@@ -141,15 +141,10 @@ export class World {
   }
 
   #arrive({ colo, bornMs, atMs }: Event & { readonly type: "arrives" }): void {
-    const { code, region, continent } = this.#coloAt(colo);
     this.#arrived += 1;
-    const message: Travelling = {
-      id: `${this.#arrived}`,
-      origin: { colo: code, region, continent },
-      createdMs: atMs,
-      colo,
-      bornMs,
-    };
+    const { settings, channel } = this.#plan;
+    const origin = placeOf(settings.locality === "channel" && channel !== undefined ? channel : this.#coloAt(colo));
+    const message: Travelling = { id: `${this.#arrived}`, origin, createdMs: atMs, colo, bornMs };
     this.#note(this.#dispatcher.put(message, atMs).sent, atMs);
   }
 
@@ -207,6 +202,10 @@ export class World {
     const squares = shares.reduce((total, share) => total + share ** 2, 0);
     return sum ** 2 / (shares.length * squares);
   }
+}
+
+function placeOf({ code: colo, region, continent, country }: Colo): Place {
+  return { colo, region, continent, country };
 }
 
 /** The value below which the given part of ascending ones lies. */

@@ -1,6 +1,7 @@
 // The world simulation: few messages of one seed, what it must show, and that it would see a fault.
 import { describe, expect, test } from "vitest";
 import { ROUTING_DEFAULTS } from "../../../src/channel/routing/routing-settings.ts";
+import { showAllColos } from "../../simulation/world/all-colos.ts";
 import { GOALS, needColo, showGoal } from "../../simulation/world/eight-colos.ts";
 import { quantileOf, World } from "../../simulation/world/world.ts";
 import { Random } from "../../simulation/random.ts";
@@ -19,6 +20,17 @@ describe("test/simulation/world", () => {
       expect(shown.addedP50Ms).toBeLessThan(goal.localityWaitMs + 1);
     },
   );
+
+  test("[LR5] over all colos locality by origin brings readers and origins together, and is fair", () => {
+    const { shown, isMet, colos } = showAllColos(SEED, 3000);
+    const [none, , origin] = shown;
+
+    expect([isMet, shown.map(({ locality }) => locality)]).toEqual([true, ["none", "channel", "origin"]]);
+    expect(colos).toBeGreaterThan(300);
+    expect(origin?.stayed).toBeGreaterThan(0.95);
+    expect(none?.stayed).toBeLessThan(0.05);
+    expect(origin?.apartKm).toBeLessThan((none?.apartKm ?? 0) / 20);
+  });
 
   test("without locality few stay, and leaving a free colo is seen and counted", () => {
     const colos = ["LHR", "NRT"].map((code) => ({ colo: needColo(code), weight: 1, readers: 2, slotsOfReader: 6 }));
