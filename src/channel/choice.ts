@@ -1,4 +1,4 @@
-// Chooses which messages a reader gets: first those that came back, then what the scan finds. Changes nothing until it is carried out.
+// Chooses which messages are handed out: first those that came back, then what the scan finds. Changes nothing until it is carried out.
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -6,14 +6,26 @@ import type { DeferredBook } from "./deferred-book.ts";
 import type { KeyLines } from "./key-lines.ts";
 import type { LeaseBook } from "./lease-book.ts";
 import { endOffset, type Run } from "./run.ts";
-import { Selection } from "./selection.ts";
 import { readControl } from "./stretch.ts";
 import { MinHeap } from "../base/min-heap.ts";
 
+/** `full`: nobody takes any more. `waits`: it stays where it is, and what comes behind it goes on. */
+export type Giving = "given" | "full" | "waits";
+
+/** To whom messages can be given: one reader, or those of a group that they are routed to. */
+export interface Recipients {
+  /** Messages that were given. */
+  readonly count: number;
+  /** Whether nobody takes any more. */
+  readonly isFull: boolean;
+  /** The first deferred message of each key of which one of them alone may have it, since it has earlier ones. */
+  firstBehind(): Iterable<number>;
+  /** Whether one of them may be given messages of `key`: nobody else holds one. */
+  mayHold(key: string): boolean;
+  give(run: Run, place: number, key: string | undefined): Giving;
+}
+
 export interface ChoiceRequest {
-  readonly max: number;
-  readonly bytesMax: number;
-  readonly holder: string;
   readonly nowMs: number;
   /** Whether the time of a message is over; absent where none has one. */
   readonly isExpired: ((run: Run, place: number) => boolean) | undefined;
@@ -31,54 +43,55 @@ export interface OpenMessages {
 
 export interface ParkedPlace {
   readonly offset: number;
-  readonly key: string;
+  readonly key: string | undefined;
 }
 
 export class Choice {
-  readonly selection = new Selection();
   readonly controls: ControlRecord[] = [];
-  /** Messages that the scan passed because an earlier one of their key is open. */
+  /** Messages that the scan passed because an earlier one of their key is open, or because they wait. */
   readonly parked: ParkedPlace[] = [];
   /** Messages that were met and whose time is over: nobody gets them. */
   readonly expired: number[] = [];
-  /** Whether more messages were there, but not within the bytes. */
-  isCutByBytes = false;
   /** Where the scan ends. */
   cursor: number;
   /** Where the scan found the first record that is handed out. */
   #firstFound: number | undefined;
   readonly #open: OpenMessages;
+  readonly #recipients: Recipients;
   readonly #request: ChoiceRequest;
   readonly #poppedReady: number[] = [];
-  /** Offsets of deferred messages that wait behind others that this reader holds: it alone may have them. */
+  /** Those that could be handed out, and wait. */
+  readonly #waitingReady = new Set<number>();
+  /** Offsets of deferred messages that wait behind others that a reader holds: it alone may have them. */
   readonly #own = new MinHeap<number>((a, b) => a < b);
   readonly #chosenOfKey = new Map<string, number>();
   readonly #chosen = new Set<number>();
   readonly #parkedKeys = new Set<string>();
 
-  constructor(open: OpenMessages, cursor: number, request: ChoiceRequest) {
+  constructor(
+    open: OpenMessages,
+    { cursor, recipients, ...request }: ChoiceRequest & { cursor: number; recipients: Recipients },
+  ) {
     this.#open = open;
+    this.#recipients = recipients;
     this.#request = request;
     this.cursor = cursor;
-    for (const offset of open.keys.firstBehind(request.holder)) this.#own.push(offset);
-    this.#chooseReady();
-    if (!this.isCutByBytes) this.#scan();
+    for (const offset of recipients.firstBehind()) this.#own.push(offset);
+    if (this.#chooseReady()) this.#scan();
+    for (const offset of this.#waitingReady) open.ready.push(offset);
   }
 
-  /** What stays when the reader takes nothing: all that was parked before the first record that it would have got. */
+  /** What stays when nothing is taken: all that was parked before the first record that would have been. */
   abandon(): { readonly cursor: number; readonly parked: readonly ParkedPlace[] } {
     for (const offset of this.#poppedReady) this.#open.ready.push(offset);
     const cursor = this.#firstFound ?? this.cursor;
     return { cursor, parked: this.parked.filter(({ offset }) => offset < cursor) };
   }
 
-  get #isFull(): boolean {
-    return this.selection.count >= this.#request.max || this.isCutByBytes;
-  }
-
-  #chooseReady(): void {
+  /** Whether the scan may bring more. */
+  #chooseReady(): boolean {
     const { log } = this.#open;
-    for (let offset = this.#peekReady(); offset !== undefined && !this.#isFull; offset = this.#peekReady()) {
+    for (let offset = this.#peekReady(); offset !== undefined && !this.#recipients.isFull; offset = this.#peekReady()) {
       if (!this.#isAvailable(offset)) {
         this.#popReady(offset);
         continue;
@@ -95,11 +108,16 @@ export class Choice {
         this.#offerNextOfKey(offset);
         continue;
       }
-      if (!this.#take(run, offset - run.firstOffset)) return;
+      const giving = this.#give(run, offset - run.firstOffset, this.#open.deferred.find(offset)?.key);
+      if (giving === "full") return false;
       this.#popReady(offset);
-      this.#poppedReady.push(offset);
-      this.#offerNextOfKey(offset);
+      if (giving === "waits") this.#waitingReady.add(offset);
+      else {
+        this.#poppedReady.push(offset);
+        this.#offerNextOfKey(offset);
+      }
     }
+    return true;
   }
 
   #peekReady(): number | undefined {
@@ -123,7 +141,7 @@ export class Choice {
     }
     const { key } = message;
     if (key === undefined) return !this.#chosen.has(offset);
-    return keys.mayHold(key, this.#request.holder) && keys.deferredAt(key, this.#chosenOfKey.get(key) ?? 0) === offset;
+    return this.#recipients.mayHold(key) && keys.deferredAt(key, this.#chosenOfKey.get(key) ?? 0) === offset;
   }
 
   /** Who gets a message of a key may have the next ones too. */
@@ -152,7 +170,8 @@ export class Choice {
   #step(run: Run, place: number): boolean {
     const offset = run.firstOffset + place;
     const { log, leases, deferred } = this.#open;
-    if (this.#isFull && (this.selection.count === 0 || !log.mayFollow(offset))) return false;
+    const { isFull, count } = this.#recipients;
+    if (isFull && (count === 0 || !log.mayFollow(offset))) return false;
     if (this.#open.log.isGone(run, place)) return true;
     if (run.isControl(place)) {
       // One with nothing behind it stays until a message comes.
@@ -162,23 +181,27 @@ export class Choice {
     }
     // After waking the scan begins before messages that are known from stored rows.
     if (leases.find(offset) !== undefined || deferred.find(offset) !== undefined) return true;
-    if (this.#isFull) return false;
+    if (isFull) return false;
     if (this.#request.isExpired?.(run, place) === true) {
       this.expired.push(offset);
       return true;
     }
     const key = run.key(place);
-    if (key !== undefined && !this.#isFree(key)) {
-      // Those that this reader gets wait no more.
-      const waiting = deferred.size - this.#poppedReady.length + this.parked.length;
-      if (waiting >= LIMITS.lookAheadMax) return false;
-      this.parked.push({ offset, key });
-      this.#parkedKeys.add(key);
-      return true;
-    }
-    const found = this.#firstFound;
-    if (!this.#take(run, place)) return false;
-    this.#firstFound = found ?? offset;
+    if (key !== undefined && !this.#isFree(key)) return this.#park(offset, key);
+    const giving = this.#give(run, place, key);
+    if (giving === "waits") return this.#park(offset, key);
+    if (giving === "full") return false;
+    this.#firstFound ??= offset;
+    return true;
+  }
+
+  /** Passes a message, unless too many wait already. */
+  #park(offset: number, key: string | undefined): boolean {
+    // Those that were given wait no more.
+    const waiting = this.#open.deferred.size - this.#poppedReady.length + this.parked.length;
+    if (waiting >= LIMITS.lookAheadMax) return false;
+    this.parked.push({ offset, key });
+    if (key !== undefined) this.#parkedKeys.add(key);
     return true;
   }
 
@@ -186,17 +209,12 @@ export class Choice {
     if (this.#parkedKeys.has(key)) return false;
     const { keys } = this.#open;
     const chosen = this.#chosenOfKey.get(key) ?? 0;
-    return keys.mayHold(key, this.#request.holder) && keys.deferredAt(key, chosen) === undefined;
+    return this.#recipients.mayHold(key) && keys.deferredAt(key, chosen) === undefined;
   }
 
-  #take(run: Run, place: number): boolean {
-    const bytes = run.messageBytes(place);
-    if (this.selection.count > 0 && this.selection.bytes + bytes > this.#request.bytesMax) {
-      this.isCutByBytes = true;
-      return false;
-    }
-    this.selection.add(run, place);
-    this.#chosen.add(run.firstOffset + place);
-    return true;
+  #give(run: Run, place: number, key: string | undefined): Giving {
+    const giving = this.#recipients.give(run, place, key);
+    if (giving === "given") this.#chosen.add(run.firstOffset + place);
+    return giving;
   }
 }

@@ -8,7 +8,7 @@ import type { DeliverySettings } from "../protocol/settings.ts";
 import type { Backlog } from "./backlog.ts";
 import type { GroupLog } from "./group-log.ts";
 import { endAttempt } from "./attempt-history.ts";
-import { Choice, type ParkedPlace } from "./choice.ts";
+import { Choice, type ParkedPlace, type Recipients } from "./choice.ts";
 import type { Exhausted, ExpirySettings, GivenBack, LeaseRequest, Taken, TakeRequest } from "./delivery-terms.ts";
 import { DeferredBook } from "./deferred-book.ts";
 import type { AttachedLeases, CarriedFrame, LeaseFrame } from "./attached-leases.ts";
@@ -17,6 +17,7 @@ import { KeyLines } from "./key-lines.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LeaseMark } from "./lease-mark.ts";
 import { findBeforeKnown } from "./lost-leases.ts";
+import { OneReader } from "./one-reader.ts";
 import { endOffset, type Run } from "./run.ts";
 import type { Fate } from "./fates.ts";
 
@@ -140,20 +141,13 @@ export class Delivery {
     const isPlain = lease === undefined && isNothingOpen && !this.#mayExpire;
     if (isPlain && this.#backlog !== undefined) return takeFromHead(this.#backlog, { min: request.min, max, bytesMax });
     const holder = lease?.holder ?? NO_HOLDER;
-    const isExpired = (run: Run, place: number): boolean => (this.#expiryOf(run, place) ?? Infinity) <= nowMs;
-    const choice = new Choice(this.#open, this.#cursor, {
-      max,
-      bytesMax,
-      holder,
-      nowMs,
-      isExpired: this.#mayExpire ? isExpired : undefined,
-    });
-    const { selection } = choice;
+    const reader = new OneReader(this.#keys, { holder, max, bytesMax });
+    const choice = this.#choose(reader, nowMs);
+    const { selection } = reader;
     const { count } = selection;
     if (count < request.min) {
-      this.#park(choice.abandon());
-      for (const offset of choice.expired) this.#expire(offset);
-      return choice.isCutByBytes ? { type: "too-large", count } : { type: "too-few" };
+      this.#abandon(choice);
+      return reader.isCutByBytes ? { type: "too-large", count } : { type: "too-few" };
     }
     this.#park(choice);
     const redelivered = selection.map((offset) => this.#deferred.find(offset)?.end !== undefined || this.#mark.isInDoubt(offset));
@@ -163,6 +157,18 @@ export class Delivery {
     for (const { offset } of choice.controls) this.#log.passControl(offset);
     for (const offset of choice.expired) this.#expire(offset);
     return { type: "taken", selection, controls: choice.controls, leases, redelivered };
+  }
+
+  #choose(recipients: Recipients, nowMs: number): Choice {
+    const isExpired = (run: Run, place: number): boolean => (this.#expiryOf(run, place) ?? Infinity) <= nowMs;
+    const terms = { cursor: this.#cursor, recipients, nowMs, isExpired: this.#mayExpire ? isExpired : undefined };
+    return new Choice(this.#open, terms);
+  }
+
+  /** Nothing is handed out: what was found out stays. */
+  #abandon(choice: Choice): void {
+    this.#park(choice.abandon());
+    for (const offset of choice.expired) this.#expire(offset);
   }
 
   findLease(offset: number): Lease | undefined {
@@ -426,8 +432,11 @@ export class Delivery {
   #park({ cursor, parked }: { readonly cursor: number; readonly parked: readonly ParkedPlace[] }): void {
     this.#scanned = cursor;
     for (const { offset, key } of parked) {
-      this.#deferred.set({ offset, key, attempts: 0, dueAtMs: 0, end: undefined, isQuarantined: false, history: undefined });
-      this.#keys.defer(key, offset);
+      const parkedMessage = { offset, key, attempts: 0, dueAtMs: 0, end: undefined, isQuarantined: false, history: undefined };
+      this.#deferred.set(parkedMessage);
+      if (key !== undefined) this.#keys.defer(key, offset);
+      // One that waits for a reader may be handed out at any time.
+      this.#offer(parkedMessage);
     }
   }
 

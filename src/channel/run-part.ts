@@ -27,6 +27,7 @@ export interface RunPart {
   messageBytes(place: number): number;
   key(place: number): string | undefined;
   messageId(place: number): string | undefined;
+  source(place: number): string | undefined;
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined };
   record(place: number): BlockRecord;
   /** About what the records from one place to another, exclusive, take in a block. */
@@ -85,6 +86,10 @@ export class RecordPart implements RunPart {
 
   messageId(place: number): string | undefined {
     return this.#records[place]?.messageId;
+  }
+
+  source(place: number): string | undefined {
+    return this.#records[place]?.source;
   }
 
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
@@ -161,6 +166,10 @@ export class BlockPart implements RunPart {
 
   messageId(place: number): string | undefined {
     return this.#block.messageId(this.#from + place);
+  }
+
+  source(): string | undefined {
+    return this.#origin.source;
   }
 
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {

@@ -26,6 +26,8 @@ export interface Run {
   messageBytes(place: number): number;
   key(place: number): string | undefined;
   messageId(place: number): string | undefined;
+  /** Where a record was put from (protocol/source.ts). */
+  source(place: number): string | undefined;
   /** When a record was put and how long it lives, if it says so. */
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined };
   message(place: number): Message;
@@ -82,6 +84,10 @@ export class StoredRun implements Run {
 
   messageId(place: number): string | undefined {
     return this.#block.messageId(this.#find(place));
+  }
+
+  source(place: number): string | undefined {
+    return this.#block.source(this.#find(place));
   }
 
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {
@@ -197,6 +203,11 @@ export class PendingRun implements Run {
   messageId(place: number): string | undefined {
     const [part, inPart] = this.#find(place);
     return part.messageId(inPart);
+  }
+
+  source(place: number): string | undefined {
+    const [part, inPart] = this.#find(place);
+    return part.source(inPart);
   }
 
   times(place: number): { readonly putAtMs: number; readonly ttlMs: number | undefined } {

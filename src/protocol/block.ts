@@ -288,7 +288,7 @@ export class Block {
   message(place: number): Message {
     const decoded = this.#decode(place, layout.FLAGS_MAX);
     const { putAtMs, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom } = decoded;
-    const [offset, source, body] = [this.offsetOf(place), this.#source(place), this.body(place)];
+    const [offset, source, body] = [this.offsetOf(place), this.source(place), this.body(place)];
     // All members in one literal: messages of one shape keep the code that handles them fast.
     return { offset, putAtMs, presentation, contentType, key, messageId, headers, ttlMs, redrivenFrom, source, body };
   }
@@ -363,9 +363,16 @@ export class Block {
     return text;
   }
 
-  /** Where the record of a stored block was put from. */
-  #source(place: number): string | undefined {
-    return this.#stretches.find(({ end }) => place < end)?.source;
+  /** Where the record of a stored block was put from (source.ts). */
+  source(place: number): string | undefined {
+    const stretches = this.#stretches;
+    let [low, high] = [0, stretches.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((stretches[middle]?.end ?? Infinity) <= place) low = middle + 1;
+      else high = middle;
+    }
+    return stretches[low]?.source;
   }
 }
 
