@@ -4,6 +4,8 @@ import type { AttemptEvent, AttemptHistory, Lease } from "./delivery-store.ts";
 
 /** An event as it is stored, without its texts: six members of at most fourteen digits or letters, and what separates them. */
 const EVENT_BYTES = 80;
+/** What is stored of a route: two short names and two numbers. */
+const ROUTE_BYTES = 64;
 /** A character takes so many bytes at most in stored JSON: `\u0000`. */
 const CHARACTER_BYTES_MAX = 6;
 
@@ -11,13 +13,13 @@ export const NO_ATTEMPTS: AttemptHistory = { events: [], omitted: 0 };
 
 /** The history of a leased message once its attempt has ended. Older events are left out where there are too many, or too long ones. */
 export function endAttempt(
-  { attempt, reader, leasedAtMs, history }: Lease,
+  { attempt, reader, leasedAtMs, history, route }: Lease,
   end: Pick<AttemptEvent, "verdict" | "endedAtMs" | "reason">,
 ): AttemptHistory {
   const { events, omitted } = history ?? NO_ATTEMPTS;
   const kept = events.slice(1 - LIMITS.historyEventsMax);
   const grown = {
-    events: [...kept, { attempt, reader, leasedAtMs, ...end }],
+    events: [...kept, { attempt, reader, leasedAtMs, ...end, ...(route !== undefined && { route }) }],
     omitted: omitted + events.length - kept.length,
   };
   return shorten(grown, LIMITS.historyBytesMax);
@@ -66,5 +68,6 @@ function measure({ events }: AttemptHistory): number {
 function measureEvent(event: AttemptEvent | undefined): number {
   const { reader = "", reason = "" } = event ?? {};
   const isPlain = /^[\w .,:;()/-]*$/.test(reason);
-  return EVENT_BYTES + reader.length + reason.length * (isPlain ? 1 : CHARACTER_BYTES_MAX);
+  const routeBytes = event?.route === undefined ? 0 : ROUTE_BYTES;
+  return EVENT_BYTES + routeBytes + reader.length + reason.length * (isPlain ? 1 : CHARACTER_BYTES_MAX);
 }

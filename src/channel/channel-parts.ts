@@ -9,6 +9,7 @@ import { Dedup } from "./dedup.ts";
 import { GroupDesk } from "./group-desk.ts";
 import { Groups, type ChannelRetention } from "./groups.ts";
 import { IdleGroups } from "./idle-groups.ts";
+import { MemberRouting } from "./member-routing.ts";
 import { MessageDesk } from "./message-desk.ts";
 import { RecordCell } from "./record-cell.ts";
 import { RedriveJob } from "./redrive-job.ts";
@@ -36,6 +37,8 @@ export interface ChannelOptions {
   readonly isConnected: (connection: number) => boolean;
   /** Where the client of a connection is; not known if absent. */
   readonly placeOf?: (connection: number) => Place | undefined;
+  /** Where the channel's object is; not known if absent. */
+  readonly ownPlace?: () => Place | undefined;
 }
 
 export interface ChannelParts {
@@ -76,7 +79,9 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
   const dedup = new Dedup(store);
   const subscribed = [...subscriptions];
   const line = restoreLine(waiters, subscribed);
-  const streams = new Streams({ backlog, groups, line, held: () => traffic.held, isConnected }, subscribed);
+  const { placeOf = () => undefined, ownPlace = () => undefined } = options;
+  const routing = new MemberRouting({ groups, placeOf, ownPlace });
+  const streams = new Streams({ backlog, groups, line, held: () => traffic.held, isConnected, routing }, subscribed);
   const idleGroups = new IdleGroups({ groups, line, streams });
   const announce: Streams["announce"] = (group, controls) => streams.announce(group, controls);
   const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, announce, isConnected });
@@ -95,7 +100,7 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
     dedup,
     line,
     streams,
-    workStealing: new WorkStealing({ groups, line, streams }),
+    workStealing: new WorkStealing({ groups, line, streams, routing }),
     traffic,
     redriveJob,
     groupDesk: new GroupDesk({ ...kept, traffic, streams, checkpoints, redriveParts, job: redriveJob }),

@@ -9,7 +9,7 @@ import { dismissAll, dismissByState } from "./dismissal.ts";
 import * as lifeCycle from "./life-cycle.ts";
 import { describeChannel, describePressure } from "./description-facts.ts";
 import type { DeskOperation } from "./group-desk.ts";
-import type { ChannelFacts, Effect, Moment, Operation, OperationOf, Origin, Outcome, RestoreOperation } from "./operation.ts";
+import type { Effect, Moment, Operation, OperationOf, Origin, Outcome, RestoreOperation } from "./operation.ts";
 import { storeExcess, type AttachedRequests } from "./socket-room.ts";
 import type { Settlement } from "./settlement.ts";
 import type { Subscription } from "./subscription.ts";
@@ -65,6 +65,11 @@ export class Channel {
     if (left === undefined || left.state === "deleted") return;
     if (!this.hasMoreToDeliver) this.#parts.workStealing.look(left, moment.nowMs);
     this.#parts.streams.endTurn(left);
+  }
+
+  /** When to route messages again though nothing happens (rule RD3). */
+  get nextRouteAtMs(): number | undefined {
+    return this.#parts.streams.nextRouteAtMs;
   }
 
   /** Whether another commit has to follow at once, since subscribers may be owed more than a frame. */
@@ -268,7 +273,7 @@ export class Channel {
         if (origin !== undefined) this.#parts.traffic.cancel(record, { ...origin, request: operation.request }, moment.nowMs);
         return { type: "cancelled" };
       case "describe":
-        return { type: "described", facts: this.#describe(record, moment.nowMs) };
+        return { type: "described", facts: describeChannel(this.#parts, record, moment.nowMs) };
       case "patch":
         return this.#patch(record, operation.patch, moment.nowMs);
       case "delete":
@@ -322,13 +327,13 @@ export class Channel {
     if (record !== undefined && record.state !== "deleted") {
       const conflicts = findConflicts(given, record.settings);
       if (conflicts.length > 0) return refused({ kind: "settings-conflict", conflicts, current: record.settings });
-      return { type: "confirmed", facts: this.#describe(record, moment.nowMs) };
+      return { type: "confirmed", facts: describeChannel(this.#parts, record, moment.nowMs) };
     }
     const settings = resolveSettings(given, DEFAULT_SETTINGS);
     if (!settings.ok) return refused(settings.refusal);
     const created = lifeCycle.beginLife(settings.value, record, moment);
     this.#begin(created);
-    return { type: "created", facts: this.#describe(created, moment.nowMs) };
+    return { type: "created", facts: describeChannel(this.#parts, created, moment.nowMs) };
   }
 
   #begin(record: ChannelRecord): void {
@@ -381,7 +386,7 @@ export class Channel {
     this.#parts.groups.applyRetention(nowMs);
     dismissByState(this.#parts, patched);
     this.#finishDrain(nowMs);
-    return { type: "patched", facts: this.#describe(this.#parts.cell.get() ?? patched, nowMs) };
+    return { type: "patched", facts: describeChannel(this.#parts, this.#parts.cell.get() ?? patched, nowMs) };
   }
 
   #delete(record: ChannelRecord, graceMs: number, nowMs: number): Outcome {
@@ -391,7 +396,7 @@ export class Channel {
     const draining: ChannelRecord = { ...record, state: "draining", drainUntilMs };
     this.#parts.cell.set(draining);
     dismissByState(this.#parts, draining);
-    return { type: "deleting", facts: this.#describe(draining, nowMs) };
+    return { type: "deleting", facts: describeChannel(this.#parts, draining, nowMs) };
   }
 
   /** A draining channel whose last message was taken is closed, or deleted if that was asked for. */
@@ -491,9 +496,5 @@ export class Channel {
     ];
     const dueAtMs = Math.min(...times.map((atMs) => atMs ?? Infinity));
     return lifeCycle.computeNextAlarm(record, { readLastUseMs, dueAtMs: dueAtMs === Infinity ? undefined : dueAtMs });
-  }
-
-  #describe(record: ChannelRecord, nowMs: number): ChannelFacts {
-    return describeChannel(this.#parts, record, nowMs);
   }
 }

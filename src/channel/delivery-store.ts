@@ -1,5 +1,6 @@
 // The port to what delivery stores: leases that are handed out, and messages that are deferred (SPEC sections LS and KO).
 
+import type { RouteNote } from "../protocol/history.ts";
 import type { LeaseLossCause } from "../protocol/problems.ts";
 
 /** An attempt to deliver a message that did not end with an ack. */
@@ -12,6 +13,8 @@ export interface AttemptEvent {
   readonly verdict: AttemptVerdict;
   /** What the reader said. */
   readonly reason: string | undefined;
+  /** Why it was this reader; undefined where nothing was routed, or that is not known any more. */
+  readonly route?: RouteNote | undefined;
 }
 
 /** The last events, in their order, and how many earlier ones were left out. */
@@ -38,6 +41,8 @@ export interface Lease {
   readonly history: AttemptHistory | undefined;
   /** Until when it is kept for a reader that was cut off, if that is before its deadline. */
   readonly graceUntilMs?: number | undefined;
+  /** Why it went to this reader; in memory alone (rule RD8). */
+  readonly route?: RouteNote | undefined;
 }
 
 /** When a lease ends unless it is settled. */

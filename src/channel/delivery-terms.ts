@@ -1,7 +1,9 @@
 // What delivery is asked for, and what it answers.
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Lease, LeaseEnd } from "./delivery-store.ts";
+import type { RoutedReaders } from "./routed-readers.ts";
 import type { Selection } from "./selection.ts";
+import type { Member } from "./subscription.ts";
 
 /** How long messages live that say nothing themselves, and what becomes of them then. */
 export interface ExpirySettings {
@@ -59,4 +61,18 @@ export interface Exhausted {
   readonly offset: number;
   readonly attempts: number;
   readonly reason: string;
+}
+
+/** What was routed to whom in a turn. */
+export interface Routed {
+  readonly readers: RoutedReaders;
+  readonly frames: readonly {
+    readonly member: Member;
+    readonly selection: Selection;
+    /** The leases of its messages, in their order. */
+    readonly leases: readonly Lease[];
+    readonly redelivered: readonly boolean[];
+  }[];
+  /** Control records that the group has passed. */
+  readonly controls: readonly ControlRecord[];
 }

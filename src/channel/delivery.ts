@@ -2,26 +2,30 @@
 // Knows leases, keys and retries; the order of records is the log's, limits and waiting are the traffic's.
 import { MinHeap } from "../base/min-heap.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { Message } from "../protocol/message.ts";
 import type { LeaseLossCause } from "../protocol/problems.ts";
 import type { DeliverySettings } from "../protocol/settings.ts";
 import type { Backlog } from "./backlog.ts";
 import type { GroupLog } from "./group-log.ts";
 import { endAttempt } from "./attempt-history.ts";
 import { Choice, type ParkedPlace, type Recipients } from "./choice.ts";
-import type { Exhausted, ExpirySettings, GivenBack, LeaseRequest, Taken, TakeRequest } from "./delivery-terms.ts";
+import type { Exhausted, ExpirySettings, GivenBack, Routed, Taken, TakeRequest } from "./delivery-terms.ts";
 import { DeferredBook } from "./deferred-book.ts";
 import type { AttachedLeases, CarriedFrame, LeaseFrame } from "./attached-leases.ts";
 import { endOf, type Deferred, type GroupDeliveryChanges, type Lease, type StoredDelivery } from "./delivery-store.ts";
 import { KeyLines } from "./key-lines.ts";
 import { LeaseBook } from "./lease-book.ts";
+import { LoadWatch } from "./load-watch.ts";
+import { type GivenLeases, LeaseGiver } from "./lease-giver.ts";
 import { LeaseMark } from "./lease-mark.ts";
 import { findBeforeKnown } from "./lost-leases.ts";
 import { OneReader } from "./one-reader.ts";
+import type { RoutedReaders } from "./routed-readers.ts";
+import { takeFromHead } from "./taking-head.ts";
 import { endOffset, type Run } from "./run.ts";
 import type { Fate } from "./fates.ts";
 
 const NO_HOLDER = "";
+const NO_LEASES: GivenLeases = { leases: [], redelivered: [] };
 
 export class Delivery {
   readonly #log: GroupLog;
@@ -30,10 +34,13 @@ export class Delivery {
   readonly #settings: () => DeliverySettings;
   readonly #expiry: () => ExpirySettings;
   readonly #attached: AttachedLeases;
+  /** What changes of its readers' loads. */
+  readonly loads = new LoadWatch();
   readonly #leases: LeaseBook;
   readonly #mark: LeaseMark;
   readonly #deferred: DeferredBook;
   readonly #keys = new KeyLines();
+  readonly #giver: LeaseGiver;
   readonly #ready = new MinHeap<number>((a, b) => a < b);
   /** Where the scan for messages that were never handed out goes on. */
   #scanned: number;
@@ -63,8 +70,9 @@ export class Delivery {
     this.#deferred = new DeferredBook(log.scanMark);
     this.#scanned = Math.max(log.scanMark, log.headOffset);
     this.#attached = options.attached;
-    this.#leases = new LeaseBook(options.id, options.attached);
+    this.#leases = new LeaseBook(options.id, options.attached, this.loads);
     this.#mark = new LeaseMark(stored.mark);
+    this.#giver = new LeaseGiver({ leases: this.#leases, mark: this.#mark, deferred: this.#deferred, keys: this.#keys });
     const isOpen = (offset: number): boolean => offset >= log.headOffset;
     for (const lease of this.#leases.restore(stored.leases, isOpen)) this.#holdKey(lease);
     for (const { key, offset } of this.#deferred.restore(stored.deferred, isOpen)) {
@@ -72,6 +80,11 @@ export class Delivery {
     }
     for (const frame of options.carried) this.#adopt(frame);
     for (const message of this.#deferred.all()) this.#offer(message);
+  }
+
+  /** As they are now: the group's own, or those of its channel. */
+  get settings(): DeliverySettings {
+    return this.#settings();
   }
 
   get leased(): number {
@@ -150,25 +163,30 @@ export class Delivery {
       return reader.isCutByBytes ? { type: "too-large", count } : { type: "too-few" };
     }
     this.#park(choice);
-    const redelivered = selection.map((offset) => this.#deferred.find(offset)?.end !== undefined || this.#mark.isInDoubt(offset));
-    const leases = lease === undefined ? [] : selection.map((offset, key) => this.#handOut({ offset, key }, nowMs, lease));
+    const given = lease === undefined ? NO_LEASES : this.#giver.give(selection, nowMs, lease);
     if (lease === undefined) for (const offset of selection.map((one) => one)) this.finish(offset, "acked");
-    else this.#keep(leases, lease);
-    for (const { offset } of choice.controls) this.#log.passControl(offset);
-    for (const offset of choice.expired) this.#expire(offset);
-    return { type: "taken", selection, controls: choice.controls, leases, redelivered };
+    this.#passChosen(choice);
+    return { type: "taken", selection, controls: choice.controls, ...given };
   }
 
-  #choose(recipients: Recipients, nowMs: number): Choice {
-    const isExpired = (run: Run, place: number): boolean => (this.#expiryOf(run, place) ?? Infinity) <= nowMs;
-    const terms = { cursor: this.#cursor, recipients, nowMs, isExpired: this.#mayExpire ? isExpired : undefined };
-    return new Choice(this.#open, terms);
-  }
-
-  /** Nothing is handed out: what was found out stays. */
-  #abandon(choice: Choice): void {
-    this.#park(choice.abandon());
-    for (const offset of choice.expired) this.#expire(offset);
+  /** Hands out what is routed to the members of the group, each what one frame takes (SPEC section RD). */
+  route(nowMs: number, readersOf: (keys: KeyLines, room: number) => RoutedReaders): Routed {
+    const readers = readersOf(this.#keys, this.#settings().maxInFlight - this.#leases.size);
+    const nothing: Routed = { readers, frames: [], controls: [] };
+    if (readers.isFull || this.#countAvailableAtMost() < 1) return nothing;
+    const choice = this.#choose(readers, nowMs);
+    if (readers.count === 0) {
+      this.#abandon(choice);
+      return nothing;
+    }
+    this.#park(choice);
+    const frames = readers.frames.map(({ member, selection, routes }) => {
+      const { holder, leaseMs, connection, reader } = member;
+      const terms = { holder, leaseMs, connection, reader, isAttached: true };
+      return { member, selection, ...this.#giver.give(selection, nowMs, terms, routes) };
+    });
+    this.#passChosen(choice);
+    return { readers, frames, controls: choice.controls };
   }
 
   findLease(offset: number): Lease | undefined {
@@ -194,6 +212,11 @@ export class Delivery {
   /** Connections that leases end with, or ended with unheard. */
   get connections(): readonly number[] {
     return [...this.#leases.connections, ...this.#mark.connections];
+  }
+
+  /** How many leases end with a connection. */
+  countOf(connection: number): number {
+    return this.#leases.countOf(connection);
   }
 
   /** How many leases end with each connection. */
@@ -365,17 +388,6 @@ export class Delivery {
     }
   }
 
-  /** Leases of messages without a history lie with the socket of who asked, the others are stored. So are those that no scan would find. */
-  #keep(leases: readonly Lease[], { isAttached = false, connection }: LeaseRequest): void {
-    const mayAttach = ({ attempt, history, offset }: Lease): boolean =>
-      isAttached && attempt === 1 && history === undefined && offset >= this.#deferred.scanMark;
-    const attached = connection === undefined ? [] : leases.filter(mayAttach);
-    this.#leases.add(attached.length === 0 ? leases : leases.filter((lease) => !mayAttach(lease)));
-    if (connection === undefined || attached.length === 0) return;
-    this.#leases.attach(attached, connection);
-    this.#mark.add(connection);
-  }
-
   #forget(offset: number): void {
     const key = this.#leases.find(offset)?.key ?? this.#deferred.find(offset)?.key;
     this.#leases.remove(offset);
@@ -429,6 +441,23 @@ export class Delivery {
     return this.#log.depth - this.#leases.size - this.#deferred.quarantined;
   }
 
+  #passChosen({ controls, expired }: Choice): void {
+    for (const { offset } of controls) this.#log.passControl(offset);
+    for (const offset of expired) this.#expire(offset);
+  }
+
+  #choose(recipients: Recipients, nowMs: number): Choice {
+    const isExpired = (run: Run, place: number): boolean => (this.#expiryOf(run, place) ?? Infinity) <= nowMs;
+    const terms = { cursor: this.#cursor, recipients, nowMs, isExpired: this.#mayExpire ? isExpired : undefined };
+    return new Choice(this.#open, terms);
+  }
+
+  /** Nothing is handed out: what was found out stays. */
+  #abandon(choice: Choice): void {
+    this.#park(choice.abandon());
+    for (const offset of choice.expired) this.#expire(offset);
+  }
+
   #park({ cursor, parked }: { readonly cursor: number; readonly parked: readonly ParkedPlace[] }): void {
     this.#scanned = cursor;
     for (const { offset, key } of parked) {
@@ -438,19 +467,6 @@ export class Delivery {
       // One that waits for a reader may be handed out at any time.
       this.#offer(parkedMessage);
     }
-  }
-
-  #handOut(
-    { offset, key }: Pick<Message, "offset" | "key">,
-    nowMs: number,
-    { holder, leaseMs, connection, reader }: LeaseRequest,
-  ): Lease {
-    const { attempts = 0, history } = this.#deferred.find(offset) ?? {};
-    const times = { leasedAtMs: nowMs, deadlineMs: nowMs + leaseMs };
-    const lease: Lease = { offset, holder, attempt: attempts + 1, ...times, key, connection, reader, history };
-    this.#deferred.remove(offset);
-    this.#holdKey(lease);
-    return lease;
   }
 
   #holdKey({ key, offset, holder }: Lease): void {
@@ -491,13 +507,4 @@ export class Delivery {
     this.#leases.storeBefore(moved);
     this.#log.scanMark = moved;
   }
-}
-
-/** The short way while nothing is open: messages are taken in one stretch from the head. */
-function takeFromHead(backlog: Backlog, { min, max, bytesMax }: Pick<TakeRequest, "min" | "max" | "bytesMax">): Taken {
-  const stretch = backlog.plan({ messagesMax: max, bytesMax });
-  const { selection, controls } = stretch;
-  if (selection.count < min) return { type: "too-large", count: selection.count };
-  backlog.take(stretch);
-  return { type: "taken", selection, controls, leases: [], redelivered: [] };
 }

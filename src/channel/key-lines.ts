@@ -30,6 +30,16 @@ export class KeyLines {
     return line === undefined || line.leased.length === 0 || line.holder === holder;
   }
 
+  /** Who holds leased messages of `key`. */
+  holderOf(key: string): string | undefined {
+    return this.#lines.get(key)?.holder;
+  }
+
+  /** Those who hold messages of keys of which later ones are deferred. */
+  get contenders(): Iterable<string> {
+    return this.#contended.keys();
+  }
+
   /** The deferred message of `key` at `place`, from 0, in the order of offsets. */
   deferredAt(key: string, place: number): number | undefined {
     return this.#lines.get(key)?.deferred[place];

@@ -4,6 +4,7 @@ import { shortenTogether } from "./attempt-history.ts";
 import type { AttachedLeases, LeaseFrame } from "./attached-leases.ts";
 import { Deadlines } from "./deadlines.ts";
 import { endOf, type Lease, type LeaseRow } from "./delivery-store.ts";
+import type { LoadWatch } from "./load-watch.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
 interface Slot {
@@ -19,6 +20,7 @@ export class LeaseBook {
   /** The number of the group. */
   readonly #group: number;
   readonly #attached: AttachedLeases;
+  readonly #loads: LoadWatch;
   readonly #keeperOf = new Map<number, Keeper>();
   readonly #slots = new Map<number, Slot>();
   /** Slots without live leases, whose rows the next pulls use. */
@@ -31,9 +33,10 @@ export class LeaseBook {
   /** Takes the leases that come to be stored in this commit, while it has room. */
   #collecting: Slot | undefined;
 
-  constructor(group: number, attached: AttachedLeases) {
+  constructor(group: number, attached: AttachedLeases, loads: LoadWatch) {
     this.#group = group;
     this.#attached = attached;
+    this.#loads = loads;
   }
 
   /** Takes the stored leases; those of messages before `headOffset` ended before the object slept. */
@@ -65,6 +68,11 @@ export class LeaseBook {
   /** Connections that leases end with. */
   get connections(): number[] {
     return [...this.#byConnection.keys()];
+  }
+
+  /** How many leases end with a connection. */
+  countOf(connection: number): number {
+    return this.#byConnection.get(connection)?.size ?? 0;
   }
 
   *countByConnection(): Iterable<readonly [connection: number, leases: number]> {
@@ -213,6 +221,7 @@ export class LeaseBook {
     this.#keeperOf.set(lease.offset, keeper);
     this.#deadlines.set(lease.offset, endOf(lease));
     if (lease.connection === undefined) return;
+    this.#loads.noteTouched(lease.connection);
     const offsets = this.#byConnection.get(lease.connection) ?? new Set();
     this.#byConnection.set(lease.connection, offsets.add(lease.offset));
   }
@@ -231,6 +240,7 @@ export class LeaseBook {
 
   #forgetConnection({ connection, offset }: Lease): void {
     if (connection === undefined) return;
+    this.#loads.noteTouched(connection);
     const offsets = this.#byConnection.get(connection);
     offsets?.delete(offset);
     if (offsets?.size === 0) this.#byConnection.delete(connection);

@@ -81,10 +81,11 @@ function formatHistory({ events, omitted }: AttemptHistory = NO_ATTEMPTS): { eve
   return { events: events.map(formatEvent), omitted };
 }
 
-function formatEvent({ attempt, reader, leasedAtMs, endedAtMs, verdict, reason }: AttemptEvent): AttemptStep {
+function formatEvent({ attempt, reader, route, leasedAtMs, endedAtMs, verdict, reason }: AttemptEvent): AttemptStep {
   return {
     attempt,
     ...(reader !== undefined && { reader }),
+    ...(route !== undefined && { route }),
     leasedAtMs,
     endedAtMs,
     verdict,
@@ -92,6 +93,6 @@ function formatEvent({ attempt, reader, leasedAtMs, endedAtMs, verdict, reason }
   };
 }
 
-function formatLease({ attempt, reader, leasedAtMs }: Lease): AttemptStep {
-  return { attempt, ...(reader !== undefined && { reader }), leasedAtMs };
+function formatLease({ attempt, reader, route, leasedAtMs }: Lease): AttemptStep {
+  return { attempt, ...(reader !== undefined && { reader }), ...(route !== undefined && { route }), leasedAtMs };
 }

@@ -199,7 +199,10 @@ export class Settlement {
   }
 
   endOrExtend(entry: SettleEntry, lease: Lease, nowMs: number): void {
-    if (entry.verb === "ack") this.#delivery.finish(lease.offset, "acked");
+    if (entry.verb === "ack") {
+      this.#delivery.finish(lease.offset, "acked");
+      this.#delivery.loads.noteAcked(lease.holder);
+    }
     if (entry.verb === "extend") this.#delivery.extend(lease.offset, nowMs + entry.leaseMs);
     if (entry.verb === "reject") {
       const history = endAttempt(lease, { verdict: "rejected", endedAtMs: nowMs, reason: entry.reason });
@@ -209,7 +212,10 @@ export class Settlement {
 
   giveBack(entry: SettleEntry, lease: Lease, moment: Moment): void {
     const endedAtMs = moment.nowMs;
-    if (entry.verb === "release") this.#delivery.giveBack(lease, { end: "released", endedAtMs, isCounted: false, dueAtMs: 0 });
+    if (entry.verb === "release") {
+      this.#delivery.giveBack(lease, { end: "released", endedAtMs, isCounted: false, dueAtMs: 0 });
+      this.#delivery.loads.noteReleased(lease.offset, lease.holder);
+    }
     if (entry.verb !== "retry") return;
     const random = moment.draw32() / 2 ** 32;
     const delayMs = entry.delayMs ?? computeRetryDelay(lease.attempt, this.#settings().retryDelaysMs, random);

@@ -9,9 +9,10 @@ import type { Refusal } from "../protocol/problems.ts";
 import { formatResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
-import type { Groups } from "./groups.ts";
+import type { Group, Groups } from "./groups.ts";
 import { refusePut } from "./life-cycle.ts";
 import { findStart } from "./log-reading.ts";
+import type { MemberRouting } from "./member-routing.ts";
 import { findHeld, findSession } from "./member-session.ts";
 import type {
   Delivered,
@@ -27,13 +28,16 @@ import type {
 import { Selection, selectionOf, withMessages } from "./selection.ts";
 import type { ChannelRecord } from "./store.ts";
 import { computeRoom, isHighAfter } from "./pressure.ts";
+import { Subscriptions } from "./subscriptions.ts";
 import { hasCredit, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
-import { drawHolder, takeMessages } from "./taking.ts";
+import { drawHolder, takeMessages, tellLeases } from "./taking.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { refused } from "./refused.ts";
 import { frameOf, SharedPages } from "./shared-pages.ts";
 
 const TOO_MANY_RETRY_AFTER_MS = 1000;
+
+const NOBODY: ReadonlySet<string> = new Set();
 
 interface StreamsParts {
   readonly backlog: Backlog;
@@ -43,14 +47,12 @@ interface StreamsParts {
   readonly held: () => Size;
   /** Whether a connection can still be told something. */
   readonly isConnected: (connection: number) => boolean;
+  readonly routing: MemberRouting;
 }
 
 export class Streams {
   readonly #parts: StreamsParts;
-  readonly #byConnection = new Map<number, Map<number, Subscription>>();
-  readonly #changedConnections = new Set<number>();
-  #counts = { members: 0, readers: 0 };
-  #watches = 0;
+  readonly #kept = new Subscriptions();
   /** The level that those who watch were told. */
   #isHigh = false;
   #effects: Effect[] = [];
@@ -58,6 +60,8 @@ export class Streams {
   #hasMore = false;
   /** Whether a reader, or where it stands, changed since the last turn. */
   #isReaderChanged = false;
+  /** When a message that waits for a member may go to another (rule RD3). */
+  #nextRouteAtMs: number | undefined;
   /** Up to where every reader with credit was served by the last turn. */
   #servedOffset = 0;
 
@@ -67,31 +71,37 @@ export class Streams {
       this.#keep(subscription);
       if (subscription.type === "watch") this.#isHigh ||= subscription.isHigh;
     }
-    this.#changedConnections.clear();
+    this.#kept.takeChangedConnections();
   }
 
   get counts(): { readonly members: number; readonly readers: number } {
-    return this.#counts;
+    const { members, readers } = this.#kept;
+    return { members, readers };
   }
 
   get size(): number {
-    return this.#counts.members + this.#counts.readers + this.#watches;
+    return this.#kept.members + this.#kept.readers + this.#kept.watches;
   }
 
   get hasMore(): boolean {
     return this.#hasMore;
   }
 
-  hasMembers(group: number): boolean {
-    return this.#counts.members > 0 && this.#all().some((one) => one.type === "member" && one.group === group);
+  /** When messages have to be routed though nothing happens; the object is awake then, so a timer serves. */
+  get nextRouteAtMs(): number | undefined {
+    return this.#nextRouteAtMs;
   }
 
-  find({ connection, request }: Origin): Subscription | undefined {
-    return this.#byConnection.get(connection)?.get(request);
+  hasMembers(group: number): boolean {
+    return this.#kept.members > 0 && this.#kept.all().some((one) => one.type === "member" && one.group === group);
+  }
+
+  find(origin: Origin): Subscription | undefined {
+    return this.#kept.find(origin);
   }
 
   ofConnection(connection: number): readonly Subscription[] {
-    return [...(this.#byConnection.get(connection)?.values() ?? [])];
+    return this.#kept.ofConnection(connection);
   }
 
   takeEffects(): readonly Effect[] {
@@ -102,13 +112,11 @@ export class Streams {
 
   /** Connections whose attachments have to be written. */
   get changedConnections(): ReadonlySet<number> {
-    return this.#changedConnections;
+    return this.#kept.changedConnections;
   }
 
   takeChangedConnections(): readonly number[] {
-    const changed = [...this.#changedConnections];
-    this.#changedConnections.clear();
-    return changed;
+    return this.#kept.takeChangedConnections();
   }
 
   decide(record: ChannelRecord, operation: StreamOperation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -136,14 +144,14 @@ export class Streams {
 
   /** Ends the subscriptions of a group that is not there any more. */
   endGroup(group: number, refusal: Refusal): void {
-    for (const subscription of this.#all()) {
+    for (const subscription of this.#kept.all()) {
       if (subscription.type === "member" && subscription.group === group) this.#end(subscription, refusal);
     }
   }
 
   /** Ends those who can get nothing any more. Plain readers of a log that is closed are sent what is left. */
   endAll(refusal: Refusal): void {
-    for (const subscription of this.#all()) {
+    for (const subscription of this.#kept.all()) {
       const mayFinish = refusal.kind === "channel-closed" && subscription.type === "reader" && !subscription.isTap;
       if (!mayFinish) this.#end(subscription, refusal);
     }
@@ -152,18 +160,18 @@ export class Streams {
 
   /** Ends all watches where no more can be put. */
   endWatches(refusal: Refusal): void {
-    for (const subscription of this.#all()) if (subscription.type === "watch") this.#end(subscription, refusal);
+    for (const subscription of this.#kept.all()) if (subscription.type === "watch") this.#end(subscription, refusal);
   }
 
   /** Tells who watches, where the commit changes the level (rule BP3). */
   #tellPressure(record: ChannelRecord): void {
-    if (this.#watches === 0) return;
+    if (this.#kept.watches === 0) return;
     const held = this.#parts.held();
     const isHigh = isHighAfter(this.#isHigh, held, record);
     if (isHigh === this.#isHigh) return;
     this.#isHigh = isHigh;
     const outcome = describeLevel(isHigh, held, record);
-    for (const one of this.#all()) {
+    for (const one of this.#kept.all()) {
       if (one.type !== "watch") continue;
       this.#keep({ ...one, isHigh });
       this.#effects.push({ connection: one.connection, request: one.request, outcome });
@@ -173,8 +181,11 @@ export class Streams {
   /** Gives the first members in their lines what there is, each one frame at most; false when none of them got anything. */
   serveMembers(record: ChannelRecord, moment: Moment, served: Set<string>): boolean {
     let isServed = false;
-    for (const group of this.#parts.line.waitingGroups()) {
-      while (this.#serveFirst(record, group, moment, served)) isServed = true;
+    for (const id of this.#parts.line.waitingGroups()) {
+      const group = this.#parts.line.hasGet(id) ? undefined : this.#parts.groups.findById(id);
+      if (group !== undefined && this.#parts.routing.isRouted(group))
+        isServed = this.#serveRouted(record, group, moment, served) || isServed;
+      else while (this.#serveFirst(record, id, moment, served)) isServed = true;
     }
     return isServed;
   }
@@ -187,21 +198,21 @@ export class Streams {
 
   #serveReaders(record: ChannelRecord): void {
     const { nextOffset } = this.#parts.backlog;
-    if (this.#counts.readers === 0 || (nextOffset === this.#servedOffset && !this.#isReaderChanged)) return;
+    if (this.#kept.readers === 0 || (nextOffset === this.#servedOffset && !this.#isReaderChanged)) return;
     this.#isReaderChanged = false;
     this.#servedOffset = nextOffset;
     const pages = new SharedPages(this.#parts.backlog);
-    for (const subscription of this.#all()) {
+    for (const subscription of this.#kept.all()) {
       if (subscription.type === "reader") this.#serveReader(record, subscription, pages);
     }
   }
 
-  /** Tells the members of a group of control records that its delivery has passed, but for the one that was handed messages with them. */
-  announce(group: number, controls: readonly ControlRecord[], handedTo?: Member): void {
-    if (controls.length === 0 || this.#counts.members === 0) return;
+  /** Tells the members of a group of control records that its delivery has passed, but for the holders that were handed messages with them. */
+  announce(group: number, controls: readonly ControlRecord[], handedTo: ReadonlySet<string> = NOBODY): void {
+    if (controls.length === 0 || this.#kept.members === 0) return;
     const delivered = withMessages(new Selection(), { type: "delivered", controls, bytes: 0 } as const);
-    for (const one of this.#all()) {
-      if (one.type !== "member" || one.group !== group || one.holder === handedTo?.holder) continue;
+    for (const one of this.#kept.all()) {
+      if (one.type !== "member" || one.group !== group || handedTo.has(one.holder)) continue;
       this.#effects.push({ connection: one.connection, request: one.request, outcome: delivered });
     }
   }
@@ -221,6 +232,7 @@ export class Streams {
   /** To be called before the turn of a commit. */
   beginTurn(): void {
     this.#hasMore = false;
+    this.#nextRouteAtMs = undefined;
   }
 
   #subscribe(record: ChannelRecord, operation: OperationOf<"subscribe">, moment: Moment, origin: Origin): Outcome {
@@ -261,7 +273,8 @@ export class Streams {
     const known = held && findHeld(held, sealer, { group, holder });
     if (known !== undefined && "kind" in known) return refused(known);
     if (resume !== undefined) {
-      for (const one of this.#all()) if (one.type === "member" && one.holder === holder) this.#end(one, { kind: "taken-over" });
+      for (const one of this.#kept.all())
+        if (one.type === "member" && one.holder === holder) this.#end(one, { kind: "taken-over" });
       delivery.takeOver(holder, member.connection);
       if (known !== undefined) settlement.releaseOf(member.connection, holder, moment.nowMs, known);
     }
@@ -274,7 +287,7 @@ export class Streams {
     const { subscriptionsPerSocketMax, subscriptionsMax } = LIMITS;
     const ofConnection = this.ofConnection(connection).filter(({ type }) => type !== "watch").length;
     if (ofConnection >= subscriptionsPerSocketMax) return subscriptionsPerSocketMax;
-    return this.size - this.#watches >= subscriptionsMax ? subscriptionsMax : undefined;
+    return this.size - this.#kept.watches >= subscriptionsMax ? subscriptionsMax : undefined;
   }
 
   #watch(record: ChannelRecord, origin: Origin): Outcome {
@@ -282,7 +295,7 @@ export class Streams {
     if (refusal !== undefined) return refused(refusal);
     const held = this.#parts.held();
     // Between the marks it is what the others were told.
-    if (this.#watches === 0) this.#isHigh = isHighAfter(false, held, record);
+    if (this.#kept.watches === 0) this.#isHigh = isHighAfter(false, held, record);
     this.#keep({ ...origin, type: "watch", isHigh: this.#isHigh });
     return describeLevel(this.#isHigh, held, record);
   }
@@ -346,6 +359,25 @@ export class Streams {
     return true;
   }
 
+  /** Sends the members of a group what is routed to each of them; false when nobody gets anything (SPEC section RD). */
+  #serveRouted(record: ChannelRecord, group: Group, moment: Moment, served: Set<string>): boolean {
+    if (group.isPaused) return false;
+    const { nowMs } = moment;
+    const { readers, frames, controls } = group.delivery.route(nowMs, this.#parts.routing.begin(group, moment, served));
+    group.settlement.buryExhausted(nowMs);
+    const { nextAtMs = Infinity } = readers;
+    if (nextAtMs < (this.#nextRouteAtMs ?? Infinity)) this.#nextRouteAtMs = nextAtMs;
+    this.#hasMore ||= readers.isCut;
+    this.announce(group.id, controls, new Set(frames.map(({ member }) => member.holder)));
+    for (const { member, selection, leases, redelivered } of frames) {
+      served.add(member.holder);
+      const granted = tellLeases(record, group, { leases, redelivered, leaseUntilMs: nowMs + member.leaseMs });
+      const delivered = { type: "delivered", controls, bytes: selection.bytes, granted } as const;
+      this.#send(member, withMessages(selection, delivered));
+    }
+    return frames.length > 0;
+  }
+
   /** Whether a group has messages that nobody holds. */
   #hasOpen(id: number): boolean {
     const group = this.#parts.groups.findById(id);
@@ -360,7 +392,7 @@ export class Streams {
     const request = { min: 1, ...frameOf(credit), lease, connection, holder, isAttached: true };
     const taken = takeMessages(group, { record, request, moment });
     if (taken?.type !== "got") return undefined;
-    this.announce(group.id, taken.controls, member);
+    this.announce(group.id, taken.controls, new Set([holder]));
     const { controls, granted } = taken;
     const selection = selectionOf(taken);
     return withMessages(selection, { type: "delivered", controls, bytes: selection.bytes, ...(granted && { granted }) } as const);
@@ -415,35 +447,14 @@ export class Streams {
   }
 
   #keep(subscription: Subscription): void {
-    const { connection, request } = subscription;
-    let ofConnection = this.#byConnection.get(connection);
-    if (ofConnection === undefined) this.#byConnection.set(connection, (ofConnection = new Map()));
-    if (!ofConnection.has(request)) this.#count(subscription, 1);
-    ofConnection.set(request, subscription);
-    this.#changedConnections.add(connection);
+    this.#kept.set(subscription);
+    if (subscription.type === "member") this.#parts.routing.keep(subscription);
   }
 
   #forget(subscription: Subscription): void {
-    const { connection, request } = subscription;
-    const ofConnection = this.#byConnection.get(connection);
-    if (ofConnection?.delete(request) !== true) return;
-    if (ofConnection.size === 0) this.#byConnection.delete(connection);
-    this.#count(subscription, -1);
-    if (subscription.type === "member" && subscription.place !== undefined) this.#parts.line.remove(subscription.place);
-    this.#changedConnections.add(connection);
-  }
-
-  #count({ type }: Subscription, change: 1 | -1): void {
-    const { members, readers } = this.#counts;
-    if (type === "watch") {
-      this.#watches += change;
-      return;
-    }
-    this.#counts = type === "member" ? { members: members + change, readers } : { members, readers: readers + change };
-  }
-
-  #all(): Subscription[] {
-    return [...this.#byConnection.values()].flatMap((ofConnection) => [...ofConnection.values()]);
+    if (!this.#kept.delete(subscription) || subscription.type !== "member") return;
+    this.#parts.routing.forget(subscription);
+    if (subscription.place !== undefined) this.#parts.line.remove(subscription.place);
   }
 }
 

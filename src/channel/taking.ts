@@ -1,6 +1,7 @@
 // Taking messages from a group, for whoever asks: a get that removes, one that leases, or a stream.
 import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import type { Lease } from "./delivery-store.ts";
 import type { Group } from "./groups.ts";
 import { drawHex } from "./life-cycle.ts";
 import type { GrantedLeases, LeaseTerms, Moment, Outcome } from "./operation.ts";
@@ -48,14 +49,23 @@ export function takeMessages(
   }
   const { selection, controls, leases, redelivered } = taken;
   if (lease === undefined) return withMessages(selection, { type: "got", controls } as const);
-  const sealer = LeaseSealer.of(record.leaseSecret);
-  const granted: GrantedLeases = {
+  const leaseUntilMs = moment.nowMs + lease.leaseMs;
+  const granted = tellLeases(record, group, { leases, redelivered, leaseUntilMs });
+  return withMessages(selection, { type: "got", controls, granted } as const);
+}
+
+/** What readers are told of their leases. */
+export function tellLeases(
+  { leaseSecret }: ChannelRecord,
+  group: Group,
+  { leases, ...told }: Pick<GrantedLeases, "redelivered" | "leaseUntilMs"> & { readonly leases: readonly Lease[] },
+): GrantedLeases {
+  const sealer = LeaseSealer.of(leaseSecret);
+  return {
     leaseIds: leases.map((one) => sealer.format({ group: group.id, ...one })),
     attempts: leases.map((one) => one.attempt),
-    redelivered,
-    leaseUntilMs: moment.nowMs + lease.leaseMs,
+    ...told,
   };
-  return withMessages(selection, { type: "got", controls, granted } as const);
 }
 
 /** A token of 64 random bits, in hex. */

@@ -38,6 +38,8 @@ export class WaitLine {
   // A Map keeps the order of insertion and deletes in O(1), so ten thousand waiters cost no more than one.
   readonly #gets = new Map<number, Map<WaiterKey, Waiter>>();
   #getCount = 0;
+  /** By group: the gets in its line that are no members. */
+  readonly #getCounts = new Map<number, number>();
   readonly #puts = new Map<WaiterKey, Waiter>();
   readonly #reservations = new Map<WaiterKey, Waiter>();
   readonly #byConnection = new Map<number, Map<number, Waiter>>();
@@ -73,6 +75,11 @@ export class WaitLine {
 
   firstGet(group: number): Waiter | undefined {
     return this.#gets.get(group)?.values().next().value;
+  }
+
+  /** Whether a request waits for messages of a group, and not only members. */
+  hasGet(group: number): boolean {
+    return this.#getCounts.has(group);
   }
 
   /** Those who wait for messages of a group, the first first. */
@@ -180,13 +187,20 @@ export class WaitLine {
     let gets = this.#gets.get(waiter.group);
     if (gets === undefined) this.#gets.set(waiter.group, (gets = new Map()));
     gets.set(keyOf(waiter.connection, waiter.request), waiter);
-    if (waiter.holder === undefined) this.#getCount += 1;
+    if (waiter.holder === undefined) this.#countGet(waiter.group, 1);
+  }
+
+  #countGet(group: number, change: 1 | -1): void {
+    this.#getCount += change;
+    const count = (this.#getCounts.get(group) ?? 0) + change;
+    if (count === 0) this.#getCounts.delete(group);
+    else this.#getCounts.set(group, count);
   }
 
   #removeGet({ connection, request, group, holder }: Waiter): void {
     const gets = this.#gets.get(group);
     if (gets?.delete(keyOf(connection, request)) !== true) return;
-    if (holder === undefined) this.#getCount -= 1;
+    if (holder === undefined) this.#countGet(group, -1);
     if (gets.size === 0) this.#gets.delete(group);
   }
 

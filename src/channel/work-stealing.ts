@@ -4,6 +4,7 @@ import { type LeaseEntry, listRuns } from "../protocol/lease-run.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Lease } from "./delivery-store.ts";
 import type { Group, Groups } from "./groups.ts";
+import type { MemberRouting } from "./member-routing.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { Streams } from "./streams.ts";
 import type { Member, Subscription } from "./subscription.ts";
@@ -13,6 +14,7 @@ interface StealingParts {
   readonly groups: Groups;
   readonly line: WaitLine;
   readonly streams: Streams;
+  readonly routing: MemberRouting;
 }
 
 /** Leases by the offsets of their messages. */
@@ -71,6 +73,10 @@ export class WorkStealing {
     const chosen = chooseNewest(group, free.filter(isOld), max);
     if (chosen.length < first.min) return free.every(isOld) ? "nothing" : "too-young";
     this.#asked.set(group.id, new Map([...asked, ...chosen.map((lease) => [lease.offset, lease] as const)]));
+    this.#parts.routing.expectReleases(
+      slowest,
+      chosen.map(({ offset }) => offset),
+    );
     this.#parts.streams.askBack(slowest, nameLeases(record, group, chosen));
     return "asked";
   }
@@ -91,9 +97,16 @@ export class WorkStealing {
 
   #findWaiting(group: Group, slowest: Member, nowMs: number): Waiter | undefined {
     for (const waiter of this.#parts.line.getsOf(group.id)) {
-      if (waiter.holder !== slowest.holder && waiter.deadlineMs > nowMs) return waiter;
+      if (waiter.holder !== slowest.holder && waiter.deadlineMs > nowMs && this.#mayTake(group, waiter, slowest)) return waiter;
     }
     return undefined;
+  }
+
+  /** Where messages are routed, what a member releases has to go to who waits, and not to itself again (rule RD7). */
+  #mayTake(group: Group, waiter: Waiter, slowest: Member): boolean {
+    const { streams, routing } = this.#parts;
+    const member = waiter.holder === undefined ? undefined : streams.find(waiter);
+    return member?.type !== "member" || routing.mayShare(group, member, slowest);
   }
 
   #countWanted(waiter: Waiter): number {

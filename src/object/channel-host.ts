@@ -271,12 +271,12 @@ export class ChannelHost {
   }
 
   /**
-   * A promise of room that nobody uses is taken back on time, leases that others wait for are asked for, and what comes due before the alarm
-   * may run again is done. A timer will do: the object is awake for 10 s after each event.
+   * A promise of room that nobody uses is taken back on time, leases that others wait for are asked for, messages that waited long enough for a
+   * member nearby go farther, and what comes due before the alarm may run again is done. A timer will do: the object is awake for 10 s after each event.
    */
   #armTimer(): void {
-    const { nextReservationEndMs = Infinity, nextStealingAtMs = Infinity } = this.#committer.channel;
-    const endMs = Math.min(nextReservationEndMs, nextStealingAtMs);
+    const { nextReservationEndMs = Infinity, nextStealingAtMs = Infinity, nextRouteAtMs = Infinity } = this.#committer.channel;
+    const endMs = Math.min(nextReservationEndMs, nextStealingAtMs, nextRouteAtMs);
     const dueAtMs = this.#committer.dueBeforeAlarmAtMs ?? Infinity;
     if (endMs === Infinity && dueAtMs === Infinity) return;
     const { nowMs } = this.#takeMoment();

@@ -1,6 +1,6 @@
 // What the service says about a channel: the state on every reply, and the full description.
 import * as v from "valibot";
-import type { DeliverySettings, Settings } from "./settings.ts";
+import { type DeliverySettings, LOCALITIES, type Settings, STRATEGY_NAMES } from "./settings.ts";
 
 /** A whole number in a reply. */
 export const count = v.pipe(v.number(), v.integer());
@@ -119,6 +119,10 @@ const deliveryDescriptionSchema = v.object({
   retryDelaysMs: v.nullable(v.pipe(v.array(count), v.readonly())),
   onExhausted: v.picklist(["dead-letter", "quarantine"]),
   maxInFlight: count,
+  locality: v.picklist(LOCALITIES),
+  localityWaitMs: count,
+  localityDepth: count,
+  strategy: v.picklist(STRATEGY_NAMES),
 });
 
 const settingsDescriptionSchema = v.object({

@@ -1,15 +1,33 @@
 // What happened to one message: the reply of `GET …/messages/{offset}/history`. SPEC section HS.
 import * as v from "valibot";
 import { count } from "./description.ts";
+import { STRATEGY_NAMES } from "./settings.ts";
 import { CHANNEL, GONE, type Route } from "./route.ts";
 
 const VERDICTS = ["retried", "expired", "released", "disconnected", "predecessor", "rejected"] as const;
 /** `acked`: the group has done with it, in any way that leaves no dead letter. `skipped`: the group began behind it. */
 const STATES = ["ready", "leased", "retrying", "quarantined", "acked", "dead-lettered", "skipped"] as const;
 
+const TIERS = ["key", "colo", "region", "continent", "any"] as const;
+const REASONS = ["holds-key", "owns-key", "fewest-keys", ...STRATEGY_NAMES] as const;
+
+/** Why a message went to its reader (SPEC section LR). */
+export interface RouteNote {
+  /** `key`: the reader has others of its key. */
+  readonly tier: (typeof TIERS)[number];
+  /** What decided: something of its key, or the strategy. */
+  readonly reason: (typeof REASONS)[number];
+  /** Among how many readers it was chosen. */
+  readonly candidates: number;
+  /** Messages that the reader held. */
+  readonly load: number;
+}
+
 export interface AttemptStep {
   readonly attempt: number;
   readonly reader?: string;
+  /** Where members of the group are routed to. */
+  readonly route?: RouteNote;
   readonly leasedAtMs: number;
   /** This and the verdict are absent while the attempt goes on. */
   readonly endedAtMs?: number;
@@ -40,6 +58,8 @@ export interface MessageHistory {
   readonly groups: readonly GroupHistory[];
 }
 
+export const routeNoteSchema = v.object({ tier: v.picklist(TIERS), reason: v.picklist(REASONS), candidates: count, load: count });
+
 export const messageHistorySchema = v.object({
   offset: count,
   put: v.object({
@@ -58,6 +78,7 @@ export const messageHistorySchema = v.object({
         v.object({
           attempt: count,
           reader: v.optional(v.string()),
+          route: v.optional(routeNoteSchema),
           leasedAtMs: count,
           endedAtMs: v.optional(count),
           verdict: v.optional(v.picklist(VERDICTS)),

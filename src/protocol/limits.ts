@@ -172,6 +172,7 @@ export const LIMITS = {
   localityWaitMsMax: 10 * SECOND_MS,
   /** Messages that wait, above which busy readers nearby are waited for no longer. */
   localityDepthDefault: 1000,
+  localityDepthMax: 10_000,
   /** Keys of a group whose owners are known, and how long one is that no message comes for. */
   ownedKeysMax: 100_000,
   ownedKeyIdleMs: 5 * 60 * SECOND_MS,

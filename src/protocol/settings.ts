@@ -13,6 +13,16 @@ export function wholeNumber(min: number, max: number): v.GenericSchema<number> {
   );
 }
 
+export const LOCALITIES = ["origin", "channel", "none"] as const;
+export const STRATEGY_NAMES = ["pow2", "least-loaded", "round-robin", "consistent-hash", "pow2-cached"] as const;
+/** From where distance is measured: the place of a message's origin, the channel's own place, or not at all. */
+export type Locality = (typeof LOCALITIES)[number];
+export type StrategyName = (typeof STRATEGY_NAMES)[number];
+
+function listNames(names: readonly string[]): string {
+  return `${names.slice(0, -1).join(", ")} or ${names.at(-1) ?? ""}`;
+}
+
 export const leaseMsSchema = wholeNumber(LIMITS.leaseMsMin, LIMITS.leaseMsMax);
 
 const maxMessagesSchema = wholeNumber(1, LIMITS.channelMessagesMax);
@@ -45,6 +55,14 @@ export const deliverySchema = v.strictObject({
   onExhausted: v.optional(v.picklist(["dead-letter", "quarantine"], "Expected dead-letter or quarantine")),
   /** Messages that may be leased at the same time. */
   maxInFlight: v.optional(wholeNumber(1, LIMITS.inFlightMax)),
+  /** What members should be near to: where a message was put, the channel itself, or nothing. */
+  locality: v.optional(v.picklist(LOCALITIES, `Expected ${listNames(LOCALITIES)}`)),
+  /** How long a message waits for busy members nearby before it goes farther. */
+  localityWaitMs: v.optional(wholeNumber(0, LIMITS.localityWaitMsMax)),
+  /** With more messages waiting than this, none waits for members nearby. */
+  localityDepth: v.optional(wholeNumber(0, LIMITS.localityDepthMax)),
+  /** Which one of several members that are equally near. */
+  strategy: v.optional(v.picklist(STRATEGY_NAMES, `Expected ${listNames(STRATEGY_NAMES)}`)),
 });
 
 /** `null` in each: a share of what the channel can hold. */
@@ -116,6 +134,10 @@ export interface DeliverySettings {
   readonly retryDelaysMs: readonly number[] | null;
   readonly onExhausted: "dead-letter" | "quarantine";
   readonly maxInFlight: number;
+  readonly locality: Locality;
+  readonly localityWaitMs: number;
+  readonly localityDepth: number;
+  readonly strategy: StrategyName;
 }
 
 /**
@@ -153,6 +175,10 @@ export const DEFAULT_SETTINGS: Settings = {
     retryDelaysMs: null,
     onExhausted: "dead-letter",
     maxInFlight: LIMITS.inFlightMax,
+    locality: "origin",
+    localityWaitMs: LIMITS.localityWaitMsDefault,
+    localityDepth: LIMITS.localityDepthDefault,
+    strategy: "pow2",
   },
   retention: "queue",
   maxAgeMs: null,
@@ -213,6 +239,10 @@ export function resolveDelivery(given: GivenDelivery, base: DeliverySettings): D
     retryDelaysMs: given.retryDelaysMs === undefined ? base.retryDelaysMs : given.retryDelaysMs,
     onExhausted: given.onExhausted ?? base.onExhausted,
     maxInFlight: given.maxInFlight ?? base.maxInFlight,
+    locality: given.locality ?? base.locality,
+    localityWaitMs: given.localityWaitMs ?? base.localityWaitMs,
+    localityDepth: given.localityDepth ?? base.localityDepth,
+    strategy: given.strategy ?? base.strategy,
   };
 }
 

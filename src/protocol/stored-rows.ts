@@ -1,5 +1,6 @@
 // What the columns of stored rows can hold, as far as their types do not say it: for rows that a restore brings.
 import * as v from "valibot";
+import { routeNoteSchema } from "./history.ts";
 import { LIMITS } from "./limits.ts";
 import { contentTypeSchema } from "./message.ts";
 import { checkpointNameSchema, groupNameSchema, OFFSET_MAX } from "./names.ts";
@@ -12,13 +13,18 @@ const anyBytes = v.instance(Uint8Array);
 const onlyRow = v.literal(1);
 
 const LEASE_ENDS = ["expired", "retried", "released", "predecessor", "disconnected"] as const;
-const event = v.strictTuple([
+const eventParts = [
   anyCount,
   anyCount,
   anyCount,
   v.picklist([...LEASE_ENDS, "rejected"]),
   v.nullable(anyText),
   v.nullable(anyText),
+] as const;
+const { tier, reason, candidates, load } = routeNoteSchema.entries;
+const event = v.union([
+  v.strictTuple(eventParts),
+  v.strictTuple([...eventParts, v.strictTuple([tier, reason, candidates, load])]),
 ]);
 export const historySchema = v.tupleWithRest([anyCount], event);
 const leaseParts = [offset, anyText, anyCount, anyCount, v.nullable(anyText), v.nullable(anyCount)] as const;

@@ -110,7 +110,8 @@ export class SqliteStore implements ChannelStore {
     if (row === undefined) return undefined;
     const record = JSON.parse(row.record_json) as ChannelRecord;
     // A record of an earlier release lacks the settings that came later.
-    return { ...record, settings: { ...DEFAULT_SETTINGS, ...record.settings } };
+    const delivery = { ...DEFAULT_SETTINGS.delivery, ...record.settings.delivery };
+    return { ...record, settings: { ...DEFAULT_SETTINGS, ...record.settings, delivery } };
   }
 
   readPosition(): Position | undefined {

@@ -75,8 +75,8 @@ const CORE: readonly Mutant[] = [
   {
     name: "KO1: messages of a key are handed to two readers",
     file: "src/channel/choice.ts",
-    from: "if (key !== undefined && !this.#isFree(key)) {",
-    to: "if (key !== undefined && offset < 0) {",
+    from: "if (key !== undefined && !this.#isFree(key)) return this.#park(offset, key);",
+    to: "if (key !== undefined && offset < 0) return this.#park(offset, key);",
   },
   {
     name: "KO2: an ack overtakes an earlier message of its key",

@@ -45,7 +45,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB3: a member does not get what waits behind its own messages of a key",
     file: "src/channel/choice.ts",
-    from: "for (const offset of open.keys.firstBehind(request.holder)) this.#own.push(offset);",
+    from: "for (const offset of recipients.firstBehind()) this.#own.push(offset);",
     to: "",
   },
   {
@@ -165,20 +165,20 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB10: a member is not told of control records that another member was handed",
     file: STREAMS_FILE,
-    from: "this.announce(group.id, taken.controls, member);",
+    from: "this.announce(group.id, taken.controls, new Set([holder]));",
     to: "void taken.controls;",
   },
   {
     name: "SB10: a member that was handed control records is told of them again",
     file: STREAMS_FILE,
-    from: "this.announce(group.id, taken.controls, member);",
+    from: "this.announce(group.id, taken.controls, new Set([holder]));",
     to: "this.announce(group.id, taken.controls);",
   },
   {
     name: "SB10: members of other groups are told of control records too",
     file: STREAMS_FILE,
-    from: 'one.type !== "member" || one.group !== group || one.holder',
-    to: 'one.type !== "member" || one.holder',
+    from: 'one.type !== "member" || one.group !== group || handedTo',
+    to: 'one.type !== "member" || handedTo',
   },
   {
     name: "BP1: the marks of the settings say nothing",
@@ -272,7 +272,7 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "LS13: a message with a history is leased without a row",
-    file: "src/channel/delivery.ts",
+    file: "src/channel/lease-giver.ts",
     from: "isAttached && attempt === 1 && history === undefined &&",
     to: "isAttached &&",
   },
@@ -284,7 +284,7 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "LS13: a message that is known from a row alone is leased without one",
-    file: "src/channel/delivery.ts",
+    file: "src/channel/lease-giver.ts",
     from: "&& offset >= this.#deferred.scanMark;",
     to: "&& offset > 0;",
   },
@@ -321,7 +321,7 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "LS8: nobody is noted to hold leases that lie with sockets",
-    file: "src/channel/delivery.ts",
+    file: "src/channel/lease-giver.ts",
     from: "this.#leases.attach(attached, connection);\n    this.#mark.add(connection);",
     to: "this.#leases.attach(attached, connection);",
   },

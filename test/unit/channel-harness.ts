@@ -9,6 +9,7 @@ import type { Waiter } from "../../src/channel/wait-line.ts";
 import { listSettleEntries, type SettleLists } from "../../src/channel/settle-entries.ts";
 import type { PutConditions } from "../../src/protocol/dedup.ts";
 import { decodeUtf8, encodeUtf8 } from "../../src/protocol/bytes.ts";
+import type { Place } from "../../src/protocol/place.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
 import type { GroupDescription } from "../../src/protocol/description.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
@@ -95,6 +96,8 @@ export interface PutOptions extends PutConditions {
   readonly waitMs?: number;
   readonly isPromised?: boolean;
   readonly origin?: Origin;
+  /** Where the messages come from (protocol/source.ts). */
+  readonly source?: string;
   /** Delays of the messages, by their places; the others enter at once. */
   readonly delays?: readonly (MessageDelay["delay"] | undefined)[];
 }
@@ -116,9 +119,12 @@ export class ChannelHarness {
   channel: Channel;
   nowMs = START_MS;
   mayCreate: boolean;
+  /** Where the channel is; undefined where that is not known. */
+  ownPlace: Place | undefined;
   /** What the last commit wrote. */
   changes: Changes | undefined;
   readonly #open = new Set<number>();
+  readonly #places = new Map<number, Place>();
   /** What the sockets carry through an eviction. */
   readonly #attachments = new Map<number, readonly Waiter[]>();
   readonly #subscriptions = new Map<number, readonly Subscription[]>();
@@ -202,9 +208,11 @@ export class ChannelHarness {
     return this.#build();
   }
 
-  connect(): number {
+  /** `place`: where its client is. */
+  connect(place?: Place): number {
     this.#lastConnection += 1;
     this.#open.add(this.#lastConnection);
+    if (place !== undefined) this.#places.set(this.#lastConnection, place);
     return this.#lastConnection;
   }
 
@@ -322,6 +330,8 @@ export class ChannelHarness {
       leases: [...this.#leases].flatMap(([connection, bytes]) => (connection === without ? [] : [{ connection, bytes }])),
       measureLeaseRoom: ({ waiters }) => LIMITS.attachedLeasesBytesMax - 100 * waiters.length,
       isConnected: (connection) => connection !== without && this.#open.has(connection),
+      placeOf: (connection) => this.#places.get(connection),
+      ownPlace: () => this.ownPlace,
     });
   }
 

@@ -3,7 +3,8 @@
 import { assert } from "../../base/assert.ts";
 import type { Place } from "../../protocol/place.ts";
 import { isFree, type Pool, type TableReader } from "./pool.ts";
-import { type Area, AREAS, type RoutingSettings, type StrategyName } from "./routing-settings.ts";
+import type { StrategyName } from "../../protocol/settings.ts";
+import { type Area, AREAS, type RoutingSettings } from "./routing-settings.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import { pickFewestKeys, type PickRequest, strategyNamed } from "./strategies.ts";
 

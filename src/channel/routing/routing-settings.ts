@@ -1,11 +1,6 @@
 // How the messages of a group find their readers: what its settings say (SPEC rules LR1 to LR12).
 import { LIMITS } from "../../protocol/limits.ts";
-
-/** From where distance is measured: the place of a message's origin, the channel's own place, or not at all. */
-export type Locality = "origin" | "channel" | "none";
-
-export const STRATEGY_NAMES = ["pow2", "least-loaded", "round-robin", "consistent-hash", "pow2-cached"] as const;
-export type StrategyName = (typeof STRATEGY_NAMES)[number];
+import type { Locality, StrategyName } from "../../protocol/settings.ts";
 
 /** An area around a place, the nearest first. Beyond all of them is anybody. */
 export const AREAS = ["colo", "region", "continent"] as const;

@@ -3,7 +3,7 @@ import { assertNever } from "../../base/assert.ts";
 import { type Bag, drawBelow } from "./bag.ts";
 import type { LoadGuesser } from "./load-guesser.ts";
 import { isFree, type Pool, type TableReader } from "./pool.ts";
-import type { StrategyName } from "./routing-settings.ts";
+import type { StrategyName } from "../../protocol/settings.ts";
 
 export interface PickRequest {
   /** What belongs together, for those who go by it: the key, or what else names the message. */

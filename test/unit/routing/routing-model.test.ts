@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Place } from "../../../src/protocol/place.ts";
 import { route } from "../../../src/channel/routing/route.ts";
-import { AREAS, ROUTING_DEFAULTS, STRATEGY_NAMES } from "../../../src/channel/routing/routing-settings.ts";
+import { STRATEGY_NAMES } from "../../../src/protocol/settings.ts";
+import { AREAS, ROUTING_DEFAULTS } from "../../../src/channel/routing/routing-settings.ts";
 import { RoutingTable } from "../../../src/channel/routing/routing-table.ts";
 import { draws, LONDON, PARIS, TOKYO, WARSAW } from "./table.ts";
 

@@ -4,7 +4,7 @@ import { BACK_OFF, computePause, pauseStep } from "../../../src/channel/routing/
 import { Bag } from "../../../src/channel/routing/bag.ts";
 import { Levels, makeLevelSlot } from "../../../src/channel/routing/levels.ts";
 import { RoutingTable } from "../../../src/channel/routing/routing-table.ts";
-import { STRATEGY_NAMES } from "../../../src/channel/routing/routing-settings.ts";
+import { STRATEGY_NAMES } from "../../../src/protocol/settings.ts";
 import { draws, LONDON, reader, Router, tableOf } from "./table.ts";
 
 /** What makes a pause the longest that it can be. */

@@ -1,0 +1,290 @@
+// Messages of a group that are routed to its members. Rules RD1 to RD8 of src/channel/SPEC.md.
+import { describe, expect, test } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { RoutedMembers, placeAt } from "./routed-members.ts";
+
+const WAIT_MS = LIMITS.localityWaitMsDefault;
+
+/** One member each in Frankfurt, Paris (the same region) and New York. */
+function threePlaces(settings = {}): RoutedMembers {
+  const members = new RoutedMembers(settings);
+  members.join("frankfurt", "FRA");
+  members.join("paris", "CDG");
+  members.join("newark", "EWR");
+  return members;
+}
+
+describe("src/channel/member-routing", () => {
+  test("[RD2] a message goes to the member at the colo that it was put from", () => {
+    const members = threePlaces();
+
+    members.put("ab", "FRA");
+    members.put("c", "EWR");
+    members.put("d", "CDG");
+
+    expect(["frankfurt", "paris", "newark"].map((name) => members.told(name))).toEqual(["ab", "d", "c"]);
+  });
+
+  test("[RD2] [LR6] without a member there it goes to one of the region, of the continent, then to anybody", () => {
+    const members = new RoutedMembers();
+    members.join("paris", "CDG");
+    members.join("warsaw", "WAW");
+    members.join("newark", "EWR");
+
+    // Frankfurt is in the region of Paris, Athens on the continent of both, Sydney nowhere near.
+    members.put("a", "FRA");
+    members.put("b", "ATH");
+    members.put("c", "SYD");
+
+    const told = ["paris", "warsaw", "newark"].map((name) => members.told(name));
+    expect(told[0]?.startsWith("a")).toBe(true);
+    expect(told[2] === "" || told[2] === "c").toBe(true);
+    expect(Array.from(told.join("").replaceAll(" ", "")).sort()).toEqual(["a", "b", "c"]);
+  });
+
+  test("[RD1] members at one place are served by the line", () => {
+    const members = new RoutedMembers();
+    members.join("first", "FRA");
+    members.join("second", "FRA");
+
+    members.put("abcd", "FRA");
+
+    expect([members.told("first"), members.told("second")]).toEqual(["abcd", ""]);
+  });
+
+  test("[RD1] [LR8] a strategy that is asked for holds at one place too", () => {
+    const members = new RoutedMembers({ delivery: { strategy: "round-robin" } });
+    members.join("first", "FRA");
+    members.join("second", "FRA");
+
+    members.put("abcd", "FRA");
+
+    const [first, second] = [members.told("first"), members.told("second")];
+    expect([first, second].toSorted()).toEqual(["ac", "bd"]);
+  });
+
+  test("[RD1] with locality none, places say nothing", () => {
+    const members = threePlaces({ delivery: { locality: "none" } });
+
+    members.put("abcd", "EWR");
+
+    expect(members.told("frankfurt")).toBe("abcd");
+  });
+
+  test("[RD1] while a get waits the line decides", () => {
+    const members = threePlaces();
+    const origin = { connection: members.channel.connect(), request: 1 };
+    members.channel.apply({ type: "get", waitMs: 1000, lease: { leaseMs: 30_000, isDetached: true } }, origin);
+
+    members.put("abcd", "EWR");
+
+    expect(members.told("frankfurt")).toBe("abcd");
+  });
+
+  test("[RD4] [LR5] with locality channel the channel's own place counts, and nothing is near where that is not known", () => {
+    const members = threePlaces({ delivery: { locality: "channel" } });
+    members.channel.ownPlace = placeAt("EWR");
+    members.put("ab", "FRA");
+    expect(members.told("newark")).toBe("ab");
+
+    members.channel.ownPlace = undefined;
+    members.put("cdefgh", "FRA");
+
+    const told = ["frankfurt", "paris", "newark"].map((name) => members.told(name));
+    expect(Array.from(told.join("")).sort().join("")).toBe("cdefgh");
+    expect(told.filter((text) => text !== "").length).toBeGreaterThan(1);
+  });
+
+  test("[RD3] a message waits for a busy member nearby, and goes farther in time", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 1 });
+    members.join("newark", "EWR");
+    members.put("ab", "FRA");
+
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a", ""]);
+    const { nextRouteAtMs = 0 } = members.channel.channel;
+    expect(nextRouteAtMs).toBe(members.channel.nowMs + WAIT_MS);
+
+    members.channel.tick(WAIT_MS - 1);
+    expect(members.told("newark")).toBe("");
+    members.channel.tick(1);
+    expect(members.told("newark")).toBe("b");
+    expect(members.channel.channel.nextRouteAtMs).toBeUndefined();
+  });
+
+  test("[RD3] credit wakes it: nobody waits for the timer", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 1 });
+    members.join("newark", "EWR");
+    members.put("ab", "FRA");
+
+    members.grant("frankfurt");
+
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a b", ""]);
+  });
+
+  test("[RD3] those behind one that waits go on, but for those of its key", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 1 });
+    members.join("newark", "EWR");
+    members.put("a", "FRA");
+    members.put("b", "FRA", "k");
+    members.put("c", "EWR", "k");
+    members.put("d", "EWR");
+
+    expect(members.told("newark")).toBe("d");
+    members.channel.tick(WAIT_MS);
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a", "bc"]);
+  });
+
+  test("[RD3] after an eviction it waits on, and goes in time", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 1 });
+    members.join("newark", "EWR");
+    members.put("ab", "FRA");
+    members.channel.evict();
+
+    members.channel.tick(1);
+    expect(members.told("newark")).toBe("");
+    members.channel.tick(WAIT_MS);
+
+    expect(members.told("newark")).toBe("b");
+  });
+
+  test("[RD3] with localityWaitMs 0, and with more than localityDepth waiting, nothing waits", () => {
+    for (const delivery of [{ localityWaitMs: 0 }, { localityDepth: 0 }]) {
+      const members = new RoutedMembers({ delivery });
+      members.join("frankfurt", "FRA", { messages: 1 });
+      members.join("newark", "EWR");
+
+      members.put("ab", "FRA");
+
+      expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a", "b"]);
+    }
+  });
+
+  test("[RD3] who leaves is waited for no more", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 1 });
+    members.join("newark", "EWR");
+    members.join("paris", "CDG", { messages: 1 });
+    members.put("a", "CDG");
+    members.put("bc", "FRA");
+    expect(members.told("newark")).toBe("");
+
+    members.leave("frankfurt");
+
+    // What it held came back, and Paris, which is near too, is busy.
+    members.channel.tick(WAIT_MS);
+    expect(members.told("newark")).toBe("bc");
+  });
+
+  test("[RD2] [KO1] all of a key goes to who holds some of it, or waits", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 2 });
+    members.join("newark", "EWR");
+    members.put("a", "FRA", "k");
+    members.put("b", "EWR", "k");
+    members.put("c", "EWR", "k");
+
+    members.channel.tick(10 * WAIT_MS);
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a b", ""]);
+    members.settle("acks", "ab");
+
+    // Nobody holds it any more: its owner has no credit.
+    expect(members.told("newark")).toBe("c");
+  });
+
+  test("[RD2] no more than a frame takes, and no more than the bytes of a credit", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 10, bytes: 2 });
+    members.join("newark", "EWR");
+    const size = members.channel.channel.pressure?.bytes ?? 0;
+    expect(size).toBe(0);
+
+    members.put("abc", "FRA");
+
+    // Each takes more than a byte: with the first the credit is used up, or with the second.
+    expect(members.told("frankfurt").length).toBeLessThan(3);
+    expect(members.told("newark")).toBe("");
+    members.channel.tick(WAIT_MS);
+    expect(members.told("newark").length).toBeGreaterThan(0);
+  });
+
+  test("[RD5] [LR11] who releases what it was not asked for is paused from the second time on", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA");
+    members.join("newark", "EWR");
+    members.put("a", "FRA");
+
+    members.settle("releases", "a");
+    expect(members.told("frankfurt")).toBe("a a");
+    members.channel.tick(WAIT_MS);
+    members.settle("releases", "a");
+
+    // It has waited: Newark has it while Frankfurt is paused.
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["", "a"]);
+    members.put("b", "FRA");
+    expect(members.told("frankfurt")).toBe("");
+    expect(members.channel.channel.nextRouteAtMs).toBeLessThanOrEqual(members.channel.nowMs + LIMITS.refusalPauseMsMin);
+    members.channel.tick(WAIT_MS - 1);
+    members.channel.tick(LIMITS.refusalPauseMsMin);
+    expect(members.told("newark") + members.told("frankfurt")).toBe("b");
+  });
+
+  test("[RD6] control records are told to each member once", () => {
+    const members = threePlaces();
+    members.put("a", "FRA");
+    members.channel.patch({ maxMessages: 77 });
+    members.put("b", "EWR");
+
+    const told = ["frankfurt", "paris", "newark"].map((name) => members.told(name));
+
+    expect(told.map((text) => text.split("<resize>").length - 1)).toEqual([1, 1, 1]);
+    expect(told.map((text) => text.replaceAll("<resize>", "").trim())).toEqual(["a", "", "b"]);
+  });
+
+  test("[RD7] work is stolen at one colo, and not from one to another", () => {
+    const members = new RoutedMembers();
+    members.join("busy", "FRA");
+    members.put("abcdef", "FRA");
+    members.join("idle abroad", "EWR");
+    members.channel.tick(LIMITS.revokeAgeMs);
+    expect(members.told("busy")).toBe("abcdef");
+
+    members.join("idle", "FRA");
+    members.channel.tick(LIMITS.revokeAgeMs);
+
+    expect(members.told("busy")).toBe("?def");
+    members.settle("releases", "def");
+    expect(["busy", "idle", "idle abroad"].map((name) => members.told(name).length)).toEqual([0, 3, 0]);
+  });
+
+  test("[RD8] the history tells why a message went to its reader", () => {
+    const members = threePlaces();
+    members.put("a", "FRA");
+    members.put("b", "SYD");
+
+    const route = { tier: "colo", reason: "pow2", candidates: 1, load: 0 };
+    const [near] = members.historyOf(1).groups;
+    expect(near?.events).toMatchObject([{ attempt: 1, reader: "frankfurt", route }]);
+    const [far] = members.historyOf(2).groups;
+    expect(far?.events).toMatchObject([{ route: { tier: "any", reason: "pow2", candidates: 3 } }]);
+
+    members.settle("retries", "a", { delayMs: 1000 });
+    members.channel.evict();
+    const [kept] = members.historyOf(1).groups;
+    expect(kept?.events).toMatchObject([{ attempt: 1, verdict: "retried", route }]);
+  });
+
+  test("[RD1] who is alone is sent everything, wherever it is", () => {
+    const members = new RoutedMembers();
+    members.join("newark", "EWR");
+
+    members.put("abcd", "FRA");
+
+    expect(members.told("newark")).toBe("abcd");
+    const [group] = members.historyOf(1).groups;
+    expect(group?.events[0]).not.toHaveProperty("route");
+  });
+});
