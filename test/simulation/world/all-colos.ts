@@ -1,6 +1,7 @@
 // Thousands of readers over all colos of the table, and a channel in one of them: what locality does to ways, waits and fairness.
 import { allColos } from "../../../src/protocol/colos.ts";
-import { ROUTING_DEFAULTS, type Locality } from "../../../src/channel/routing/routing-settings.ts";
+import { ROUTING_DEFAULTS } from "../../../src/channel/routing/routing-settings.ts";
+import type { Locality } from "../../../src/protocol/settings.ts";
 import { Random } from "../random.ts";
 import { needColo } from "./eight-colos.ts";
 import { quantileOf, World, type WorldColo } from "./world.ts";
