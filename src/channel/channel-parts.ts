@@ -1,6 +1,7 @@
 // The parts of a channel and who knows whom; channel.ts works with them.
 import type { Place } from "../protocol/place.ts";
 import { DEFAULT_SETTINGS } from "../protocol/settings.ts";
+import { Activity } from "./activity.ts";
 import { AttachedLeases, type CarriedLeases, unpackFrames } from "./attached-leases.ts";
 import { Backlog } from "./backlog.ts";
 import { Checkpoints } from "./checkpoints.ts";
@@ -11,6 +12,7 @@ import { Groups, type ChannelRetention } from "./groups.ts";
 import { IdleGroups } from "./idle-groups.ts";
 import { MemberRouting } from "./member-routing.ts";
 import { MessageDesk } from "./message-desk.ts";
+import { ReaderRegistry } from "./reader-registry.ts";
 import { RecordCell } from "./record-cell.ts";
 import { RedriveJob } from "./redrive-job.ts";
 import { Schedule } from "./schedule.ts";
@@ -59,6 +61,7 @@ export interface ChannelParts {
   readonly redriveJob: RedriveJob;
   readonly groupDesk: GroupDesk;
   readonly messageDesk: MessageDesk;
+  readonly activity: Activity;
 }
 
 /** Builds them from what is stored and from what the sockets carry. */
@@ -85,6 +88,8 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
   const idleGroups = new IdleGroups({ groups, line, streams });
   const announce: Streams["announce"] = (group, controls) => streams.announce(group, controls);
   const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, announce, isConnected });
+  const activity = new Activity({ isConnected, placeOf });
+  const readers = new ReaderRegistry({ groups, line, streams, activity, placeOf });
   const kept = { backlog, groups, deadLetters };
   const refuse = (record: ChannelRecord): ReturnType<Traffic["refuseRedriving"]> => traffic.refuseRedriving(record);
   const redriveParts = { ...kept, line, held: () => traffic.held, refuse };
@@ -103,8 +108,9 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
     workStealing: new WorkStealing({ groups, line, streams, routing }),
     traffic,
     redriveJob,
-    groupDesk: new GroupDesk({ ...kept, traffic, streams, checkpoints, redriveParts, job: redriveJob }),
+    groupDesk: new GroupDesk({ ...kept, traffic, streams, checkpoints, redriveParts, job: redriveJob, readers }),
     messageDesk: new MessageDesk({ ...kept, schedule }),
+    activity,
   };
 }
 

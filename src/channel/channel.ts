@@ -48,6 +48,7 @@ export class Channel {
     // Waiters whose time is over must not stand in the way.
     this.#advance(moment);
     const outcome = this.#decide(operation, moment, origin);
+    this.#parts.activity.note(operation, outcome, origin);
     this.#parts.idleGroups.look(moment.nowMs);
     this.#parts.groups.applyRetention(moment.nowMs);
     this.#parts.traffic.serve(moment);
@@ -93,6 +94,7 @@ export class Channel {
     this.#meetDeadlines(moment);
     for (const waiter of this.#parts.line.ofConnection(connection)) this.#parts.line.remove(waiter);
     this.#parts.streams.disconnect(connection);
+    this.#parts.activity.disconnect(connection);
     this.#endLeasesOf(connection, { isClean, isLost: false, nowMs: moment.nowMs });
     this.#parts.traffic.serve(moment);
     this.#finishDrain(moment.nowMs);
@@ -186,9 +188,8 @@ export class Channel {
 
   /** Answers to requests that waited, in the order in which they were served, and what subscribers are sent. */
   takeEffects(): readonly Effect[] {
-    const answers = this.#parts.traffic.takeEffects();
-    const sent = this.#parts.streams.takeEffects();
-    return sent.length === 0 ? answers : [...answers, ...sent];
+    const { activity, traffic, streams } = this.#parts;
+    return activity.noteEffects(traffic.takeEffects(), streams.takeEffects());
   }
 
   /** What the socket of a connection has to carry of its leases; undefined for nothing. */
@@ -422,6 +423,7 @@ export class Channel {
   /** What ends or begins by time does so, wherever the alarm is: leases, delays, the grace of a deletion, what retention keeps. */
   #meetDeadlines(moment: Moment): void {
     const { nowMs } = moment;
+    this.#parts.activity.nowMs = nowMs;
     for (const lost of this.#lostConnections) this.#endLeasesOf(lost, { isClean: false, isLost: true, nowMs });
     this.#lostConnections = [];
     this.#parts.snapshots.advance(nowMs);

@@ -9,9 +9,10 @@ import type { GroupLog } from "./group-log.ts";
 import { endAttempt } from "./attempt-history.ts";
 import { Choice, type ParkedPlace, type Recipients } from "./choice.ts";
 import type { Exhausted, ExpirySettings, GivenBack, Routed, Taken, TakeRequest } from "./delivery-terms.ts";
+import type { DeliveryOptions } from "./delivery-options.ts";
 import { DeferredBook } from "./deferred-book.ts";
 import type { AttachedLeases, CarriedFrame, LeaseFrame } from "./attached-leases.ts";
-import { endOf, type Deferred, type GroupDeliveryChanges, type Lease, type StoredDelivery } from "./delivery-store.ts";
+import { endOf, type Deferred, type GroupDeliveryChanges, type Lease } from "./delivery-store.ts";
 import { KeyLines } from "./key-lines.ts";
 import { LeaseBook } from "./lease-book.ts";
 import { LoadWatch } from "./load-watch.ts";
@@ -50,18 +51,7 @@ export class Delivery {
   #exhausted: Exhausted[] = [];
 
   /** All leases and deferred messages are in memory: their number is bounded, whatever the backlog (SPEC RC1). */
-  constructor(options: {
-    /** The number of the group. */
-    readonly id: number;
-    readonly log: GroupLog;
-    readonly backlog?: Backlog;
-    readonly stored: StoredDelivery;
-    readonly attached: AttachedLeases;
-    /** What the sockets carry of its leases. */
-    readonly carried: readonly CarriedFrame[];
-    readonly settings: () => DeliverySettings;
-    readonly expiry: () => ExpirySettings;
-  }) {
+  constructor(options: DeliveryOptions) {
     const { log, stored } = options;
     this.#log = log;
     this.#backlog = options.backlog;
@@ -187,6 +177,10 @@ export class Delivery {
     });
     this.#passChosen(choice);
     return { readers, frames, controls: choice.controls };
+  }
+
+  leases(): Iterable<Lease> {
+    return this.#leases.all();
   }
 
   findLease(offset: number): Lease | undefined {

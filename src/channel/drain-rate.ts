@@ -23,6 +23,11 @@ export class DrainRate {
     return Math.round(Math.min(RETRY_AFTER_MS_MAX, Math.max(RETRY_AFTER_MS_MIN, messages / perMs)));
   }
 
+  /** Messages in a second, lately. */
+  perSecond(nowMs: number): number {
+    return (this.#decayed(nowMs) * Math.LN2 * 1000) / HALF_LIFE_MS;
+  }
+
   #decayed(nowMs: number): number {
     return this.#count * 2 ** (-Math.max(0, nowMs - this.#countedAtMs) / HALF_LIFE_MS);
   }

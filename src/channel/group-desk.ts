@@ -1,4 +1,4 @@
-// Operations on groups and on what they could not deliver: settle, seek, pause, dead letters, quarantine.
+// Operations on groups, on who reads them and on what they could not deliver: settle, seek, pause, dead letters, quarantine.
 import { assertNever } from "../base/assert.ts";
 import { LeaseSealer } from "../protocol/lease-id.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -12,6 +12,7 @@ import type { Group, Groups } from "./groups.ts";
 import type { GroupOperation, GroupStart, Moment, OperationOf, Outcome, QuarantinedMessage } from "./operation.ts";
 import { dropDeadLetters, redrive, type RedriveParts } from "./redrive.ts";
 import type { RedriveJob } from "./redrive-job.ts";
+import type { ReaderRegistry } from "./reader-registry.ts";
 import { planSettlement } from "./settlement.ts";
 import type { ChannelRecord } from "./store.ts";
 import type { Streams } from "./streams.ts";
@@ -20,6 +21,7 @@ import type { Traffic } from "./traffic.ts";
 export type DeskOperation =
   | GroupOperation
   | OperationOf<
+      | "list-readers"
       | "settle"
       | "dead-letters"
       | "redrive"
@@ -39,10 +41,12 @@ export class GroupDesk {
   readonly #checkpoints: Checkpoints;
   readonly #redriveParts: RedriveParts;
   readonly #job: RedriveJob;
+  readonly #readers: ReaderRegistry;
 
   constructor(parts: {
     readonly redriveParts: RedriveParts;
     readonly job: RedriveJob;
+    readonly readers: ReaderRegistry;
     readonly traffic: Traffic;
     readonly streams: Streams;
     readonly checkpoints: Checkpoints;
@@ -52,6 +56,7 @@ export class GroupDesk {
   }) {
     this.#redriveParts = parts.redriveParts;
     this.#job = parts.job;
+    this.#readers = parts.readers;
     this.#traffic = parts.traffic;
     this.#streams = parts.streams;
     this.#checkpoints = parts.checkpoints;
@@ -68,6 +73,8 @@ export class GroupDesk {
         const { groups, next } = this.#groups.list(operation);
         return { type: "groups", groups: groups.map((group) => this.#groups.describe(group, moment.nowMs)), next };
       }
+      case "list-readers":
+        return this.#readers.list(operation, moment.nowMs);
       case "create-group":
         return this.#create(operation, moment.nowMs);
       case "dead-letters": {
@@ -92,7 +99,16 @@ export class GroupDesk {
   #decideOnGroup(
     operation: Exclude<
       DeskOperation,
-      OperationOf<"settle" | "list-groups" | "create-group" | "dead-letters" | "redrive" | "stop-redrive" | "drop-dead-letters">
+      OperationOf<
+        | "settle"
+        | "list-readers"
+        | "list-groups"
+        | "create-group"
+        | "dead-letters"
+        | "redrive"
+        | "stop-redrive"
+        | "drop-dead-letters"
+      >
     >,
     nowMs: number,
   ): Outcome {

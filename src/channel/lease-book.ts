@@ -90,6 +90,13 @@ export class LeaseBook {
     return [...this.#keeperOf.keys()].flatMap((offset) => this.find(offset) ?? []).filter((lease) => lease.holder === holder);
   }
 
+  *all(): Iterable<Lease> {
+    for (const [offset, keeper] of this.#keeperOf) {
+      const lease = keeper.live.get(offset);
+      if (lease !== undefined) yield lease;
+    }
+  }
+
   offsets(): Iterable<number> {
     return this.#keeperOf.keys();
   }

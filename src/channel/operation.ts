@@ -9,8 +9,10 @@ import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { LeaseEntry } from "../protocol/lease-run.ts";
 import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord, Message, PutMessage, ScheduledMessage } from "../protocol/message.ts";
+import type { Place } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
+import type { ColoCount, ReaderDescription } from "../protocol/reader-routes.ts";
 import type { MessageFilter, PressureLevel, StreamGap } from "../protocol/stream-frames.ts";
 import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
@@ -30,6 +32,8 @@ export type Operation =
       readonly lease?: LeaseTerms;
       /** The only one of a queue if absent. */
       readonly group?: string;
+      /** Where it was made, of one without a connection. */
+      readonly place?: Place;
     }
   | GroupOperation
   | {
@@ -59,6 +63,7 @@ export type Operation =
     }
   | { readonly type: "stop-redrive" }
   | { readonly type: "drop-dead-letters"; readonly fromOffset: number; readonly max: number; readonly filter: DeadLetterFilter }
+  | ListReadersOperation
   | { readonly type: "browse"; readonly fromOffset: number; readonly limit: number }
   | { readonly type: "read"; readonly offset: number }
   | { readonly type: "history"; readonly offset: number }
@@ -100,6 +105,16 @@ export type StreamTarget =
 
 /** `resume`: a place that an earlier subscription was told. */
 export type StreamStart = GroupStart | { readonly resume: string };
+
+/** Shows readers and producers (SPEC RG); `after`: the mark of a page before. */
+export interface ListReadersOperation {
+  readonly type: "list-readers";
+  readonly after?: string;
+  readonly limit: number;
+  readonly colo?: string;
+  readonly group?: string;
+  readonly role?: ReaderDescription["role"];
+}
 
 export type GroupOperation =
   | { readonly type: "list-groups"; readonly after?: string; readonly limit: number }
@@ -231,6 +246,12 @@ export type Outcome =
       readonly refused: readonly RefusedEntry[];
       readonly checkpoint?: CheckpointEntry;
       readonly put?: { readonly offset: number; readonly count: number };
+    }
+  | {
+      readonly type: "readers";
+      readonly readers: readonly ReaderDescription[];
+      readonly colos: readonly ColoCount[];
+      readonly next: string | null;
     }
   | { readonly type: "group"; readonly description: GroupDescription }
   | { readonly type: "group-created"; readonly description: GroupDescription }

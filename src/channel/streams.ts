@@ -104,6 +104,10 @@ export class Streams {
     return this.#kept.ofConnection(connection);
   }
 
+  all(): Iterable<Subscription> {
+    return this.#kept.all();
+  }
+
   takeEffects(): readonly Effect[] {
     const effects = this.#effects;
     this.#effects = [];

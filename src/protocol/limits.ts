@@ -198,6 +198,15 @@ export const LIMITS = {
   maxAgeMsMin: SECOND_MS,
   maxAgeMsMax: 3650 * DAY_MS,
 
+  // Readers and producers that are shown
+  readersPageMax: 1000,
+  readersPageDefault: 100,
+  readersMarkCharsMax: 512,
+  /** Of producers without a connection, and of pulls, whose places are remembered. */
+  seenReadersMax: 10_000,
+  /** How long after its last put a producer without a connection is shown. */
+  producerSeenMs: 60 * SECOND_MS,
+
   // Life cycle
   graceMsDefault: 5 * SECOND_MS,
   graceMsMax: DAY_MS,

@@ -10,6 +10,7 @@ import { addDeliveryRoutes } from "./delivery-routes.ts";
 import { addCheckpointRoutes } from "./checkpoint-routes.ts";
 import { addEventRoutes } from "./event-routes.ts";
 import { addGroupRoutes } from "./group-routes.ts";
+import { addReaderRoutes } from "./reader-routes.ts";
 import { addHistoryRoutes } from "./history-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
@@ -38,6 +39,7 @@ export function buildApp({ listChannels, startTimer }: AppPorts): App {
   addMessageRoutes(app, startTimer);
   addDeliveryRoutes(app, startTimer);
   addGroupRoutes(app);
+  addReaderRoutes(app);
   addHistoryRoutes(app);
   addCheckpointRoutes(app);
   addScheduleRoutes(app);

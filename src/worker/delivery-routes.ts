@@ -1,7 +1,7 @@
 // Delivery: pull, settle, dead letters and quarantine.
 import type { Hono } from "hono";
 import type { StartTimer } from "../base/timers.ts";
-import type { LeaseTerms, Outcome } from "../channel/operation.ts";
+import type { LeaseTerms, Operation, Outcome } from "../channel/operation.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
 import type { Env } from "../object/env.ts";
 import { formatSettled } from "../object/reply-frames.ts";
@@ -53,7 +53,9 @@ async function handlePull(context: AppContext, startTimer: StartTimer): Promise<
     ...(min !== undefined && { min }),
     ...(lease !== undefined && { lease }),
   };
-  const { outcome, state } = await ask(context.env, channel, { type: "get", ...wanted }, ["got"]);
+  const place = placeOf(context);
+  const get: Operation = { type: "get", ...wanted, ...(place !== undefined && { place }) };
+  const { outcome, state } = await ask(context.env, channel, get, ["got"]);
   const cappedMs = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
   const least = min ?? Math.min(1, max ?? 1);
   if (outcome.count > 0 || cappedMs === 0 || least === 0) {
@@ -66,7 +68,7 @@ async function handlePull(context: AppContext, startTimer: StartTimer): Promise<
       : ({ type: "pull", ...amounts, leaseMs, detached: true, ...named } as const);
   return waitOverSocket(context.env, channel, request, {
     startTimer,
-    place: placeOf(context),
+    place,
     signal: context.req.raw.signal,
     use: ({ frame, text }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);

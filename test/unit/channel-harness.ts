@@ -123,8 +123,9 @@ export class ChannelHarness {
   ownPlace: Place | undefined;
   /** What the last commit wrote. */
   changes: Changes | undefined;
+  /** Where the clients of connections are. */
+  readonly places = new Map<number, Place>();
   readonly #open = new Set<number>();
-  readonly #places = new Map<number, Place>();
   /** What the sockets carry through an eviction. */
   readonly #attachments = new Map<number, readonly Waiter[]>();
   readonly #subscriptions = new Map<number, readonly Subscription[]>();
@@ -212,7 +213,7 @@ export class ChannelHarness {
   connect(place?: Place): number {
     this.#lastConnection += 1;
     this.#open.add(this.#lastConnection);
-    if (place !== undefined) this.#places.set(this.#lastConnection, place);
+    if (place !== undefined) this.places.set(this.#lastConnection, place);
     return this.#lastConnection;
   }
 
@@ -330,8 +331,8 @@ export class ChannelHarness {
       leases: [...this.#leases].flatMap(([connection, bytes]) => (connection === without ? [] : [{ connection, bytes }])),
       measureLeaseRoom: ({ waiters }) => LIMITS.attachedLeasesBytesMax - 100 * waiters.length,
       isConnected: (connection) => connection !== without && this.#open.has(connection),
-      placeOf: (connection) => this.#places.get(connection),
       ownPlace: () => this.ownPlace,
+      placeOf: (connection) => this.places.get(connection),
     });
   }
 

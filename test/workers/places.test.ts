@@ -49,3 +49,80 @@ describe("src/worker/place", () => {
     expect(put.colo).toBe("SIN");
   });
 });
+
+interface ReadersJson {
+  readonly readers: readonly { readonly id: string; readonly colo: string | null; readonly connections: number }[];
+  readonly colos: readonly { readonly colo: string | null; readonly readers: number; readonly producers: number }[];
+  readonly next: string | null;
+}
+
+/** Calls the service in development, from where the headers say. */
+function callFrom(
+  headers: Readonly<Record<string, string>>,
+  method: string,
+  path: string,
+  more: RequestInit = {},
+): Promise<Response> {
+  const { CHANNELS, DIRECTORY } = env;
+  const variables: Env = { CHANNELS, DIRECTORY, AUTO_CREATE: "true", DEVELOPMENT: "1" };
+  const init = { method, headers: { "Content-Type": "application/json", ...headers }, ...more };
+  return Promise.resolve(worker.fetch(new Request(`http://localhost${path}`, init), variables));
+}
+
+describe("GET /v1/channels/{channel}/readers", () => {
+  test("[RG1] shows readers and producers of several colos, over real sockets", async () => {
+    const channel = freshChannel();
+    await read(
+      callFrom({ "Edge-Colo": "GRU", "Content-Type": "text/plain" }, "POST", pathOf(channel, "/messages"), { body: "a" }),
+      201,
+    );
+    for (const colo of ["FRA", "FRA", "SIN"]) {
+      const socket = await openSocket(channel, { colo });
+      await socket.ask({ type: "subscribe", id: 1, credit: { messages: 5 }, reader: "worker" });
+    }
+    const pull = { body: JSON.stringify({ group: "default", reader: "puller", max: 1 }) };
+    await read(callFrom({ "Edge-Colo": "NRT" }, "POST", pathOf(channel, "/messages/pull"), pull), 200);
+
+    const { readers, colos } = await read<ReadersJson>(call("GET", pathOf(channel, "/readers")));
+
+    expect(readers.map(({ id, colo, connections }) => [id, colo, connections])).toEqual(
+      expect.arrayContaining([
+        ["worker", "FRA", 2],
+        ["worker", "SIN", 1],
+        ["~http", "GRU", 0],
+      ]),
+    );
+    expect(readers.find(({ id }) => id === "worker")).toMatchObject({ region: "weur", continent: "EU", country: "DE" });
+    expect(colos).toEqual(
+      expect.arrayContaining([
+        { colo: "FRA", readers: 1, producers: 0 },
+        { colo: "GRU", readers: 0, producers: 1 },
+      ]),
+    );
+    const page = await read<ReadersJson>(call("GET", pathOf(channel, "/readers?colo=SIN&role=reader&limit=1")));
+    expect(page).toMatchObject({ readers: [{ id: "worker", colo: "SIN" }], next: null });
+  });
+
+  test("[RG1] a pull over HTTP is shown at its colo while it holds messages", async () => {
+    const channel = freshChannel();
+    await read(call("POST", pathOf(channel, "/messages"), { body: "a" }), 201);
+    const body = JSON.stringify({ reader: "puller", max: 1 });
+    await read(callFrom({ "Edge-Colo": "NRT" }, "POST", pathOf(channel, "/messages/pull"), { body }), 200);
+
+    const { readers } = await read<ReadersJson>(call("GET", pathOf(channel, "/readers?role=reader")));
+
+    expect(readers).toMatchObject([{ id: "puller", kind: "pull", colo: "NRT", region: "apac", connections: 0, inFlight: 1 }]);
+  });
+
+  test.each([
+    ["Edge-Colo", { "Edge-Colo": "XXX" }],
+    ["Edge-Region", { "Edge-Colo": "FRA", "Edge-Region": "mars" }],
+    ["Edge-Continent", { "Edge-Colo": "FRA", "Edge-Continent": "ZZ" }],
+    ["Edge-Country", { "Edge-Colo": "FRA", "Edge-Country": "germany" }],
+  ])("[protocol:places] a choice of %s that does not exist is refused", async (header, headers) => {
+    const reply = await callFrom(headers, "POST", pathOf(freshChannel(), "/messages"), { body: "{}" });
+
+    expect(reply.status).toBe(400);
+    expect(await reply.json()).toMatchObject({ kind: "invalid-request", errors: [{ pointer: `/header/${header}` }] });
+  });
+});

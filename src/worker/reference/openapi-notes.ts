@@ -13,6 +13,7 @@ import type {
   scheduledQuerySchema,
 } from "../../protocol/routes.ts";
 import type { deadLetterQuerySchema } from "../../protocol/delivery-routes.ts";
+import type { readersQuerySchema } from "../../protocol/reader-routes.ts";
 import type { snapshotPageQuerySchema } from "../../protocol/snapshot-routes.ts";
 import type { Header, HeaderFamily, Tag } from "./openapi-document.ts";
 
@@ -25,6 +26,7 @@ type QuerySchema =
   | typeof checkpointsQuerySchema
   | typeof scheduledQuerySchema
   | typeof eventsQuerySchema
+  | typeof readersQuerySchema
   | typeof snapshotPageQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
@@ -68,6 +70,8 @@ export const TAGS: {
 };
 
 export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
+  colo: "Only those who are at this colo: its code in capitals.",
+  role: "Only readers, or only producers.",
   channel: "The name of the channel: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
   offset: "The offset of the message.",
   checkpoint: "The name of the checkpoint: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
