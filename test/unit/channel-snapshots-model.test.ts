@@ -71,7 +71,7 @@ test.each(RETENTIONS)(
 
         expect(observe(target)).toEqual(observe(endLeases(stopped)));
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   },
 );

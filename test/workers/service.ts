@@ -325,7 +325,7 @@ export function upgrade(
   headers: Readonly<Record<string, string>> = {},
   more: CallOptions = {},
 ): Promise<Response> {
-  return call("GET", pathOf(channel, "/socket"), { ...more, headers: { Upgrade: "websocket", ...headers } });
+  return call("GET", pathOf(channel, "/socket"), { ...more, headers: { Upgrade: "websocket", ...more.headers, ...headers } });
 }
 
 interface ConnectOptions extends CallOptions {
