@@ -75,7 +75,7 @@ describe("routing", () => {
     const [nearFra, nearSin, anyFra, anySin] = await Promise.all(members);
     await putFrom(channel, "SIN", "a");
 
-    const all = [nearFra, nearSin, anyFra, anySin].map((socket) => (socket === undefined ? "" : told(socket)));
+    const all = [nearFra, nearSin, anyFra, anySin].map((socket) => (socket === undefined ? Promise.resolve("") : told(socket)));
 
     const [inFra, inSin, ...others] = await Promise.all(all);
     expect([inFra, inSin]).toEqual(["", "a"]);
