@@ -1,11 +1,12 @@
 // A group whose messages are routed, beside what has to be so: nothing is lost or handed out twice, keys keep their order, nothing goes farther than
 // it has to, and nothing waits that could go. SPEC sections RD and LR.
-import { expect } from "vitest";
 import type { Effect, Origin } from "../../src/channel/operation.ts";
 import { decodeUtf8 } from "../../src/protocol/bytes.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { STRATEGY_NAMES } from "../../src/protocol/settings.ts";
+import type { StrategyName } from "../../src/protocol/settings.ts";
 import { formatSource } from "../../src/protocol/source.ts";
+import { expectHolds } from "../simulation/failure.ts";
+import { expectSame } from "../simulation/same.ts";
 import { ChannelHarness, expectType, textMessage } from "./channel-harness.ts";
 import { placeAt } from "./routed-members.ts";
 
@@ -49,7 +50,7 @@ export class RoutedWorld {
   readonly #refused = new Set<string>();
   #names = 0;
 
-  constructor(strategy: (typeof STRATEGY_NAMES)[number]) {
+  constructor(strategy: StrategyName) {
     const settings = { delivery: { strategy, localityWaitMs: WAIT_MS, maxAttempts: -1 } };
     this.#channel = new ChannelHarness({ settings });
     for (const colo of COLOS.slice(0, 3)) this.#join(colo, 3);
@@ -150,7 +151,7 @@ export class RoutedWorld {
     message.isDone = verb === "acks";
     message.holder = undefined;
     const { refused } = expectType(this.#channel.settle({ [verb]: [{ leaseId: message.leaseId }] }), "settled");
-    expect(refused).toEqual([]);
+    expectSame(refused, [], "Refused entries");
   }
 
   #hear(): void {
@@ -167,14 +168,13 @@ export class RoutedWorld {
     for (const [index, { body }] of messages.entries()) {
       const text = decodeUtf8(body) ?? "";
       const message = this.#messages.get(text);
-      expect(message, `${text} was put`).toBeDefined();
+      expectHolds(message !== undefined && !message.isDone, `${text} was put and is not acked`);
       if (message === undefined || member === undefined) continue;
-      expect(message.holder, `[G3] nobody holds ${text}`).toBeUndefined();
-      expect(message.isDone, `${text} is not acked`).toBe(false);
+      expectHolds(message.holder === undefined, `[G3] nobody holds ${text}`);
       message.holder = name;
       message.leaseId = granted?.leaseIds[index] ?? "";
       member.credit -= 1;
-      expect(member.credit, "[SB2] within the credit").toBeGreaterThanOrEqual(0);
+      expectHolds(member.credit >= 0, "[SB2] within the credit");
       this.#sent.push({ text, taker: member });
     }
   }
@@ -186,7 +186,7 @@ export class RoutedWorld {
       const message = this.#messages.get(text);
       if (message?.key !== undefined || message === undefined) continue;
       const nearer = idle.filter(([, { colo }]) => rankOf(message.colo, colo) < rankOf(message.colo, taker.colo));
-      expect(nearer, `[LR6] ${text} goes to nobody but the nearest`).toEqual([]);
+      expectHolds(nearer.length === 0, `[LR6] ${text} goes to nobody but the nearest`);
     }
   }
 
@@ -195,20 +195,22 @@ export class RoutedWorld {
     const open = [...this.#messages.values()].filter(({ isDone }) => !isDone);
     for (const { key, holder } of open) {
       if (key === undefined || holder === undefined) continue;
-      expect(holders.get(key) ?? holder, `[G5] all of ${key} is held by one`).toBe(holder);
+      expectHolds((holders.get(key) ?? holder) === holder, `[G5] all of ${key} is held by one`);
       holders.set(key, holder);
     }
     for (const key of ["k", "l", "m"]) {
       const held = open.filter((message) => message.key === key).map(({ holder }) => holder !== undefined);
-      expect(
-        held.lastIndexOf(true) < (held.indexOf(false) === -1 ? held.length : held.indexOf(false)),
-        `[G5] ${key} in order`,
-      ).toBe(true);
+      const firstFree = held.indexOf(false);
+      expectHolds(held.lastIndexOf(true) < (firstFree === -1 ? held.length : firstFree), `[G5] ${key} in order`);
     }
     const { depth, delivery } = this.#channel.describe();
-    expect({ depth, leased: delivery?.leased }).toEqual({
-      depth: open.length,
-      leased: open.filter(({ holder }) => holder !== undefined).length,
-    });
+    expectSame(
+      { depth, leased: delivery?.leased },
+      {
+        depth: open.length,
+        leased: open.filter(({ holder }) => holder !== undefined).length,
+      },
+      "Depth and leases",
+    );
   }
 }
