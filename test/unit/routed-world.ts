@@ -80,7 +80,8 @@ export class RoutedWorld {
         this.#channel.tick(b % (2 * WAIT_MS));
         break;
       case 7:
-        this.#channel.evict();
+        if (b % 3 === 0) this.#crash();
+        else this.#channel.evict();
         // Who was paused is so no more.
         this.#channel.tick();
         break;
@@ -104,6 +105,19 @@ export class RoutedWorld {
     return { depth: this.#channel.describe().depth, open: this.#open() };
   }
 
+  /** All connections are gone; what was leased over them is handed out again at the latest when the grace is over. */
+  #crash(): void {
+    this.#members.clear();
+    this.#channel.crash();
+    this.#channel.takeAnswers();
+    // The grace begins when it is known that they are gone.
+    this.#channel.tick();
+    this.#channel.tick(LIMITS.resumeGraceMs);
+    for (const message of this.#messages.values()) if (!message.isDone) message.holder = undefined;
+    this.#refused.clear();
+    for (const colo of COLOS.slice(0, 3)) this.#join(colo, 3);
+  }
+
   #open(): string[] {
     return [...this.#messages].flatMap(([text, { isDone }]) => (isDone ? [] : [text]));
   }
@@ -114,6 +128,7 @@ export class RoutedWorld {
     this.#members.set(String(origin.connection), { origin, colo, credit: Math.max(1, messages) });
     const credit = { messages: Math.max(1, messages), bytes: 1_000_000 };
     expectType(this.#channel.apply({ type: "subscribe", target, credit }, origin), "subscribed");
+    this.#hear();
   }
 
   #leave(name: string): void {
