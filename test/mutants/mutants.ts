@@ -3,6 +3,7 @@ import { BATCHES } from "./batches.ts";
 import { BESIDE } from "./beside.ts";
 import { GROUPS, TIME_TO_LIVE } from "./groups.ts";
 import type { Mutant } from "./mutant.ts";
+import { ROUTING } from "./routing.ts";
 import { STREAMS } from "./streams.ts";
 
 const CORE: readonly Mutant[] = [
@@ -308,6 +309,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...TIME_TO_LIVE,
   ...BESIDE,
   ...STREAMS,
+  ...ROUTING,
   ...BATCHES,
   ...STORAGE,
   ...OBJECT,

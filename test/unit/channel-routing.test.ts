@@ -195,6 +195,33 @@ describe("src/channel/member-routing", () => {
     expect(members.told("newark")).toBe("c");
   });
 
+  test("[RD2] [KO1] with credit a member is sent what waits behind its own messages of a key", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 1 });
+    members.join("newark", "EWR");
+    members.put("ab", "FRA", "k");
+    members.put("c", "EWR");
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a", "c"]);
+
+    members.grant("frankfurt");
+
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["b", ""]);
+  });
+
+  test("[RD2] where one member's bytes are used up, the others are sent theirs in the same turn", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA", { messages: 10, bytes: 1 });
+    members.join("newark", "EWR");
+
+    members.channel.together(() => {
+      members.put("x", "EWR");
+      members.put("ab", "FRA");
+      members.put("c", "EWR");
+    });
+
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a", "xc"]);
+  });
+
   test("[RD2] no more than a frame takes, and no more than the bytes of a credit", () => {
     const members = new RoutedMembers();
     members.join("frankfurt", "FRA", { messages: 10, bytes: 2 });
@@ -258,6 +285,23 @@ describe("src/channel/member-routing", () => {
     expect(members.told("busy")).toBe("?def");
     members.settle("releases", "def");
     expect(["busy", "idle", "idle abroad"].map((name) => members.told(name).length)).toEqual([0, 3, 0]);
+  });
+
+  test("[RD5] [RD7] what a member was asked for is no refusal", () => {
+    const members = new RoutedMembers();
+    members.join("busy", "FRA", { messages: 20 });
+    members.join("abroad", "EWR");
+    members.put("abcdef", "FRA");
+    members.settle("releases", "f");
+    members.join("idle", "FRA", { messages: 3 });
+    members.channel.tick(LIMITS.revokeAgeMs);
+    expect(members.told("busy")).toBe("abcdef f ?def");
+
+    members.settle("releases", "def");
+    expect(members.told("idle").length).toBe(3);
+    members.put("z", "FRA");
+
+    expect(members.told("busy")).toBe("z");
   });
 
   test("[RD8] the history tells why a message went to its reader", () => {
