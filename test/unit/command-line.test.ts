@@ -1,6 +1,7 @@
 // The parts of the command line that need no server: what is written behind a command, pieces of the input, help, text for terminals.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { formatAttempt } from "../../src/cli/commands/inspect.ts";
 import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
 import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
 import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
@@ -84,6 +85,18 @@ describe("src/cli/command-line/command", () => {
         expect(help).toContain(part);
       }
     }
+  });
+});
+
+describe("src/cli/commands/inspect", () => {
+  test("[RD8] an attempt says in words why it was this reader", () => {
+    const attempt = { attempt: 1, reader: "r1", leasedAtMs: 0 };
+    const near = formatAttempt({ ...attempt, route: { tier: "colo", reason: "pow2", candidates: 3, load: 2 } });
+    const ofKey = formatAttempt({ ...attempt, route: { tier: "key", reason: "owns-key", candidates: 1, load: 0 } });
+
+    expect(near).toContain(" by r1 (at the colo of its origin, pow2 of 3, holding 2), goes on");
+    expect(ofKey).toContain(" by r1 (it has others of the key, holding 0), goes on");
+    expect(formatAttempt(attempt)).toContain(" by r1, goes on");
   });
 });
 

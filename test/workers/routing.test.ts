@@ -22,6 +22,14 @@ async function told(socket: TestSocket): Promise<string> {
   return frames.flatMap(({ messages }) => textsOf(messages)).join("");
 }
 
+/** How many of so many puts at once are refused for want of room. */
+async function countRefusedOf(channel: string, puts: number): Promise<number> {
+  const sent = Array.from({ length: puts }, () => call("POST", pathOf(channel, "/messages"), { body: "x" }));
+  const replies = await Promise.all(sent);
+  await Promise.all(replies.map((reply) => reply.text()));
+  return replies.filter(({ status }) => status === 429).length;
+}
+
 describe("routing", () => {
   test("[RD2] a message goes to the member at its colo, also after hibernation", async () => {
     const channel = await createChannel();
@@ -80,6 +88,15 @@ describe("routing", () => {
     const [inFra, inSin, ...others] = await Promise.all(all);
     expect([inFra, inSin]).toEqual(["", "a"]);
     expect(others.join("")).toBe("a");
+  });
+
+  test("[LR1] admission is exact: of a burst of puts those are refused that have no room, also after hibernation", async () => {
+    const channel = await createChannel({ maxMessages: 10 });
+    expect(await countRefusedOf(channel, 17)).toBe(7);
+    await call("DELETE", pathOf(channel, "/messages/3"));
+    await hibernate(channel);
+
+    expect(await countRefusedOf(channel, 5)).toBe(4);
   });
 
   test.each([

@@ -42,8 +42,26 @@ function formatInspection(message: ReceivedMessage | undefined, { put, groups }:
   return `${shown}\n${output.facts(facts)}`;
 }
 
-function formatAttempt({ reader, leasedAtMs, endedAtMs, verdict, reason }: AttemptStep): string {
+const TIERS: Readonly<Record<NonNullable<AttemptStep["route"]>["tier"], string>> = {
+  key: "it has others of the key",
+  colo: "at the colo of its origin",
+  region: "in the region of its origin",
+  continent: "on the continent of its origin",
+  any: "nobody nearer",
+};
+
+/** Why it was this reader. */
+function formatRoute({ route }: AttemptStep): string {
+  if (route === undefined) return "";
+  const { tier, reason, candidates, load } = route;
+  const among = tier === "key" ? "" : `, ${reason} of ${candidates}`;
+  return ` (${TIERS[tier]}${among}, holding ${load})`;
+}
+
+/** One line: when, who and why, and how it ended. */
+export function formatAttempt(step: AttemptStep): string {
+  const { reader, leasedAtMs, endedAtMs, verdict, reason } = step;
   const end = endedAtMs === undefined ? "goes on" : `${verdict} ${formatTime(endedAtMs)}`;
   const by = reader === undefined ? "" : ` by ${reader}`;
-  return `${formatTime(leasedAtMs)}${by}, ${end}${reason === undefined ? "" : `: ${escapeControls(reason)}`}`;
+  return `${formatTime(leasedAtMs)}${by}${formatRoute(step)}, ${end}${reason === undefined ? "" : `: ${escapeControls(reason)}`}`;
 }
