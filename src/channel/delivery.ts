@@ -108,6 +108,7 @@ export class Delivery {
     for (const lease of this.#leases.takeExpired(nowMs)) {
       // An earlier message of its key may have ended it just now.
       if (this.#leases.find(lease.offset) !== lease) continue;
+      this.loads.noteExpired(lease.holder);
       this.giveBack(lease, { end: "expired", endedAtMs: endOf(lease), isCounted: true, dueAtMs: 0 });
     }
     for (const message of this.#deferred.takeDue(nowMs)) this.#offer(message);

@@ -7,6 +7,8 @@ export interface LoadChanges {
   readonly acked: ReadonlySet<string>;
   /** What was released by a settle call: the holders, by the offsets. */
   readonly released: ReadonlyMap<number, string>;
+  /** Holders of leases whose time was over. */
+  readonly expired: ReadonlySet<string>;
 }
 
 export class LoadWatch {
@@ -14,6 +16,7 @@ export class LoadWatch {
   #touched = new Set<number>();
   #acked = new Set<string>();
   #released = new Map<number, string>();
+  #expired = new Set<string>();
 
   set isWatched(isWatched: boolean) {
     if (this.#isWatched && !isWatched) this.take();
@@ -32,11 +35,16 @@ export class LoadWatch {
     if (this.#isWatched) this.#released.set(offset, holder);
   }
 
+  noteExpired(holder: string): void {
+    if (this.#isWatched) this.#expired.add(holder);
+  }
+
   take(): LoadChanges {
-    const changes = { touched: this.#touched, acked: this.#acked, released: this.#released };
+    const changes = { touched: this.#touched, acked: this.#acked, released: this.#released, expired: this.#expired };
     this.#touched = new Set();
     this.#acked = new Set();
     this.#released = new Map();
+    this.#expired = new Set();
     return changes;
   }
 }

@@ -127,7 +127,7 @@ class RoutedGroup {
 
   /** Brings the table up to what was settled since the last turn. */
   learn({ delivery }: Group, { nowMs, draw32 }: Moment): void {
-    const { touched, acked, released } = delivery.loads.take();
+    const { touched, acked, released, expired } = delivery.loads.take();
     for (const connection of touched) {
       for (const holder of this.#ofConnection.get(connection) ?? []) {
         const reader = this.table.find(holder);
@@ -138,7 +138,14 @@ class RoutedGroup {
     const refusing = new Set<string>();
     for (const [offset, holder] of released) if (!this.#asked.delete(offset)) refusing.add(holder);
     for (const holder of refusing) this.table.pause(holder, nowMs, draw32);
+    for (const holder of expired) this.#pauseAtOnce(holder, nowMs, draw32);
     for (const offset of this.#asked) if (delivery.findLease(offset) === undefined) this.#asked.delete(offset);
+  }
+
+  /** Not only from the second refusal on: what it let lapse would come to it again. */
+  #pauseAtOnce(holder: string, nowMs: number, draw32: () => number): void {
+    this.table.pause(holder, nowMs, draw32);
+    if (this.table.find(holder)?.refusals === 1) this.table.pause(holder, nowMs, draw32);
   }
 
   #seat({ holder, connection }: Member, place: Place | undefined): void {

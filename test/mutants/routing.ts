@@ -79,6 +79,12 @@ export const ROUTING: readonly Mutant[] = [
     to: "",
   },
   {
+    name: "RD5: what a reader lets lapse comes to it again",
+    file: MEMBERS_FILE,
+    from: "for (const holder of expired) this.#pauseAtOnce(holder, nowMs, draw32);",
+    to: "",
+  },
+  {
     name: "RD5: what a member was asked for is a refusal",
     file: MEMBERS_FILE,
     from: "if (!this.#asked.delete(offset)) refusing.add(holder);",

@@ -259,6 +259,18 @@ describe("src/channel/member-routing", () => {
     expect(members.told("newark") + members.told("frankfurt")).toBe("b");
   });
 
+  test("[RD5] what a reader lets lapse that says it has credit and never takes goes to another", () => {
+    const members = new RoutedMembers();
+    members.join("dead", "FRA");
+    members.join("newark", "EWR");
+    members.put("abc", "FRA");
+    expect(members.told("dead")).toBe("abc");
+
+    members.channel.tick(30_000);
+
+    expect([members.told("dead"), members.told("newark")]).toEqual(["", "abc"]);
+  });
+
   test("[RD6] control records are told to each member once", () => {
     const members = threePlaces();
     members.put("a", "FRA");
