@@ -36,7 +36,7 @@ export function findHistory(parts: HistoryParts, offset: number, nowMs: number):
 }
 
 function describePut({ putAtMs, source, redrivenFrom }: Message): MessageHistory["put"] {
-  const from = source === undefined ? {} : parseSource(source);
+  const { continent: _, ...from } = source === undefined ? {} : parseSource(source);
   return { atMs: putAtMs, ...from, ...(redrivenFrom !== undefined && { redrivenFrom }) };
 }
 

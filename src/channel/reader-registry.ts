@@ -1,5 +1,4 @@
 // Who reads and who puts, and from where: made of subscriptions, waiters and leases when it is asked for. SPEC section RG.
-import { findColo } from "../protocol/colos.ts";
 import type { Place } from "../protocol/place.ts";
 import type { ColoCount, ReaderDescription } from "../protocol/reader-routes.ts";
 import type { Activity, Tally } from "./activity.ts";
@@ -7,6 +6,7 @@ import type { Lease } from "./delivery-store.ts";
 import type { Groups } from "./groups.ts";
 import type { ListReadersOperation, Outcome } from "./operation.ts";
 import type { Streams } from "./streams.ts";
+import { placeOfSource } from "./source-place.ts";
 import type { Member, PlainReader } from "./subscription.ts";
 import type { Waiter, WaitLine } from "./wait-line.ts";
 
@@ -82,9 +82,9 @@ export class ReaderRegistry {
     }
     for (const [connection] of this.#parts.activity.producing()) yield this.#ofProducer(connection, nowMs);
     for (const called of this.#parts.activity.called(nowMs)) {
-      const { via, colo, producer } = called.source;
+      const { via, producer } = called.source;
       const id = producer ?? `${UNNAMED}${via}`;
-      yield { id, role: "producer", kind: via, place: placeOfColo(colo), ...seen(called, nowMs) };
+      yield { id, role: "producer", kind: via, place: placeOfSource(called.source), ...seen(called, nowMs) };
     }
   }
 
@@ -201,13 +201,6 @@ function markOf({ id, place, role, kind, group = "" }: Told): string {
 function seen(tally: Tally | undefined, nowMs: number): Pick<Told, "sinceMs" | "lastSeenMs" | "ratePerSecond"> {
   if (tally === undefined) return {};
   return { sinceMs: tally.sinceMs, lastSeenMs: tally.lastSeenMs, ratePerSecond: tally.rate.perSecond(nowMs) };
-}
-
-/** Of who calls, only the colo is told. */
-function placeOfColo(colo: string | undefined): Place | undefined {
-  if (colo === undefined) return undefined;
-  const known = findColo(colo);
-  return known === undefined ? { colo } : { colo, region: known.region, continent: known.continent, country: known.country };
 }
 
 function countByColo(entries: Iterable<Entry>): ColoCount[] {

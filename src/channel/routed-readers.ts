@@ -1,5 +1,4 @@
 // The members of a group that messages are routed to in one turn, each of which takes one frame (SPEC section RD).
-import { findColo } from "../protocol/colos.ts";
 import type { RouteNote } from "../protocol/history.ts";
 import type { Place } from "../protocol/place.ts";
 import type { DeliverySettings } from "../protocol/settings.ts";
@@ -11,6 +10,7 @@ import type { RoutingTable } from "./routing/routing-table.ts";
 import type { Run } from "./run.ts";
 import { Selection } from "./selection.ts";
 import { frameOf } from "./shared-pages.ts";
+import { placeOfSource } from "./source-place.ts";
 import type { Member } from "./subscription.ts";
 
 /** What a member is sent. */
@@ -154,15 +154,8 @@ export class RoutedReaders implements Recipients {
     const source = run.source(place);
     if (source !== this.#lastSource) {
       this.#lastSource = source;
-      this.#lastOrigin = source === undefined ? undefined : findOrigin(source);
+      this.#lastOrigin = source === undefined ? undefined : placeOfSource(parseSource(source));
     }
     return this.#lastOrigin;
   }
-}
-
-function findOrigin(source: string): Place | undefined {
-  const { colo } = parseSource(source);
-  if (colo === undefined) return undefined;
-  const { region, continent } = findColo(colo) ?? {};
-  return { colo, ...(region !== undefined && { region }), ...(continent !== undefined && { continent }) };
 }

@@ -23,7 +23,7 @@ export function acceptSocket(request: Request, socket: WebSocket, connections: C
   const subprotocol = chooseProtocol(request);
   const place = parsePlace(request.headers.get(PLACE_HEADER));
   connections.accept(socket, {
-    source: formatSource("socket", place?.colo),
+    source: formatSource("socket", place),
     place,
     isBinary: subprotocol === SUBPROTOCOL_BIN,
   });

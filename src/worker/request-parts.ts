@@ -48,7 +48,7 @@ export function placeOf(context: AppContext): Place | undefined {
 
 /** Where a request comes from, for the history of what it puts. */
 export function sourceOf(context: AppContext): string {
-  return formatSource("http", placeOf(context)?.colo);
+  return formatSource("http", placeOf(context));
 }
 
 export function checkpointOf(context: AppContext): string {

@@ -1,6 +1,7 @@
 // Messages of a group that are routed to its members. Rules RD1 to RD8 of src/channel/SPEC.md.
 import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { formatSource } from "../../src/protocol/source.ts";
 import { RoutedMembers, placeAt } from "./routed-members.ts";
 
 const WAIT_MS = LIMITS.localityWaitMsDefault;
@@ -40,6 +41,20 @@ describe("src/channel/member-routing", () => {
     expect(told[0]?.startsWith("a")).toBe(true);
     expect(told[2] === "" || told[2] === "c").toBe(true);
     expect(Array.from(told.join("").replaceAll(" ", "")).sort()).toEqual(["a", "b", "c"]);
+  });
+
+  test("[RD4] of a colo that is not in the table the continent is known", () => {
+    const members = new RoutedMembers();
+    members.join("singapore", "SIN");
+    members.join("newark", "EWR");
+
+    members.channel.put(["a"], { source: formatSource("http", { colo: "XYZ", continent: "AS" }) });
+
+    expect([members.told("singapore"), members.told("newark")]).toEqual(["a", ""]);
+    expect(members.historyOf(1)).toMatchObject({
+      put: { via: "http", colo: "XYZ" },
+      groups: [{ events: [{ route: { tier: "continent" } }] }],
+    });
   });
 
   test("[RD1] members at one place are served by the line", () => {

@@ -52,7 +52,7 @@ export class RoutedMembers {
   /** Puts messages together, each a letter, from a colo. With `key` all have that. */
   put(letters: string, colo?: string, key?: string): Outcome {
     const messages = Array.from(letters).map((letter) => ({ ...textMessage(letter), ...(key !== undefined && { key }) }));
-    return this.channel.putMessages(messages, { source: formatSource("socket", colo) });
+    return this.channel.putMessages(messages, { source: formatSource("socket", colo === undefined ? undefined : placeAt(colo)) });
   }
 
   originOf(name: string): Origin {

@@ -151,7 +151,7 @@ export class RoutedWorld {
     const putAtMs = this.#channel.nowMs;
     for (const text of texts) this.#messages.set(text, { colo, key, putAtMs, holder: undefined, leaseId: "", isDone: false });
     const messages = texts.map((text) => ({ ...textMessage(text), ...(key !== undefined && { key }) }));
-    expectType(this.#channel.putMessages(messages, { source: formatSource("socket", colo) }), "put");
+    expectType(this.#channel.putMessages(messages, { source: formatSource("socket", placeAt(colo)) }), "put");
   }
 
   /** Of a key the first that is held, or the last for a release: others would be refused or end those behind them. */
