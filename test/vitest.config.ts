@@ -5,6 +5,8 @@ import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
 const root = resolve(import.meta.dirname, "..");
+/** No test waits for time: this is for machines that have much else to do. */
+const TEST_TIMEOUT_MS = 30_000;
 
 export default defineConfig({
   root,
@@ -14,7 +16,7 @@ export default defineConfig({
     projects: [
       {
         root,
-        test: { name: "unit", environment: "node", include: ["test/unit/**/*.test.ts"] },
+        test: { name: "unit", environment: "node", include: ["test/unit/**/*.test.ts"], testTimeout: TEST_TIMEOUT_MS },
       },
       {
         root,
@@ -36,6 +38,7 @@ export default defineConfig({
         test: {
           name: "workers",
           include: ["test/workers/**/*.test.ts"],
+          testTimeout: TEST_TIMEOUT_MS,
           // itty-durable ships ES modules in a package that says CommonJS: bundle it first.
           deps: { optimizer: { ssr: { enabled: true, include: ["itty-durable"] } } },
         },
