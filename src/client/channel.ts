@@ -3,6 +3,7 @@ import type { CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord } from "../protocol/message.ts";
+import type { ReaderDescription } from "../protocol/reader-routes.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 import { getAcknowledged } from "./acknowledged-get.ts";
 import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
@@ -67,6 +68,17 @@ export interface BrowsedPage {
   readonly controls: readonly ControlRecord[];
   /** The offset to go on at; null at the end. A page may be empty before it. */
   readonly next: number | null;
+}
+
+export interface ListReadersOptions extends CallOptions {
+  /** Only those of a colo, by its code, such as `FRA`. Default: all. */
+  readonly colo?: string | undefined;
+  /** Only those that read a group. Default: all, and who reads no group. */
+  readonly group?: string | undefined;
+  /** Default: both. */
+  readonly role?: ReaderDescription["role"] | undefined;
+  /** Entries of one request, at most 1,000. Default: 100. */
+  readonly pageSize?: number | undefined;
 }
 
 export interface DeleteOptions extends CallOptions {
@@ -285,6 +297,15 @@ export class Channel {
     return this.#retries.run(() => this.transport.stats(options), options.signal);
   }
 
+  /** Who reads and who puts, and from where, in the order of their ids, as each page finds them. */
+  readers({ signal, pageSize, ...filter }: ListReadersOptions = {}): AsyncGenerator<ReaderDescription, void, undefined> {
+    return iteratePages<ReaderDescription, string>(async (after) => {
+      const query = { ...filter, after, limit: pageSize };
+      const page = await this.#calls.read<ReadersReply>({ path: ["readers"], query, signal });
+      return { items: page.readers, next: page.next };
+    }, undefined);
+  }
+
   /** Creates the channel, or confirms that it exists with these settings: with others it rejects with kind `settings-conflict`. */
   create(settings: GivenSettings = {}, { signal }: CallOptions = {}): Promise<ChannelDescription> {
     return this.#calls.change({ method: "PUT", path: [], json: settings, signal });
@@ -352,4 +373,9 @@ interface BrowsedPageReply {
   readonly messages: readonly MessageJson<ReceivedMessage>[];
   readonly controls?: readonly ControlRecord[];
   readonly next: number | null;
+}
+
+interface ReadersReply {
+  readonly readers: readonly ReaderDescription[];
+  readonly next: string | null;
 }

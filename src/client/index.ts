@@ -9,6 +9,7 @@ export {
   type DeleteReport,
   type GetBatchOptions,
   type GetMessageOptions,
+  type ListReadersOptions,
   type PulledMessages,
 } from "./channel.ts";
 export { ChannelSocket, type ConnectOptions } from "./channel-socket.ts";
@@ -90,6 +91,7 @@ export type {
 export type { AttemptStep, GroupHistory, MessageHistory } from "../protocol/history.ts";
 export type { ControlEvent, ControlRecord } from "../protocol/message.ts";
 export type { Problem, Refusal, RefusalKind, Retry } from "../protocol/problems.ts";
+export type { ReaderDescription } from "../protocol/reader-routes.ts";
 export type { ScheduledReceipt } from "../protocol/schedule.ts";
 export type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
 export type { ChannelPatch, GivenDelivery, GivenSettings, Settings } from "../protocol/settings.ts";

@@ -189,6 +189,25 @@ describe("channel", () => {
     expect(await run(["get", name])).toMatchObject({ code: 1, stderr: expect.stringContaining("--wait 30s") as string });
   });
 
+  test("[RG6] readers lists who reads and who puts, a line each, and only those that are asked for", async () => {
+    const name = freshName();
+    await read("put", name, "a");
+    const reader = begin("sub", name);
+    await reader.wrote(1);
+
+    expect(await read("readers", name)).toMatchObject([
+      { role: "reader", kind: "member", connections: 1 },
+      { role: "producer", kind: "http", connections: 0 },
+    ]);
+    expect(await read("readers", name, "--role", "reader")).toMatchObject([{ role: "reader" }]);
+    expect(await read("readers", name, "--colo", "ZZZ")).toEqual([]);
+    expect(await run(["readers", name, "--role", "all"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("expected reader, producer") as string,
+    });
+    await reader.stop();
+  });
+
   test("get --no-ack leaves messages leased; what was rejected is put again by redrive", async () => {
     const name = freshName();
     await read("put", name, "a");

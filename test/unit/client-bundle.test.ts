@@ -87,4 +87,8 @@ describe("the client's bundle", () => {
   test("runs without Node and takes no schemas with it", () => {
     expect(sourcesOf([...sizes.keys()]).filter((source) => source.includes("node_modules"))).toEqual([]);
   });
+
+  test("the table of colos stays with the service", () => {
+    expect(sourcesOf([...sizes.keys()]).filter((source) => source.includes("colos"))).toEqual([]);
+  });
 });

@@ -231,6 +231,24 @@ describe("src/client/requester: failures", () => {
 });
 
 describe("src/client/channel-calls: pages", () => {
+  test("[RG6] readers are asked for page by page, with the filter in each", async () => {
+    const pages = [
+      { readers: [{ id: "a" }, { id: "b" }], colos: [], next: "b/FRA/reader/member/g" },
+      { readers: [{ id: "c" }], colos: [], next: null },
+    ];
+    const { service, channel } = open(pages.map((page) => replyJson(page)));
+
+    const found: string[] = [];
+
+    for await (const { id } of channel.readers({ colo: "FRA", group: "g", role: "reader", pageSize: 2 })) found.push(id);
+
+    expect(found).toEqual(["a", "b", "c"]);
+    expect(service.sent.map(({ url }) => url.slice(BASE.length))).toEqual([
+      "/readers?colo=FRA&group=g&role=reader&limit=2",
+      "/readers?colo=FRA&group=g&role=reader&after=b%2FFRA%2Freader%2Fmember%2Fg&limit=2",
+    ]);
+  });
+
   test("a page is asked for when the one before was used up, an empty one is passed over", async () => {
     const message = { offset: 4, putAtMs: 5, contentType: "text/plain", text: "hi" };
     const { service, channel } = open([

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { formatAttempt } from "../../src/cli/commands/inspect.ts";
+import { formatReaders } from "../../src/cli/commands/readers.ts";
 import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
 import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
 import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
@@ -97,6 +98,34 @@ describe("src/cli/commands/inspect", () => {
     expect(near).toContain(" by r1 (at the colo of its origin, pow2 of 3, holding 2), goes on");
     expect(ofKey).toContain(" by r1 (it has others of the key, holding 0), goes on");
     expect(formatAttempt(attempt)).toContain(" by r1, goes on");
+  });
+});
+
+describe("src/cli/commands/readers", () => {
+  test("[RG6] people see a row for each with its place; what is not known is left empty", () => {
+    const table = (heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string =>
+      [heads, ...rows].map((cells) => cells.join("|")).join("\n");
+    const entry = {
+      role: "reader",
+      continent: null,
+      country: null,
+      connections: 1,
+      sinceMs: null,
+      lastSeenMs: null,
+      credit: 9,
+      inFlight: 2,
+      ratePerSecond: 0.5,
+    } as const;
+    const member = { ...entry, id: "r1", kind: "member", group: "g", colo: "FRA", region: "weur" } as const;
+    const plain = { ...entry, id: "~7", kind: "plain", colo: null, region: null } as const;
+
+    expect(formatReaders([member, plain], { isForPeople: true, table }).split("\n").slice(1)).toEqual([
+      "r1|reader|member|g|FRA|weur|1|9|2|0.5|",
+      "~7|reader|plain||||1|9|2|0.5|",
+    ]);
+    expect(formatReaders([member, plain], { isForPeople: false, table })).toBe(
+      `${JSON.stringify(member)}\n${JSON.stringify(plain)}`,
+    );
   });
 });
 

@@ -5,6 +5,7 @@ import type { Env } from "../../src/object/env.ts";
 import { PLACE_HEADER } from "../../src/protocol/place.ts";
 import type { MessageHistory } from "../../src/protocol/history.ts";
 import worker from "../../src/worker/index.ts";
+import { findPlace } from "../../src/worker/place.ts";
 import { call, freshChannel, openSocket, pathOf, read } from "./service.ts";
 
 const TOKEN = "s3cret-token";
@@ -37,6 +38,21 @@ describe("src/worker/place", () => {
     const forged = { ...CHOSEN, [PLACE_HEADER]: "GRU/sam/SA/BR" };
 
     expect(await putFrom({ at: "https://channels.example.com", headers: forged })).toBe("FRA");
+  });
+
+  test("[protocol:places] of a colo that is not in the table the runtime tells the continent and the country", () => {
+    const placeOf = (cf: Readonly<Record<string, string>>): unknown => findPlace(new Request("https://channels.example.com", { cf }), env);
+
+    expect(placeOf({ colo: "QQQ", continent: "AF", country: "KE" })).toEqual({ colo: "QQQ", continent: "AF", country: "KE" });
+    expect(placeOf({ colo: "QQQ" })).toEqual({ colo: "QQQ" });
+    // What the table knows, it says.
+    expect(placeOf({ colo: "FRA", continent: "AF", country: "KE" })).toEqual({
+      colo: "FRA",
+      region: "weur",
+      continent: "EU",
+      country: "DE",
+    });
+    expect(placeOf({ continent: "AF" })).toBeUndefined();
   });
 
   test("[protocol:places] what a client sends under the worker's own header is not passed on", async () => {

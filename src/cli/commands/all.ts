@@ -6,8 +6,23 @@ import { GET } from "./get.ts";
 import { INSPECT } from "./inspect.ts";
 import { PIPE } from "./pipe.ts";
 import { PUT } from "./put.ts";
+import { READERS } from "./readers.ts";
 import { REDRIVE } from "./redrive.ts";
 import { SUB } from "./sub.ts";
 import { TAIL } from "./tail.ts";
 
-export const COMMANDS: readonly Command[] = [PUT, GET, SUB, TAIL, PIPE, STATS, CHANNELS, CREATE, RM, INSPECT, REDRIVE, BENCH];
+export const COMMANDS: readonly Command[] = [
+  PUT,
+  GET,
+  SUB,
+  TAIL,
+  PIPE,
+  STATS,
+  READERS,
+  CHANNELS,
+  CREATE,
+  RM,
+  INSPECT,
+  REDRIVE,
+  BENCH,
+];
