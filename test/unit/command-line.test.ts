@@ -101,10 +101,13 @@ describe("src/cli/commands/inspect", () => {
   });
 });
 
+/** A row a line. */
+function table(heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  return [heads, ...rows].map((cells) => cells.join("|")).join("\n");
+}
+
 describe("src/cli/commands/readers", () => {
   test("[RG6] people see a row for each with its place; what is not known is left empty", () => {
-    const table = (heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string =>
-      [heads, ...rows].map((cells) => cells.join("|")).join("\n");
     const entry = {
       role: "reader",
       continent: null,

@@ -29,6 +29,11 @@ async function putFrom({ at, headers }: Asked): Promise<string | undefined> {
   return put.colo;
 }
 
+/** The place of a request to a deployment, of which the runtime tells this. */
+function placeOf(cf: Readonly<Record<string, string>>): unknown {
+  return findPlace(new Request("https://channels.example.com", { cf }), env);
+}
+
 describe("src/worker/place", () => {
   test("[protocol:places] a request says in development where it was made", async () => {
     expect(await putFrom({ at: "http://localhost", headers: CHOSEN })).toBe("GRU");
@@ -41,8 +46,6 @@ describe("src/worker/place", () => {
   });
 
   test("[protocol:places] of a colo that is not in the table the runtime tells the continent and the country", () => {
-    const placeOf = (cf: Readonly<Record<string, string>>): unknown => findPlace(new Request("https://channels.example.com", { cf }), env);
-
     expect(placeOf({ colo: "QQQ", continent: "AF", country: "KE" })).toEqual({ colo: "QQQ", continent: "AF", country: "KE" });
     expect(placeOf({ colo: "QQQ" })).toEqual({ colo: "QQQ" });
     // What the table knows, it says.
