@@ -1,4 +1,5 @@
-// `npm run demo`: streams a file through a small channel and proves that every byte came out again, once and in order.
+// `npm run demo`: streams a file through a small channel and proves that every byte came out again, once and in order. With `--world` it plays
+// readers in eight colos instead.
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
@@ -6,9 +7,11 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { batchLines } from "./demo/lines.ts";
-import { CHANNEL_MESSAGES_MAX, type Pace, Pipeline, PRODUCERS, READERS, type Summary } from "./demo/pipeline.ts";
-import { formatAmount, showProgress } from "./demo/progress.ts";
+import { CHANNEL_MESSAGES_MAX, type Pace, Pipeline, PRODUCERS, READERS, type Summary, type Tally } from "./demo/pipeline.ts";
+import { formatAmount, formatCount, showProgress, type Step } from "./demo/progress.ts";
 import { type Server, startServer } from "./demo/server.ts";
+import { LANES, LOCAL_SHARE_MIN } from "./demo/world.ts";
+import { showWorld, WORLD_MESSAGES_DEFAULT, WORLD_MESSAGES_MAX, WORLD_MESSAGES_MIN } from "./demo/world-show.ts";
 
 const DEFAULT_FILE = fileURLToPath(new URL("../../package-lock.json", import.meta.url));
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -19,16 +22,20 @@ const SMALL_FILE_PACE: Pace = { putMessages: 20, getMessages: 10, pauseMs: 40 };
 /** Readers that are slower by so little that a large file takes no patience. */
 const LARGE_FILE_PACE: Pace = { putMessages: 100, getMessages: 60, pauseMs: 10 };
 
-const HELP = `npm run demo [-- --file PATH]
+const HELP = `npm run demo [-- --file PATH | --world [--messages N]]
 
 Starts the service on a free port, with its storage in a temporary folder, and streams the lines of a file through one channel of at most
 ${CHANNEL_MESSAGES_MAX} messages: ${PRODUCERS} producers put them, ${READERS} slower readers get them, and the producers wait whenever the channel is full. Then it puts the
 lines back in order and compares the SHA-256 of what came out with that of the file.
 
-  --file PATH  any file, text or binary, of any size; default: package-lock.json of the project
-  --help       prints this
+  --file PATH   any file, text or binary, of any size; default: package-lock.json of the project
+  --world       instead: producers and readers in ${Object.keys(LANES).length} colos of the world, each over a WebSocket; shows who got what and why, on a map
+                too, and how much was read where it was put
+  --messages N  for --world, ${formatCount(WORLD_MESSAGES_MIN)} to ${formatCount(WORLD_MESSAGES_MAX)}; default: ${formatCount(WORLD_MESSAGES_DEFAULT)}, which takes some six seconds
+  --help        prints this
 
-Exit code: 0 if every line came once and the bytes are the same, 1 if not, 2 for a mistake in the call, 130 after Ctrl-C.`;
+Exit code: 0 if every line came once and the bytes are the same, or of --world every message was handled and acknowledged once and at least
+${LOCAL_SHARE_MIN} of them where they were put; 1 if not, 2 for a mistake in the call, 130 after Ctrl-C.`;
 
 /** A mistake of the person who called. */
 class UsageError extends Error {}
@@ -39,15 +46,31 @@ interface Source {
   readonly bytes: number;
 }
 
-/** The path of the file; undefined where only the help is wanted. */
-function parseFile(args: readonly string[]): string | undefined {
+type Wanted =
+  | { readonly type: "help" }
+  | { readonly type: "file"; readonly path: string }
+  | { readonly type: "world"; readonly messages: number };
+
+function parseWanted(args: readonly string[]): Wanted {
+  const flag = { type: "boolean", default: false } as const;
+  const options = { file: { type: "string" }, world: flag, messages: { type: "string" }, help: { ...flag, short: "h" } } as const;
+  let values;
   try {
-    const options = { file: { type: "string" }, help: { type: "boolean", short: "h" } } as const;
-    const { values } = parseArgs({ args: [...args], options });
-    return values.help === true ? undefined : resolve(values.file ?? DEFAULT_FILE);
+    ({ values } = parseArgs({ args: [...args], options }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
+  const { file, world, messages, help } = values;
+  if (help) return { type: "help" };
+  if (world && file !== undefined) throw new UsageError("Cannot take --file with --world: it puts messages of its own");
+  if (!world && messages !== undefined) throw new UsageError("Cannot take --messages without --world");
+  return world ? { type: "world", messages: parseMessages(messages) } : { type: "file", path: resolve(file ?? DEFAULT_FILE) };
+}
+
+function parseMessages(given: string | undefined): number {
+  const messages = given === undefined ? WORLD_MESSAGES_DEFAULT : Number(given);
+  if (Number.isSafeInteger(messages) && messages >= WORLD_MESSAGES_MIN && messages <= WORLD_MESSAGES_MAX) return messages;
+  throw new UsageError(`Expected --messages to be ${WORLD_MESSAGES_MIN} to ${WORLD_MESSAGES_MAX}, got "${given}"`);
 }
 
 async function openSource(path: string): Promise<Source> {
@@ -79,7 +102,7 @@ async function stream(source: Source, url: string, signal: AbortSignal): Promise
   const chunks = source.handle.createReadStream({ autoClose: false }) as AsyncIterable<Uint8Array>;
   const batches = batchLines(hashChunks(chunks, hash), pace.putMessages);
   const pipeline = new Pipeline({ channelUrl: `${url}/v1/channels/demo`, batches, pace, signal });
-  const progress = showProgress(source.bytes, () => pipeline.tally);
+  const progress = showProgress(source.bytes, () => describeTally(pipeline.tally));
   let summary: Summary;
   try {
     summary = await pipeline.run();
@@ -89,6 +112,11 @@ async function stream(source: Source, url: string, signal: AbortSignal): Promise
   const sha256 = hash.digest("hex");
   console.log(formatSummary(summary, sha256));
   return summary.sha256 === sha256;
+}
+
+function describeTally({ put, got, gotBytes, depth, waits }: Tally): Step {
+  const counts = `${formatCount(put)} put, ${formatCount(got)} got, ${depth} in the channel`;
+  return { done: gotBytes, text: `${counts}, ${formatCount(waits)} waits for room` };
 }
 
 function formatSummary(summary: Summary, sha256: string): string {
@@ -105,16 +133,32 @@ SHA-256  of the file      ${sha256}
 `;
 }
 
-async function runDemo(source: Source, signal: AbortSignal): Promise<number> {
+async function runStream(source: Source, signal: AbortSignal): Promise<number> {
+  console.log(`Streaming ${source.path} (${formatAmount(source.bytes, "byte")}) through a channel. Starting the server …`);
+  try {
+    return await withServer(signal, async ({ url }) => {
+      const isSame = await stream(source, url, signal);
+      if (isSame) console.log("Go on with your own messages: npm start");
+      else console.error("FAILED: what came out is not what went in");
+      return isSame;
+    });
+  } finally {
+    await source.handle.close();
+  }
+}
+
+async function runWorld(messages: number, signal: AbortSignal): Promise<number> {
+  console.log(`Playing the world on this machine with ${formatAmount(messages, "message")}. Starting the server …`);
+  return await withServer(signal, ({ url }) => showWorld({ url, messages, signal }));
+}
+
+/** The exit code: of what `work` found, or of what ended it. Leaves nothing behind. */
+async function withServer(signal: AbortSignal, work: (server: Server) => Promise<boolean>): Promise<number> {
   const storageDir = await mkdtemp(join(tmpdir(), "edge-channel-demo-"));
   let server: Server | undefined;
   try {
-    console.log(`Streaming ${source.path} (${formatAmount(source.bytes, "byte")}) through a channel. Starting the server …`);
     server = await startServer(storageDir, signal);
-    const isSame = await stream(source, server.url, signal);
-    if (isSame) console.log("Go on with your own messages: npm start");
-    else console.error("FAILED: what came out is not what went in");
-    return isSame ? 0 : 1;
+    return (await work(server)) ? 0 : 1;
   } catch (error) {
     if (signal.aborted) return endedBy(signal);
     console.error(`FAILED: ${error instanceof Error ? error.message : String(error)}`);
@@ -122,7 +166,6 @@ async function runDemo(source: Source, signal: AbortSignal): Promise<number> {
     return 1;
   } finally {
     await server?.stop();
-    await source.handle.close();
     await rm(storageDir, { recursive: true, force: true });
   }
 }
@@ -138,8 +181,9 @@ async function main(): Promise<number> {
   // The second time the signal does what it always does.
   for (const name of STOP_SIGNALS) process.on(name, () => stopping.abort(name));
   try {
-    const file = parseFile(process.argv.slice(2));
-    if (file !== undefined) return await runDemo(await openSource(file), stopping.signal);
+    const wanted = parseWanted(process.argv.slice(2));
+    if (wanted.type === "world") return await runWorld(wanted.messages, stopping.signal);
+    if (wanted.type === "file") return await runStream(await openSource(wanted.path), stopping.signal);
     console.log(HELP);
     return 0;
   } catch (error) {

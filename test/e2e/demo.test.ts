@@ -146,6 +146,14 @@ describe("src/examples/demo", () => {
       code: 2,
       stderr: expect.stringContaining("Unknown option '--fiel'") as string,
     });
+    expect(await runDemo(["--world", "--messages", "7"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Expected --messages to be 200 to 100000, got "7"') as string,
+    });
+    expect(await runDemo(["--world", "--file", "x"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("Cannot take --file with --world") as string,
+    });
     expect(await runDemo(["--help"])).toMatchObject({
       code: 0,
       stderr: "",
@@ -155,6 +163,26 @@ describe("src/examples/demo", () => {
 
   test("Ctrl-C ends it with 130 and leaves nothing behind", async () => {
     expect(await runDemo([], "in the channel")).toMatchObject({ code: 130, stderr: "\nStopped by SIGINT\n" });
+    expect(await findLeftovers()).toEqual([]);
+  });
+
+  test("[RD2] [RD8] --world: most messages stay in their colo, those that do not say why, and none is lost", async () => {
+    const { code, stdout, stderr } = await runDemo(["--world", "--messages", "300"]);
+
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    // All of the sum are in one of the four columns, and no colo is left out of the map.
+    const sum = /^all +(\d+) +(\d+) +(\d+) +(\d+) +(\d+)$/m.exec(stdout)?.slice(1).map(Number) ?? [];
+    expect([sum[0], sum.slice(1).reduce((total, count) => total + count, 0)]).toEqual([300, 300]);
+    for (const colo of ["IAD", "EWR", "SJC", "LHR", "FRA", "NRT", "SIN", "GRU"])
+      expect(stdout).toMatch(new RegExp(`${colo} \\d+`));
+    expect(stdout).toMatch(/^ {2}message \d+, put in ([A-Z]{3}), went to \1-\d there;/m);
+    expect(stdout).toMatch(/^ {2}message \d+, put in [A-Z]{3}, went to \S+ in [A-Z]{3}, .*nobody nearer took it in time;/m);
+    expect(stdout).toMatch(/^Local +[\d.]+ % were read in the colo/m);
+    expect(await findLeftovers()).toEqual([]);
+  });
+
+  test("--world: Ctrl-C ends it with 130 and leaves nothing behind", async () => {
+    expect(await runDemo(["--world"], "where they were put\n")).toMatchObject({ code: 130, stderr: "\nStopped by SIGINT\n" });
     expect(await findLeftovers()).toEqual([]);
   });
 

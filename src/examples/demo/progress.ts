@@ -1,6 +1,5 @@
 // Shows how far the demo is: a bar on a terminal, else a line a second.
 import { Presets, SingleBar } from "cli-progress";
-import { CHANNEL_MESSAGES_MAX, type Tally } from "./pipeline.ts";
 
 const BAR_INTERVAL_MS = 100;
 const LINE_INTERVAL_MS = 1_000;
@@ -9,18 +8,24 @@ export interface Progress {
   stop(): void;
 }
 
-/** Shows `tally` again and again until it is stopped. */
-export function showProgress(bytes: number, tally: () => Tally): Progress {
-  return process.stdout.isTTY ? showBar(bytes, tally) : showLines(tally);
+/** How far it is: a part of a total that is known before, and all there is to say. */
+export interface Step {
+  readonly done: number;
+  readonly text: string;
 }
 
-function showBar(bytes: number, tally: () => Tally): Progress {
-  const format = `{bar} {percentage} % · {got} got · {depth} of ${CHANNEL_MESSAGES_MAX} in the channel · {waits} waits for room`;
-  const bar = new SingleBar({ format, stream: process.stdout, hideCursor: true, barsize: 30 }, Presets.shades_classic);
-  bar.start(bytes, 0, formatPayload(tally()));
+/** Shows again and again how far it is, until it is stopped. */
+export function showProgress(total: number, look: () => Step): Progress {
+  return process.stdout.isTTY ? showBar(total, look) : showLines(look);
+}
+
+function showBar(total: number, look: () => Step): Progress {
+  const format = "{bar} {percentage} % · {text}";
+  const bar = new SingleBar({ format, stream: process.stdout, hideCursor: true, barsize: 20 }, Presets.shades_classic);
+  bar.start(total, 0, look());
   const update = (): void => {
-    const now = tally();
-    bar.update(now.gotBytes, formatPayload(now));
+    const step = look();
+    bar.update(step.done, step);
   };
   const timer = setInterval(update, BAR_INTERVAL_MS);
   return {
@@ -32,21 +37,12 @@ function showBar(bytes: number, tally: () => Tally): Progress {
   };
 }
 
-function formatPayload({ got, depth, waits }: Tally): object {
-  return { got: formatCount(got), depth, waits: formatCount(waits) };
-}
-
-function showLines(tally: () => Tally): Progress {
-  const timer = setInterval(() => {
-    const { put, got, depth, waits } = tally();
-    console.log(
-      `${formatCount(put)} put, ${formatCount(got)} got, ${depth} in the channel, ${formatCount(waits)} waits for room`,
-    );
-  }, LINE_INTERVAL_MS);
+function showLines(look: () => Step): Progress {
+  const timer = setInterval(() => console.log(look().text), LINE_INTERVAL_MS);
   return { stop: () => clearInterval(timer) };
 }
 
-function formatCount(count: number): string {
+export function formatCount(count: number): string {
   return count.toLocaleString("en");
 }
 
