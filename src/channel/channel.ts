@@ -159,9 +159,9 @@ export class Channel {
     return this.#parts.workStealing.nextLookAtMs;
   }
 
-  /** Whether a restore was committed: the channel has to be built anew from what is stored. */
-  get isReplaced(): boolean {
-    return this.#parts.snapshots.isInstalled;
+  /** What is open of snapshots and restores. Where one is installed, the channel has to be built anew from what is stored. */
+  get snapshots(): Pick<ChannelParts["snapshots"], "isInstalled" | "openSnapshotId" | "refuseAnother"> {
+    return this.#parts.snapshots;
   }
 
   /** Whether all storage can be erased: the tombstone has done its work, or a restore came to nothing. */

@@ -4,6 +4,7 @@ import type { ChannelDescription, GroupDescription, RedriveDescription } from ".
 import type { PutConditions } from "../protocol/dedup.ts";
 import type { Size } from "./admission.ts";
 import type { PutBatch } from "./put-batch.ts";
+import type { ChannelRecord } from "./store.ts";
 import type { DeadLetter } from "./dead-letter-store.ts";
 import type { DeadLetterFilter } from "./dead-letters.ts";
 import type { LeaseEntry } from "../protocol/lease-run.ts";
@@ -179,7 +180,8 @@ export type SnapshotOperation =
 export type RestoreOperation =
   | { readonly type: "begin-restore" }
   | { readonly type: "stage-page"; readonly restoreId: string; readonly page: number; readonly bytes: Uint8Array }
-  | { readonly type: "commit-restore"; readonly restoreId: string }
+  /** `record`: of a channel that moves, whose life goes on. */
+  | { readonly type: "commit-restore"; readonly restoreId: string; readonly record?: ChannelRecord }
   | { readonly type: "abort-restore"; readonly restoreId: string };
 
 /** A write of a checkpoint, alone or beside others. */

@@ -50,6 +50,11 @@ export class Snapshots {
     return this.#isBegun;
   }
 
+  /** The id of the snapshot that is open. */
+  get openSnapshotId(): string | undefined {
+    return this.#state.snapshot?.id;
+  }
+
   get isRestoring(): boolean {
     return this.#state.restore !== null;
   }
@@ -70,6 +75,12 @@ export class Snapshots {
     const { version } = this.#store;
     if (snapshot !== null && (endOf(snapshot) <= nowMs || snapshot.version !== version)) this.endSnapshot();
     if (restore !== null && (dropOf(restore) <= nowMs || restore.version !== version)) this.#endRestore();
+  }
+
+  /** The refusal of another snapshot; undefined where none is open. */
+  refuseAnother(nowMs: number): Refusal | undefined {
+    const { snapshot } = this.#state;
+    return snapshot === null ? undefined : tooMany("snapshots", Math.max(0, endOf(snapshot) - nowMs));
   }
 
   /** Ends the snapshot that is open, as when the life ends. */
@@ -114,7 +125,7 @@ export class Snapshots {
 
   /** The record of the channel that is restored, which the caller makes the channel's. */
   commitRestore(
-    { restoreId }: OperationOf<"commit-restore">,
+    { restoreId, record: moved }: OperationOf<"commit-restore">,
     { channel, record }: { readonly channel: string; readonly record: ChannelRecord | undefined },
     moment: Moment,
   ): ChannelRecord | Refusal {
@@ -125,7 +136,7 @@ export class Snapshots {
     if (carried === undefined) return { kind: "snapshot-invalid", reason: "cut", page: restore.page + 1 };
     this.#isInstalled = true;
     this.#set({ restore: null });
-    return resumeLife(carried, record, moment);
+    return moved ?? resumeLife(carried, record, moment);
   }
 
   /** Hands over what has to be written and begins the next commit. `record` is the channel's after the commit. */
@@ -156,8 +167,8 @@ export class Snapshots {
 
   #begin(moment: Moment): Outcome {
     const { nowMs } = moment;
-    const open = this.#state.snapshot;
-    if (open !== null) return refuseTooMany("snapshots", endOf(open) - nowMs);
+    const another = this.refuseAnother(nowMs);
+    if (another !== undefined) return refuse(another);
     const mark = { cursor: null, digest: NO_DIGEST };
     const id = drawHex(moment) + drawHex(moment);
     const { version } = this.#store;
@@ -211,7 +222,7 @@ export class Snapshots {
   #beginRestore(moment: Moment): Outcome {
     const { nowMs } = moment;
     const open = this.#state.restore;
-    if (open !== null) return refuseTooMany("restores", dropOf(open) - nowMs);
+    if (open !== null) return refuse(tooMany("restores", dropOf(open) - nowMs));
     const id = drawHex(moment) + drawHex(moment);
     const { version } = this.#store;
     this.#set({ restore: { id, version, fedAtMs: nowMs, page: 0, digest: NO_DIGEST, record: null, isComplete: false } });
@@ -274,8 +285,8 @@ function refuseInvalid(reason: SnapshotFault, page: number): Outcome {
   return refuse({ kind: "snapshot-invalid", reason, page });
 }
 
-function refuseTooMany(of: "snapshots" | "restores", retryAfterMs: number): Outcome {
-  return refuse({ kind: "too-many-snapshots", of, limit: 1, retryAfterMs });
+function tooMany(of: "snapshots" | "restores", retryAfterMs: number): Refusal {
+  return { kind: "too-many-snapshots", of, limit: 1, retryAfterMs };
 }
 
 function refuse(refusal: Refusal): Outcome {

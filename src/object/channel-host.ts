@@ -1,6 +1,7 @@
 // What the object of a channel does, apart from the runtime that it lives in: takes requests from workers and sockets, queues them for the
 // commit loop, does what is due when the alarm fires. Clock, chance, timers, storage and sockets are given to it.
 import type { Moment, Operation, Origin } from "../channel/operation.ts";
+import type { Refusal } from "../protocol/problems.ts";
 import type { ChannelRecord } from "../channel/store.ts";
 import { Block } from "../protocol/block.ts";
 import { CLOSE_CODES } from "../protocol/frames.ts";
@@ -34,8 +35,16 @@ interface Registry {
 export interface HostedStorage extends ObjectStorage {
   /** Resolves when everything written so far is on disk. */
   sync(): Promise<void>;
-  /** Erases everything, the alarm too. */
-  deleteAll(): Promise<void>;
+}
+
+/** What the host of an object asks about a move of its channel (whereabouts.ts). */
+interface MoveState {
+  /** Whether nothing may be done here: the channel is elsewhere, or on its way. */
+  readonly isSuspended: boolean;
+  /** When the alarm has to look how it stands. */
+  readonly nextLookAtMs: number | undefined;
+  /** Erases the channel, the alarm too, and not where it is. */
+  eraseChannel(): Promise<void>;
 }
 
 export interface ChannelHostOptions {
@@ -47,6 +56,7 @@ export interface ChannelHostOptions {
   readonly registry: Registry;
   /** Whether the first use of an unknown channel creates it. */
   readonly mayCreate: () => boolean;
+  readonly moveState: MoveState;
 }
 
 /** Where a frame came from, and its size. */
@@ -75,13 +85,17 @@ export class ChannelHost {
 
   constructor(options: ChannelHostOptions) {
     this.#options = options;
-    const { name, storage, connections, openStore } = options;
+    const { name, storage, connections, openStore, moveState } = options;
     this.#name = name;
     this.#storage = storage;
     this.#connections = connections;
-    this.#committer = new Committer({ name, storage, openStore, connections, takeMoment: () => this.#takeMoment() });
+    const takeMoment = (): Moment => this.#takeMoment();
+    const nextMoveLookAtMs = (): number | undefined => moveState.nextLookAtMs;
+    this.#committer = new Committer({ name, storage, openStore, connections, takeMoment, nextMoveLookAtMs });
     this.#loop = new CommitLoop<Entry>({
       commit: (entries) => {
+        // Nobody waits for an answer then: connections were closed, and calls wait at the door.
+        if (moveState.isSuspended) return;
         this.#committer.commit(entries);
         // What subscribers are owed beyond a frame follows at once, behind what has come meanwhile.
         if (this.#committer.hasMoreToDeliver) this.#loop.pushCall({ request: { type: "tick" } }, 0);
@@ -110,6 +124,66 @@ export class ChannelHost {
         sizeOf(operation) + answerBytesOf(operation),
       ),
     );
+  }
+
+  /** Does what is asked for by itself and at once, also while the channel is suspended. */
+  performNow(operation: Operation): Performed {
+    let performed: Performed | undefined;
+    const answer = (answered: Performed): void => void (performed = answered);
+    this.#committer.commit([{ request: { type: "operate", operation, origin: undefined }, answer }]);
+    if (performed === undefined) throw new Error(`Nothing came of ${operation.type}`);
+    return performed;
+  }
+
+  /** Decides all that has come. */
+  flush(): void {
+    this.#loop.flush();
+  }
+
+  /** Ends all connections: what was not answered was not done. Their leases end as if they had been cut off (LS9). */
+  cutAll(): void {
+    const { sockets } = this.#connections;
+    const closed: Entry[] = [];
+    for (const socket of sockets) {
+      const connection = this.#connections.remove(socket)?.connection;
+      if (connection === undefined) continue;
+      this.#held.drop(connection);
+      closed.push({ request: { type: "closed", connection, isClean: false } });
+    }
+    if (closed.length > 0) this.#committer.commit(closed);
+    for (const socket of sockets) socket.close(CLOSE_CODES.moved, "The channel moves: connect again");
+  }
+
+  /** Goes on after it was suspended. */
+  resume(): void {
+    this.arm();
+    this.#armTimer();
+  }
+
+  /** Begins anew with what is stored: something else, or nothing. */
+  reload(): void {
+    this.#committer.wake();
+  }
+
+  /** Sets the alarm for what is due next. */
+  arm(): void {
+    this.#committer.armAlarm(this.#takeMoment().nowMs, this.#options.moveState);
+  }
+
+  /** The refusal of a snapshot, where another one is open. */
+  refuseSnapshot(): Refusal | undefined {
+    return this.#committer.channel.snapshots.refuseAnother(this.#takeMoment().nowMs);
+  }
+
+  /** Ends the snapshot that is open, if one is. */
+  endSnapshot(): void {
+    const snapshotId = this.#committer.channel.snapshots.openSnapshotId;
+    if (snapshotId !== undefined) this.performNow({ type: "end-snapshot", snapshotId });
+  }
+
+  /** Whether nothing is left that anybody could ask for. */
+  get isForgotten(): boolean {
+    return this.#committer.channel.isForgotten(this.#takeMoment().nowMs);
   }
 
   /** A frame has come. */
@@ -205,12 +279,16 @@ export class ChannelHost {
   /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
   async alarm(): Promise<void> {
     this.#committer.noteAlarm();
+    if (this.#options.moveState.isSuspended) {
+      this.#committer.armAlarm(this.#takeMoment().nowMs + ALARM_INTERVAL_MS_MIN, this.#options.moveState);
+      return;
+    }
     this.#endSilent({ isForced: true });
     await this.#doWhatIsDue();
     await this.#tellDirectory();
     const { nowMs } = this.#takeMoment();
     if (this.#committer.channel.isForgotten(nowMs)) {
-      await this.#storage.deleteAll();
+      await this.#options.moveState.eraseChannel();
       this.#committer.wake();
       return;
     }
@@ -275,6 +353,7 @@ export class ChannelHost {
    * member nearby go farther, and what comes due before the alarm may run again is done. A timer will do: the object is awake for 10 s after each event.
    */
   #armTimer(): void {
+    if (this.#options.moveState.isSuspended) return;
     const { nextReservationEndMs = Infinity, nextStealingAtMs = Infinity, nextRouteAtMs = Infinity } = this.#committer.channel;
     const endMs = Math.min(nextReservationEndMs, nextStealingAtMs, nextRouteAtMs);
     const dueAtMs = this.#committer.dueBeforeAlarmAtMs ?? Infinity;

@@ -1,23 +1,29 @@
-// The Durable Object of a channel: the runtime's side of it. What it does is in channel-host.ts.
+// The Durable Object of a channel: the runtime's side of it. What it does is in channel-host.ts, and for whom in object-door.ts.
 import { DurableObject } from "cloudflare:workers";
 import type { Origin } from "../channel/operation.ts";
+import type { Placement } from "../protocol/placement.ts";
 import { PING_FRAME, PONG_FRAME } from "../protocol/version.ts";
 import { MeteredStorage } from "../storage/metered-storage.ts";
 import { SqliteStore } from "../storage/sqlite-store.ts";
+import { StandingTable } from "../storage/standing-table.ts";
 import { ChannelHost, type Runtime } from "./channel-host.ts";
+import {
+  findObject,
+  type ArriveOrder,
+  type ChannelStub,
+  type Decision,
+  type DepartOrder,
+  type Misdirected,
+  type RouteNews,
+} from "./channel-stub.ts";
 import type { Performed } from "./committer.ts";
 import { Connections } from "./connections.ts";
 import { registerChannel, unregisterChannel } from "./directory.ts";
 import type { Env } from "./env.ts";
+import { ObjectDoor } from "./object-door.ts";
 import type { PackedOperation } from "./packing.ts";
 import { acceptUpgrade } from "./upgrade.ts";
-
-/** What a worker can ask of the object of a channel. */
-export interface ChannelStub {
-  /** `origin` names the connection and request whose promised room a put uses. */
-  perform(operation: PackedOperation, origin?: Origin): Promise<Performed>;
-  fetch(request: Request): Promise<Response>;
-}
+import { Whereabouts, type Standing } from "./whereabouts.ts";
 
 const RUNTIME: Runtime = {
   nowMs: () => Date.now(),
@@ -27,36 +33,69 @@ const RUNTIME: Runtime = {
 };
 
 export class ChannelObject extends DurableObject<Env> implements ChannelStub {
-  readonly #connections: Connections;
   readonly #host: ChannelHost;
+  readonly #door: ObjectDoor;
 
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
     const storage = new MeteredStorage(context.storage);
-    const name = context.id.name ?? context.id.toString();
+    const nowMs = (): number => RUNTIME.nowMs();
+    const objectName = context.id.name ?? context.id.toString();
+    const whereabouts = new Whereabouts({ objectName, store: new StandingTable<Standing>(storage), nowMs });
+    const { channel: name } = whereabouts;
     // Kept alive connections do not wake the object.
     context.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING_FRAME, PONG_FRAME));
-    this.#connections = new Connections(context, () => RUNTIME.draw32(), name);
+    const connections = new Connections(context, () => RUNTIME.draw32(), name);
     this.#host = new ChannelHost({
       name,
       runtime: RUNTIME,
       storage,
       openStore: () => new SqliteStore(storage),
-      connections: this.#connections,
+      connections,
       registry: {
         register: (entry) => registerChannel(env.DIRECTORY, entry),
         unregister: (removal) => unregisterChannel(env.DIRECTORY, removal),
       },
       mayCreate: () => this.env.AUTO_CREATE === "true",
+      moveState: whereabouts,
+    });
+    this.#door = new ObjectDoor({
+      host: this.#host,
+      whereabouts,
+      timers: RUNTIME,
+      nowMs,
+      sync: () => storage.sync(),
+      find: (route) => findObject(env.CHANNELS, name, route),
+      accept: (request) => acceptUpgrade(request, connections),
     });
   }
 
-  perform(operation: PackedOperation, origin?: Origin): Promise<Performed> {
-    return this.#host.perform(operation, origin);
+  perform(operation: PackedOperation, origin?: Origin, epoch?: number): Promise<Performed | Misdirected> {
+    return this.#door.perform(operation, origin, epoch);
   }
 
   override fetch(request: Request): Promise<Response> {
-    return Promise.resolve(acceptUpgrade(request, this.#connections));
+    return this.#door.fetch(request);
+  }
+
+  move(placement: Placement): Promise<Decision> {
+    return this.#door.move(placement);
+  }
+
+  tellRoute(): Promise<RouteNews> {
+    return this.#door.tellRoute();
+  }
+
+  comeHome(generation: number): Promise<void> {
+    return this.#door.comeHome(generation);
+  }
+
+  depart(order: DepartOrder): Promise<Decision> {
+    return this.#door.depart(order);
+  }
+
+  arrive(order: ArriveOrder): Promise<void> {
+    return this.#door.arrive(order);
   }
 
   override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
@@ -72,7 +111,8 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
   }
 
   /** May run twice. */
-  override alarm(): Promise<void> {
-    return this.#host.alarm();
+  override async alarm(): Promise<void> {
+    await this.#door.look();
+    await this.#host.alarm();
   }
 }

@@ -105,6 +105,11 @@ export class CommitLoop<Entry> {
     else if (!this.#isSyncing && !this.#isArmed) this.#arm(1);
   }
 
+  /** Commits all that is queued. */
+  flush(): void {
+    while (this.#queue.length > 0) this.#drain();
+  }
+
   #enqueue(entry: Entry, bytes: number): "queued" | "full" {
     this.#queue.add(entry, bytes);
     const isFull = this.#queue.length >= LIMITS.commitQueueOperationsMax || this.#queue.bytes >= LIMITS.commitQueueBytesMax;

@@ -58,6 +58,8 @@ export interface CommitterOptions {
   readonly openStore: () => SoundStore;
   readonly connections: Connections;
   readonly takeMoment: () => Moment;
+  /** When the alarm has to look how a move of the channel stands; never if absent. */
+  readonly nextMoveLookAtMs?: () => number | undefined;
 }
 
 const NO_ALARM_AT_MS = Number.MAX_SAFE_INTEGER;
@@ -161,9 +163,12 @@ export class Committer {
     this.#alarmAtMs = NO_ALARM_AT_MS;
   }
 
-  /** Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has done its work. */
-  armAlarm(earliestMs: number): void {
-    const dueAtMs = this.#withLook(this.#channel.nextAlarmAtMs, earliestMs);
+  /**
+   * Sets the alarm for what is due next, `earliestMs` at the earliest; to be called when the last one has done its work. Of a channel that is
+   * suspended only a look at its move is due.
+   */
+  armAlarm(earliestMs: number, { isSuspended = false } = {}): void {
+    const dueAtMs = isSuspended ? this.#options.nextMoveLookAtMs?.() : this.#withLook(this.#channel.nextAlarmAtMs, earliestMs);
     if (dueAtMs === undefined) return;
     const atMs = Math.max(dueAtMs, earliestMs);
     if (atMs !== this.#alarmAtMs) this.#setAlarm(atMs);
@@ -271,7 +276,7 @@ export class Committer {
     const dueAtMs = this.#withLook(this.#findDeadline(changes), nowMs);
     const alarmAtMs = dueAtMs !== undefined && dueAtMs < this.#alarmAtMs ? dueAtMs : undefined;
     try {
-      if (changes !== undefined && this.#channel.isReplaced) this.#replace(changes, nowMs);
+      if (changes !== undefined && this.#channel.snapshots.isInstalled) this.#replace(changes, nowMs);
       else if (changes === undefined) {
         if (alarmAtMs !== undefined) this.#setAlarm(alarmAtMs);
       } else if (alarmAtMs === undefined) this.#store.commit(changes);
@@ -314,7 +319,7 @@ export class Committer {
   /** That, or the next look for silent connections if it is before (rule CN6). Nobody looks where there is no channel. */
   #withLook(dueAtMs: number | undefined, nowMs: number): number | undefined {
     const lookAtMs = this.#channel.record && this.#options.connections.nextLookAtMs(nowMs);
-    return dueAtMs === undefined || lookAtMs === undefined ? (dueAtMs ?? lookAtMs) : Math.min(dueAtMs, lookAtMs);
+    return leastOf(leastOf(dueAtMs, lookAtMs), this.#options.nextMoveLookAtMs?.());
   }
 
   #setAlarm(atMs: number): void {
@@ -409,6 +414,10 @@ const FREEING: ReadonlySet<Operation["type"]> = new Set([
   "abort-restore",
   "cancel",
 ]);
+
+function leastOf(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+}
 
 function isRestore({ request }: Entry): boolean {
   return request.type === "operate" && request.operation.type === "commit-restore";

@@ -113,6 +113,11 @@ export class Connections {
     for (const connection of connections) this.#lastConnection = Math.max(this.#lastConnection, connection);
   }
 
+  /** All sockets that are known. */
+  get sockets(): readonly WebSocket[] {
+    return [...this.#sockets.values()];
+  }
+
   /** `source`: where the puts of the socket come from. `place`: where its client is. */
   accept(
     socket: WebSocket,

@@ -204,7 +204,13 @@ export type ServerFrame =
   | { readonly type: "problem"; readonly inReplyTo?: number; readonly problem: Problem };
 
 /** Close codes of our own. 1009 is the standard's: a frame was too large. */
-export const CLOSE_CODES = { frameTooLarge: 1009, unsupportedVersion: 4400, framesUnread: 4408, silent: 4409 } as const;
+export const CLOSE_CODES = {
+  frameTooLarge: 1009,
+  unsupportedVersion: 4400,
+  framesUnread: 4408,
+  silent: 4409,
+  moved: 4410,
+} as const;
 
 /** A refused frame, with the request it answers where that could be read. */
 export interface FrameRefusal {

@@ -232,6 +232,18 @@ export const LIMITS = {
   /** A restore that is not fed for so long is dropped. */
   restoreIdleMs: 60 * 60 * SECOND_MS,
 
+  // Moves
+  /** How long a worker goes by a route before it asks the authority again, and how many it knows. */
+  routeMs: 60 * SECOND_MS,
+  routesMax: 10_000,
+  /** Requests that wait while a channel moves, their bytes, and how long they do. */
+  heldRequestsMax: 4096,
+  heldRequestsBytesMax: 16 * MIB,
+  moveHoldMs: 5 * SECOND_MS,
+  /** Between two looks at a move that does not come to its end, and when it is given up. */
+  moveLookMs: 5 * SECOND_MS,
+  moveMsMax: 10 * 60 * SECOND_MS,
+
   // Storage: production refuses a row of more than 2 MB, the local runtime does not.
   rowBytesMax: 2_000_000,
   segmentBytesMax: 1_000_000,

@@ -64,6 +64,12 @@ function formatDetail(refusal: Refusal): string {
       return `The channel does not know ${refusal.resume}: it was deleted and created anew, or the token is another channel's or group's`;
     case "taken-over":
       return "Another subscription has taken the leases of this one over, by its token";
+    case "channel-moving":
+      return "The channel is on its way to another place: nothing was done, and it will be there in a moment";
+    case "already-there":
+      return `The channel was asked to be in ${refusal.jurisdiction ?? refusal.locationHint ?? "this place"} before`;
+    case "jurisdiction-unavailable":
+      return `Cannot place a channel in the jurisdiction ${refusal.jurisdiction}: this runtime has none, as the one for development`;
     case "unknown-redrive":
       return "No redrive with a rate runs: it has come to its end, was stopped, or never was";
     case "redrive-running":

@@ -71,6 +71,9 @@ export type Refusal =
       readonly limit: number;
       readonly retryAfterMs: number;
     }
+  | { readonly kind: "channel-moving"; readonly outcome: "not-applied"; readonly retryAfterMs: number }
+  | { readonly kind: "already-there"; readonly locationHint?: string; readonly jurisdiction?: string }
+  | { readonly kind: "jurisdiction-unavailable"; readonly jurisdiction: string }
   | { readonly kind: "channel-draining"; readonly drainUntilMs: number | null }
   | { readonly kind: "channel-closed" }
   | { readonly kind: "channel-deleted"; readonly deletedAtMs: number; readonly droppedMessages: number }
@@ -171,6 +174,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "stale-producer-epoch": { status: 409, title: "A newer epoch of the producer took over", retry: "never" },
   "producer-sequence-reused": { status: 409, title: "The number stands for another put", retry: "never" },
   "offset-conflict": { status: 409, title: "The channel is at another offset", retry: "refetch" },
+  "already-there": { status: 409, title: "The channel is there already", retry: "never" },
   "channel-draining": { status: 410, title: "The channel is draining", retry: "never" },
   "channel-closed": { status: 410, title: "The channel is closed", retry: "never" },
   "channel-deleted": { status: 410, title: "The channel was deleted", retry: "never" },
@@ -191,6 +195,8 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "too-many-idempotency-keys": { status: 429, title: "Too many idempotency keys", retry: "after" },
   "too-many-snapshots": { status: 429, title: "Another snapshot or restore is open", retry: "after" },
   "storage-failed": { status: 503, title: "The storage refused the write", retry: "after" },
+  "channel-moving": { status: 503, title: "The channel is moving", retry: "after" },
+  "jurisdiction-unavailable": { status: 501, title: "The runtime has no such jurisdiction", retry: "never" },
   unavailable: { status: 503, title: "The channel cannot be reached", retry: "after" },
   internal: { status: 500, title: "Internal error", retry: "refetch" },
 };

@@ -9,6 +9,7 @@ import { channelNameSchema, checkpointNameSchema, groupNameSchema, OFFSET_MAX } 
 import { GROUP_REPLY_SCHEMAS, GROUP_ROUTES } from "./group-routes.ts";
 import { READER_REPLY_SCHEMAS, READER_ROUTES } from "./reader-routes.ts";
 import { HISTORY_ROUTE, messageHistorySchema } from "./history.ts";
+import { MOVE_ROUTE } from "./move-route.ts";
 import { messageIdSchema } from "./message.ts";
 import { scheduledIdSchema } from "./schedule.ts";
 import type { RefusalKind } from "./problems.ts";
@@ -339,6 +340,7 @@ export const ROUTES: readonly Route[] = [
     refusals: [...GONE, "unknown-scheduled"],
   },
   ...SNAPSHOT_ROUTES,
+  MOVE_ROUTE,
   {
     method: "get",
     path: `${CHANNEL}/events`,

@@ -1,13 +1,24 @@
 // The object of a channel without its runtime: the same host over storage, sockets and an alarm in memory.
 import type { Origin } from "../channel/operation.ts";
-import { ChannelHost } from "../object/channel-host.ts";
-import type { ChannelStub } from "../object/channel-object.ts";
+import { ChannelHost, type Runtime } from "../object/channel-host.ts";
+import type {
+  ArriveOrder,
+  ChannelStub,
+  Decision,
+  DepartOrder,
+  Misdirected,
+  PeerStub,
+  RouteNews,
+} from "../object/channel-stub.ts";
 import type { Performed } from "../object/committer.ts";
 import { Connections } from "../object/connections.ts";
+import { ObjectDoor } from "../object/object-door.ts";
+import { formatObjectName, type Placement } from "../protocol/placement.ts";
 import { PING_FRAME, PONG_FRAME } from "../protocol/version.ts";
 import type { PackedOperation } from "../object/packing.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
 import { acceptSocket, refuseUpgrade } from "../object/upgrade.ts";
+import { Whereabouts, type Standing, type StandingStore } from "../object/whereabouts.ts";
 import type { Chance } from "./chance.ts";
 import type { Clock } from "./clock.ts";
 import type { ReplyWatch } from "./lost-replies.ts";
@@ -15,7 +26,10 @@ import { MemoryStorage } from "./memory-storage.ts";
 import { SocketPair } from "./socket-pair.ts";
 
 export interface MemoryObjectOptions {
+  /** Of the object; that of its channel may be another (`formatObjectName`). */
   readonly name: string;
+  /** Another object, by its name; there is none if absent. */
+  readonly find?: (name: string) => PeerStub;
   readonly clock: Clock;
   readonly chance: Chance;
   readonly mayCreate: boolean;
@@ -27,6 +41,8 @@ class ObjectResetError extends Error {}
 /** All of one stay in memory: between two deployments. */
 interface Stay {
   readonly host: ChannelHost;
+  readonly door: ObjectDoor;
+  readonly whereabouts: Whereabouts;
   readonly connections: Connections;
   readonly pairs: Set<SocketPair>;
   /** When pings were answered, as the runtime does it. */
@@ -38,12 +54,15 @@ interface Stay {
 export class MemoryObject implements ChannelStub {
   readonly #options: MemoryObjectOptions;
   readonly #storage: MemoryStorage;
+  readonly #standing: StandingStore;
+  readonly #watches = new WeakMap<Request, ReplyWatch>();
   #stopAlarm: () => void = () => undefined;
   #stay: Stay;
 
   constructor(options: MemoryObjectOptions) {
     this.#options = options;
     this.#storage = new MemoryStorage((atMs) => this.#arm(atMs));
+    this.#standing = new MemoryStanding(this.#storage);
     this.#stay = this.#wake();
   }
 
@@ -52,26 +71,62 @@ export class MemoryObject implements ChannelStub {
     return this.#stay.host;
   }
 
+  /** The channel that it serves, or serves no more; undefined for an object that has nothing to do with one now. */
+  get served(): string | undefined {
+    const { whereabouts } = this.#stay;
+    return whereabouts.isSuspended ? undefined : whereabouts.channel;
+  }
+
   /** As a call between isolates does, it takes and gives copies. */
-  async perform(operation: PackedOperation, origin?: Origin): Promise<Performed> {
-    const { host, ending } = this.#stay;
+  perform(operation: PackedOperation, origin?: Origin, epoch?: number): Promise<Performed | Misdirected> {
+    return this.#call((door) => door.perform(structuredClone(operation), origin, epoch));
+  }
+
+  move(placement: Placement): Promise<Decision> {
+    return this.#call((door) => door.move(placement));
+  }
+
+  tellRoute(): Promise<RouteNews> {
+    return this.#call((door) => door.tellRoute());
+  }
+
+  comeHome(generation: number): Promise<void> {
+    return this.#call((door) => door.comeHome(generation));
+  }
+
+  depart(order: DepartOrder): Promise<Decision> {
+    return this.#call((door) => door.depart(structuredClone(order)));
+  }
+
+  arrive(order: ArriveOrder): Promise<void> {
+    return this.#call((door) => door.arrive(structuredClone(order)));
+  }
+
+  async #call<Value>(call: (door: ObjectDoor) => Promise<Value>): Promise<Value> {
+    const { door, ending } = this.#stay;
     const reset = Promise.withResolvers<never>();
     const onReset = (): void => reset.reject(new ObjectResetError("The object was reset because its code was updated"));
     ending.signal.addEventListener("abort", onReset, { once: true });
     try {
-      return structuredClone(await Promise.race([host.perform(structuredClone(operation), origin), reset.promise]));
+      return structuredClone(await Promise.race([call(door), reset.promise]));
     } finally {
       ending.signal.removeEventListener("abort", onReset);
     }
   }
 
   fetch(request: Request): Promise<Response> {
-    return Promise.resolve(this.connect(request));
+    return this.#stay.door.fetch(request);
   }
 
   /** Answers an upgrade. `watch` sees what the program sends and is sent. */
-  connect(request: Request, watch?: ReplyWatch): Response {
+  connect(request: Request, watch?: ReplyWatch): Promise<Response> {
+    if (watch !== undefined) this.#watches.set(request, watch);
+    return this.fetch(request);
+  }
+
+  #accept(request: Request): Response {
     const { host, connections, pairs, pingedAt, ending } = this.#stay;
+    const watch = this.#watches.get(request);
     const refusal = refuseUpgrade(request, connections);
     if (refusal !== undefined) return replyWithProblem(refusal);
     const pair: SocketPair = new SocketPair({
@@ -109,7 +164,10 @@ export class MemoryObject implements ChannelStub {
   }
 
   #wake(): Stay {
-    const { name, clock, chance, mayCreate } = this.#options;
+    const { name: objectName, find = findNone, clock, chance, mayCreate } = this.#options;
+    const nowMs = (): number => clock.nowMs;
+    const whereabouts = new Whereabouts({ objectName, store: this.#standing, nowMs });
+    const { channel: name } = whereabouts;
     const ending = new AbortController();
     const pairs = new Set<SocketPair>();
     // Sockets of the time before are gone.
@@ -121,26 +179,37 @@ export class MemoryObject implements ChannelStub {
     };
     const connections = new Connections(keeper, () => chance.draw32(), name);
     const startTimer = clock.timersOf("service");
+    const runtime: Runtime = {
+      nowMs,
+      freshName: () => chance.freshName(),
+      draw32: () => chance.draw32(),
+      setTimeout: (callback, delayMs) => {
+        startTimer(() => {
+          if (!ending.signal.aborted) callback();
+        }, delayMs);
+      },
+    };
     const host = new ChannelHost({
       name,
-      runtime: {
-        nowMs: () => clock.nowMs,
-        freshName: () => chance.freshName(),
-        draw32: () => chance.draw32(),
-        setTimeout: (callback, delayMs) => {
-          startTimer(() => {
-            if (!ending.signal.aborted) callback();
-          }, delayMs);
-        },
-      },
+      runtime,
       storage: this.#storage,
       openStore: () => this.#storage.store,
       connections,
       // The list of channels is that of the objects.
       registry: { register: () => Promise.resolve(), unregister: () => Promise.resolve() },
       mayCreate: () => mayCreate,
+      moveState: whereabouts,
     });
-    return { host, connections, pairs, pingedAt, ending };
+    const door = new ObjectDoor({
+      host,
+      whereabouts,
+      timers: runtime,
+      nowMs,
+      sync: () => this.#storage.sync(),
+      find: ({ generation }) => whileAlive(find(formatObjectName(name, generation)), ending.signal),
+      accept: (request) => this.#accept(request),
+    });
+    return { host, door, whereabouts, connections, pairs, pingedAt, ending };
   }
 
   #arm(atMs: number | undefined): void {
@@ -150,7 +219,61 @@ export class MemoryObject implements ChannelStub {
     const { clock } = this.#options;
     this.#stopAlarm = clock.timersOf("service")(() => {
       this.#storage.noteAlarm();
-      void this.#stay.host.alarm();
+      void this.#ring(this.#stay);
     }, atMs - clock.nowMs);
+  }
+
+  async #ring({ door, host }: Stay): Promise<void> {
+    await door.look();
+    await host.alarm();
+  }
+}
+
+/** What code that was replaced asked for never comes back to it. */
+function whileAlive(peer: PeerStub, ending: AbortSignal): PeerStub {
+  const heard = <Value>(coming: Promise<Value>): Promise<Value> =>
+    new Promise((resolve, reject) => {
+      coming.then(
+        (value) => ending.aborted || resolve(value),
+        (error: unknown) => ending.aborted || reject(error),
+      );
+    });
+  return {
+    tellRoute: () => heard(peer.tellRoute()),
+    comeHome: (generation) => heard(peer.comeHome(generation)),
+    depart: (order) => heard(peer.depart(order)),
+    arrive: (order) => heard(peer.arrive(order)),
+  };
+}
+
+function findNone(name: string): never {
+  throw new Error(`There is no object ${name}`);
+}
+
+/** Where the channel is, beside what lies under its store. */
+class MemoryStanding implements StandingStore {
+  readonly #storage: MemoryStorage;
+  #standing: Standing | undefined;
+
+  constructor(storage: MemoryStorage) {
+    this.#storage = storage;
+  }
+
+  read(): Standing | undefined {
+    return this.#standing;
+  }
+
+  write(standing: Standing): void {
+    this.#standing = standing;
+  }
+
+  eraseOthers(): void {
+    this.#storage.deleteAll();
+  }
+
+  eraseAll(): Promise<void> {
+    this.#standing = undefined;
+    this.#storage.deleteAll();
+    return Promise.resolve();
   }
 }

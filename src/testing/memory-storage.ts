@@ -44,10 +44,9 @@ export class MemoryStorage implements HostedStorage {
     return Promise.resolve();
   }
 
-  deleteAll(): Promise<void> {
+  deleteAll(): void {
     this.#store = new MemoryStore();
     this.#set(undefined);
-    return Promise.resolve();
   }
 
   #set(atMs: number | undefined): void {

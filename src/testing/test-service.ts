@@ -4,11 +4,13 @@ import type { Fetch } from "../client/http-reply.ts";
 import { loadBlockCodec } from "../client/load-block-codec.ts";
 import { upgradeWith, type OpenSocket } from "../client/open-socket.ts";
 import type { Env } from "../object/env.ts";
+import { EPOCH_HEADER, ROUTE_HEADER } from "../object/channel-stub.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
 import type { ChannelPage, ChannelQuery } from "../object/directory.ts";
 import { LEASE_MS_DEFAULT } from "../protocol/client-limits.ts";
 import type { ChannelEntry } from "../protocol/description.ts";
 import { parseWith } from "../protocol/fault.ts";
+import { formatObjectName, parseRoute } from "../protocol/placement.ts";
 import { pathSchemas } from "../protocol/routes.ts";
 import { buildApp, type App } from "../worker/build-app.ts";
 import { Chance } from "./chance.ts";
@@ -100,7 +102,12 @@ export class TestService {
     const channel = parseWith(pathSchemas.channel, decodeURIComponent(segment), "/path/channel");
     if (!channel.ok) return replyWithProblem(channel.refusal);
     const watch = new ReplyWatch(this.#lostReplies, channel.value);
-    return this.#objectOf(channel.value).connect(new Request(url, { headers: headers ?? {} }), watch);
+    const reply = await this.#objectOf(channel.value).connect(new Request(url, { headers: headers ?? {} }), watch);
+    const route = parseRoute(reply.headers.get(ROUTE_HEADER));
+    if (route === undefined) return reply;
+    const request = new Request(url, { headers: headers ?? {} });
+    request.headers.set(EPOCH_HEADER, String(route.epoch));
+    return await this.#objectOf(formatObjectName(channel.value, route.generation)).connect(request, watch);
   });
 
   /**
@@ -140,16 +147,24 @@ export class TestService {
   #objectOf(name: string): MemoryObject {
     const known = this.#objects.get(name);
     if (known !== undefined) return known;
-    const object = new MemoryObject({ name, clock: this.#clock, chance: this.#chance, mayCreate: this.#mayCreate });
+    const find = (other: string): MemoryObject => this.#objectOf(other);
+    const object = new MemoryObject({ name, find, clock: this.#clock, chance: this.#chance, mayCreate: this.#mayCreate });
     this.#objects.set(name, object);
     return object;
   }
 
   #list({ after = "", prefix = "", limit }: ChannelQuery): ChannelPage {
     const entries: ChannelEntry[] = [];
-    for (const [channel, { host }] of this.#objects) {
+    for (const { served: channel, host } of this.#objects.values()) {
       const { record } = host;
-      if (record === undefined || record.state === "deleted" || channel <= after || !channel.startsWith(prefix)) continue;
+      if (
+        channel === undefined ||
+        record === undefined ||
+        record.state === "deleted" ||
+        channel <= after ||
+        !channel.startsWith(prefix)
+      )
+        continue;
       entries.push({ channel, createdAtMs: record.createdAtMs, settings: record.settings });
     }
     const channels = entries.sort((a, b) => (a.channel < b.channel ? -1 : 1)).slice(0, limit);

@@ -13,6 +13,7 @@ import { addGroupRoutes } from "./group-routes.ts";
 import { addReaderRoutes } from "./reader-routes.ts";
 import { addHistoryRoutes } from "./history-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
+import { addMoveRoute } from "./move-route.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
 import { addScheduleRoutes } from "./schedule-routes.ts";
 import { addSnapshotRoutes } from "./snapshot-routes.ts";
@@ -44,6 +45,7 @@ export function buildApp({ listChannels, startTimer }: AppPorts): App {
   addCheckpointRoutes(app);
   addScheduleRoutes(app);
   addSnapshotRoutes(app);
+  addMoveRoute(app);
   addEventRoutes(app);
   addReferenceRoutes(app);
 

@@ -2,7 +2,7 @@
 // The deadline is kept here. After it, `cancel` is sent and the object's last word is taken, so nothing is taken and not delivered.
 import type { StartTimer } from "../base/timers.ts";
 import type { Env } from "../object/env.ts";
-import type { ServerFrame } from "../protocol/frames.ts";
+import { CLOSE_CODES, type ServerFrame } from "../protocol/frames.ts";
 import type { Place } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
@@ -52,40 +52,76 @@ export async function waitOverSocket<Value>(
     readonly use: (awaited: Awaited) => Value | Promise<Value>;
   },
 ): Promise<Value> {
-  const socket = await openObjectSocket(env, channel, options.place);
-  if (socket === null) throw new RefusalError(refuseLost(request));
   const aborted = new Promise<never>((_, reject) => {
     options.signal.addEventListener("abort", () => reject(new RefusalError(refuseLost(request))), { once: true });
   });
+  const deadline = new Deadline(options.startTimer, request.waitMs);
   try {
-    options.signal.throwIfAborted();
-    return await options.use(await Promise.race([waitForAnswer(socket, request, options.startTimer), aborted]));
+    for (let isRepeated = false; ; isRepeated = true) {
+      const socket = await openObjectSocket(env, channel, options.place);
+      if (socket === null) throw new RefusalError(refuseLost(request));
+      try {
+        options.signal.throwIfAborted();
+        const awaited = await Promise.race([waitForAnswer(socket, request, deadline), aborted]);
+        if (awaited !== "moved") return await options.use(awaited);
+        if (isRepeated) throw new RefusalError(refuseLost(request));
+      } finally {
+        socket.close(1000, "Done");
+      }
+    }
   } finally {
-    socket.close(1000, "Done");
+    deadline.stop();
   }
 }
 
-function waitForAnswer(socket: WebSocket, request: WaitFrame, startTimer: StartTimer): Promise<Awaited> {
+/** That of a wait, also where the channel moves meanwhile. */
+class Deadline {
+  readonly #stopTimer: () => void;
+  #isOver = false;
+  #onOver: () => void = () => undefined;
+
+  constructor(startTimer: StartTimer, waitMs: number) {
+    this.#stopTimer = startTimer(() => {
+      this.#isOver = true;
+      this.#onOver();
+    }, waitMs);
+  }
+
+  /** Calls `onOver` when the time is over, in place of what was given before. */
+  watch(onOver: () => void): void {
+    this.#onOver = onOver;
+    if (this.#isOver) onOver();
+  }
+
+  stop(): void {
+    this.#stopTimer();
+  }
+}
+
+/** The answer, or that the channel moved before it came: then nothing was done. */
+function waitForAnswer(socket: WebSocket, request: WaitFrame, deadline: Deadline): Promise<Awaited | "moved"> {
   return new Promise((resolve, reject) => {
     let connection = 0;
     const send = (frame: object): void => socket.send(JSON.stringify(frame));
-    const stopTimer = startTimer(() => send({ type: "cancel", id: BRIDGE_REQUEST }), request.waitMs);
-    const settle = (finish: () => void): void => {
-      stopTimer();
-      finish();
-    };
     socket.addEventListener("message", ({ data }) => {
       const text = String(data);
       const frame = JSON.parse(text) as ServerFrame;
       if (frame.type === "welcome") {
         ({ connection } = frame);
         send({ ...request, id: BRIDGE_REQUEST });
+        deadline.watch(() => send({ type: "cancel", id: BRIDGE_REQUEST }));
       }
-      if (frame.type === "got" || frame.type === "room" || frame.type === "problem")
-        settle(() => resolve({ frame, text, connection }));
+      if (frame.type === "got" || frame.type === "room" || frame.type === "problem") {
+        deadline.watch(() => undefined);
+        resolve({ frame, text, connection });
+      }
     });
-    socket.addEventListener("close", () => settle(() => reject(new RefusalError(refuseLost(request)))));
-    socket.addEventListener("error", () => settle(() => reject(new RefusalError(refuseLost(request)))));
+    const lose = (): void => {
+      deadline.watch(() => undefined);
+      reject(new RefusalError(refuseLost(request)));
+    };
+    socket.addEventListener("close", ({ code }) => (code === CLOSE_CODES.moved ? resolve("moved") : lose()));
+    socket.addEventListener("error", lose);
     socket.accept();
     send({ type: "hello", versions: PROTOCOL_VERSIONS });
   });

@@ -173,7 +173,7 @@ export class ChannelHarness {
     // As the object does: the next deadline is looked for before anything is written.
     void this.channel.nextDueAtMs;
     if (this.changes !== undefined) this.store.commit(this.changes);
-    if (this.channel.isReplaced) this.evict();
+    if (this.channel.snapshots.isInstalled) this.evict();
     for (const connection of this.channel.takeChangedConnections()) {
       if (!this.#open.has(connection)) continue;
       this.#attachments.set(connection, this.channel.waitersOf(connection));

@@ -53,6 +53,7 @@ export const BODY_EXAMPLES: Readonly<Record<string, object>> = {
   seekGroup: { timeMs: 1_767_225_600_000 },
   releaseQuarantine: { key: "customer-7" },
   dropQuarantine: { offset: 17 },
+  moveChannel: { locationHint: "weur" },
   writeCheckpoint: { upTo: 17, total: 1042 },
 };
 

@@ -264,6 +264,10 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
     description:
       "All of it becomes visible at once. The channel goes on where the first one stood; leases have ended, and their ids are not known.",
   },
+  moveChannel: {
+    description:
+      "Nothing is lost or comes twice, and offsets go on. Requests wait meanwhile; connections are closed with 4410 and come back at the new place. The reply comes when the channel is there.",
+  },
   readEvents: {
     description:
       "For `EventSource`. `Last-Event-ID` goes on where a stream ended. Without it and `start` or `timeMs` reading begins with what comes next, in a channel that is no log as a tap.",

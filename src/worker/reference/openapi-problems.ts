@@ -1,5 +1,6 @@
 // Refusals in the description: which of them a route can give, and the schema of each problem with its facts.
 import type { JsonSchema } from "@valibot/to-json-schema";
+import { JURISDICTIONS, LOCATION_HINTS } from "../../protocol/placement.ts";
 import { formatProblem } from "../../protocol/problem-format.ts";
 import { PROBLEM_TYPES, type Refusal, type RefusalKind } from "../../protocol/problems.ts";
 import type { Route } from "../../protocol/route.ts";
@@ -30,6 +31,8 @@ const scheduled: JsonSchema = {
   properties: { messages: whole, bytes: whole },
   required: ["messages", "bytes"],
 };
+
+const jurisdiction: JsonSchema = { enum: [...JURISDICTIONS] };
 
 /** The facts of each kind. The type asks for exactly those of the refusal. */
 const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf<Kind>]-?: JsonSchema } } = {
@@ -109,6 +112,9 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
     page: { type: "integer", description: "The page that is wrong, or the first that is missing" },
   },
   "too-many-snapshots": { of: { enum: ["snapshots", "restores"] }, limit, retryAfterMs },
+  "channel-moving": { outcome: outcome("not-applied"), retryAfterMs },
+  "already-there": { locationHint: { enum: [...LOCATION_HINTS] }, jurisdiction },
+  "jurisdiction-unavailable": { jurisdiction },
   "channel-draining": { drainUntilMs: wholeOrNull },
   "channel-closed": {},
   "channel-deleted": { deletedAtMs: whole, droppedMessages: whole },
@@ -161,7 +167,7 @@ export function refusalsOf(route: Route): RefusalKind[] {
   if (route.isPublic !== true) for (const kind of ["unauthorized", "forbidden", "not-configured"] as const) kinds.add(kind);
   if (route.query !== undefined || hasBody || route.path.includes("{")) kinds.add("invalid-request");
   if (hasBody) for (const kind of ["unsupported-media-type", "request-too-large"] as const) kinds.add(kind);
-  if (isOnChannel) kinds.add("unavailable");
+  if (isOnChannel) kinds.add("unavailable").add("channel-moving");
   // Whatever reaches a channel may be part of a commit that fails; the upgrade commits nothing.
   if (isOnChannel && route.replies["101"] === undefined) kinds.add("storage-failed");
   return KINDS.filter((kind) => kinds.has(kind));

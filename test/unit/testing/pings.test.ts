@@ -53,7 +53,7 @@ describe("src/object/channel-host: clients that are gone without a word", () => 
   });
 
   async function open({ pings }: { readonly pings: boolean }) {
-    const reply = object.connect(new Request("http://service.test/socket", { headers: { Upgrade: "websocket" } }));
+    const reply = await object.connect(new Request("http://service.test/socket", { headers: { Upgrade: "websocket" } }));
     const { webSocket: socket } = reply as unknown as { readonly webSocket: WebSocket };
     const seen = { frames: [] as string[], closeCode: undefined as number | undefined };
     socket.addEventListener("message", ({ data }) => seen.frames.push(String(data)));

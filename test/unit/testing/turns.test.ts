@@ -12,7 +12,7 @@ interface Answer {
 }
 
 async function open(object: MemoryObject, clock: Clock) {
-  const reply = object.connect(new Request("http://service.test/socket", { headers: { Upgrade: "websocket" } }));
+  const reply = await object.connect(new Request("http://service.test/socket", { headers: { Upgrade: "websocket" } }));
   const { webSocket: socket } = reply as unknown as { readonly webSocket: WebSocket };
   const answers: Answer[] = [];
   socket.addEventListener("message", ({ data }) => {

@@ -90,7 +90,7 @@ describe("src/object/channel-host: a connection that does not read", () => {
   });
 
   async function open() {
-    const reply = object.connect(new Request("http://service.test/socket", { headers: { Upgrade: "websocket" } }));
+    const reply = await object.connect(new Request("http://service.test/socket", { headers: { Upgrade: "websocket" } }));
     const { webSocket: socket } = reply as unknown as { readonly webSocket: WebSocket };
     const seen = { answers: 0, echoes: [] as string[], closeCode: undefined as number | undefined };
     socket.addEventListener("message", ({ data }) => {
