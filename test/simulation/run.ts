@@ -16,7 +16,8 @@ same history.
   --seeds N     how many seeds (default 1000), of ${STEPS_PER_SEED} steps each
   --seed S      the first seed (default 1)
   --history     print the history of the first seed, and play no other
-  --world       play routing over colos instead, with the seed: how much is read where it was put, and what locality costs
+  --world       play routing over colos instead, with the seed: how much is read where it was put, what locality costs,
+                and what a million plain readers would take
   --help        this text
 
 Ends with 0 when all seeds pass and each operation, fault, refusal and event occurred in at least one of a thousand steps (judged from 100 seeds

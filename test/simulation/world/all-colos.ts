@@ -40,7 +40,7 @@ export interface AllColos {
 }
 
 export function showAllColos(seed: number, messages: number): AllColos {
-  const colos = weighColos(new Random(seed));
+  const colos = weighColos(new Random(seed), READERS);
   const shown = (["none", "channel", "origin"] as const).map((locality) => play(colos, locality, seed, messages));
   const readers = colos.reduce((sum, one) => sum + one.readers, 0);
   const isMet = shown.every(({ locality, leftThoughFree }) => locality !== "origin" || leftThoughFree === 0);
@@ -64,7 +64,7 @@ function play(colos: readonly WorldColo[], locality: Locality, seed: number, mes
 }
 
 /** Readers are where messages come from, at least one in each colo; which colos are large is drawn. */
-function weighColos(random: Random): readonly WorldColo[] {
+export function weighColos(random: Random, readers: number): readonly WorldColo[] {
   const shuffled = [...allColos().values()]
     .map((colo) => [random.draw32(), colo] as const)
     .toSorted(([a], [b]) => a - b)
@@ -73,7 +73,7 @@ function weighColos(random: Random): readonly WorldColo[] {
   return shuffled.map(({ colo, weight }) => ({
     colo,
     weight,
-    readers: Math.max(1, Math.round((READERS * weight) / weights)),
+    readers: Math.max(1, Math.round((readers * weight) / weights)),
     slotsOfReader: SLOTS_OF_READER,
   }));
 }

@@ -1,6 +1,7 @@
 // What `npm run simulate -- --world` prints, and whether it is as it must be.
 import { type AllColos, showAllColos, type ShownLocality } from "./all-colos.ts";
 import { GOALS, type Shown, showGoal } from "./eight-colos.ts";
+import { showMillion } from "./show-million.ts";
 
 /** Enough that a share differs by less than half a percent from seed to seed. */
 const MESSAGES = 100_000;
@@ -17,6 +18,7 @@ export function showWorld(seed: number, print: (line: string) => void): boolean 
   for (const one of shown) print(formatShown(one));
   const all = showAllColos(seed, MESSAGES_OF_ALL_COLOS);
   printAllColos(all, print);
+  showMillion(seed, print);
   return shown.every(({ isMet }) => isMet) && all.isMet;
 }
 
