@@ -84,6 +84,19 @@ const SCHEMAS = {
     leases: v.pipe(v.array(v.strictObject({ leaseId: v.string(), count: v.optional(count) })), v.minLength(1)),
   }),
   pressure: v.strictObject({ type: v.literal("pressure"), id, level: v.picklist(["low", "high"]), credit, state }),
+  present: v.strictObject({
+    type: v.literal("present"),
+    id,
+    readers: count,
+    colos: v.array(v.strictObject({ colo: v.nullable(v.string()), readers: count })),
+  }),
+  presence: v.strictObject({
+    type: v.literal("presence"),
+    id,
+    changes: v.array(
+      v.strictObject({ change: v.picklist(["join", "leave", "expiry"]), reader: v.string(), colo: v.nullable(v.string()) }),
+    ),
+  }),
   ended: v.strictObject({ type: v.literal("ended"), id, problem: v.optional(problem) }),
   checkpoint: v.pipe(
     v.strictObject({

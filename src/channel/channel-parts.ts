@@ -10,8 +10,10 @@ import { Dedup } from "./dedup.ts";
 import { GroupDesk } from "./group-desk.ts";
 import { Groups, type ChannelRetention } from "./groups.ts";
 import { IdleGroups } from "./idle-groups.ts";
+import { LeaseFlow } from "./lease-flow.ts";
 import { MemberRouting } from "./member-routing.ts";
 import { MessageDesk } from "./message-desk.ts";
+import { Presence } from "./presence.ts";
 import { ReaderRegistry } from "./reader-registry.ts";
 import { RecordCell } from "./record-cell.ts";
 import { RedriveJob } from "./redrive-job.ts";
@@ -56,6 +58,7 @@ export interface ChannelParts {
   readonly dedup: Dedup;
   readonly line: WaitLine;
   readonly streams: Streams;
+  readonly presence: Presence;
   readonly workStealing: WorkStealing;
   readonly traffic: Traffic;
   readonly redriveJob: RedriveJob;
@@ -75,7 +78,8 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
   const attached = new AttachedLeases(leases.map(({ connection }) => connection));
   const carried = leases.flatMap(unpackFrames);
   const stores = { store: store.groups, deliveryStore: store.delivery };
-  const groups = new Groups({ backlog, deadLetters, ...stores, attached, carried, channelSettings });
+  const flow = new LeaseFlow();
+  const groups = new Groups({ backlog, deadLetters, ...stores, attached, flow, carried, channelSettings });
   attached.takeChangedConnections();
   const checkpoints = new Checkpoints(store.checkpoints);
   const schedule = new Schedule(store.schedule);
@@ -84,11 +88,13 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
   const line = restoreLine(waiters, subscribed);
   const { placeOf = () => undefined, ownPlace = () => undefined } = options;
   const routing = new MemberRouting({ groups, placeOf, ownPlace });
-  const streams = new Streams({ backlog, groups, line, held: () => traffic.held, isConnected, routing }, subscribed);
+  const activity = new Activity({ isConnected, placeOf });
+  const placeOfPull = (holder: string): Place | undefined => activity.placeOfPull(holder);
+  const presence = new Presence({ groups, line, flow, placeOf, placeOfPull });
+  const streams = new Streams({ backlog, groups, line, held: () => traffic.held, isConnected, routing, presence }, subscribed);
   const idleGroups = new IdleGroups({ groups, line, streams });
   const announce: Streams["announce"] = (group, controls) => streams.announce(group, controls);
   const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, announce, isConnected });
-  const activity = new Activity({ isConnected, placeOf });
   const readers = new ReaderRegistry({ groups, line, streams, activity, placeOf });
   const kept = { backlog, groups, deadLetters };
   const refuse = (record: ChannelRecord): ReturnType<Traffic["refuseRedriving"]> => traffic.refuseRedriving(record);
@@ -105,6 +111,7 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
     dedup,
     line,
     streams,
+    presence,
     workStealing: new WorkStealing({ groups, line, streams, routing }),
     traffic,
     redriveJob,

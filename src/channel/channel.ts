@@ -18,7 +18,7 @@ import { refused } from "./refused.ts";
 import type { Waiter } from "./wait-line.ts";
 
 /** What creates a channel where the deployment allows it (rule LC7), and what may be answered more than once. */
-const USES: ReadonlySet<Operation["type"]> = new Set(["put", "get", "reserve", "subscribe", "watch"]);
+const USES: ReadonlySet<Operation["type"]> = new Set(["put", "get", "reserve", "subscribe", "watch", "presence"]);
 /** When what is left of a restore could have been erased. */
 const LONG_AGO_MS = 1;
 
@@ -199,8 +199,10 @@ export class Channel {
 
   /** Connections whose waiting requests, subscriptions or leases changed: their attachments have to be written. */
   takeChangedConnections(): readonly number[] {
-    const { attached, line, streams } = this.#parts;
-    return [...new Set([line, streams, attached].flatMap((part) => part.takeChangedConnections()))];
+    const { attached, line, streams, presence } = this.#parts;
+    const changed = [...new Set([line, streams, attached].flatMap((part) => part.takeChangedConnections()))];
+    presence.noteCommit(changed);
+    return changed;
   }
 
   /** What the commit has to write; undefined when nothing changed. */
@@ -261,6 +263,7 @@ export class Channel {
       case "credit":
       case "unsubscribe":
       case "watch":
+      case "presence":
         return this.#parts.streams.decide(record, operation, moment, origin);
       case "put":
         return this.#parts.traffic.put(record, operation, moment.nowMs, origin);

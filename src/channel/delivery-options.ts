@@ -5,6 +5,7 @@ import type { Backlog } from "./backlog.ts";
 import type { StoredDelivery } from "./delivery-store.ts";
 import type { ExpirySettings } from "./delivery-terms.ts";
 import type { GroupLog } from "./group-log.ts";
+import type { LeaseFlow } from "./lease-flow.ts";
 
 export interface DeliveryOptions {
   /** The number of the group. */
@@ -13,6 +14,8 @@ export interface DeliveryOptions {
   readonly backlog?: Backlog;
   readonly stored: StoredDelivery;
   readonly attached: AttachedLeases;
+  /** Is told of leases that come and go. */
+  readonly flow: LeaseFlow;
   /** What the sockets carry of its leases. */
   readonly carried: readonly CarriedFrame[];
   readonly settings: () => DeliverySettings;

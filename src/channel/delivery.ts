@@ -60,7 +60,7 @@ export class Delivery {
     this.#deferred = new DeferredBook(log.scanMark);
     this.#scanned = Math.max(log.scanMark, log.headOffset);
     this.#attached = options.attached;
-    this.#leases = new LeaseBook(options.id, options.attached, this.loads);
+    this.#leases = new LeaseBook(options, this.loads);
     this.#mark = new LeaseMark(stored.mark);
     this.#giver = new LeaseGiver({ leases: this.#leases, mark: this.#mark, deferred: this.#deferred, keys: this.#keys });
     const isOpen = (offset: number): boolean => offset >= log.headOffset;

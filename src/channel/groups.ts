@@ -16,6 +16,7 @@ import type { GroupChanges, GroupRecord, GroupStore } from "./group-store.ts";
 import { NO_GROUP_FATES, NO_POSITION } from "./group-store.ts";
 import { GroupView } from "./group-view.ts";
 import { Interest } from "./interest.ts";
+import type { LeaseFlow } from "./lease-flow.ts";
 import { Settlement } from "./settlement.ts";
 import type { Expendable } from "./stretch.ts";
 
@@ -52,6 +53,8 @@ export interface GroupsOptions {
   readonly store: GroupStore;
   readonly deliveryStore: DeliveryStore;
   readonly attached: AttachedLeases;
+  /** Is told of leases that come and go. */
+  readonly flow: LeaseFlow;
   /** What the sockets carry. */
   readonly carried: readonly CarriedFrame[];
   /** How the channel keeps messages, and its settings for groups that have none of their own. */
@@ -361,10 +364,10 @@ export class Groups {
   }
 
   /** What the delivery of every group needs; a group that is created later finds nothing that a socket carries. */
-  #ofDelivery(id: number): Pick<ConstructorParameters<typeof Delivery>[0], "id" | "attached" | "carried" | "expiry"> {
-    const { attached, carried, channelSettings } = this.#options;
+  #ofDelivery(id: number): Pick<ConstructorParameters<typeof Delivery>[0], "id" | "attached" | "flow" | "carried" | "expiry"> {
+    const { attached, flow, carried, channelSettings } = this.#options;
     const own = this.#isRestored ? [] : carried.filter(({ group }) => group === id);
-    return { id, attached, carried: own, expiry: channelSettings };
+    return { id, attached, flow, carried: own, expiry: channelSettings };
   }
 
   #build(record: GroupRecord, stored: StoredDelivery): Group {

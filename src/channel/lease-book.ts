@@ -3,7 +3,9 @@
 import { shortenTogether } from "./attempt-history.ts";
 import type { AttachedLeases, LeaseFrame } from "./attached-leases.ts";
 import { Deadlines } from "./deadlines.ts";
+import type { DeliveryOptions } from "./delivery-options.ts";
 import { endOf, type Lease, type LeaseRow } from "./delivery-store.ts";
+import type { LeaseFlow } from "./lease-flow.ts";
 import type { LoadWatch } from "./load-watch.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
@@ -21,6 +23,7 @@ export class LeaseBook {
   readonly #group: number;
   readonly #attached: AttachedLeases;
   readonly #loads: LoadWatch;
+  readonly #flow: LeaseFlow;
   readonly #keeperOf = new Map<number, Keeper>();
   readonly #slots = new Map<number, Slot>();
   /** Slots without live leases, whose rows the next pulls use. */
@@ -33,9 +36,10 @@ export class LeaseBook {
   /** Takes the leases that come to be stored in this commit, while it has room. */
   #collecting: Slot | undefined;
 
-  constructor(group: number, attached: AttachedLeases, loads: LoadWatch) {
-    this.#group = group;
+  constructor({ id, attached, flow }: Pick<DeliveryOptions, "id" | "attached" | "flow">, loads: LoadWatch) {
+    this.#group = id;
     this.#attached = attached;
+    this.#flow = flow;
     this.#loads = loads;
   }
 
@@ -152,7 +156,7 @@ export class LeaseBook {
     const lease = keeper?.live.get(offset);
     if (keeper === undefined || lease === undefined) return;
     keeper.live.delete(offset);
-    this.#forgetConnection(lease);
+    this.#unlink(lease);
     this.#keeperOf.delete(offset);
     this.#deadlines.delete(offset);
     this.#noteRemoved(keeper);
@@ -161,11 +165,14 @@ export class LeaseBook {
   /** Leases whose time is over, in the order of offsets, the last first: what is later in a key ends before what is earlier. */
   takeExpired(nowMs: number): Lease[] {
     const offsets = this.#deadlines.takeDue(nowMs).sort((a, b) => b - a);
-    return offsets.map((offset) => this.find(offset)).filter((lease) => lease !== undefined);
+    const expired = offsets.map((offset) => this.find(offset)).filter((lease) => lease !== undefined);
+    for (const lease of expired) this.#flow.noteExpired(lease);
+    return expired;
   }
 
   clear(): void {
     for (const frame of this.#frames) for (const offset of frame.live.keys()) this.remove(offset);
+    for (const lease of this.all()) this.#flow.remove(lease);
     this.#keeperOf.clear();
     this.#slots.clear();
     this.#free.length = 0;
@@ -203,7 +210,7 @@ export class LeaseBook {
     if (keeper === undefined || lease === undefined) return;
     const changed: Lease = { ...lease, ...change };
     if ("stored" in keeper) {
-      this.#forgetConnection(lease);
+      this.#unlink(lease);
       this.#insert(keeper, changed);
       this.#changed.add(keeper);
       return;
@@ -227,6 +234,7 @@ export class LeaseBook {
     keeper.live.set(lease.offset, lease);
     this.#keeperOf.set(lease.offset, keeper);
     this.#deadlines.set(lease.offset, endOf(lease));
+    this.#flow.add(lease);
     if (lease.connection === undefined) return;
     this.#loads.noteTouched(lease.connection);
     const offsets = this.#byConnection.get(lease.connection) ?? new Set();
@@ -245,7 +253,9 @@ export class LeaseBook {
     if (keeper.live.size === 0) this.#frames.delete(keeper);
   }
 
-  #forgetConnection({ connection, offset }: Lease): void {
+  #unlink(lease: Lease): void {
+    this.#flow.remove(lease);
+    const { connection, offset } = lease;
     if (connection === undefined) return;
     this.#loads.noteTouched(connection);
     const offsets = this.#byConnection.get(connection);

@@ -14,7 +14,7 @@ import type { Place } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { MessageDelay, ScheduledReceipt } from "../protocol/schedule.ts";
 import type { ColoCount, ReaderDescription } from "../protocol/reader-routes.ts";
-import type { MessageFilter, PressureLevel, StreamGap } from "../protocol/stream-frames.ts";
+import type { MessageFilter, PresenceChange, PresentColo, PressureLevel, StreamGap } from "../protocol/stream-frames.ts";
 import type { ChannelPatch, GivenDelivery, GivenSettings } from "../protocol/settings.ts";
 
 export type Operation =
@@ -85,7 +85,9 @@ export type StreamOperation =
   | { readonly type: "credit"; readonly request: number; readonly credit: Size }
   | { readonly type: "unsubscribe"; readonly request: number }
   /** Asks to be told when the level of pressure changes (SPEC BP). */
-  | { readonly type: "watch" };
+  | { readonly type: "watch" }
+  /** Asks to be told which readers there are, and who comes and goes (SPEC RG7). */
+  | { readonly type: "presence" };
 
 export interface MemberTarget {
   readonly type: "member";
@@ -307,6 +309,9 @@ export type Outcome =
   | { readonly type: "revoke"; readonly leases: readonly LeaseEntry[] }
   /** `credit`: what still fits. */
   | { readonly type: "pressure"; readonly level: PressureLevel; readonly credit: Size }
+  /** Who is there: how many readers in all, and at each colo; null for those of which it is not known. */
+  | { readonly type: "present"; readonly readers: number; readonly colos: readonly PresentColo[] }
+  | { readonly type: "presence"; readonly changes: readonly PresenceChange[] }
   /** A stream that was ended, by its reader or with the refusal as the reason. */
   | { readonly type: "ended"; readonly refusal?: Refusal }
   | { readonly type: "refused"; readonly refusal: Refusal };

@@ -67,6 +67,8 @@ export class ReaderRegistry {
   *#tell(nowMs: number): Iterable<Told> {
     const members = new Map<string, Member>();
     for (const one of this.#parts.streams.all()) {
+      // Who only looks is no reader.
+      if (one.type === "presence") continue;
       if (one.type === "watch") yield this.#ofProducer(one.connection, nowMs);
       else yield this.#ofSubscription(one, nowMs);
       if (one.type === "member") members.set(one.holder, one);

@@ -10,7 +10,7 @@ import { formatResume, parseResume, type StreamGap } from "../protocol/stream-fr
 import type { Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Group, Groups } from "./groups.ts";
-import { refusePut } from "./life-cycle.ts";
+import { refuseGet, refusePut } from "./life-cycle.ts";
 import { findStart } from "./log-reading.ts";
 import type { MemberRouting } from "./member-routing.ts";
 import { findHeld, findSession } from "./member-session.ts";
@@ -28,8 +28,9 @@ import type {
 import { Selection, selectionOf, withMessages } from "./selection.ts";
 import type { ChannelRecord } from "./store.ts";
 import { computeRoom, isHighAfter } from "./pressure.ts";
+import type { Presence } from "./presence.ts";
 import { Subscriptions } from "./subscriptions.ts";
-import { hasCredit, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
+import { hasCredit, hasPace, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
 import { drawHolder, takeMessages, tellLeases } from "./taking.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { refused } from "./refused.ts";
@@ -48,6 +49,7 @@ interface StreamsParts {
   /** Whether a connection can still be told something. */
   readonly isConnected: (connection: number) => boolean;
   readonly routing: MemberRouting;
+  readonly presence: Presence;
 }
 
 export class Streams {
@@ -71,6 +73,7 @@ export class Streams {
       this.#keep(subscription);
       if (subscription.type === "watch") this.#isHigh ||= subscription.isHigh;
     }
+    if (this.#kept.presences > 0) parts.presence.begin(this.#kept);
     this.#kept.takeChangedConnections();
   }
 
@@ -80,7 +83,8 @@ export class Streams {
   }
 
   get size(): number {
-    return this.#kept.members + this.#kept.readers + this.#kept.watches;
+    const { members, readers, watches, presences } = this.#kept;
+    return members + readers + watches + presences;
   }
 
   get hasMore(): boolean {
@@ -136,6 +140,8 @@ export class Streams {
         return this.#unsubscribe({ ...origin, request: operation.request }, moment.nowMs);
       case "watch":
         return this.#watch(record, origin);
+      case "presence":
+        return this.#watchPresence(record, origin);
       default:
         return assertNever(operation);
     }
@@ -198,6 +204,7 @@ export class Streams {
   endTurn(record: ChannelRecord): void {
     this.#serveReaders(record);
     this.#tellPressure(record);
+    this.#effects.push(...this.#parts.presence.look(this.#kept));
   }
 
   #serveReaders(record: ChannelRecord): void {
@@ -289,13 +296,13 @@ export class Streams {
   /** Why a connection can have no more subscriptions: the limit that it meets. */
   #findLimit(connection: number): number | undefined {
     const { subscriptionsPerSocketMax, subscriptionsMax } = LIMITS;
-    const ofConnection = this.ofConnection(connection).filter(({ type }) => type !== "watch").length;
+    const ofConnection = this.ofConnection(connection).filter(hasPace).length;
     if (ofConnection >= subscriptionsPerSocketMax) return subscriptionsPerSocketMax;
-    return this.size - this.#kept.watches >= subscriptionsMax ? subscriptionsMax : undefined;
+    return this.#kept.members + this.#kept.readers >= subscriptionsMax ? subscriptionsMax : undefined;
   }
 
   #watch(record: ChannelRecord, origin: Origin): Outcome {
-    const refusal = refusePut(record) ?? this.#refuseSecondUse(origin);
+    const refusal = refusePut(record) ?? this.#refuseSecondUse(origin, "watch");
     if (refusal !== undefined) return refused(refusal);
     const held = this.#parts.held();
     // Between the marks it is what the others were told.
@@ -304,10 +311,20 @@ export class Streams {
     return describeLevel(this.#isHigh, held, record);
   }
 
+  #watchPresence(record: ChannelRecord, origin: Origin): Outcome {
+    const refusal = refuseGet(record) ?? this.#refuseSecondUse(origin, "presence");
+    if (refusal !== undefined) return refused(refusal);
+    const { presence } = this.#parts;
+    presence.begin(this.#kept);
+    const { digest, outcome } = presence.tell();
+    this.#keep({ ...origin, type: "presence", digest });
+    return outcome;
+  }
+
   /** A request that waits keeps its id, and a connection watches once. */
-  #refuseSecondUse({ connection, request }: Origin): Refusal | undefined {
+  #refuseSecondUse({ connection, request }: Origin, kind: "watch" | "presence"): Refusal | undefined {
     const isWaiting = this.#parts.line.find(connection, request) !== undefined;
-    const watch = this.ofConnection(connection).find(({ type }) => type === "watch");
+    const watch = this.ofConnection(connection).find(({ type }) => type === kind);
     return isWaiting || watch !== undefined ? { kind: "request-in-use", id: watch?.request ?? request } : undefined;
   }
 
@@ -324,7 +341,7 @@ export class Streams {
 
   #grant(origin: Origin, { messages, bytes }: Size): Outcome {
     const subscription = this.find(origin);
-    if (subscription === undefined || subscription.type === "watch")
+    if (subscription === undefined || !hasPace(subscription))
       return refused({ kind: "unknown-subscription", id: origin.request });
     const { credit } = subscription;
     const granted = { ...subscription, credit: capCredit({ messages: credit.messages + messages, bytes: credit.bytes + bytes }) };

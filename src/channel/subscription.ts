@@ -3,7 +3,7 @@ import type { MessageFilter } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
 import type { Waiter } from "./wait-line.ts";
 
-export type Subscription = Member | PlainReader | Watch;
+export type Subscription = Member | PlainReader | Watch | PresenceWatch;
 
 interface SubscriptionBase {
   readonly connection: number;
@@ -46,6 +46,16 @@ interface Watch {
   readonly isHigh: boolean;
 }
 
+/** Is sent no messages: it is told who reads the channel (SPEC RG7). */
+export interface PresenceWatch {
+  readonly type: "presence";
+  readonly connection: number;
+  /** The id that the connection gave it. */
+  readonly request: number;
+  /** Of the readers that it was told of last (presence.ts). */
+  readonly digest: number;
+}
+
 /** Where a member stands. How much it takes, its credit says. */
 export function placeOf(member: Pick<Member, "connection" | "request" | "group" | "holder">, ticket: number): Waiter {
   const { connection, request, group, holder } = member;
@@ -61,6 +71,11 @@ export function placeOf(member: Pick<Member, "connection" | "request" | "group" 
     group,
     holder,
   };
+}
+
+/** Whether it is sent messages, at the pace of its credit. */
+export function hasPace(subscription: Subscription): subscription is Member | PlainReader {
+  return subscription.type === "member" || subscription.type === "reader";
 }
 
 export function hasCredit({ credit }: Member | PlainReader): boolean {

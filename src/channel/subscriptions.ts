@@ -5,7 +5,7 @@ import type { Subscription } from "./subscription.ts";
 export class Subscriptions {
   readonly #byConnection = new Map<number, Map<number, Subscription>>();
   readonly #changedConnections = new Set<number>();
-  readonly #counts: Record<Subscription["type"], number> = { member: 0, reader: 0, watch: 0 };
+  readonly #counts: Record<Subscription["type"], number> = { member: 0, reader: 0, watch: 0, presence: 0 };
 
   /** Members of groups. */
   get members(): number {
@@ -19,6 +19,11 @@ export class Subscriptions {
 
   get watches(): number {
     return this.#counts.watch;
+  }
+
+  /** Those who watch presence. */
+  get presences(): number {
+    return this.#counts.presence;
   }
 
   find({ connection, request }: Origin): Subscription | undefined {

@@ -2,7 +2,7 @@
 import { placeOf, type Member, type PlainReader, type Subscription } from "../channel/subscription.ts";
 import type { MessageFilter } from "../protocol/stream-frames.ts";
 
-export type PackedSubscription = PackedMember | PackedReader | PackedWatch;
+export type PackedSubscription = PackedMember | PackedReader | PackedWatch | PackedPresence;
 
 type PackedMember = readonly [
   type: "member",
@@ -29,8 +29,11 @@ type PackedReader = readonly [
 
 type PackedWatch = readonly [type: "watch", request: number, isHigh: boolean];
 
+type PackedPresence = readonly [type: "presence", request: number, digest: number];
+
 export function packSubscription(subscription: Subscription): PackedSubscription {
   if (subscription.type === "watch") return ["watch", subscription.request, subscription.isHigh];
+  if (subscription.type === "presence") return ["presence", subscription.request, subscription.digest];
   const { request, credit } = subscription;
   if (subscription.type === "member") {
     const { group, holder, leaseMs, place, reader } = subscription;
@@ -42,6 +45,7 @@ export function packSubscription(subscription: Subscription): PackedSubscription
 
 export function unpackSubscription(connection: number, packed: PackedSubscription): Subscription {
   if (packed[0] === "watch") return { type: "watch", connection, request: packed[1], isHigh: packed[2] };
+  if (packed[0] === "presence") return { type: "presence", connection, request: packed[1], digest: packed[2] };
   return packed[0] === "member" ? unpackMember(connection, packed) : unpackReader(connection, packed);
 }
 

@@ -2,6 +2,7 @@
 import { formatMessage, type ControlRecord, type Message } from "../protocol/message.ts";
 import { formatProblem } from "../protocol/problem-format.ts";
 import type { Refusal } from "../protocol/problems.ts";
+import type { PresenceChange } from "../protocol/stream-frames.ts";
 import { formatCheckpointReply } from "./checkpoint-requests.ts";
 import type { Delivered, GrantedLeases, Outcome } from "../channel/operation.ts";
 
@@ -28,6 +29,10 @@ export function formatReply(id: number, outcome: Outcome, state: string): string
       const { level, credit } = outcome;
       return `{"type":"pressure","id":${id},"level":"${level}","credit":${JSON.stringify(credit)},"state":${state}}`;
     }
+    case "present":
+      return JSON.stringify({ type: "present", id, readers: outcome.readers, colos: outcome.colos });
+    case "presence":
+      return `{"type":"presence","id":${id},"changes":${formatChanges(outcome.changes)}}`;
     case "checkpoint":
     case "checkpoint-written":
     case "checkpoint-deleted":
@@ -78,6 +83,15 @@ function formatDelivered(delivered: Delivered): string {
   text += `,"bytes":${delivered.bytes}`;
   if (gap !== undefined) text += `,"gap":${JSON.stringify(gap)}`;
   return resume === undefined ? text : `${text},"resume":"${resume}"`;
+}
+
+/** Texts of changes that several watches are told, made once. */
+const changeTexts = new WeakMap<readonly PresenceChange[], string>();
+
+function formatChanges(changes: readonly PresenceChange[]): string {
+  let text = changeTexts.get(changes);
+  if (text === undefined) changeTexts.set(changes, (text = JSON.stringify(changes)));
+  return text;
 }
 
 interface TakenParts {

@@ -148,7 +148,8 @@ function readOperation(
     case "subscribe":
     case "credit":
     case "unsubscribe":
-    case "watch": {
+    case "watch":
+    case "presence": {
       const operation = readStreamOperation(frame);
       return operation.ok ? operation : refuse({ refusal: operation.refusal });
     }

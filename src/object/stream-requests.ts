@@ -9,7 +9,7 @@ import type { GivenCredit, SubscribeFrame } from "../protocol/stream-frames.ts";
 type StreamRequest = Extract<ClientFrame, { type: StreamOperation["type"] }>;
 
 export function readStreamOperation(frame: StreamRequest): Result<StreamOperation, InvalidRequest> {
-  if (frame.type === "watch") return accept({ type: "watch" });
+  if (frame.type === "watch" || frame.type === "presence") return accept({ type: frame.type });
   if (frame.type === "unsubscribe") return accept({ type: "unsubscribe", request: frame.id });
   if (frame.type === "credit") return accept({ type: "credit", request: frame.id, credit: readCredit(frame) });
   const target = readTarget(frame);

@@ -12,7 +12,7 @@ import { groupNameSchema, readerNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
 import type { ScheduledReceipt } from "./schedule.ts";
 import { leaseMsSchema, wholeNumber } from "./settings.ts";
-import { STREAM_FRAME_SCHEMAS, type StreamFrame } from "./stream-frames.ts";
+import { STREAM_FRAME_SCHEMAS, type PresenceFrame, type StreamFrame } from "./stream-frames.ts";
 
 const idSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 /** A longer wait is accepted and capped at `LIMITS.waitMsMax`. */
@@ -193,6 +193,7 @@ export type ServerFrame =
       readonly state: PressureState;
     }
   | StreamFrame
+  | PresenceFrame
   | CheckpointFrame
   /** To be sent back as it is. */
   | { readonly type: "echo"; readonly echo: number }

@@ -202,6 +202,8 @@ export const LIMITS = {
   readersPageMax: 1000,
   readersPageDefault: 100,
   readersMarkCharsMax: 512,
+  /** Joins and leaves of one commit that are told one by one. */
+  presenceChangesMax: 500,
   /** Of producers without a connection, and of pulls, whose places are remembered. */
   seenReadersMax: 10_000,
   /** How long after its last put a producer without a connection is shown. */

@@ -64,6 +64,8 @@ export const STREAM_FRAME_SCHEMAS = {
   unsubscribe: v.strictObject({ type: v.literal("unsubscribe"), id: idSchema }),
   /** Asks to be told when producers should slow down. */
   watch: v.strictObject({ type: v.literal("watch"), id: idSchema }),
+  /** Asks to be told which readers there are, and who comes and goes. */
+  presence: v.strictObject({ type: v.literal("presence"), id: idSchema }),
 } as const;
 
 export type SubscribeFrame = v.InferOutput<typeof subscribeSchema>;
@@ -99,6 +101,26 @@ export type StreamFrame =
     }
   /** Nothing more is sent. Without a problem: as was asked for. */
   | { readonly type: "ended"; readonly id: number; readonly problem?: Problem };
+
+/** What the server sends to who watches presence. */
+export type PresenceFrame =
+  /** How many readers there are: at once, and where changes cannot be told one by one. */
+  | { readonly type: "present"; readonly id: number; readonly readers: number; readonly colos: readonly PresentColo[] }
+  /** What a commit changed since the frame before. */
+  | { readonly type: "presence"; readonly id: number; readonly changes: readonly PresenceChange[] };
+
+/** Readers at a colo; null for those of which it is not known. */
+export interface PresentColo {
+  readonly colo: string | null;
+  readonly readers: number;
+}
+
+/** `expiry`: the last that was left of it were leases, and their time was over. */
+export interface PresenceChange {
+  readonly change: "join" | "leave" | "expiry";
+  readonly reader: string;
+  readonly colo: string | null;
+}
 
 export type PressureLevel = "low" | "high";
 

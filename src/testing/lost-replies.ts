@@ -34,6 +34,7 @@ const KINDS_OF_FRAMES: Readonly<Record<ClientFrame["type"], CallKind | undefined
   credit: undefined,
   unsubscribe: undefined,
   watch: undefined,
+  presence: undefined,
   echo: undefined,
 };
 /** Frames about a call that is not done yet. */

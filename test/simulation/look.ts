@@ -1,4 +1,5 @@
 // Looks at all that a channel shows, and compares it with the model.
+import { hasPace } from "../../src/channel/subscription.ts";
 import type { Channel } from "../../src/channel/channel.ts";
 import type { ChannelFacts, Moment, Origin } from "../../src/channel/operation.ts";
 import type { PlainReader } from "../../src/channel/subscription.ts";
@@ -60,7 +61,7 @@ function lookAtSubscriptions({ channel, model, who }: Looked): void {
   for (const { connection, request, credit, ...expected } of model.state.subscriptions) {
     const found = channel.subscriptionsOf(connection).find((one) => one.request === request);
     const what = `${who} keeps the subscription ${connection}/${request}`;
-    expectSame(found?.type === "watch" ? undefined : found?.credit, credit, `[SB2] ${what}`);
+    expectSame(found !== undefined && hasPace(found) ? found.credit : undefined, credit, `[SB2] ${what}`);
     if (found?.type === "reader" && expected.type === "reader") {
       const { isTap, position, filter } = found;
       expectSame({ type: "reader", isTap, position, filter }, expected, `[SB5] ${what}`);

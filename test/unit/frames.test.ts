@@ -44,6 +44,7 @@ const VALID: readonly Record<string, unknown>[] = [
   { type: "credit", id: 1, messages: 5, bytes: 0 },
   { type: "unsubscribe", id: 1 },
   { type: "watch", id: 1 },
+  { type: "presence", id: 1 },
   { type: "echo", echo: 2 ** 32 - 1 },
   { type: "read-checkpoint", id: 1, name: "a" },
   { type: "write-checkpoint", id: 1, name: "a", text: "v", contentType: "a/b", ifMatch: 7 },
@@ -154,6 +155,7 @@ describe("src/protocol/frames", () => {
         "credit",
         "unsubscribe",
         "watch",
+        "presence",
       ];
       expect(parsed).toEqual({
         ok: false,
@@ -248,7 +250,7 @@ describe("src/protocol", () => {
 
     const remedy = `What goes over the wire has changed. Within a version members, frame types and problem kinds are only added, and limits only
 raised: if that is so, write the change into PROTOCOL.md and put the new fingerprint here. Otherwise add a version to PROTOCOL_VERSIONS.`;
-    expect({ fingerprint, remedy }).toEqual({ fingerprint: "69ec19dd1ff48ed6", remedy });
+    expect({ fingerprint, remedy }).toEqual({ fingerprint: "7e6cfd30ec41c5e8", remedy });
   });
 
   test("the fingerprint sees bounds, members and types", () => {

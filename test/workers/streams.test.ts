@@ -178,6 +178,34 @@ describe("src/object: streams", () => {
     expect(await socket.next()).toMatchObject({ type: "ended", id: 7, problem: { kind: "channel-draining" } });
   });
 
+  test("[RG8] [RG10] who watches presence is told over hibernation who joins and leaves, and it costs no row", async () => {
+    const channel = await createChannel();
+    await put(channel, "a");
+    const socket = await openSocket(channel);
+    expect(await socket.ask({ type: "presence", id: 7 })).toEqual({ type: "present", id: 7, readers: 0, colos: [] });
+    const first = await openSocket(channel, { colo: "FRA" });
+    await first.ask({ type: "subscribe", id: 1, reader: "w", credit: { messages: 0 } });
+    await hibernate(channel);
+    const before = (await describeChannel(channel)).rows.written;
+    const second = await openSocket(channel, { colo: "SIN" });
+    await second.ask({ type: "subscribe", id: 1, reader: "w", credit: { messages: 0 } });
+    await first.ask({ type: "unsubscribe", id: 1 });
+    const change = (name: string, reader: string, colo: string | null): object => ({
+      type: "presence",
+      id: 7,
+      changes: [{ change: name, reader, colo }],
+    });
+    const changes = [change("join", "w", "FRA"), change("join", "w", "SIN"), change("leave", "w", "FRA")];
+    expect(await socket.settle()).toEqual(changes);
+    expect((await describeChannel(channel)).rows.written).toBe(before);
+
+    await first.ask({ type: "pull", id: 2, reader: "p", detached: true });
+    expect(await socket.settle()).toEqual([change("join", "p", "FRA")]);
+    await socket.ask({ type: "unsubscribe", id: 7 });
+    await first.ask({ type: "subscribe", id: 1, reader: "w", credit: { messages: 0 } });
+    expect(await socket.settle()).toEqual([]);
+  });
+
   test("[SB9] [G10] subscriptions survive hibernation, with their places and their credit", async () => {
     const channel = await createChannel({ retention: "log" });
     await call("PUT", pathOf(channel, "/groups/g"));

@@ -1,5 +1,6 @@
 // A consistent hash: a text belongs to a reader, and who joins or leaves changes only what is its own.
-// Sources: Appleton and O'Reilly, "Multi-probe consistent hashing", 2015; for the hash, MurmurHash3 (32 bits) by Austin Appleby.
+// Source: Appleton and O'Reilly, "Multi-probe consistent hashing", 2015.
+import { finish32, hash32 } from "../../base/hash32.ts";
 
 /** The largest share of 10 to 1,000 readers is then some 20 % above the mean (measured with 400 texts for each). */
 const PROBES = 21;
@@ -47,7 +48,7 @@ export class Ring<Owner extends { readonly id: string }> {
     const [high, low] = [hash32(text, SEED), hash32(text, OTHER_SEED)];
     const nearest: Found<Owner>[] = [];
     for (let probe = 0; probe < PROBES; probe++) {
-      const from = join(finish(high + probe * GOLDEN), finish(low ^ (probe * GOLDEN)));
+      const from = join(finish32(high + probe * GOLDEN), finish32(low ^ (probe * GOLDEN)));
       const first = this.#placeFrom(from);
       for (let step = 0; step < Math.min(count, this.#points.length); step++) {
         const point = this.#points[(first + step) % this.#points.length];
@@ -96,24 +97,4 @@ function pointOf<Owner extends { readonly id: string }>(owner: Owner): Point<Own
 /** A place on the ring, of 52 bits: so many that no two of ten thousand readers are likely to stand at the same one. */
 function join(high: number, low: number): number {
   return high * 2 ** 20 + (low >>> 12);
-}
-
-/** Of the UTF-16 units of a text, each as a block of its own. */
-function hash32(text: string, seed: number): number {
-  let hash = seed;
-  for (let index = 0; index < text.length; index++) {
-    let block = Math.imul(text.charCodeAt(index), 0xcc9e2d51);
-    block = Math.imul((block << 15) | (block >>> 17), 0x1b873593);
-    hash ^= block;
-    hash = (Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64) | 0;
-  }
-  return finish(hash ^ text.length);
-}
-
-/** Spreads what is in few bits over all of them. */
-function finish(value: number): number {
-  let hash = value | 0;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }

@@ -61,6 +61,10 @@ export const CLIENT_FRAMES: Notes<ClientFrame> = {
     description: "Asks to be told when producers should slow down; `unsubscribe` ends it",
     example: { type: "watch", id: 9 },
   },
+  presence: {
+    description: "Asks to be told which readers there are, and who comes and goes; `unsubscribe` ends it",
+    example: { type: "presence", id: 14 },
+  },
   "read-checkpoint": {
     description: "Reads a checkpoint",
     example: { type: "read-checkpoint", id: 10, name: "totals" },
@@ -117,6 +121,22 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
   pressure: {
     description: "The level of pressure, at once and when it changes, and what still fits",
     example: { type: "pressure", id: 9, level: "high", credit: { messages: 200, bytes: 1_048_576 }, state: PRESSURE_EXAMPLE },
+  },
+  present: {
+    description: "How many readers there are, in all and at each colo: at once, and where changes cannot be told one by one",
+    example: {
+      type: "present",
+      id: 14,
+      readers: 3,
+      colos: [
+        { colo: "FRA", readers: 2 },
+        { colo: null, readers: 1 },
+      ],
+    },
+  },
+  presence: {
+    description: "Readers that joined, left, or whose leases were over, by one commit",
+    example: { type: "presence", id: 14, changes: [{ change: "join", reader: "worker-7", colo: "FRA" }] },
   },
   checkpoint: {
     description: "A checkpoint, with its value as a message shows its body",

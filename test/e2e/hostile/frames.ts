@@ -108,6 +108,7 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
   }),
   echo: ({ random }) => ({ type: "echo", echo: random.int(0, 2 ** 32 - 1) }),
   watch: ({ freshId }) => ({ type: "watch", id: freshId }),
+  presence: ({ freshId }) => ({ type: "presence", id: freshId }),
   unsubscribe: (context) => ({ type: "unsubscribe", id: subscribedId(context) }),
 };
 

@@ -347,6 +347,7 @@ export class Lane {
         return this.#takeProblem(frame, sent);
       case "subscribed":
       case "pressure":
+      case "present":
         this.#subscribed.add(Number(frame.id));
         return undefined;
       case "ended":
@@ -361,6 +362,7 @@ export class Lane {
       case "welcome":
       case "stats":
       case "deliver":
+      case "presence":
         return undefined;
       default:
         return `unknown frame ${frame.type}`;

@@ -1,4 +1,5 @@
 // Who is sent messages as they come, which ones and when: SPEC section SB, word by word.
+import { assert } from "../../../src/base/assert.ts";
 import type { Delivered, OperationOf, Origin, Outcome, StreamOperation, StreamStart } from "../../../src/channel/operation.ts";
 import type { ChannelRecord } from "../../../src/channel/store.ts";
 import { LIMITS } from "../../../src/protocol/limits.ts";
@@ -64,6 +65,7 @@ export class ModelStreams {
     if (origin === undefined || !this.#isConnected(origin.connection)) return invalid("");
     if (operation.type === "subscribe") return this.#subscribe(record, operation, origin, nowMs);
     if (operation.type === "watch") return this.#watches.begin(record, origin);
+    assert(operation.type !== "presence", "the model knows no presence");
     const watch = this.#watches.find({ ...origin, request: operation.request });
     if (watch !== undefined && operation.type === "unsubscribe") {
       this.#watches.end(watch);
