@@ -67,3 +67,8 @@ function growTo(needed: number, limit: number, factor: number, limitMax: number)
   while (grown < needed && grown < limitMax) grown = Math.min(limitMax, Math.max(grown + 1, Math.ceil(grown * factor)));
   return Math.max(grown, limit);
 }
+
+/** As much of a credit as may be granted. */
+export function capCredit({ messages, bytes }: Size): Size {
+  return { messages: Math.min(messages, LIMITS.creditMessagesMax), bytes: Math.min(bytes, LIMITS.creditBytesMax) };
+}

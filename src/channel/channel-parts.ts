@@ -58,7 +58,6 @@ export interface ChannelParts {
   readonly dedup: Dedup;
   readonly line: WaitLine;
   readonly streams: Streams;
-  readonly presence: Presence;
   readonly workStealing: WorkStealing;
   readonly traffic: Traffic;
   readonly redriveJob: RedriveJob;
@@ -111,7 +110,6 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
     dedup,
     line,
     streams,
-    presence,
     workStealing: new WorkStealing({ groups, line, streams, routing }),
     traffic,
     redriveJob,

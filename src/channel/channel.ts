@@ -199,10 +199,8 @@ export class Channel {
 
   /** Connections whose waiting requests, subscriptions or leases changed: their attachments have to be written. */
   takeChangedConnections(): readonly number[] {
-    const { attached, line, streams, presence } = this.#parts;
-    const changed = [...new Set([line, streams, attached].flatMap((part) => part.takeChangedConnections()))];
-    presence.noteCommit(changed);
-    return changed;
+    const { attached, line, streams } = this.#parts;
+    return [...new Set([streams, line, attached].flatMap((part) => part.takeChangedConnections()))];
   }
 
   /** What the commit has to write; undefined when nothing changed. */
@@ -359,11 +357,8 @@ export class Channel {
   }
 
   #commitRestore(operation: OperationOf<"commit-restore">, moment: Moment): Outcome {
-    const restored = this.#parts.snapshots.commitRestore(
-      operation,
-      { channel: this.#name, record: this.#parts.cell.get() },
-      moment,
-    );
+    const target = { channel: this.#name, record: this.#parts.cell.get() };
+    const restored = this.#parts.snapshots.commitRestore(operation, target, moment);
     if ("kind" in restored) return refused(restored);
     this.#parts.cell.set(restored);
     return { type: "restored", restoreId: operation.restoreId };

@@ -3,7 +3,6 @@
 import { shortenTogether } from "./attempt-history.ts";
 import type { AttachedLeases, LeaseFrame } from "./attached-leases.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { DeliveryOptions } from "./delivery-options.ts";
 import { endOf, type Lease, type LeaseRow } from "./delivery-store.ts";
 import type { LeaseFlow } from "./lease-flow.ts";
 import type { LoadWatch } from "./load-watch.ts";
@@ -17,6 +16,12 @@ interface Slot {
 }
 
 type Keeper = Slot | LeaseFrame;
+
+interface LeaseBookOptions {
+  readonly id: number;
+  readonly attached: AttachedLeases;
+  readonly flow: LeaseFlow;
+}
 
 export class LeaseBook {
   /** The number of the group. */
@@ -36,7 +41,8 @@ export class LeaseBook {
   /** Takes the leases that come to be stored in this commit, while it has room. */
   #collecting: Slot | undefined;
 
-  constructor({ id, attached, flow }: Pick<DeliveryOptions, "id" | "attached" | "flow">, loads: LoadWatch) {
+  /** `id`: of the group. */
+  constructor({ id, attached, flow }: LeaseBookOptions, loads: LoadWatch) {
     this.#group = id;
     this.#attached = attached;
     this.#flow = flow;

@@ -1,10 +1,12 @@
 // Looking at the records of a log without changing anything: pages, places in time, counts.
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord, Message } from "../protocol/message.ts";
+import type { StreamGap } from "../protocol/stream-frames.ts";
 import type { GroupStart } from "./operation.ts";
 import { endOffset, type Run } from "./run.ts";
 import { Selection } from "./selection.ts";
 import { readControl } from "./stretch.ts";
+import type { PlainReader } from "./subscription.ts";
 
 /** What is read from: the records from the head to the next offset. */
 export interface ReadableLog {
@@ -132,4 +134,9 @@ export function countRemovedFrom(log: ReadableLog, offset: number): number {
     at = endOffset(run);
   }
   return log.putMessages - countMessagesBefore(log, offset) - kept;
+}
+
+/** What a reader of a log can not be sent any more: retention was quicker. */
+export function findGap({ isTap, position }: PlainReader, headOffset: number): StreamGap | undefined {
+  return isTap || position >= headOffset ? undefined : { fromOffset: position, toOffset: headOffset - 1 };
 }

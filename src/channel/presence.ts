@@ -6,7 +6,7 @@ import type { Place } from "../protocol/place.ts";
 import type { PresenceChange } from "../protocol/stream-frames.ts";
 import type { Groups } from "./groups.ts";
 import type { LeaseFlow, LeaseKeeper } from "./lease-flow.ts";
-import type { Effect, Outcome } from "./operation.ts";
+import type { Effect, Origin, Outcome } from "./operation.ts";
 import { hasPace } from "./subscription.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import type { WaitLine } from "./wait-line.ts";
@@ -74,16 +74,19 @@ export class Presence {
     this.#before.clear();
   }
 
-  /** Who is there as the commits before left it, and what a watch that is told so has to keep. */
-  tell(): { readonly digest: number; readonly outcome: Outcome } {
-    const colos = [...this.#colos].map(([colo, readers]) => ({ colo, readers }));
-    colos.sort((a, b) => b.readers - a.readers || ((a.colo ?? "") < (b.colo ?? "") ? -1 : 1));
-    return { digest: this.#digest, outcome: { type: "present", readers: this.#counts.size, colos } };
+  /** Begins a watch, and tells who is there as the commits before left it. */
+  watch(origin: Origin, kept: Subscriptions): Outcome {
+    this.begin(kept);
+    const { digest, outcome } = this.#tell();
+    kept.set({ ...origin, type: "presence", digest });
+    return outcome;
   }
 
   /** Notes whose requests a commit changed, in case no turn has looked at it (rule RC6). */
-  noteCommit(connections: readonly number[]): void {
-    if (this.#isOn && !this.#hasLooked) for (const connection of connections) this.#missed.add(connection);
+  noteCommit(kept: Subscriptions): void {
+    const { line } = this.#parts;
+    if (this.#isOn && !this.#hasLooked)
+      for (const connection of [...kept.changedConnections, ...line.changedConnections]) this.#missed.add(connection);
     this.#hasLooked = false;
   }
 
@@ -95,7 +98,7 @@ export class Presence {
     const changes = this.#takeChanges(kept);
     if (changes.length === 0 && !this.#mayDiffer) return [];
     this.#mayDiffer = false;
-    const { digest, outcome: whole } = this.tell();
+    const { digest, outcome: whole } = this.#tell();
     const listed: Outcome = changes.length > LIMITS.presenceChangesMax ? whole : { type: "presence", changes };
     return kept.all().flatMap((watch) => {
       if (watch.type !== "presence" || (changes.length === 0 && watch.digest === known)) return [];
@@ -103,6 +106,13 @@ export class Presence {
       const { connection, request } = watch;
       return { connection, request, outcome: watch.digest === known ? listed : whole };
     });
+  }
+
+  /** How many are there, and what a watch that is told so has to keep. */
+  #tell(): { readonly digest: number; readonly outcome: Outcome } {
+    const colos = [...this.#colos].map(([colo, readers]) => ({ colo, readers }));
+    colos.sort((a, b) => b.readers - a.readers || ((a.colo ?? "") < (b.colo ?? "") ? -1 : 1));
+    return { digest: this.#digest, outcome: { type: "present", readers: this.#counts.size, colos } };
   }
 
   #takeChanges(kept: Subscriptions): PresenceChange[] {

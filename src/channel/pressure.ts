@@ -1,5 +1,6 @@
 // When producers should slow down: the marks of a channel, and what still fits (SPEC section BP).
 import { ceilingOf, type Size } from "./admission.ts";
+import type { Outcome } from "./operation.ts";
 import type { ChannelRecord } from "./store.ts";
 
 /** Shares of what a channel can hold at most, where its settings name no marks. */
@@ -26,7 +27,7 @@ export function isHighAfter(wasHigh: boolean, held: Size, record: ChannelRecord)
 }
 
 /** What fits a channel that holds so much. */
-export function computeRoom(held: Size, record: ChannelRecord): Size {
+function computeRoom(held: Size, record: ChannelRecord): Size {
   const { maxMessages, maxBytes } = ceilingOf(record);
   if (record.settings.retention === "log") return { messages: maxMessages, bytes: maxBytes };
   return { messages: Math.max(0, maxMessages - held.messages), bytes: Math.max(0, maxBytes - held.bytes) };
@@ -37,4 +38,9 @@ function findMark(limit: number, givenHigh: number | null, givenLow: number | nu
   const high = Math.min(givenHigh ?? Math.ceil(limit * HIGH_SHARE), limit);
   const low = Math.min(givenLow ?? Math.floor(limit * LOW_SHARE), high - 1);
   return { high, low };
+}
+
+/** What who watches is told. */
+export function describeLevel(isHigh: boolean, held: Size, record: ChannelRecord): Outcome {
+  return { type: "pressure", level: isHigh ? "high" : "low", credit: computeRoom(held, record) };
 }

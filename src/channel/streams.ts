@@ -6,12 +6,12 @@ import type { LeaseEntry } from "../protocol/lease-run.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
-import { formatResume, parseResume, type StreamGap } from "../protocol/stream-frames.ts";
-import type { Size } from "./admission.ts";
+import { formatResume, parseResume } from "../protocol/stream-frames.ts";
+import { capCredit, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Group, Groups } from "./groups.ts";
 import { refuseGet, refusePut } from "./life-cycle.ts";
-import { findStart } from "./log-reading.ts";
+import { findGap, findStart } from "./log-reading.ts";
 import type { MemberRouting } from "./member-routing.ts";
 import { findHeld, findSession } from "./member-session.ts";
 import type {
@@ -27,7 +27,7 @@ import type {
 } from "./operation.ts";
 import { Selection, selectionOf, withMessages } from "./selection.ts";
 import type { ChannelRecord } from "./store.ts";
-import { computeRoom, isHighAfter } from "./pressure.ts";
+import { describeLevel, isHighAfter } from "./pressure.ts";
 import type { Presence } from "./presence.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { hasCredit, hasPace, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
@@ -124,6 +124,7 @@ export class Streams {
   }
 
   takeChangedConnections(): readonly number[] {
+    this.#parts.presence.noteCommit(this.#kept);
     return this.#kept.takeChangedConnections();
   }
 
@@ -313,12 +314,7 @@ export class Streams {
 
   #watchPresence(record: ChannelRecord, origin: Origin): Outcome {
     const refusal = refuseGet(record) ?? this.#refuseSecondUse(origin, "presence");
-    if (refusal !== undefined) return refused(refusal);
-    const { presence } = this.#parts;
-    presence.begin(this.#kept);
-    const { digest, outcome } = presence.tell();
-    this.#keep({ ...origin, type: "presence", digest });
-    return outcome;
+    return refusal === undefined ? this.#parts.presence.watch(origin, this.#kept) : refused(refusal);
   }
 
   /** A request that waits keeps its id, and a connection watches once. */
@@ -477,17 +473,4 @@ export class Streams {
     this.#parts.routing.forget(subscription);
     if (subscription.place !== undefined) this.#parts.line.remove(subscription.place);
   }
-}
-
-function describeLevel(isHigh: boolean, held: Size, record: ChannelRecord): Outcome {
-  return { type: "pressure", level: isHigh ? "high" : "low", credit: computeRoom(held, record) };
-}
-
-function capCredit({ messages, bytes }: Size): Size {
-  return { messages: Math.min(messages, LIMITS.creditMessagesMax), bytes: Math.min(bytes, LIMITS.creditBytesMax) };
-}
-
-/** What a reader of a log can not be sent any more: retention was quicker. */
-function findGap({ isTap, position }: PlainReader, headOffset: number): StreamGap | undefined {
-  return isTap || position >= headOffset ? undefined : { fromOffset: position, toOffset: headOffset - 1 };
 }

@@ -47,7 +47,7 @@ interface Watch {
 }
 
 /** Is sent no messages: it is told who reads the channel (SPEC RG7). */
-export interface PresenceWatch {
+interface PresenceWatch {
   readonly type: "presence";
   readonly connection: number;
   /** The id that the connection gave it. */

@@ -92,7 +92,7 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "SB5: a reader is not told of a gap",
-    file: STREAMS_FILE,
+    file: "src/channel/log-reading.ts",
     from: "return isTap || position >= headOffset ?",
     to: "return isTap || headOffset > 0 ?",
   },

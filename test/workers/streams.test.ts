@@ -82,6 +82,11 @@ async function describeGroupOf(channel: string, group: string): Promise<unknown>
   return await (await call("GET", pathOf(channel, `/groups/${group}`))).json();
 }
 
+/** What watch 7 of presence is told of one reader. */
+function change(name: string, reader: string, colo: string): object {
+  return { type: "presence", id: 7, changes: [{ change: name, reader, colo }] };
+}
+
 describe("src/object: streams", () => {
   test("[SB3] a member is sent what is put, by lease, and acks it on the same connection", async () => {
     const channel = await createChannel();
@@ -190,11 +195,6 @@ describe("src/object: streams", () => {
     const second = await openSocket(channel, { colo: "SIN" });
     await second.ask({ type: "subscribe", id: 1, reader: "w", credit: { messages: 0 } });
     await first.ask({ type: "unsubscribe", id: 1 });
-    const change = (name: string, reader: string, colo: string | null): object => ({
-      type: "presence",
-      id: 7,
-      changes: [{ change: name, reader, colo }],
-    });
     const changes = [change("join", "w", "FRA"), change("join", "w", "SIN"), change("leave", "w", "FRA")];
     expect(await socket.settle()).toEqual(changes);
     expect((await describeChannel(channel)).rows.written).toBe(before);
