@@ -1,8 +1,7 @@
 // Looks at all that a channel shows, and compares it with the model.
-import { hasPace } from "../../src/channel/subscription.ts";
 import type { Channel } from "../../src/channel/channel.ts";
 import type { ChannelFacts, Moment, Origin } from "../../src/channel/operation.ts";
-import type { PlainReader } from "../../src/channel/subscription.ts";
+import { hasPace, type PlainReader } from "../../src/channel/subscription.ts";
 import type { GroupDescription } from "../../src/protocol/description.ts";
 import type { Message, ScheduledMessage } from "../../src/protocol/message.ts";
 import { Broken, expectHolds } from "./failure.ts";
@@ -51,6 +50,7 @@ export function look(looked: Looked, facts: ChannelFacts): Seen {
   }
   lookAtSubscriptions(looked);
   lookAtWatches(looked);
+  lookAtReaders(looked);
   lookAtLetters(looked);
   lookAtCheckpoints(looked);
   return { facts, messages, groups: lookAtGroups(looked), scheduled: listScheduled(looked) };
@@ -71,6 +71,31 @@ function lookAtSubscriptions({ channel, model, who }: Looked): void {
       expectHolds(isRight && (found.place !== undefined) === hasCredit, `[SB3] ${what}`);
     }
   }
+}
+
+/** RG3: readers that are shown are those that are subscribed, wait or hold leases, and no others. */
+function lookAtReaders({ channel, model, moment, who }: Looked): void {
+  const page = channel.apply({ type: "list-readers", role: "reader", limit: 1000 }, moment);
+  if (page.type !== "readers") return;
+  const { subscriptions, gets } = model.state;
+  const countOf = (type: string, isTap?: boolean): number =>
+    new Set(
+      subscriptions
+        .filter((one) => one.type === type && (one.type !== "reader" || one.isTap === isTap))
+        .map((one) => one.connection),
+    ).size;
+  const shown = (kind: string): number => page.readers.filter((one) => one.kind === kind && one.connections > 0).length;
+  expectHolds(shown("plain") === countOf("reader", false), `[RG3] ${who} shows its plain readers`);
+  expectHolds(shown("tap") === countOf("reader", true), `[RG3] ${who} shows its taps`);
+  expectHolds(shown("member") > 0 === countOf("member") > 0, `[RG3] ${who} shows its members`);
+  const credit = subscriptions.reduce((sum, one) => sum + Math.max(0, one.credit.messages), 0);
+  const wanted = gets.reduce((sum, { max, isMember }) => sum + (isMember === true ? 0 : max), 0);
+  const told = page.readers.reduce((sum, one) => sum + one.credit, 0);
+  expectSame(told, credit + wanted, `[RG3] The credit that ${who} shows`);
+  const leased = model.describeGroups(moment.nowMs).reduce((sum, group) => sum + group.leased, 0);
+  const inFlight = page.readers.reduce((sum, one) => sum + one.inFlight, 0);
+  // Those that are kept for who was cut off are nobody's.
+  expectHolds(inFlight <= leased, `[RG3] ${who} shows no more leases than there are`);
 }
 
 /** BP5: what is kept of each watch. */
