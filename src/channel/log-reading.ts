@@ -9,13 +9,16 @@ import { readControl } from "./stretch.ts";
 import type { PlainReader } from "./subscription.ts";
 
 /** What is read from: the records from the head to the next offset. */
-export interface ReadableLog {
+export interface BrowsableLog {
   readonly headOffset: number;
   readonly nextOffset: number;
-  /** Messages put since the life began. */
-  readonly putMessages: number;
   /** The first run that ends after `offset`. */
   runFrom(offset: number): Run | undefined;
+}
+
+export interface ReadableLog extends BrowsableLog {
+  /** Messages put since the life began. */
+  readonly putMessages: number;
 }
 
 export interface BrowsedPage {
@@ -34,7 +37,7 @@ interface BrowseRequest {
 }
 
 /** Reads from an offset on without taking. `nextOffset` is where to go on, or undefined at the end. */
-export function browse(log: ReadableLog, request: BrowseRequest): BrowsedPage {
+export function browse(log: BrowsableLog, request: BrowseRequest): BrowsedPage {
   const toOffset = Math.min(request.toOffset ?? Number.MAX_SAFE_INTEGER, log.nextOffset - 1);
   const selection = new Selection();
   const controls: ControlRecord[] = [];

@@ -38,8 +38,8 @@ export interface Run {
 /** One for the module, since blocks are built synchronously. */
 const writer = new BlockWriter();
 
-/** A run read back from storage. */
-export class StoredRun implements Run {
+/** Records that lie in one block. */
+export class BlockRun implements Run {
   readonly firstOffset: number;
   readonly count: number;
   readonly bytes: number;
@@ -48,14 +48,14 @@ export class StoredRun implements Run {
   readonly gone: Set<number>;
   readonly #block: Block;
 
-  constructor(segment: StoredSegment) {
+  constructor(segment: Omit<StoredSegment, "block" | "putAtMs">, block: Block) {
     this.firstOffset = segment.firstOffset;
     this.count = segment.count;
     this.bytes = segment.bytes;
     this.messages = segment.messages;
     this.before = segment.before;
     this.gone = decodeGonePlaces(segment.gone);
-    this.#block = Block.ofStored(segment.block);
+    this.#block = block;
   }
 
   get present(): number {
@@ -117,6 +117,13 @@ interface Within {
   readonly part: RunPart;
   readonly first: number;
   readonly end: number;
+}
+
+/** A run read back from storage. */
+export class StoredRun extends BlockRun {
+  constructor(segment: StoredSegment) {
+    super(segment, Block.ofStored(segment.block));
+  }
 }
 
 /** Records as they were put: the commit's own, and the newest segments while they are in the head window. */

@@ -1,9 +1,11 @@
 // What plain readers are sent of a log in one turn: who stands at the same place shares what is read and how it is written.
 import { LIMITS } from "../protocol/limits.ts";
+import { formatResume } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
-import type { Backlog } from "./backlog.ts";
 import { isWanted } from "./filter.ts";
-import { browse, type BrowsedPage } from "./log-reading.ts";
+import { browse, findGap, type BrowsableLog, type BrowsedPage } from "./log-reading.ts";
+import type { Delivered } from "./operation.ts";
+import { withMessages } from "./selection.ts";
 import type { PlainReader } from "./subscription.ts";
 
 /** What was read for a reader, and how much it could have been. */
@@ -16,20 +18,44 @@ interface FrameSize {
   readonly bytesMax: number;
 }
 
+export interface ServedPage {
+  /** The reader where it stands then; its credit is as it was. */
+  readonly moved: PlainReader;
+  /** Undefined where it has to be told nothing. */
+  readonly delivered: Delivered | undefined;
+  /** Whether more is there. */
+  readonly isCut: boolean;
+}
+
 export class SharedPages {
-  readonly #backlog: Backlog;
+  readonly #log: BrowsableLog;
   readonly #byPosition = new Map<number, SharedPage>();
 
-  constructor(backlog: Backlog) {
-    this.#backlog = backlog;
+  constructor(log: BrowsableLog) {
+    this.#log = log;
+  }
+
+  /** What a reader of the life that has credit is sent next. */
+  serve(reader: PlainReader, life: string): ServedPage {
+    const { selection, controls, nextOffset } = this.#read(reader);
+    const position = nextOffset ?? this.#log.nextOffset;
+    const gap = findGap(reader, this.#log.headOffset);
+    const isCut = nextOffset !== undefined;
+    const moved: PlainReader = { ...reader, position };
+    // Where nothing was wanted, only who has looked at many records is told where it stands.
+    if (selection.count === 0 && controls.length === 0 && gap === undefined && !isCut)
+      return { moved, delivered: undefined, isCut };
+    const resume = reader.isTap ? {} : { resume: formatResume(life, position) };
+    const page = { controls, bytes: selection.bytes, ...resume, ...(gap !== undefined && { gap }) };
+    return { moved, delivered: withMessages(selection, { type: "delivered", ...page } as const), isCut };
   }
 
   /** Readers at one place without a filter share a page, where all of it is within their credit. */
-  read({ position, credit, filter }: PlainReader): BrowsedPage {
+  #read({ position, credit, filter }: PlainReader): BrowsedPage {
     const { max, bytesMax } = frameOf(credit);
     const shared = filter === undefined ? this.#byPosition.get(position) : undefined;
     if (shared !== undefined && isAllFor(shared, { max, bytesMax })) return shared.page;
-    const page = browse(this.#backlog, {
+    const page = browse(this.#log, {
       fromOffset: position,
       messagesMax: max,
       bytesMax,

@@ -11,7 +11,7 @@ import { capCredit, type Size } from "./admission.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Group, Groups } from "./groups.ts";
 import { refuseGet, refusePut } from "./life-cycle.ts";
-import { findGap, findStart } from "./log-reading.ts";
+import { findStart } from "./log-reading.ts";
 import type { MemberRouting } from "./member-routing.ts";
 import { findHeld, findSession } from "./member-session.ts";
 import type {
@@ -30,7 +30,7 @@ import type { ChannelRecord } from "./store.ts";
 import { describeLevel, isHighAfter } from "./pressure.ts";
 import type { Presence } from "./presence.ts";
 import { Subscriptions } from "./subscriptions.ts";
-import { hasCredit, hasPace, placeOf, type Member, type PlainReader, type Subscription } from "./subscription.ts";
+import { hasCredit, hasPace, placeOf, spend, type Member, type PlainReader, type Subscription } from "./subscription.ts";
 import { drawHolder, takeMessages, tellLeases } from "./taking.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { refused } from "./refused.ts";
@@ -424,28 +424,16 @@ export class Streams {
 
   /** Sends what a frame holds, and returns where the reader stands then. */
   #sendPage(record: ChannelRecord, reader: PlainReader, pages: SharedPages): PlainReader {
-    const { backlog } = this.#parts;
-    const { selection, controls, nextOffset } = pages.read(reader);
-    const position = nextOffset ?? backlog.nextOffset;
-    const gap = findGap(reader, backlog.headOffset);
-    const isCut = nextOffset !== undefined;
+    const { moved, delivered, isCut } = pages.serve(reader, record.life);
     if (isCut) this.#hasMore = this.#isReaderChanged = true;
-    // Where nothing was wanted, only who has looked at many records is told where it stands.
-    const isSilent = selection.count === 0 && controls.length === 0 && gap === undefined && !isCut;
-    const moved: PlainReader = { ...reader, position };
-    if (isSilent) this.#keep(moved);
-    else {
-      const resume = reader.isTap ? {} : { resume: formatResume(record.life, position) };
-      const page = { controls, bytes: selection.bytes, ...resume, ...(gap !== undefined && { gap }) };
-      this.#send(moved, withMessages(selection, { type: "delivered", ...page } as const));
-    }
+    if (delivered === undefined) this.#keep(moved);
+    else this.#send(moved, delivered);
     return moved;
   }
 
   #send(subscription: Member | PlainReader, delivered: Delivered): void {
-    const { connection, request, credit } = subscription;
-    const spent = { messages: credit.messages - selectionOf(delivered).count, bytes: credit.bytes - delivered.bytes };
-    const sent = { ...subscription, credit: spent };
+    const { connection, request } = subscription;
+    const sent = { ...subscription, credit: spend(subscription.credit, delivered) };
     if (sent.type === "member" && sent.place !== undefined) this.#parts.line.remove(sent.place);
     this.#keep(sent.type === "member" ? this.#enter(sent) : sent);
     this.#effects.push({ connection, request, outcome: delivered });

@@ -1,6 +1,8 @@
 // Who is sent messages as they come, and what may still be sent. It lives in its socket's attachment, so it survives hibernation.
 import type { MessageFilter } from "../protocol/stream-frames.ts";
 import type { Size } from "./admission.ts";
+import type { Delivered } from "./operation.ts";
+import { selectionOf } from "./selection.ts";
 import type { Waiter } from "./wait-line.ts";
 
 export type Subscription = Member | PlainReader | Watch | PresenceWatch;
@@ -33,6 +35,8 @@ export interface PlainReader extends SubscriptionBase {
   readonly isTap: boolean;
   /** The next record that it has not been sent. */
   readonly position: number;
+  /** Of a relay's reader: the life of the channel that the position is of. */
+  readonly life?: string;
   readonly filter?: MessageFilter;
 }
 
@@ -80,4 +84,9 @@ export function hasPace(subscription: Subscription): subscription is Member | Pl
 
 export function hasCredit({ credit }: Member | PlainReader): boolean {
   return credit.messages > 0 && credit.bytes > 0;
+}
+
+/** What is left of a credit when a frame was sent. */
+export function spend({ messages, bytes }: Size, delivered: Delivered): Size {
+  return { messages: messages - selectionOf(delivered).count, bytes: bytes - delivered.bytes };
 }

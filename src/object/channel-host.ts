@@ -5,26 +5,19 @@ import type { Refusal } from "../protocol/problems.ts";
 import type { ChannelRecord } from "../channel/store.ts";
 import { Block } from "../protocol/block.ts";
 import { CLOSE_CODES } from "../protocol/frames.ts";
-import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { parsePlace, PLACE_HEADER } from "../protocol/place.ts";
 import { Committer, type Entry, type ObjectRequest, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
-import { CommitLoop, type Timers } from "./commit-loop.ts";
+import { CommitLoop } from "./commit-loop.ts";
 import type { Connections } from "./connections.ts";
 import type { Registration, Removal } from "./directory-shard.ts";
-import { HeldFrames } from "./held-frames.ts";
 import { logWarning } from "./log.ts";
 import { unpackOperation, type PackedOperation } from "./packing.ts";
-import { formatProblemFrame } from "./reply-frames.ts";
-import { readFrame, type FrameAction, type FrameSender } from "./socket-frames.ts";
-
-/** The runtime around the object. */
-export interface Runtime extends Timers {
-  nowMs(): number;
-  /** A name that nothing else has. */
-  freshName(): string;
-  /** A random whole number of 32 bits. */
-  draw32(): number;
-}
+import { RelayBook, type RelayPorts } from "./relay-book.ts";
+import { READS_HEADER, READS_PLAINLY, RELAY_HEADER } from "./relay-name.ts";
+import type { Runtime } from "./runtime.ts";
+import { SocketDesk } from "./socket-desk.ts";
+import { refuseUpgrade } from "./upgrade.ts";
 
 /** Where a channel tells that it exists, and how it is set. May be told the same more than once (DR2, DR3). */
 interface Registry {
@@ -54,32 +47,23 @@ export interface ChannelHostOptions {
   readonly openStore: () => SoundStore;
   readonly connections: Connections;
   readonly registry: Registry;
+  readonly relays: RelayPorts;
   /** Whether the first use of an unknown channel creates it. */
   readonly mayCreate: () => boolean;
   readonly moveState: MoveState;
 }
 
-/** Where a frame came from, and its size. */
-interface Came {
-  readonly socket: WebSocket;
-  readonly connection: number;
-  readonly bytes: number;
-}
-
-/** The close code of an end that is not the client's choice, as of a tab or a deploy: it may come back. */
-const GOING_AWAY = 1001;
 const ALARM_INTERVAL_MS_MIN = 1000;
 
 export class ChannelHost {
   readonly #options: ChannelHostOptions;
   readonly #name: string;
   readonly #storage: HostedStorage;
-  readonly #connections: Connections;
   readonly #committer: Committer;
   readonly #loop: CommitLoop<Entry>;
-  readonly #held = new HeldFrames();
-  /** When commits may look for silent connections again. */
-  #nextLookAtMs = 0;
+  readonly #desk: SocketDesk;
+  readonly #connections: Connections;
+  readonly #relays: RelayBook;
   /** When the timer that is set first fires. */
   #timerAtMs = Infinity;
 
@@ -89,9 +73,23 @@ export class ChannelHost {
     this.#name = name;
     this.#storage = storage;
     this.#connections = connections;
-    const takeMoment = (): Moment => this.#takeMoment();
-    const nextMoveLookAtMs = (): number | undefined => moveState.nextLookAtMs;
-    this.#committer = new Committer({ name, storage, openStore, connections, takeMoment, nextMoveLookAtMs });
+    this.#relays = new RelayBook({
+      ...options.relays,
+      channel: name,
+      connections,
+      runtime: options.runtime,
+      isSubscribed: (connection) => this.#committer.channel.subscriptionsOf(connection).length > 0,
+    });
+    this.#committer = new Committer({
+      name,
+      storage,
+      openStore,
+      connections,
+      takeMoment: () => this.#takeMoment(),
+      nextMoveLookAtMs: () => moveState.nextLookAtMs,
+      nextCallAtMs: (nowMs) => this.#relays.nextLookAtMs(nowMs),
+      noteRecords: () => this.#relays.noteRecords(),
+    });
     this.#loop = new CommitLoop<Entry>({
       commit: (entries) => {
         // Nobody waits for an answer then: connections were closed, and calls wait at the door.
@@ -100,12 +98,26 @@ export class ChannelHost {
         // What subscribers are owed beyond a frame follows at once, behind what has come meanwhile.
         if (this.#committer.hasMoreToDeliver) this.#loop.pushCall({ request: { type: "tick" } }, 0);
         this.#armTimer();
-        this.#endSilent({ isForced: false });
+        this.#desk.endSilent({ isForced: false });
       },
       sync: () => this.#storage.sync(),
       ownerOf: ({ request }) => ownerOf(request),
       delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
       timers: options.runtime,
+    });
+    this.#desk = new SocketDesk({
+      channel: name,
+      connections,
+      runtime: options.runtime,
+      operate: (operation, origin, bytes) =>
+        this.#loop.push({ request: { type: "operate", operation, origin } }, bytes + answerBytesOf(operation)),
+      beginLooks: () => this.#loop.push({ request: { type: "tick" } }, 0),
+      forget: ({ connection, isClean, isNews, relay }) => {
+        if (isNews) this.#committer.noteNews();
+        const isServed = this.#committer.channel.subscriptionsOf(connection).length > 0;
+        if (relay !== undefined && (isServed || isNews)) this.#relays.noteLost(relay);
+        this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
+      },
     });
     this.#armTimer();
   }
@@ -113,6 +125,21 @@ export class ChannelHost {
   /** What is kept of the channel; undefined where there is none. */
   get record(): ChannelRecord | undefined {
     return this.#committer.channel.record;
+  }
+
+  get relays(): RelayBook {
+    return this.#relays;
+  }
+
+  /** Where a connection for plain reading has to go that is not the channel's own; notes a relay that comes. */
+  findRelay(request: Request): Response | undefined {
+    const { headers } = request;
+    const relay = headers.get(RELAY_HEADER);
+    if (relay !== null && this.record !== undefined) this.#relays.attach(relay);
+    const isPlain = headers.get(READS_HEADER) === READS_PLAINLY && refuseUpgrade(request, this.#connections) === undefined;
+    if (relay !== null || !isPlain || this.record === undefined) return undefined;
+    const colo = this.#relays.findColo(parsePlace(headers.get(PLACE_HEADER)), this.record.settings);
+    return colo === undefined ? undefined : new Response(null, { headers: { [RELAY_HEADER]: colo } });
   }
 
   /** Carries an operation out, and answers when it is committed. `origin` names the connection and request whose promised room it uses. */
@@ -143,15 +170,13 @@ export class ChannelHost {
   /** Ends all connections: what was not answered was not done. Their leases end as if they had been cut off (LS9). */
   cutAll(): void {
     const { sockets } = this.#connections;
-    const closed: Entry[] = [];
-    for (const socket of sockets) {
-      const connection = this.#connections.remove(socket)?.connection;
-      if (connection === undefined) continue;
-      this.#held.drop(connection);
-      closed.push({ request: { type: "closed", connection, isClean: false } });
-    }
+    const closed = this.#desk
+      .release(sockets)
+      .map((connection) => ({ request: { type: "closed", connection, isClean: false } }) as const);
     if (closed.length > 0) this.#committer.commit(closed);
     for (const socket of sockets) socket.close(CLOSE_CODES.moved, "The channel moves: connect again");
+    // Those that sleep do not see it: they connect with whoever has the channel then.
+    this.#relays.callAll();
   }
 
   /** Goes on after it was suspended. */
@@ -163,6 +188,7 @@ export class ChannelHost {
   /** Begins anew with what is stored: something else, or nothing. */
   reload(): void {
     this.#committer.wake();
+    this.#relays.reload();
   }
 
   /** Sets the alarm for what is due next. */
@@ -188,92 +214,17 @@ export class ChannelHost {
 
   /** A frame has come. */
   receive(socket: WebSocket, data: string | ArrayBuffer): void {
-    const found = this.#connections.find(socket);
-    if (found === undefined) return;
-    const { connection } = found;
-    this.#connections.noteHeard(connection, this.#options.runtime.nowMs());
-    const action = this.#readFrame(data, found);
-    const bytes = typeof data === "string" ? data.length : data.byteLength;
-    if (action.type === "hear") {
-      this.#connections.hear(socket, action.echo);
-      this.#held.release(connection, () => !this.#connections.isUnread(connection));
-    } else if (this.#held.has(connection) || this.#connections.isUnread(connection)) {
-      this.#hold({ socket, connection, bytes }, () => this.#act(action, { socket, connection, bytes }));
-    } else this.#act(action, { socket, connection, bytes });
-  }
-
-  #act(action: Exclude<FrameAction, { type: "hear" }>, { socket, connection, bytes }: Came): void {
-    switch (action.type) {
-      case "operate": {
-        const { operation, request } = action;
-        const size = bytes + answerBytesOf(operation);
-        this.#loop.push({ request: { type: "operate", operation, origin: { connection, request } } }, size);
-        return;
-      }
-      case "greet": {
-        const { version, joinsFrames, pings } = action;
-        this.#connections.greet(socket, { joinsFrames, pingsSinceMs: pings ? this.#options.runtime.nowMs() : undefined });
-        // The alarm has to look whether it goes on.
-        if (pings) this.#loop.push({ request: { type: "tick" } }, 0);
-        const welcome = { type: "welcome", version, versions: PROTOCOL_VERSIONS, channel: this.#name, connection };
-        this.#connections.send(connection, JSON.stringify(welcome));
-        return;
-      }
-      case "close":
-        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
-        this.#forget(socket, true);
-        socket.close(action.code, action.reason);
-        return;
-      case "refuse":
-        this.#connections.send(connection, formatProblemFrame(action.refused.refusal, action.refused.inReplyTo));
-        return;
-    }
-  }
-
-  /** The connection does not read: what it asks for waits until it does, and not for long (rule CN3). */
-  #hold(came: Came, act: () => void): void {
-    const { connection, bytes } = came;
-    const isFirst = !this.#held.has(connection);
-    if (!this.#held.add(connection, act, bytes)) this.#closeUnread(came);
-    else if (isFirst) this.#awaitEcho(came);
-  }
-
-  #awaitEcho(came: Came): void {
-    const { connection } = came;
-    const echoes = this.#connections.echoesOf(connection);
-    // It keeps the object awake: what is held lies in memory alone.
-    this.#options.runtime.setTimeout(() => {
-      if (!this.#held.has(connection)) return;
-      if (this.#connections.echoesOf(connection) === echoes) this.#closeUnread(came);
-      else this.#awaitEcho(came);
-    }, LIMITS.unreadMsMax);
-  }
-
-  #closeUnread({ socket }: Came): void {
-    this.#forget(socket, false);
-    socket.close(CLOSE_CODES.framesUnread, "Read what is sent, and send each echo back");
-  }
-
-  /** Ends connections whose clients are gone though the runtime tells nothing of it (rule CN5). */
-  #endSilent({ isForced }: { readonly isForced: boolean }): void {
-    const nowMs = this.#options.runtime.nowMs();
-    if (!isForced && nowMs < this.#nextLookAtMs) return;
-    this.#nextLookAtMs = nowMs + LIMITS.silenceLookMs;
-    for (const socket of this.#connections.findSilent(nowMs)) {
-      this.#forget(socket, false);
-      socket.close(CLOSE_CODES.silent, "No ping came for too long");
-    }
+    this.#desk.receive(socket, data);
   }
 
   /** A socket has closed. */
   end(socket: WebSocket, code: number, wasClean: boolean): void {
-    this.#forget(socket, wasClean && code !== GOING_AWAY);
-    closeQuietly(socket, code);
+    this.#desk.end(socket, code, wasClean);
   }
 
   /** A socket is broken. */
   lose(socket: WebSocket): void {
-    this.#forget(socket, false);
+    this.#desk.lose(socket);
   }
 
   /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
@@ -283,13 +234,14 @@ export class ChannelHost {
       this.#committer.armAlarm(this.#takeMoment().nowMs + ALARM_INTERVAL_MS_MIN, this.#options.moveState);
       return;
     }
-    this.#endSilent({ isForced: true });
+    this.#desk.endSilent({ isForced: true });
+    this.#relays.look();
     await this.#doWhatIsDue();
     await this.#tellDirectory();
     const { nowMs } = this.#takeMoment();
     if (this.#committer.channel.isForgotten(nowMs)) {
       await this.#options.moveState.eraseChannel();
-      this.#committer.wake();
+      this.reload();
       return;
     }
     this.#committer.armAlarm(nowMs + ALARM_INTERVAL_MS_MIN);
@@ -329,25 +281,6 @@ export class ChannelHost {
     this.#committer.commit([{ request: { type: "settle-outbox", version, isDone } }]);
   }
 
-  /** No frame stays unanswered, not even one that shows a fault of ours. */
-  #readFrame(data: string | ArrayBuffer, sender: FrameSender): FrameAction {
-    try {
-      return readFrame(data, sender);
-    } catch (error) {
-      logWarning("frame-failed", { channel: this.#name }, error);
-      return { type: "refuse", refused: { refusal: { kind: "internal", outcome: "not-applied" } } };
-    }
-  }
-
-  #forget(socket: WebSocket, isClean: boolean): void {
-    const removed = this.#connections.remove(socket);
-    if (removed === undefined) return;
-    const { connection, isNews } = removed;
-    this.#held.drop(connection);
-    if (isNews) this.#committer.noteNews();
-    this.#loop.push({ request: { type: "closed", connection, isClean } }, 0);
-  }
-
   /**
    * A promise of room that nobody uses is taken back on time, leases that others wait for are asked for, messages that waited long enough for a
    * member nearby go farther, and what comes due before the alarm may run again is done. A timer will do: the object is awake for 10 s after each event.
@@ -383,17 +316,6 @@ export class ChannelHost {
 function ownerOf(request: ObjectRequest): number | undefined {
   if (request.type === "operate") return request.origin?.connection;
   return request.type === "closed" ? request.connection : undefined;
-}
-
-/** Answers a close. The runtime does so by itself for sockets that were accepted otherwise, but not for hibernating ones (measured). */
-function closeQuietly(socket: WebSocket, code: number): void {
-  // 1005, 1006 and 1015 tell that no close frame came; they must not be sent.
-  const mayBeSent = code !== 1005 && code !== 1006 && code !== 1015;
-  try {
-    socket.close(mayBeSent ? code : 1000);
-  } catch {
-    // It is closed already.
-  }
 }
 
 /** What an answer takes in memory until it is sent, where that can be much more than the request. */

@@ -4,13 +4,14 @@ import type { Origin } from "../channel/operation.ts";
 import type { Placement } from "../protocol/placement.ts";
 import { PING_FRAME, PONG_FRAME } from "../protocol/version.ts";
 import { MeteredStorage } from "../storage/metered-storage.ts";
+import { RelayTable } from "../storage/relay-table.ts";
 import { SqliteStore } from "../storage/sqlite-store.ts";
 import { StandingTable } from "../storage/standing-table.ts";
-import { ChannelHost, type Runtime } from "./channel-host.ts";
+import { ChannelHost } from "./channel-host.ts";
 import {
   findObject,
   type ArriveOrder,
-  type ChannelStub,
+  type RelayedStub,
   type Decision,
   type DepartOrder,
   type Misdirected,
@@ -22,6 +23,9 @@ import { registerChannel, unregisterChannel } from "./directory.ts";
 import type { Env } from "./env.ts";
 import { ObjectDoor } from "./object-door.ts";
 import type { PackedOperation } from "./packing.ts";
+import { formatRelayObject } from "./relay-name.ts";
+import type { RelayStub } from "./relay-stub.ts";
+import type { Runtime } from "./runtime.ts";
 import { acceptUpgrade } from "./upgrade.ts";
 import { Whereabouts, type Standing } from "./whereabouts.ts";
 
@@ -32,7 +36,7 @@ const RUNTIME: Runtime = {
   setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs),
 };
 
-export class ChannelObject extends DurableObject<Env> implements ChannelStub {
+export class ChannelObject extends DurableObject<Env> implements RelayedStub {
   readonly #host: ChannelHost;
   readonly #door: ObjectDoor;
 
@@ -56,6 +60,13 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
         register: (entry) => registerChannel(env.DIRECTORY, entry),
         unregister: (removal) => unregisterChannel(env.DIRECTORY, removal),
       },
+      relays: {
+        store: new RelayTable(storage),
+        wake: async (relay) => {
+          const stub = env.RELAYS?.getByName(formatRelayObject(name, relay)) as unknown as RelayStub | undefined;
+          return (await stub?.wake()) ?? { readers: 0 };
+        },
+      },
       mayCreate: () => this.env.AUTO_CREATE === "true",
       moveState: whereabouts,
     });
@@ -66,7 +77,7 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
       nowMs,
       sync: () => storage.sync(),
       find: (route) => findObject(env.CHANNELS, name, route),
-      accept: (request) => acceptUpgrade(request, connections),
+      accept: (request) => this.#host.findRelay(request) ?? acceptUpgrade(request, connections),
     });
   }
 
@@ -96,6 +107,11 @@ export class ChannelObject extends DurableObject<Env> implements ChannelStub {
 
   arrive(order: ArriveOrder): Promise<void> {
     return this.#door.arrive(order);
+  }
+
+  leaveRelay(relay: string): Promise<void> {
+    this.#host.relays.leave(relay);
+    return Promise.resolve();
   }
 
   override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {

@@ -59,6 +59,12 @@ export interface ChannelStub {
   arrive(order: ArriveOrder): Promise<void>;
 }
 
+/** What relays ask as well. */
+export interface RelayedStub extends ChannelStub {
+  /** A relay has no readers any more. Does nothing where the channel is elsewhere, which finds it out itself. */
+  leaveRelay(relay: string): Promise<void>;
+}
+
 /** What objects of one channel ask each other. */
 export type PeerStub = Pick<ChannelStub, "tellRoute" | "comeHome" | "depart" | "arrive">;
 

@@ -9,11 +9,10 @@ import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { RowCounts } from "../storage/metered-storage.ts";
 import { measureLeaseRoom, type Connections } from "./connections.ts";
-import { formatBinaryReply } from "./binary-replies.ts";
+import { DeliveredFrames } from "./delivered-frames.ts";
 import { JoinedFrames } from "./joined-frames.ts";
 import { logWarning } from "./log.ts";
 import { packOutcome, type PackedOutcome } from "./packing.ts";
-import { formatReply } from "./reply-frames.ts";
 
 /** The answer to a worker. Refusals are values: classes thrown over RPC lose their type. */
 export interface Performed {
@@ -60,6 +59,10 @@ export interface CommitterOptions {
   readonly takeMoment: () => Moment;
   /** When the alarm has to look how a move of the channel stands; never if absent. */
   readonly nextMoveLookAtMs?: () => number | undefined;
+  /** When somebody has to look whether relays were told of what a commit brings; undefined where they are told by it. */
+  readonly nextCallAtMs: (nowMs: number) => number | undefined;
+  /** Records were written, or the channel's own record: those that follow the channel have to be told. */
+  readonly noteRecords: () => void;
 }
 
 const NO_ALARM_AT_MS = Number.MAX_SAFE_INTEGER;
@@ -69,6 +72,14 @@ const NO_STATE: PressureState = { depth: 0, bytes: 0, utilization: 0, waiters: 0
 interface Answer {
   readonly entry: Entry | Effect;
   readonly outcome: Outcome;
+}
+
+/** What the answers of one commit share. */
+interface Told {
+  /** The JSON text of the state. */
+  readonly state: () => string;
+  readonly frames: JoinedFrames;
+  readonly formats: DeliveredFrames;
 }
 
 /** Storage refused a commit, or could not be read. */
@@ -237,10 +248,11 @@ export class Committer {
       this.#options.connections.write(connection, kept, this.#channel.leasesOf(connection));
     }
     const frames = new JoinedFrames(this.#options.connections);
+    const commit: Told = { state, frames, formats: new DeliveredFrames() };
     for (const { entry, outcome } of answers) {
       try {
-        if ("connection" in entry) this.#tell(entry, state, frames);
-        else this.#answer(entry, outcome, state, frames);
+        if ("connection" in entry) this.#tell(entry, commit);
+        else this.#answer(entry, outcome, commit);
       } catch (error) {
         logWarning("answer-failed", { channel: this.#options.name, outcome: outcome.type }, error);
       }
@@ -273,7 +285,10 @@ export class Committer {
 
   #write(nowMs: number): void {
     const changes = this.#channel.takeChanges(nowMs);
-    const dueAtMs = this.#withLook(this.#findDeadline(changes), nowMs);
+    const isForReaders = changes !== undefined && (changes.insertSegments.length > 0 || changes.channel !== undefined);
+    const callAtMs = isForReaders ? this.#options.nextCallAtMs(nowMs) : undefined;
+    const lookAtMs = this.#withLook(this.#findDeadline(changes), nowMs);
+    const dueAtMs = callAtMs === undefined ? lookAtMs : Math.min(callAtMs, lookAtMs ?? Infinity);
     const alarmAtMs = dueAtMs !== undefined && dueAtMs < this.#alarmAtMs ? dueAtMs : undefined;
     try {
       if (changes !== undefined && this.#channel.snapshots.isInstalled) this.#replace(changes, nowMs);
@@ -290,6 +305,7 @@ export class Committer {
       if (error instanceof ForgedSnapshot) throw error;
       throw new StorageFailure("The transaction was rolled back", { cause: error });
     }
+    if (isForReaders) this.#options.noteRecords();
   }
 
   /** Writes a restored channel and begins to work with it; where it can not be worked with, nothing of it stands. */
@@ -327,7 +343,7 @@ export class Committer {
     this.#alarmAtMs = atMs;
   }
 
-  #answer({ request, answer }: Entry, outcome: Outcome, state: () => string, frames: JoinedFrames): void {
+  #answer({ request, answer }: Entry, outcome: Outcome, commit: Told): void {
     if (answer !== undefined) {
       const performed: Performed = { outcome: packOutcome(withOwnBodies(outcome)), state: this.#channel.pressure ?? null };
       answer("facts" in outcome ? { ...performed, description: this.#describe(outcome.facts) } : performed);
@@ -335,14 +351,14 @@ export class Committer {
     }
     if (request.type !== "operate" || request.origin === undefined) return;
     const { connection, request: id } = request.origin;
-    if (outcome.type === "described") frames.send(connection, this.#formatStats(id, outcome.facts));
-    else this.#tell({ connection, request: id, outcome }, state, frames);
+    if (outcome.type === "described") commit.frames.send(connection, this.#formatStats(id, outcome.facts));
+    else this.#tell({ connection, request: id, outcome }, commit);
   }
 
-  #tell({ connection, request, outcome }: Effect, state: () => string, frames: JoinedFrames): void {
+  #tell({ connection, request, outcome }: Effect, commit: Told): void {
     const isBinary = this.#options.connections.isBinary(connection);
-    const frame = (isBinary ? formatBinaryReply(request, outcome, state()) : undefined) ?? formatReply(request, outcome, state());
-    if (frame !== undefined) frames.send(connection, frame);
+    const frame = commit.formats.format(request, outcome, isBinary, commit.state);
+    if (frame !== undefined) commit.frames.send(connection, frame);
   }
 
   #formatStats(id: number, facts: ChannelFacts): string {

@@ -32,6 +32,10 @@ interface Attachment {
   readonly isBinary?: true;
   /** When it said that it pings; absent for one that did not. */
   readonly pingsSinceMs?: number;
+  /** Whether it was opened for plain reading alone. */
+  readonly readsPlainly?: true;
+  /** Which relay it is of; absent for a client's. */
+  readonly relay?: string;
   /** What it has not shown to have read, where it is asked for an echo. */
   readonly unread?: PackedUnread;
 }
@@ -54,6 +58,24 @@ type PackedWaiter = readonly [
 /** What keeps the sockets while the object sleeps. */
 export type SocketKeeper = Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets" | "getWebSocketAutoResponseTimestamp">;
 
+interface AcceptOptions {
+  /** Where the puts of the socket come from. */
+  readonly source: string;
+  /** Where its client is. */
+  readonly place: Place | undefined;
+  readonly isBinary: boolean;
+  readonly readsPlainly: boolean;
+  readonly relay: string | undefined;
+}
+
+interface RemovedConnection {
+  readonly connection: number;
+  /** Whether what it held was not known. */
+  readonly isNews: boolean;
+  /** The relay that it was of. */
+  readonly relay: string | undefined;
+}
+
 const NO_LEASES = new Uint8Array();
 /** What all members of an attachment but its requests and leases take, and the names of these. */
 const OTHER_BYTES_MAX = 400;
@@ -67,6 +89,9 @@ export class Connections {
   readonly #pings: Pings;
   /** What sockets carried that have closed, until the channel has decided what becomes of it. */
   readonly #left = new Map<number, Uint8Array>();
+  readonly #relays = new Map<number, string>();
+  /** Connections for plain reading by colo. */
+  readonly #plain = new Map<string, Set<number>>();
   #lastConnection = 0;
 
   /** Finds the sockets that stayed open while the object slept. `name`: of the channel. */
@@ -118,22 +143,23 @@ export class Connections {
     return [...this.#sockets.values()];
   }
 
-  /** `source`: where the puts of the socket come from. `place`: where its client is. */
-  accept(
-    socket: WebSocket,
-    options: { readonly source: string; readonly place: Place | undefined; readonly isBinary: boolean },
-  ): void {
+  accept(socket: WebSocket, options: AcceptOptions): void {
     this.#context.acceptWebSocket(socket);
     const connection = this.#lastConnection + 1;
-    const { source, place, isBinary } = options;
-    const given = { ...(place !== undefined && { place: formatPlace(place) }), ...(isBinary && { isBinary }) };
+    const { source, place, isBinary, readsPlainly, relay } = options;
+    const given = {
+      ...(place !== undefined && { place: formatPlace(place) }),
+      ...(isBinary && { isBinary }),
+      ...(readsPlainly && { readsPlainly }),
+      ...(relay !== undefined && { relay }),
+    };
     const attachment: Attachment = { connection, hasGreeted: false, waiters: [], source, ...given };
     this.#keep(socket, attachment);
     socket.serializeAttachment(attachment);
   }
 
   /** The number of a socket and where it comes from; undefined for one that was closed. */
-  find(socket: WebSocket): Pick<Attachment, "connection" | "hasGreeted" | "source" | "isBinary"> | undefined {
+  find(socket: WebSocket): Pick<Attachment, "connection" | "hasGreeted" | "source" | "isBinary" | "readsPlainly"> | undefined {
     return this.#attachments.get(socket);
   }
 
@@ -244,23 +270,45 @@ export class Connections {
    * Forgets a socket and returns its number, and whether what it held is news: one whose end woke the object is not among the open ones, but
    * carries its attachment.
    */
-  remove(socket: WebSocket): { readonly connection: number; readonly isNews: boolean } | undefined {
+  remove(socket: WebSocket): RemovedConnection | undefined {
     const known = this.#attachments.get(socket);
     const attachment = known ?? (socket.deserializeAttachment() as Attachment | null);
     if (attachment === null) return undefined;
-    const { connection, leases } = attachment;
+    const { connection, leases, relay } = attachment;
     if (socket.readyState === WebSocket.OPEN) socket.serializeAttachment(null);
+    if (known !== undefined) this.#countPlain(known, -1);
+    this.#relays.delete(connection);
     this.#attachments.delete(socket);
     this.#sockets.delete(connection);
     this.#unread.delete(connection);
     this.#pings.end(connection);
     if (leases !== undefined) this.#left.set(connection, leases);
-    return { connection, isNews: known === undefined && leases !== undefined };
+    return { connection, isNews: known === undefined && leases !== undefined, relay };
   }
 
   /** Notes that it is decided and stored what became of the leases of a connection that has closed. */
   forget(connection: number): void {
     this.#left.delete(connection);
+  }
+
+  /** Connections of relays. */
+  relays(): ReadonlyMap<number, string> {
+    return this.#relays;
+  }
+
+  /** Connections for plain reading at a colo that are no relay's. */
+  countPlain(colo: string): number {
+    return this.#plain.get(colo)?.size ?? 0;
+  }
+
+  #countPlain({ connection, readsPlainly, relay, place }: Attachment, change: 1 | -1): void {
+    const colo = readsPlainly === true && relay === undefined ? parsePlace(place)?.colo : undefined;
+    if (colo === undefined) return;
+    const known = this.#plain.get(colo) ?? new Set();
+    if (change === 1) known.add(connection);
+    else known.delete(connection);
+    if (known.size === 0) this.#plain.delete(colo);
+    else this.#plain.set(colo, known);
   }
 
   #askIfDue(connection: number, socket: WebSocket, unread: Unread): void {
@@ -280,7 +328,9 @@ export class Connections {
   }
 
   #keep(socket: WebSocket, attachment: Attachment): void {
-    const { unread, pingsSinceMs } = attachment;
+    const { unread, pingsSinceMs, relay } = attachment;
+    if (relay !== undefined) this.#relays.set(attachment.connection, relay);
+    this.#countPlain(attachment, 1);
     if (pingsSinceMs !== undefined) this.#pings.begin(attachment.connection, pingsSinceMs);
     this.#unread.set(attachment.connection, unread === undefined ? new Unread() : Unread.unpack(unread));
     this.#sockets.set(attachment.connection, socket);

@@ -3,6 +3,8 @@
 export interface Env {
   readonly CHANNELS: DurableObjectNamespace;
   readonly DIRECTORY: DurableObjectNamespace;
+  /** Absent where a worker that embeds the service has none: channels serve all their readers themselves then. */
+  readonly RELAYS?: DurableObjectNamespace;
   /** "true" lets the first put or get of an unknown channel create it. */
   readonly AUTO_CREATE?: string;
   /** The bearer token of the deployment, a secret. */

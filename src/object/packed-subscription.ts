@@ -25,6 +25,8 @@ type PackedReader = readonly [
   isTap: boolean,
   position: number,
   filter: MessageFilter | null,
+  /** Of a relay's reader. */
+  life?: string,
 ];
 
 type PackedWatch = readonly [type: "watch", request: number, isHigh: boolean];
@@ -39,8 +41,9 @@ export function packSubscription(subscription: Subscription): PackedSubscription
     const { group, holder, leaseMs, place, reader } = subscription;
     return ["member", request, credit.messages, credit.bytes, group, holder, leaseMs, place?.ticket ?? null, reader ?? null];
   }
-  const { isTap, position, filter } = subscription;
-  return ["reader", request, credit.messages, credit.bytes, isTap, position, filter ?? null];
+  const { isTap, position, filter, life } = subscription;
+  const packed = ["reader", request, credit.messages, credit.bytes, isTap, position, filter ?? null] as const;
+  return life === undefined ? packed : [...packed, life];
 }
 
 export function unpackSubscription(connection: number, packed: PackedSubscription): Subscription {
@@ -57,6 +60,7 @@ function unpackMember(connection: number, packed: PackedMember): Member {
 }
 
 function unpackReader(connection: number, packed: PackedReader): PlainReader {
-  const [type, request, messages, bytes, isTap, position, filter] = packed;
-  return { type, connection, request, credit: { messages, bytes }, isTap, position, ...(filter !== null && { filter }) };
+  const [type, request, messages, bytes, isTap, position, filter, life] = packed;
+  const wanted = { ...(filter !== null && { filter }), ...(life !== undefined && { life }) };
+  return { type, connection, request, credit: { messages, bytes }, isTap, position, ...wanted };
 }

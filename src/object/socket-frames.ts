@@ -38,6 +38,8 @@ export interface FrameSender {
   readonly source?: string;
   /** Whether it may put by binary frames. */
   readonly isBinary?: true;
+  /** Whether it was opened for plain reading alone. */
+  readonly readsPlainly?: true;
 }
 
 const HELLO_FIRST = 'Expected {"type":"hello","versions":[1]} as the first frame';
@@ -65,20 +67,29 @@ export function readFrame(data: string | ArrayBuffer, sender: FrameSender): Fram
   }
   const operation = readOperation(frame.value, source);
   if (!operation.ok) return refuseFrame({ refusal: operation.refusal.refusal, inReplyTo: id });
+  if (sender.readsPlainly === true && !isPlainReading(operation.value))
+    return refuseFrame({ refusal: { kind: "plain-reading-only", frameType: frame.value.type }, inReplyTo: id });
   return { type: "operate", operation: operation.value, request: id };
+}
+
+/** What a connection may ask for that was opened for plain reading: its channel may be somewhere else (SPEC RY4). */
+function isPlainReading(operation: Operation): boolean {
+  if (operation.type === "subscribe") return operation.target.type !== "member";
+  return operation.type === "credit" || operation.type === "unsubscribe";
 }
 
 function refuseFrame(refused: FrameRefusal): FrameAction {
   return { type: "refuse", refused };
 }
 
-function readBinaryFrame(data: ArrayBuffer, { hasGreeted, source, isBinary }: FrameSender): FrameAction {
+function readBinaryFrame(data: ArrayBuffer, { hasGreeted, source, isBinary, readsPlainly }: FrameSender): FrameAction {
   if (isBinary !== true) return refuseFrame({ refusal: invalidRequest("", "Expected a text frame: this subprotocol is JSON") });
   const frame = parsePutFrame(new Uint8Array(data));
   if (!frame.ok) return refuseFrame(frame.refusal);
   const { head, block } = frame.value;
   const { id } = head;
   if (!hasGreeted) return refuseFrame({ refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id });
+  if (readsPlainly === true) return refuseFrame({ refusal: { kind: "plain-reading-only", frameType: "put" }, inReplyTo: id });
   const operation = formPut(block.hasDelays ? listDelayed(block) : { messages: block }, head, source);
   if (!operation.ok) return refuseFrame({ refusal: operation.refusal.refusal, inReplyTo: id });
   return { type: "operate", operation: operation.value, request: id };

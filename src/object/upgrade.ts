@@ -6,6 +6,7 @@ import type { Refusal } from "../protocol/problems.ts";
 import { formatSource } from "../protocol/source.ts";
 import type { Connections } from "./connections.ts";
 import { replyWithProblem } from "./problem-reply.ts";
+import { READS_HEADER, READS_PLAINLY, RELAY_HEADER } from "./relay-name.ts";
 
 const SUBPROTOCOLS: readonly string[] = [SUBPROTOCOL_BIN, SUBPROTOCOL_JSON];
 
@@ -26,6 +27,8 @@ export function acceptSocket(request: Request, socket: WebSocket, connections: C
     source: formatSource("socket", place),
     place,
     isBinary: subprotocol === SUBPROTOCOL_BIN,
+    readsPlainly: request.headers.get(READS_HEADER) === READS_PLAINLY,
+    relay: request.headers.get(RELAY_HEADER) ?? undefined,
   });
   return subprotocol === undefined ? {} : { "Sec-WebSocket-Protocol": subprotocol };
 }

@@ -145,6 +145,7 @@ const settingsDescriptionSchema = v.object({
   onExpired: v.picklist(["drop", "dead-letter"]),
   idempotencyWindowMs: count,
   commitDelayMs: count,
+  relays: v.nullable(v.object({ from: count })),
 });
 
 export const channelDescriptionSchema = v.object({

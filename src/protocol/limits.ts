@@ -124,6 +124,29 @@ export const LIMITS = {
   attachmentBytesMax: 16_384,
   attachedLeasesBytesMax: 12 * KIB,
 
+  // Relays
+  /** Connections of one relay; who comes then goes to the next of the colo, of which there are so many at most. */
+  relayReadersMax: 5000,
+  relaysPerColoMax: 64,
+  relaysFromMax: 1_000_000,
+  relaysFromDefault: 100,
+  /** What a relay keeps of the newest records in memory, at least one frame of the channel. */
+  relayTailBytes: 4 * MIB,
+  /** What is on the way to a relay at most, beside one larger message, and what one page has that is fetched for readers far behind. */
+  relayCreditBytes: 8 * MIB,
+  relayPageBytes: MIB,
+  /** A relay that follows readers so far behind the one that is foremost begins anew with that one. */
+  relayJumpRecords: 20_000,
+  /** A relay that was sent nothing for so long parts with the channel. */
+  relayIdleMs: 10 * SECOND_MS,
+  /** Attempts of a relay to reach the channel, the pauses between them, and how long the call by which a channel wakes it is owed. */
+  relayAttemptsMax: 8,
+  relayRetryMsMin: 100,
+  relayRetryMsMax: 5 * SECOND_MS,
+  /** How long a worker goes on sending readers to a relay without asking the channel, and how many such routes it knows. */
+  relayRouteMs: 10 * SECOND_MS,
+  relayRoutesMax: 10_000,
+
   // Server-Sent Events: what is on the way to a client, and how long it is quiet and waits before it comes back
   eventCreditMessages: 500,
   eventCreditBytes: MIB,

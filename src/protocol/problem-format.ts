@@ -70,6 +70,8 @@ function formatDetail(refusal: Refusal): string {
       return `The channel was asked to be in ${refusal.jurisdiction ?? refusal.locationHint ?? "this place"} before`;
     case "jurisdiction-unavailable":
       return `Cannot place a channel in the jurisdiction ${refusal.jurisdiction}: this runtime has none, as the one for development`;
+    case "plain-reading-only":
+      return `This connection reads plainly: send "${refusal.frameType}" on one that is opened without read=plain`;
     case "unknown-redrive":
       return "No redrive with a rate runs: it has come to its end, was stopped, or never was";
     case "redrive-running":

@@ -28,6 +28,7 @@ export type Refusal =
   | { readonly kind: "unknown-subscription"; readonly id: number }
   | { readonly kind: "resume-lost"; readonly resume: string }
   | { readonly kind: "taken-over" }
+  | { readonly kind: "plain-reading-only"; readonly frameType: string }
   | { readonly kind: "unknown-redrive" }
   | { readonly kind: "redrive-running"; readonly ratePerSecond: number; readonly moved: number }
   | { readonly kind: "unknown-snapshot"; readonly snapshotId: string }
@@ -152,6 +153,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "unknown-subscription": { status: 404, title: "No such subscription", retry: "never" },
   "resume-lost": { status: 409, title: "The place to resume from is another life's", retry: "never" },
   "taken-over": { status: 409, title: "Another subscription has taken the leases over", retry: "never" },
+  "plain-reading-only": { status: 409, title: "The connection is for plain reading alone", retry: "never" },
   "unknown-redrive": { status: 404, title: "No redrive runs", retry: "never" },
   "redrive-running": { status: 409, title: "A redrive runs already", retry: "refetch" },
   "unknown-route": { status: 404, title: "No such route", retry: "never" },

@@ -62,6 +62,8 @@ export const eventsQuerySchema = v.strictObject({
   timeMs: v.optional(numberText(0, Number.MAX_SAFE_INTEGER)),
   filter: v.optional(v.string()),
 });
+/** What a connection is for: `plain` for plain reading alone; anything if absent. */
+export const socketQuerySchema = v.strictObject({ read: v.optional(v.picklist(["plain"], "Expected plain")) });
 export const scheduledQuerySchema = v.strictObject({
   after: v.optional(scheduledIdSchema),
   limit: v.optional(numberText(1, LIMITS.scheduledPageMax)),
@@ -354,8 +356,8 @@ export const ROUTES: readonly Route[] = [
     method: "get",
     path: `${CHANNEL}/socket`,
     operationId: "openSocket",
-    summary: "Open a WebSocket with the subprotocol channel.v1.json",
-    query: noQuerySchema,
+    summary: "Open a WebSocket with the subprotocol channel.v1.json; `read=plain` for plain reading alone",
+    query: socketQuerySchema,
     replies: { 101: { description: "The upgrade; see PROTOCOL.md for the frames" } },
     refusals: ["upgrade-required", "too-many-connections"],
   },

@@ -99,6 +99,8 @@ const settingsEntries = {
   idempotencyWindowMs: v.optional(wholeNumber(LIMITS.idempotencyWindowMsMin, LIMITS.idempotencyWindowMsMax)),
   /** How long a commit waits for more operations: fewer rows at low rates, for so much more latency. */
   commitDelayMs: v.optional(wholeNumber(0, LIMITS.commitDelayMsMax)),
+  /** From how many connections for plain reading at a colo on they read by a relay of it; 1 for always, `null` for never. */
+  relays: v.optional(v.nullable(v.strictObject({ from: wholeNumber(1, LIMITS.relaysFromMax) }))),
 };
 
 /** The body of `PUT /v1/channels/{channel}`: every member is optional. */
@@ -161,6 +163,7 @@ export interface Settings {
   readonly onExpired: "drop" | "dead-letter";
   readonly idempotencyWindowMs: number;
   readonly commitDelayMs: number;
+  readonly relays: { readonly from: number } | null;
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -187,6 +190,7 @@ export const DEFAULT_SETTINGS: Settings = {
   onExpired: "drop",
   idempotencyWindowMs: LIMITS.idempotencyWindowMsDefault,
   commitDelayMs: 0,
+  relays: { from: LIMITS.relaysFromDefault },
 };
 
 /** Lays what is given over `base` and checks what only the whole can show. */
@@ -206,6 +210,7 @@ export function resolveSettings(given: GivenSettings, base: Settings): Result<Se
     onExpired: given.onExpired ?? base.onExpired,
     idempotencyWindowMs: given.idempotencyWindowMs ?? base.idempotencyWindowMs,
     commitDelayMs: given.commitDelayMs ?? base.commitDelayMs,
+    relays: given.relays === undefined ? base.relays : given.relays,
   };
   const { growth, maxMessages, maxBytes } = settings;
   if (growth !== null && growth.maxMessages < maxMessages) {

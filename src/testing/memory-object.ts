@@ -1,6 +1,7 @@
 // The object of a channel without its runtime: the same host over storage, sockets and an alarm in memory.
 import type { Origin } from "../channel/operation.ts";
-import { ChannelHost, type Runtime } from "../object/channel-host.ts";
+import { ChannelHost } from "../object/channel-host.ts";
+import type { Runtime } from "../object/runtime.ts";
 import type {
   ArriveOrder,
   ChannelStub,
@@ -197,6 +198,10 @@ export class MemoryObject implements ChannelStub {
       connections,
       // The list of channels is that of the objects.
       registry: { register: () => Promise.resolve(), unregister: () => Promise.resolve() },
+      relays: {
+        store: { list: () => [], add: () => undefined, remove: () => undefined },
+        wake: () => Promise.resolve({ readers: 0 }),
+      },
       mayCreate: () => mayCreate,
       moveState: whereabouts,
     });

@@ -5,11 +5,12 @@ import type { Env } from "../object/env.ts";
 import { logWarning } from "../object/log.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { deleteQuerySchema, listQuerySchema, noQuerySchema } from "../protocol/routes.ts";
+import { deleteQuerySchema, listQuerySchema, noQuerySchema, socketQuerySchema } from "../protocol/routes.ts";
 import { channelPatchSchema, givenSettingsSchema } from "../protocol/settings.ts";
 import { ask, fetchFrom } from "./channel-client.ts";
 import { formatStateHeaders } from "./message-headers.ts";
-import { withPlace } from "./object-socket.ts";
+import { toInternal } from "./object-socket.ts";
+import { fetchPlain } from "./plain-socket.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { channelOf, jsonBodyOf, placeOf, queryOf, refuseBody, type AppContext } from "./request-parts.ts";
 
@@ -74,7 +75,11 @@ async function handleDelete(context: AppContext): Promise<Response> {
 /** Hands the upgrade to the object. The reply is wrapped anew: middleware can not change the headers of a foreign one. */
 async function handleSocket(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
-  queryOf(context, noQuerySchema);
-  const reply = await fetchFrom(context.env, channel, withPlace(context.req.raw, placeOf(context)));
+  const { read } = queryOf(context, socketQuerySchema);
+  const [request, place] = [context.req.raw, placeOf(context)];
+  const reply =
+    read === "plain"
+      ? await fetchPlain(context.env, channel, request, place)
+      : await fetchFrom(context.env, channel, toInternal(request, place));
   return new Response(reply.body, { status: reply.status, headers: reply.headers, webSocket: reply.webSocket });
 }

@@ -2,6 +2,7 @@
 export { ChannelObject } from "../object/channel-object.ts";
 export { DirectoryShard } from "../object/directory-shard.ts";
 export type { Env } from "../object/env.ts";
+export { RelayObject } from "../object/relay-object.ts";
 export { app } from "./app.ts";
 export { ChannelService } from "./channel-service.ts";
 export { default } from "./index.ts";

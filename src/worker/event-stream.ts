@@ -7,7 +7,8 @@ import type { Place } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import { formatResume, parseResume, type MessageFilter } from "../protocol/stream-frames.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
-import { openObjectSocket } from "./object-socket.ts";
+import { makeUpgrade } from "./object-socket.ts";
+import { fetchPlain } from "./plain-socket.ts";
 import { RefusalError } from "./refusal-error.ts";
 
 type DeliverFrame = Extract<ServerFrame, { type: "deliver" }>;
@@ -36,7 +37,7 @@ export async function openEventStream(
     readonly signal: AbortSignal;
   },
 ): Promise<Response> {
-  const socket = await openObjectSocket(env, channel, place);
+  const { webSocket: socket } = await fetchPlain(env, channel, makeUpgrade(), place);
   if (socket === null) throw new RefusalError(UNREACHABLE);
   const { readable, writable } = new IdentityTransformStream();
   const events = new EventWriter(socket, writable.getWriter());

@@ -2,6 +2,7 @@
 import { ChannelObject } from "../object/channel-object.ts";
 import { DirectoryShard } from "../object/directory-shard.ts";
 import type { Env } from "../object/env.ts";
+import { RelayObject } from "../object/relay-object.ts";
 import { replyWithProblem } from "../object/problem-reply.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { app } from "./app.ts";
@@ -9,7 +10,7 @@ import { HEALTH_PATH } from "./build-app.ts";
 import { refuseRequest } from "./auth.ts";
 import { ChannelService } from "./channel-service.ts";
 
-export { ChannelObject, ChannelService, DirectoryShard };
+export { ChannelObject, ChannelService, DirectoryShard, RelayObject };
 export default {
   /** Authenticates ahead of the routes and not in a middleware: those make each request a chain of promises (measured). */
   fetch(request: Request, env: Env): Response | Promise<Response> {

@@ -246,7 +246,7 @@ const OBJECT: readonly Mutant[] = [
   },
   {
     name: "CN2: a connection that does not read is answered",
-    file: "src/object/channel-host.ts",
+    file: "src/object/socket-desk.ts",
     from: "this.#held.has(connection) || this.#connections.isUnread(connection)) {",
     to: "this.#held.has(connection)) {",
   },
@@ -258,7 +258,7 @@ const OBJECT: readonly Mutant[] = [
   },
   {
     name: "CN3: what does not read is never closed",
-    file: "src/object/channel-host.ts",
+    file: "src/object/socket-desk.ts",
     from: "=== echoes) this.#closeUnread(came);",
     to: "!== echoes) this.#closeUnread(came);",
   },

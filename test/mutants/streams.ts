@@ -20,15 +20,15 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "SB2: messages are not taken off the credit",
-    file: STREAMS_FILE,
-    from: "messages: credit.messages - selectionOf(delivered).count,",
-    to: "messages: credit.messages,",
+    file: "src/channel/subscription.ts",
+    from: "messages: messages - selectionOf(delivered).count,",
+    to: "messages: messages,",
   },
   {
     name: "SB2: bytes are not taken off the credit",
-    file: STREAMS_FILE,
-    from: "bytes: credit.bytes - delivered.bytes }",
-    to: "bytes: credit.bytes }",
+    file: "src/channel/subscription.ts",
+    from: "bytes: bytes - delivered.bytes }",
+    to: "bytes: bytes }",
   },
   {
     name: "SB2: credit adds up without a limit",
@@ -86,7 +86,7 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "SB5: a reader does not move on",
-    file: STREAMS_FILE,
+    file: "src/channel/shared-pages.ts",
     from: "const moved: PlainReader = { ...reader, position };",
     to: "const moved: PlainReader = { ...reader };",
   },
@@ -122,7 +122,7 @@ export const STREAMS: readonly Mutant[] = [
   },
   {
     name: "SB7: a tap is told a token",
-    file: STREAMS_FILE,
+    file: "src/channel/shared-pages.ts",
     from: "const resume = reader.isTap ? {} :",
     to: 'const resume = reader.type !== "reader" ? {} :',
   },

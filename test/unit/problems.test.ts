@@ -40,6 +40,7 @@ const REFUSALS: { readonly [Kind in RefusalKind]: Extract<Refusal, { kind: Kind 
     kind: "settle-refused",
     refused: [{ pointer: "/acks/0/leaseId", problem: { kind: "lease-lost", offset: 5, cause: "expired" } }],
   },
+  "plain-reading-only": { kind: "plain-reading-only", frameType: "put" },
   "unknown-redrive": { kind: "unknown-redrive" },
   "redrive-running": { kind: "redrive-running", ratePerSecond: 5, moved: 7 },
   "unknown-group": { kind: "unknown-group", group: "billing" },

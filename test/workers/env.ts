@@ -10,7 +10,7 @@ declare global {
     }
     interface GlobalProps {
       mainModule: typeof worker;
-      durableNamespaces: "ChannelObject" | "DirectoryShard";
+      durableNamespaces: "ChannelObject" | "DirectoryShard" | "RelayObject";
     }
   }
 }

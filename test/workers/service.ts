@@ -323,14 +323,20 @@ export class TestSocket {
 export function upgrade(
   channel: string,
   headers: Readonly<Record<string, string>> = {},
-  more: CallOptions = {},
+  more: CallOptions & { readonly read?: string } = {},
 ): Promise<Response> {
-  return call("GET", pathOf(channel, "/socket"), { ...more, headers: { Upgrade: "websocket", ...more.headers, ...headers } });
+  const query = more.read === undefined ? "" : `?read=${more.read}`;
+  return call("GET", pathOf(channel, `/socket${query}`), {
+    ...more,
+    headers: { Upgrade: "websocket", ...more.headers, ...headers },
+  });
 }
 
 interface ConnectOptions extends CallOptions {
   /** What is spoken; JSON alone if absent. */
   readonly subprotocol?: string;
+  /** What the connection is for; anything if absent. */
+  readonly read?: "plain";
 }
 
 /** Opens a socket that did not greet yet. */

@@ -11,6 +11,7 @@ import type {
   putQuerySchema,
   eventsQuerySchema,
   scheduledQuerySchema,
+  socketQuerySchema,
 } from "../../protocol/routes.ts";
 import type { deadLetterQuerySchema } from "../../protocol/delivery-routes.ts";
 import type { readersQuerySchema } from "../../protocol/reader-routes.ts";
@@ -27,6 +28,7 @@ type QuerySchema =
   | typeof scheduledQuerySchema
   | typeof eventsQuerySchema
   | typeof readersQuerySchema
+  | typeof socketQuerySchema
   | typeof snapshotPageQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;
@@ -71,6 +73,7 @@ export const TAGS: {
 
 export const PARAMETER_NOTES: { readonly [Name in ParameterName]: string } = {
   colo: "Only those who are at this colo: its code in capitals.",
+  read: "`plain` for a connection that reads plainly and nothing else: it may be served by a relay near the client.",
   role: "Only readers, or only producers.",
   channel: "The name of the channel: letters, digits and `. _ ~ : -`, beginning with a letter or a digit.",
   offset: "The offset of the message.",

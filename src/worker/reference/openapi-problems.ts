@@ -70,6 +70,7 @@ const FACTS: { readonly [Kind in RefusalKind]: { readonly [Fact in keyof FactsOf
   "unknown-subscription": { id: whole },
   "resume-lost": { resume: text },
   "taken-over": {},
+  "plain-reading-only": { frameType: text },
   "unknown-redrive": {},
   "redrive-running": { ratePerSecond: whole, moved: whole },
   "unknown-snapshot": { snapshotId: text },
