@@ -198,7 +198,7 @@ export const PROBLEM_TYPES: { readonly [Kind in RefusalKind]: ProblemType } = {
   "too-many-snapshots": { status: 429, title: "Another snapshot or restore is open", retry: "after" },
   "storage-failed": { status: 503, title: "The storage refused the write", retry: "after" },
   "channel-moving": { status: 503, title: "The channel is moving", retry: "after" },
-  "jurisdiction-unavailable": { status: 501, title: "The runtime has no such jurisdiction", retry: "never" },
+  "jurisdiction-unavailable": { status: 422, title: "The runtime has no such jurisdiction", retry: "never" },
   unavailable: { status: 503, title: "The channel cannot be reached", retry: "after" },
   internal: { status: 500, title: "Internal error", retry: "refetch" },
 };

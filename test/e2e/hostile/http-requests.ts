@@ -300,6 +300,14 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     const filter = maybeQuery(random, "filter", () => encodeURIComponent(JSON.stringify({ keys: [randomKey(random)] })));
     return plain("GET", `${root(context)}/events`, [...start, ...filter]);
   },
+  listReaders: (context) => {
+    const { random } = context;
+    const limit = maybeQuery(random, "limit", () => random.int(1, 100));
+    return plain("GET", `${root(context)}/readers`, [...limit, ...maybeQuery(random, "colo", () => "FRA")]);
+  },
+  // The runtime for development has no jurisdictions: a move would end the connections and leases of its lane.
+  moveChannel: (context) =>
+    withJson("POST", `${root(context)}/move`, { jurisdiction: context.random.pick(["eu", "fedramp"]) }, context.random),
   openSocket: (context) => ({ ...plain("GET", `${root(context)}/socket`), headers: UPGRADE_HEADERS }),
 };
 
