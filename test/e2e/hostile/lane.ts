@@ -643,7 +643,8 @@ interface Refused {
 
 /** Whether a valid request can be refused like this. Settings can be valid for themselves and not beside those that are there. */
 function isRefusalFair({ kind, problem }: Refused): boolean {
-  if (STATE_KINDS.has(kind) || kind === "settle-refused") return true;
+  // The runtime for development has no jurisdictions.
+  if (STATE_KINDS.has(kind) || kind === "settle-refused" || kind === "jurisdiction-unavailable") return true;
   const errors = problem["errors"] as { pointer: string }[] | undefined;
   return kind === "invalid-request" && errors?.every(({ pointer }) => pointer.startsWith("/growth/")) === true;
 }
