@@ -5,6 +5,7 @@ import type { DeliverySettings } from "../protocol/settings.ts";
 import { parseSource } from "../protocol/source.ts";
 import type { Giving, Recipients } from "./choice.ts";
 import type { KeyLines } from "./key-lines.ts";
+import { isFree } from "./routing/pool.ts";
 import { route, type RoutedTo } from "./routing/route.ts";
 import type { RoutingTable } from "./routing/routing-table.ts";
 import type { Run } from "./run.ts";
@@ -141,7 +142,7 @@ export class RoutedReaders implements Recipients {
 
   #isFree(holder: string): boolean {
     const reader = this.#turn.table.find(holder);
-    return reader !== undefined && reader.credit > 0 && reader.pause === undefined;
+    return reader !== undefined && isFree(reader);
   }
 
   #await(atMs: number | undefined): void {

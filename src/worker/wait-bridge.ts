@@ -55,6 +55,8 @@ export async function waitOverSocket<Value>(
   const aborted = new Promise<never>((_, reject) => {
     options.signal.addEventListener("abort", () => reject(new RefusalError(refuseLost(request))), { once: true });
   });
+  // It may be aborted while the socket is opened, when nobody listens yet.
+  aborted.catch(() => undefined);
   const deadline = new Deadline(options.startTimer, request.waitMs);
   try {
     for (let isRepeated = false; ; isRepeated = true) {
