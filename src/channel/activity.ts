@@ -1,11 +1,13 @@
 // What is remembered of who was active lately, while the object is awake: since when, the last time, how fast. SPEC rule RG5.
 import { LIMITS } from "../protocol/limits.ts";
+import { findColo } from "../protocol/colos.ts";
 import type { Place } from "../protocol/place.ts";
 import { parseSource, type Source } from "../protocol/source.ts";
 import { countOf } from "./put-batch.ts";
 import { DrainRate } from "./drain-rate.ts";
 import type { Effect, Operation, OperationOf, Origin, Outcome } from "./operation.ts";
 import { selectionOf } from "./selection.ts";
+import type { TrafficShare } from "./traffic-places.ts";
 
 export interface Tally {
   readonly sinceMs: number;
@@ -58,6 +60,18 @@ export class Activity {
   /** Producers without a connection that put something lately. */
   called(nowMs: number): CalledProducer[] {
     return [...this.#called.values()].filter(({ lastSeenMs }) => lastSeenMs > nowMs - LIMITS.producerSeenMs);
+  }
+
+  /** Who put or was sent something lately, by its area. */
+  *shares(nowMs: number): Iterable<TrafficShare> {
+    for (const [connection, { rate, puts }] of this.#connections) {
+      const ratePerSecond = rate.perSecond(nowMs) + (puts?.rate.perSecond(nowMs) ?? 0);
+      yield { region: this.#options.placeOf(connection)?.region, ratePerSecond };
+    }
+    for (const { source, rate } of this.#called.values()) {
+      const region = source.colo === undefined ? undefined : findColo(source.colo)?.region;
+      yield { region, ratePerSecond: rate.perSecond(nowMs) };
+    }
   }
 
   placeOfPull(holder: string): Place | undefined {

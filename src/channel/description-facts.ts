@@ -1,5 +1,6 @@
 // What a channel tells about itself, put together from its parts.
 import { computeUtilization, type PressureState } from "../protocol/description.ts";
+import type { Activity } from "./activity.ts";
 import type { Backlog } from "./backlog.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { countEnded } from "./fates.ts";
@@ -9,6 +10,7 @@ import { describeRedrive } from "./redrive-job.ts";
 import type { Streams } from "./streams.ts";
 import type { Schedule } from "./schedule.ts";
 import type { ChannelRecord } from "./store.ts";
+import { findMainRegion } from "./traffic-places.ts";
 import type { WaitLine } from "./wait-line.ts";
 
 export interface DescribedParts {
@@ -18,6 +20,7 @@ export interface DescribedParts {
   readonly schedule: Schedule;
   readonly line: WaitLine;
   readonly streams: Streams;
+  readonly activity: Activity;
 }
 
 /** Depth, bytes, utilisation and waiters as they are now. */
@@ -28,7 +31,7 @@ export function describePressure({ backlog, schedule, line }: DescribedParts, { 
 }
 
 export function describeChannel(parts: DescribedParts, record: ChannelRecord, nowMs: number): ChannelFacts {
-  const { backlog, groups, deadLetters, schedule, line, streams } = parts;
+  const { activity, backlog, groups, deadLetters, schedule, line, streams } = parts;
   const { depth, bytes, segments, headOffset, nextOffset, putMessages, fates } = backlog;
   const { limits } = record;
   return {
@@ -46,6 +49,7 @@ export function describeChannel(parts: DescribedParts, record: ChannelRecord, no
     nextOffset,
     waiting: line.counts,
     subscriptions: streams.counts,
+    suggestedLocationHint: findMainRegion(activity.shares(nowMs)),
     delivery: describeDelivery(groups, record, nowMs),
     groups: groups.size,
     deadLetters: deadLetters.totals,

@@ -5,7 +5,7 @@ import type { CheckpointFrame } from "../protocol/checkpoint-frames.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { FRAME_BYTES_MAX, WAIT_MS_MAX } from "../protocol/client-limits.ts";
-import { PROTOCOL_VERSIONS, SUBPROTOCOL_BIN } from "../protocol/version.ts";
+import { MOVED_CLOSE_CODE, PROTOCOL_VERSIONS, SUBPROTOCOL_BIN } from "../protocol/version.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
 import { formatJson } from "./json-text.ts";
 import { KeepAlive } from "./keep-alive.ts";
@@ -133,6 +133,7 @@ export class ChannelSocket implements StreamingTransport {
     socket.addEventListener("message", ({ data }) => this.#receive(data));
     socket.addEventListener("error", (event) => this.#lose("the connection broke", "error" in event ? event.error : event));
     socket.addEventListener("close", ({ code, reason }) => {
+      if (code === MOVED_CLOSE_CODE) for (const pending of this.#pending.values()) pending.mayApply = false;
       this.#lose(`the connection closed with code ${code}${reason === "" ? "" : `, ${reason}`}`, undefined);
       this.#ended.resolve();
     });

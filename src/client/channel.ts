@@ -3,6 +3,7 @@ import type { CheckpointEntry } from "../protocol/checkpoint.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
 import type { MessageHistory } from "../protocol/history.ts";
 import type { ControlRecord } from "../protocol/message.ts";
+import type { PlacementGiven } from "../protocol/placement.ts";
 import type { ReaderDescription } from "../protocol/reader-routes.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 import { getAcknowledged } from "./acknowledged-get.ts";
@@ -306,14 +307,22 @@ export class Channel {
     }, undefined);
   }
 
-  /** Creates the channel, or confirms that it exists with these settings: with others it rejects with kind `settings-conflict`. */
-  create(settings: GivenSettings = {}, { signal }: CallOptions = {}): Promise<ChannelDescription> {
+  /**
+   * Creates the channel, or confirms that it exists with these settings: with others it rejects with kind `settings-conflict`. A place counts at
+   * creation alone: `move` takes it elsewhere.
+   */
+  create(settings: GivenSettings & PlacementGiven = {}, { signal }: CallOptions = {}): Promise<ChannelDescription> {
     return this.#calls.change({ method: "PUT", path: [], json: settings, signal });
   }
 
   /** Changes settings; what is absent stays. */
   configure(patch: ChannelPatch, { signal }: CallOptions = {}): Promise<ChannelDescription> {
     return this.#calls.change({ method: "PATCH", path: [], json: patch, signal });
+  }
+
+  /** Takes the channel to another place, with all that it has; resolves when it is there. Who puts and reads goes on by itself. */
+  move(to: PlacementGiven, { signal }: CallOptions = {}): Promise<ChannelDescription> {
+    return this.#calls.change({ method: "POST", path: ["move"], json: to, signal });
   }
 
   /** Takes no more messages and lets readers go on. `configure({ state: "open" })` opens it again. */

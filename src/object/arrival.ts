@@ -36,8 +36,14 @@ export class Arrival {
     const { generation, standing } = this.#whereabouts;
     if (route.generation !== generation) throw new Error(`The route names generation ${route.generation} and not ${generation}`);
     if (standing?.state === "here") return;
-    this.#whereabouts.write({ state: "here", route });
+    // Nothing was brought: it is to be created, or it comes to nothing.
+    this.#whereabouts.write({ state: "here", route, ...(standing === undefined && { isNew: true }) });
     this.#host.resume();
+  }
+
+  /** There is a channel: nothing has to be looked at any more. */
+  noteCreated(): void {
+    this.#whereabouts.write({ state: "here", route: this.#whereabouts.route });
   }
 
   /** Forgets what was brought. Not so what it serves. */

@@ -7,7 +7,15 @@ import { Block } from "../protocol/block.ts";
 import { CLOSE_CODES } from "../protocol/frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { parsePlace, PLACE_HEADER } from "../protocol/place.ts";
-import { Committer, type Entry, type ObjectRequest, type ObjectStorage, type Performed, type SoundStore } from "./committer.ts";
+import {
+  Committer,
+  type Entry,
+  type ObjectRequest,
+  type ObjectStorage,
+  type OwnPlace,
+  type Performed,
+  type SoundStore,
+} from "./committer.ts";
 import { CommitLoop } from "./commit-loop.ts";
 import type { Connections } from "./connections.ts";
 import type { Registration, Removal } from "./directory-shard.ts";
@@ -36,6 +44,7 @@ interface MoveState {
   readonly isSuspended: boolean;
   /** When the alarm has to look how it stands. */
   readonly nextLookAtMs: number | undefined;
+  describePlace(): OwnPlace;
   /** Erases the channel, the alarm too, and not where it is. */
   eraseChannel(): Promise<void>;
 }
@@ -89,6 +98,7 @@ export class ChannelHost {
       nextMoveLookAtMs: () => moveState.nextLookAtMs,
       nextCallAtMs: (nowMs) => this.#relays.nextLookAtMs(nowMs),
       noteRecords: () => this.#relays.noteRecords(),
+      describePlace: () => moveState.describePlace(),
     });
     this.#loop = new CommitLoop<Entry>({
       commit: (entries) => {

@@ -22,6 +22,7 @@ import { Connections } from "./connections.ts";
 import { registerChannel, unregisterChannel } from "./directory.ts";
 import type { Env } from "./env.ts";
 import { ObjectDoor } from "./object-door.ts";
+import { learnOwnColo } from "./own-colo.ts";
 import type { PackedOperation } from "./packing.ts";
 import { formatRelayObject } from "./relay-name.ts";
 import type { RelayStub } from "./relay-stub.ts";
@@ -70,6 +71,7 @@ export class ChannelObject extends DurableObject<Env> implements RelayedStub {
       mayCreate: () => this.env.AUTO_CREATE === "true",
       moveState: whereabouts,
     });
+    if (env.LEARN_OWN_COLO === "true") context.waitUntil(learnOwnColo().then((colo) => (whereabouts.colo = colo)));
     this.#door = new ObjectDoor({
       host: this.#host,
       whereabouts,
@@ -91,6 +93,10 @@ export class ChannelObject extends DurableObject<Env> implements RelayedStub {
 
   move(placement: Placement): Promise<Decision> {
     return this.#door.move(placement);
+  }
+
+  place(placement: Placement): Promise<Decision> {
+    return this.#door.place(placement);
   }
 
   tellRoute(): Promise<RouteNews> {

@@ -50,6 +50,8 @@ export interface ChannelStub {
   fetch(request: Request): Promise<Response>;
   /** To the authority: takes the channel to another place. Answers when it is there. */
   move(placement: Placement): Promise<Decision>;
+  /** To the authority: chooses the place of a channel that is to be created. */
+  place(placement: Placement): Promise<Decision>;
   /** To the authority. */
   tellRoute(): Promise<RouteNews>;
   /** To the authority: the object of the generation holds nothing any more. */
@@ -71,8 +73,9 @@ export type PeerStub = Pick<ChannelStub, "tellRoute" | "comeHome" | "depart" | "
 /** A fresh stub each time: one that failed may go on failing. Throws where the runtime has no such jurisdiction. */
 export function findObject(namespace: DurableObjectNamespace, channel: string, route: ChannelRoute | undefined): ChannelStub {
   // The generic stub type knows nothing of our class; the two are deployed together.
-  if (route === undefined || route.generation === 0) return namespace.getByName(channel) as unknown as ChannelStub;
+  if (route === undefined) return namespace.getByName(channel) as unknown as ChannelStub;
   const { jurisdiction, ...where } = placementOf(route);
+  if (route.generation === 0) return namespace.getByName(channel, where) as unknown as ChannelStub;
   const within = jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction);
   // The first request of all places the object for good.
   return within.getByName(formatObjectName(channel, route.generation), where) as unknown as ChannelStub;

@@ -5,6 +5,8 @@ import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from ".
 import type { Changes, ChannelStore } from "../channel/store.ts";
 import { ownBytes } from "../protocol/bytes.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
+import { findColo } from "../protocol/colos.ts";
+import { makePlace, type Place } from "../protocol/place.ts";
 import type { PutMessage } from "../protocol/message.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { RowCounts } from "../storage/metered-storage.ts";
@@ -63,10 +65,18 @@ export interface CommitterOptions {
   readonly nextCallAtMs: (nowMs: number) => number | undefined;
   /** Records were written, or the channel's own record: those that follow the channel have to be told. */
   readonly noteRecords: () => void;
+  readonly describePlace: () => OwnPlace;
 }
 
 const NO_ALARM_AT_MS = Number.MAX_SAFE_INTEGER;
+const NO_AREAS = { region: undefined, continent: undefined, country: undefined };
 const NO_STATE: PressureState = { depth: 0, bytes: 0, utilization: 0, waiters: 0 };
+
+/** Where the object is, as the description says it, and the area that it is in; undefined where that is not known. */
+export interface OwnPlace {
+  readonly place: ChannelDescription["place"];
+  readonly region: string | undefined;
+}
 
 /** What has to be said after a commit, and to whom. */
 interface Answer {
@@ -367,7 +377,11 @@ export class Committer {
 
   #describe(facts: ChannelFacts): ChannelDescription {
     const { name, storage, connections } = this.#options;
-    return { channel: name, ...facts, connections: connections.count, rows: { ...storage.rows, sinceMs: this.#wokeAtMs } };
+    const { place, region } = this.#options.describePlace();
+    const { suggestedLocationHint: main } = facts;
+    const suggestedLocationHint = main === region ? null : main;
+    const rows = { ...storage.rows, sinceMs: this.#wokeAtMs };
+    return { channel: name, ...facts, suggestedLocationHint, connections: connections.count, place, rows };
   }
 
   #buildChannel(): Channel {
@@ -381,6 +395,7 @@ export class Committer {
       measureLeaseRoom,
       isConnected: (connection) => connections.isOpen(connection),
       placeOf: (connection) => connections.placeOf(connection),
+      ownPlace: () => placeOfColo(this.#options.describePlace().place.colo),
     });
     connections.skip(channel.lostConnections);
     return channel;
@@ -430,6 +445,10 @@ const FREEING: ReadonlySet<Operation["type"]> = new Set([
   "abort-restore",
   "cancel",
 ]);
+
+function placeOfColo(colo: string | null): Place | undefined {
+  return colo === null ? undefined : makePlace(colo, findColo(colo) ?? NO_AREAS);
+}
 
 function leastOf(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);

@@ -33,6 +33,12 @@ export class Departure {
     return this.#shutter.wait(bytes);
   }
 
+  /** Whether there is a channel here. */
+  get hasChannel(): boolean {
+    const { record } = this.#options.host;
+    return record !== undefined && record.state !== "deleted";
+  }
+
   /** Why the channel can not leave as it is; undefined where it can. */
   refuse(): Refusal | undefined {
     const { host, whereabouts } = this.#options;

@@ -1,11 +1,13 @@
 // The authority's side of a move: where the channel goes, and what is done where something fails on the way. SPEC section NM.
 import { LIMITS } from "../protocol/limits.ts";
-import { isSamePlacement, type ChannelRoute, type Placement } from "../protocol/placement.ts";
+import { isSamePlacement, placementOf, type ChannelRoute, type Placement } from "../protocol/placement.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { Decision, DepartOrder, PeerStub, RouteNews } from "./channel-stub.ts";
 import type { Departure } from "./departure.ts";
 import { logWarning } from "./log.ts";
 import type { Move, Whereabouts } from "./whereabouts.ts";
+
+const MOVING: Refusal = { kind: "channel-moving", outcome: "not-applied", retryAfterMs: 1000 };
 
 export interface MoverOptions {
   readonly whereabouts: Whereabouts;
@@ -41,7 +43,7 @@ export class Mover {
   async move(placement: Placement): Promise<Decision> {
     const { whereabouts, departure, find, arm } = this.#options;
     const { standing, route: from } = whereabouts;
-    const to: ChannelRoute = { epoch: from.epoch + 1, generation: (standing?.lastGeneration ?? 0) + 1, ...placement };
+    const to = this.#nextRoute(placement);
     const refusal = this.#refuse(placement, to);
     if (refusal !== undefined) return { refusal };
     const move: Move = { step: "copying", from, to, startedAtMs: this.#options.nowMs() };
@@ -70,6 +72,32 @@ export class Mover {
     }
   }
 
+  /** Chooses where a channel is that is to be created. One that exists is where it is. */
+  place(placement: Placement): Decision {
+    const { whereabouts, departure, find } = this.#options;
+    const { standing, route } = whereabouts;
+    if (this.#move !== undefined) return { refusal: MOVING };
+    if (route.generation !== 0 || departure.hasChannel) {
+      if (isSamePlacement(route, placement)) return {};
+      return { refusal: { kind: "settings-conflict", conflicts: Object.keys(placement), current: placementOf(route) } };
+    }
+    if (placement.jurisdiction === undefined) {
+      const { epoch, generation } = route;
+      whereabouts.write({ ...standing, state: "here", route: { epoch, generation, ...placement } });
+      return {};
+    }
+    // An object with a name in the namespace of all is in no jurisdiction.
+    const to = this.#nextRoute(placement);
+    if (!canFind(find, to)) return { refusal: refuseJurisdiction(placement) };
+    whereabouts.write({ ...standing, state: "away", route: to, lastGeneration: to.generation });
+    return {};
+  }
+
+  #nextRoute(placement: Placement): ChannelRoute {
+    const { standing, route } = this.#options.whereabouts;
+    return { epoch: route.epoch + 1, generation: (standing?.lastGeneration ?? 0) + 1, ...placement };
+  }
+
   /** Brings a move to its end that nobody goes on with, or that takes too long. */
   async look(): Promise<void> {
     const { whereabouts, nowMs } = this.#options;
@@ -93,15 +121,11 @@ export class Mover {
   #refuse(placement: Placement, to: ChannelRoute): Refusal | undefined {
     const { whereabouts, departure, find } = this.#options;
     const { route } = whereabouts;
-    if (this.#move !== undefined) return { kind: "channel-moving", outcome: "not-applied", retryAfterMs: 1000 };
+    if (this.#move !== undefined) return MOVING;
     // Where it was not asked to be anywhere, nobody knows where it is.
     const isPlaced = route.locationHint !== undefined || route.jurisdiction !== undefined;
     if (isPlaced && isSamePlacement(route, placement)) return { kind: "already-there", ...placement };
-    try {
-      find(to);
-    } catch {
-      return { kind: "jurisdiction-unavailable", jurisdiction: placement.jurisdiction ?? "" };
-    }
+    if (!canFind(find, to)) return refuseJurisdiction(placement);
     return route.generation === 0 ? departure.refuse() : undefined;
   }
 
@@ -164,4 +188,17 @@ export class Mover {
     const { move: _, ...kept } = standing;
     whereabouts.write(kept);
   }
+}
+
+function canFind(find: (route: ChannelRoute) => unknown, route: ChannelRoute): boolean {
+  try {
+    find(route);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function refuseJurisdiction({ jurisdiction = "" }: { readonly jurisdiction?: string }): Refusal {
+  return { kind: "jurisdiction-unavailable", jurisdiction };
 }

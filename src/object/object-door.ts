@@ -71,6 +71,10 @@ export class ObjectDoor implements ChannelStub {
     return this.#mover.move(placement);
   }
 
+  place(placement: Placement): Promise<Decision> {
+    return Promise.resolve(this.#mover.place(placement));
+  }
+
   tellRoute(): Promise<RouteNews> {
     return Promise.resolve(this.#mover.tellRoute());
   }
@@ -99,7 +103,8 @@ export class ObjectDoor implements ChannelStub {
     try {
       if (isAuthority) await this.#mover.look();
       else if (standing.state !== "here") await this.#askAuthority();
-      else if (this.#host.isForgotten) await this.#giveUp();
+      else if (this.#host.isForgotten || (standing.isNew === true && this.#host.record === undefined)) await this.#giveUp();
+      else if (standing.isNew === true) this.#arrival.noteCreated();
     } catch (error) {
       // The next alarm looks again.
       logWarning("look-failed", { channel: this.#whereabouts.channel, generation: this.#whereabouts.generation }, error);

@@ -1,5 +1,7 @@
 // What an object knows of where its channel is. SPEC section NM.
+import { findColo } from "../protocol/colos.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import type { OwnPlace } from "./committer.ts";
 import { HOME_ROUTE, parseObjectName, type ChannelRoute } from "../protocol/placement.ts";
 
 /** A move, as the authority keeps it. */
@@ -25,6 +27,8 @@ export interface Standing {
   /** The generation that it leaves for. */
   readonly target?: number;
   readonly move?: Move;
+  /** Whether it is here to be created, and may not be yet. */
+  readonly isNew?: true;
   /** The highest generation that a move was begun to. */
   readonly lastGeneration?: number;
 }
@@ -49,6 +53,8 @@ export class Whereabouts {
   readonly generation: number;
   readonly #store: StandingStore;
   readonly #nowMs: () => number;
+  /** The colo that this object is in, where that was learnt. */
+  colo: string | undefined;
   #standing: Standing | undefined;
   #lookAtMs = 0;
 
@@ -75,6 +81,14 @@ export class Whereabouts {
     return this.#standing?.route ?? HOME_ROUTE;
   }
 
+  /** As the description of the channel says it. */
+  describePlace(): OwnPlace {
+    const { colo = null } = this;
+    const { epoch, generation, locationHint = null, jurisdiction = null } = this.route;
+    const region = colo === null ? (locationHint ?? undefined) : findColo(colo)?.region;
+    return { place: { epoch, generation, locationHint, jurisdiction, colo }, region };
+  }
+
   /** Whether this object serves who asks by a route of `epoch`; undefined for who knows none, and asks the authority. */
   serves(epoch: number | undefined): boolean {
     const standing = this.#standing;
@@ -91,9 +105,10 @@ export class Whereabouts {
   /** When to look how a move stands; undefined where none is known of. */
   get nextLookAtMs(): number | undefined {
     const standing = this.#standing;
-    const isMoving =
-      standing !== undefined && (standing.move !== undefined || standing.target !== undefined || standing.state === "arriving");
-    return isMoving ? this.#lookAtMs : undefined;
+    if (standing === undefined) return undefined;
+    const { state, move, target, isNew } = standing;
+    const isUndecided = state === "arriving" || move !== undefined || target !== undefined || isNew === true;
+    return isUndecided ? this.#lookAtMs : undefined;
   }
 
   postponeLook(): void {

@@ -84,6 +84,16 @@ export interface ChannelDescription extends PressureState {
   /** Streams that are open: members of groups, and plain readers. */
   readonly subscriptions: { readonly members: number; readonly readers: number };
   readonly connections: number;
+  /** Which of the objects of its name has it, where that was asked to be, and in which colo it is, where that is known (SPEC NM). */
+  readonly place: {
+    readonly epoch: number;
+    readonly generation: number;
+    readonly locationHint: string | null;
+    readonly jurisdiction: string | null;
+    readonly colo: string | null;
+  };
+  /** Where most of the traffic comes from lately, if that is not where the channel is, as far as is known; null else. */
+  readonly suggestedLocationHint: string | null;
   /** What the depth of a queue consists of; null elsewhere, where each group has its own. */
   readonly delivery: null | {
     /** Not handed out: may be had now, or waits for an earlier message of its key. */
@@ -165,6 +175,14 @@ export const channelDescriptionSchema = v.object({
   waiting: v.object({ gets: count, puts: count }),
   subscriptions: v.object({ members: count, readers: count }),
   connections: count,
+  place: v.object({
+    epoch: count,
+    generation: count,
+    locationHint: v.nullable(v.string()),
+    jurisdiction: v.nullable(v.string()),
+    colo: v.nullable(v.string()),
+  }),
+  suggestedLocationHint: v.nullable(v.string()),
   delivery: v.nullable(
     v.object({ ready: count, leased: count, retrying: count, quarantined: count, isLookAheadExhausted: v.boolean() }),
   ),

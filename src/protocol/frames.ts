@@ -13,6 +13,7 @@ import type { Problem, Refusal } from "./problems.ts";
 import type { ScheduledReceipt } from "./schedule.ts";
 import { leaseMsSchema, wholeNumber } from "./settings.ts";
 import { STREAM_FRAME_SCHEMAS, type PresenceFrame, type StreamFrame } from "./stream-frames.ts";
+import { MOVED_CLOSE_CODE } from "./version.ts";
 
 const idSchema = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 /** A longer wait is accepted and capped at `LIMITS.waitMsMax`. */
@@ -210,7 +211,7 @@ export const CLOSE_CODES = {
   unsupportedVersion: 4400,
   framesUnread: 4408,
   silent: 4409,
-  moved: 4410,
+  moved: MOVED_CLOSE_CODE,
 } as const;
 
 /** A refused frame, with the request it answers where that could be read. */

@@ -1,17 +1,25 @@
 // Where a channel is: which object of its name holds it, and where that was asked to be (SPEC section NM).
 import * as v from "valibot";
+import { REGIONS } from "./colos.ts";
+import { givenSettingsSchema } from "./settings.ts";
 
 /** Where an object can be asked to be near, as the platform names it. */
-export const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
+export const LOCATION_HINTS = REGIONS;
 /** What an object can be bound to. */
 export const JURISDICTIONS = ["eu", "fedramp"] as const;
 
-type LocationHint = (typeof LOCATION_HINTS)[number];
+export type LocationHint = (typeof LOCATION_HINTS)[number];
 type Jurisdiction = (typeof JURISDICTIONS)[number];
 
 export interface Placement {
   readonly locationHint?: LocationHint;
   readonly jurisdiction?: Jurisdiction;
+}
+
+/** As a program gives it: one of both. */
+export interface PlacementGiven {
+  readonly locationHint?: LocationHint | undefined;
+  readonly jurisdiction?: Jurisdiction | undefined;
 }
 
 /** The object that holds a channel. */
@@ -28,11 +36,23 @@ export const HOME_ROUTE: ChannelRoute = { epoch: 0, generation: 0 };
 const hintSchema = v.picklist(LOCATION_HINTS, `Expected one of ${LOCATION_HINTS.join(", ")}`);
 const jurisdictionSchema = v.picklist(JURISDICTIONS, `Expected one of ${JURISDICTIONS.join(", ")}`);
 
+/** The members that name a place. */
+const placementEntries = { locationHint: v.exactOptional(hintSchema), jurisdiction: v.exactOptional(jurisdictionSchema) };
+
 /** One of both. */
 export const placementSchema = v.pipe(
-  v.strictObject({ locationHint: v.exactOptional(hintSchema), jurisdiction: v.exactOptional(jurisdictionSchema) }),
+  v.strictObject(placementEntries),
   v.check(
     ({ locationHint, jurisdiction }) => (locationHint === undefined) !== (jurisdiction === undefined),
+    "Expected either locationHint or jurisdiction",
+  ),
+);
+
+/** The body of `PUT /v1/channels/{channel}`: every member is optional. A place counts at creation alone. */
+export const createBodySchema = v.pipe(
+  v.strictObject({ ...givenSettingsSchema.entries, ...placementEntries }),
+  v.check(
+    ({ locationHint, jurisdiction }) => locationHint === undefined || jurisdiction === undefined,
     "Expected either locationHint or jurisdiction",
   ),
 );

@@ -15,7 +15,8 @@ import { scheduledIdSchema } from "./schedule.ts";
 import type { RefusalKind } from "./problems.ts";
 import { CHANNEL, GONE, messageEntries, numberText, takenEntries, type Route } from "./route.ts";
 import { SNAPSHOT_PATH_SCHEMAS, SNAPSHOT_REPLY_SCHEMAS, SNAPSHOT_ROUTES } from "./snapshot-routes.ts";
-import { channelPatchSchema, givenSettingsSchema } from "./settings.ts";
+import { createBodySchema } from "./placement.ts";
+import { channelPatchSchema } from "./settings.ts";
 
 /** The values of `Channel-Delay-Ms`, `Channel-Deliver-At-Ms` and `Channel-Ttl-Ms`. */
 export const delayMsTextSchema = numberText(0, LIMITS.delayMsMax);
@@ -161,13 +162,13 @@ export const ROUTES: readonly Route[] = [
     operationId: "createChannel",
     summary: "Create a channel, or confirm that it exists with these settings",
     query: noQuerySchema,
-    body: givenSettingsSchema,
+    body: createBodySchema,
     isBodyOptional: true,
     replies: {
       200: { description: "It existed with these settings", schema: REPLY_SCHEMAS.description },
       201: { description: "It was created", schema: REPLY_SCHEMAS.description },
     },
-    refusals: ["settings-conflict"],
+    refusals: ["settings-conflict", "jurisdiction-unavailable"],
   },
   {
     method: "get",

@@ -11,3 +11,6 @@ export const PONG_FRAME = '{"type":"pong"}';
 
 /** Versions of the protocol that this code speaks. */
 export const PROTOCOL_VERSIONS: readonly number[] = [1];
+
+/** Closes a connection to a channel that moves: what was not answered was not done. */
+export const MOVED_CLOSE_CODE = 4410;

@@ -87,6 +87,10 @@ export class MemoryObject implements ChannelStub {
     return this.#call((door) => door.move(placement));
   }
 
+  place(placement: Placement): Promise<Decision> {
+    return this.#call((door) => door.place(placement));
+  }
+
   tellRoute(): Promise<RouteNews> {
     return this.#call((door) => door.tellRoute());
   }

@@ -65,7 +65,7 @@ export class TestService {
       startTimer: this.#clock.timersOf("service"),
     });
     // Of its namespaces the worker asks for an object by its name, and the directory is not asked at all.
-    const namespace = { getByName: (name: string) => this.#objectOf(name) };
+    const namespace = { getByName: (name: string) => this.#objectOf(name), jurisdiction: () => namespace };
     this.#env = { CHANNELS: namespace, DIRECTORY: namespace } as unknown as Env;
   }
 

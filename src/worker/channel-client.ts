@@ -61,18 +61,24 @@ export async function fetchFrom(env: Env, channel: string, request: Request): Pr
 
 /** Takes a channel to another place. Throws the refusal. */
 export async function moveChannel(env: Env, channel: string, placement: Placement): Promise<void> {
-  const { refusal } = await askAuthority(env, channel, placement);
-  if (refusal !== undefined) throw new RefusalError(refusal);
+  await askAuthority(env, channel, "move", placement);
   // Where it is now is asked for.
   routesOf(env).forget(channel);
 }
 
-async function askAuthority(env: Env, channel: string, placement: Placement): Promise<Decision> {
-  try {
-    return await findObject(env.CHANNELS, channel, HOME_ROUTE).move(placement);
-  } catch (error) {
-    throw refuseUnavailable(channel, "move", error);
-  }
+/** Chooses the place of a channel that is to be created. Throws the refusal, also where it exists and is elsewhere. */
+export async function placeChannel(env: Env, channel: string, placement: Placement): Promise<void> {
+  await askAuthority(env, channel, "place", placement);
+}
+
+/** The first request to the authority of all places it for good. */
+async function askAuthority(env: Env, channel: string, what: "move" | "place", placement: Placement): Promise<void> {
+  const authority = findObject(env.CHANNELS, channel, what === "place" ? { ...HOME_ROUTE, ...placement } : HOME_ROUTE);
+  const deciding: Promise<Decision> = what === "place" ? authority.place(placement) : authority.move(placement);
+  const { refusal } = await deciding.catch((error: unknown) => {
+    throw refuseUnavailable(channel, what, error);
+  });
+  if (refusal !== undefined) throw new RefusalError(refusal);
 }
 
 async function perform(env: Env, channel: string, operation: Operation, origin: Origin | undefined): Promise<Performed> {

@@ -6,8 +6,9 @@ import { logWarning } from "../object/log.ts";
 import { invalidRequest } from "../protocol/fault.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { deleteQuerySchema, listQuerySchema, noQuerySchema, socketQuerySchema } from "../protocol/routes.ts";
-import { channelPatchSchema, givenSettingsSchema } from "../protocol/settings.ts";
-import { ask, fetchFrom } from "./channel-client.ts";
+import { createBodySchema, placementOf } from "../protocol/placement.ts";
+import { channelPatchSchema } from "../protocol/settings.ts";
+import { ask, fetchFrom, placeChannel } from "./channel-client.ts";
 import { formatStateHeaders } from "./message-headers.ts";
 import { toInternal } from "./object-socket.ts";
 import { fetchPlain } from "./plain-socket.ts";
@@ -39,7 +40,9 @@ async function handleList(context: AppContext, listChannels: ListChannels): Prom
 async function handleCreate(context: AppContext): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
-  const settings = await jsonBodyOf(context, givenSettingsSchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
+  const body = await jsonBodyOf(context, createBodySchema, { bytesMax: LIMITS.controlBodyBytesMax, fallback: {} });
+  const { locationHint, jurisdiction, ...settings } = body;
+  if (locationHint !== undefined || jurisdiction !== undefined) await placeChannel(context.env, channel, placementOf(body));
   const { outcome, description } = await ask(context.env, channel, { type: "create", settings }, ["created", "confirmed"]);
   return context.json(description, outcome.type === "created" ? 201 : 200);
 }

@@ -241,6 +241,19 @@ describe("channel", () => {
     expect(await run(["stats", name])).toMatchObject({ code: 1, stderr: expect.stringContaining("was deleted") as string });
   });
 
+  test("[NM6] move takes a channel elsewhere, where it is after a restart of the server too", async () => {
+    const name = freshName();
+    await read("put", name, "a");
+    expect(await read("move", name, "--to", "weur")).toMatchObject([{ channel: name, depth: 1, place: { generation: 1 } }]);
+    const again = await run(["move", name, "--to", "weur"]);
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining("was asked to be in weur before") as string });
+    expect((await run(["move", name])).code).toBe(2);
+    await runtime.kill();
+    await runtime.startAgain();
+    await read("put", name, "b");
+    expect(await read("get", name, "--max", "2")).toMatchObject([{ text: "a" }, { text: "b" }]);
+  });
+
   test("pipe and tail go on where the server is killed and started again: nothing is missing, there twice, or taken", async () => {
     const name = freshName();
     await read("create", name, "--retention", "log");

@@ -202,6 +202,7 @@ export class ChannelModel {
       groups: 1,
       deadLetters: { messages: 0, bytes: 0 },
       redrive: null,
+      suggestedLocationHint: null,
       counts: { put, acked, removed, deadLettered: 0, dropped: 0, expired: 0 },
       // Delayed messages have a model of their own.
       scheduled: { messages: 0, bytes: 0, nextAtMs: null },

@@ -115,6 +115,17 @@ describe("src/client/channel-socket: connection", () => {
     expect(await errorOf(channel.stats())).toMatchObject({ kind: "connection-closed", outcome: "not-applied" });
   });
 
+  test.each([
+    [4410, "not-applied"],
+    [1001, "unknown"],
+  ])("[NM6] what is unanswered when the server closes with %i was %s", async (code, outcome) => {
+    const { socket, channel } = await connect();
+    const putting = errorOf(channel.put({ body: "a" }));
+    socket.end(code);
+
+    expect(await putting).toMatchObject({ kind: "connection-lost", retry: "after", outcome });
+  });
+
   test("answers that come joined in a frame reach their requests", async () => {
     const { socket, channel } = await connect();
     const puts = [channel.put({ body: "a" }), channel.put({ body: "b" })];

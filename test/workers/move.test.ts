@@ -64,6 +64,40 @@ describe("a move", () => {
     expect(env.CHANNELS.getByName(formatObjectName(channel, 3)).name).toBe(`3/${channel}`);
   });
 
+  test("[NM10] [NM11] a channel is created at a place, shows it, and confirms it; a jurisdiction is refused where there is none", async () => {
+    const channel = freshChannel();
+    const created = await read<object>(call("PUT", pathOf(channel), { json: { maxMessages: 7, locationHint: "oc" } }), 201);
+    expect(created).toMatchObject({
+      settings: { maxMessages: 7 },
+      place: { epoch: 0, generation: 0, locationHint: "oc", jurisdiction: null, colo: null },
+      suggestedLocationHint: null,
+    });
+    await read(call("PUT", pathOf(channel), { json: { locationHint: "oc" } }));
+    expect(await readProblem(call("PUT", pathOf(channel), { json: { locationHint: "me" } }))).toMatchObject({
+      kind: "settings-conflict",
+      conflicts: ["locationHint"],
+      current: { locationHint: "oc" },
+    });
+    expect(await readProblem(move(channel, { locationHint: "oc" }))).toMatchObject({ kind: "already-there" });
+    await read(move(channel, { locationHint: "me" }));
+    expect((await describeChannel(channel)).place).toMatchObject({ epoch: 1, generation: 1, locationHint: "me" });
+    const other = pathOf(freshChannel());
+    expect((await readProblem(call("PUT", other, { json: { jurisdiction: "eu" } }))).kind).toBe("jurisdiction-unavailable");
+    expect((await readProblem(call("PUT", other, { json: { locationHint: "EU" } }))).kind).toBe("invalid-request");
+    expect((await readProblem(call("GET", other))).kind).toBe("unknown-channel");
+  });
+
+  test("[NM12] where most of the traffic comes from elsewhere, the description suggests that place", async () => {
+    const channel = freshChannel();
+    await read(call("PUT", pathOf(channel), { json: { locationHint: "weur" } }), 201);
+    const putFrom = (colo: string): Promise<unknown> =>
+      read(call("POST", pathOf(channel, "/messages"), { body: "m", colo }), 201);
+    await putFrom("AMS");
+    expect((await describeChannel(channel)).suggestedLocationHint).toBeNull();
+    for (let count = 0; count < 3; count++) await putFrom("SYD");
+    expect((await describeChannel(channel)).suggestedLocationHint).toBe("oc");
+  });
+
   test("[NM7] what can not move is refused, and stays as it is", async () => {
     expect((await readProblem(move(freshChannel(), { locationHint: "weur" }))).kind).toBe("unknown-channel");
     const channel = await createChannel();

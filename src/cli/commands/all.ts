@@ -4,6 +4,7 @@ import { BENCH } from "./bench.ts";
 import { CHANNELS, CREATE, RM, STATS } from "./channels.ts";
 import { GET } from "./get.ts";
 import { INSPECT } from "./inspect.ts";
+import { MOVE } from "./move.ts";
 import { PIPE } from "./pipe.ts";
 import { PUT } from "./put.ts";
 import { READERS } from "./readers.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   CHANNELS,
   CREATE,
   RM,
+  MOVE,
   INSPECT,
   REDRIVE,
   BENCH,

@@ -114,6 +114,8 @@ export const DESCRIPTION_EXAMPLE: ChannelDescription = {
   groups: 1,
   counts: { put: 17, acked: 16, removed: 0, deadLettered: 0, dropped: 0, expired: 0 },
   scheduled: { messages: 1, bytes: 33, nextAtMs: DELIVER_AT_MS_EXAMPLE },
+  place: { epoch: 1, generation: 1, locationHint: "weur", jurisdiction: null, colo: "AMS" },
+  suggestedLocationHint: "enam",
   rows: { written: 9, read: 12, sinceMs: 1_767_225_000_000 },
 };
 

@@ -214,6 +214,7 @@ export class ModelLife {
       redrive: null,
       groups: groups.length,
       scheduled,
+      suggestedLocationHint: null,
       counts: { put, acked, removed, deadLettered, dropped, expired },
     };
   }

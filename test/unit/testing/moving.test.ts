@@ -172,6 +172,30 @@ describe("routes", () => {
   });
 });
 
+describe("a place at creation", () => {
+  test("[NM10] a jurisdiction is an object of its own; where nothing is created, the name is the authority's again", async () => {
+    const world = new World();
+    expect(await world.settled(world.authority.place({ jurisdiction: "eu" }))).toEqual({});
+    expect((await world.perform({ type: "create", settings: {} })).outcome.type).toBe("created");
+    expect(world.serving).toEqual([`1/${CHANNEL}`]);
+    expect(await world.settled(world.authority.place({ jurisdiction: "eu" }))).toEqual({});
+    expect((await world.settled(world.authority.place({ locationHint: "oc" }))).refusal).toMatchObject({
+      kind: "settings-conflict",
+      conflicts: ["locationHint"],
+    });
+    await world.clock.advance(60_000);
+    expect((await world.perform(put("a"))).outcome).toMatchObject({ type: "put", offset: 1 });
+
+    const empty = new World();
+    await empty.settled(empty.authority.place({ jurisdiction: "eu" }));
+    expect((await empty.perform(put("a"))).outcome).toMatchObject({ refusal: { kind: "unknown-channel" } });
+    await empty.clock.advance(60_000);
+    expect((await empty.settled(empty.authority.tellRoute())).route).toEqual({ epoch: 2, generation: 0 });
+    expect((await empty.perform({ type: "create", settings: {} })).outcome.type).toBe("created");
+    expect(empty.serving).toEqual([CHANNEL]);
+  });
+});
+
 describe("a move", () => {
   test("[NM7] one at a time, and what comes meanwhile waits and is not lost", async () => {
     const world = await createWorld();
