@@ -68,6 +68,7 @@ const SCHEMAS = {
     refused: v.array(v.strictObject({ pointer: v.string(), problem })),
     state,
   }),
+  rebalance: v.strictObject({ type: v.literal("rebalance") }),
   subscribed: v.strictObject({ type: v.literal("subscribed"), id, resume: v.optional(v.string()) }),
   deliver: v.union([
     v.strictObject({ ...delivered, ...takenByLease }),

@@ -349,7 +349,7 @@ export interface GrantedLeases {
 }
 
 /** What the core knows of a channel; the object adds its name, connections and row counts. */
-export type ChannelFacts = Omit<ChannelDescription, "channel" | "connections" | "place" | "rows">;
+export type ChannelFacts = Omit<ChannelDescription, "channel" | "connections" | "place" | "relays" | "rows">;
 
 /** What cannot be computed: the time, and randomness. One for all operations of a drain. */
 export interface Moment {

@@ -133,9 +133,13 @@ export class EdgeChannel {
     if (this.#options.transport !== "socket") return new HttpTransport(this.#requester, name);
     const path = [name, "socket"];
     const url = this.#requester.addressOf(path);
+    const connect = (query: string, signal: AbortSignal): Promise<ChannelSocket> =>
+      ChannelSocket.connect(url + query, { ...this.#options, signal }).catch((error: unknown) =>
+        this.#explain(error, path, signal),
+      );
     return new SocketTransport({
-      connect: (signal) =>
-        ChannelSocket.connect(url, { ...this.#options, signal }).catch((error: unknown) => this.#explain(error, path, signal)),
+      connect: (signal) => connect("", signal),
+      connectPlain: (signal) => connect("?read=plain", signal),
       connectMsMax: this.#connectMsMax,
       startTimer: this.#retries.startTimer,
       onClose: () => this.#connected.delete(name),

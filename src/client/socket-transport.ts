@@ -22,6 +22,8 @@ import type {
 export interface SocketTransportOptions {
   /** Opens a connection to the channel; aborting the signal rejects it. */
   readonly connect: (signal: AbortSignal) => Promise<ChannelSocket>;
+  /** The same for plain reading alone; what reads plainly shares the other connection if absent. */
+  readonly connectPlain?: (signal: AbortSignal) => Promise<ChannelSocket>;
   /** How long that may take, in milliseconds. */
   readonly connectMsMax: number;
   readonly startTimer: StartTimer;
@@ -43,6 +45,8 @@ export class SocketTransport implements StreamingTransport {
   readonly #options: SocketTransportOptions;
   #opening: Opening | undefined;
   #socket: ChannelSocket | undefined;
+  /** What reads plainly has a connection of its own: who serves it may be near. */
+  #plain: SocketTransport | undefined;
   #isClosed = false;
 
   constructor(options: SocketTransportOptions) {
@@ -74,7 +78,14 @@ export class SocketTransport implements StreamingTransport {
   }
 
   subscribe(request: SubscribeRequest, listener: StreamListener, options: CallOptions = {}): Promise<StreamHandle> {
-    return this.#use(options.signal, (socket) => socket.subscribe(request, listener, options));
+    const { connectPlain } = this.#options;
+    if (connectPlain === undefined || !("from" in request || "tap" in request))
+      return this.#use(options.signal, (socket) => socket.subscribe(request, listener, options));
+    const { connectPlain: _, ...others } = this.#options;
+    this.#plain ??= new SocketTransport({ ...others, connect: connectPlain, onClose: () => undefined });
+    return this.#isClosed
+      ? Promise.reject(EdgeChannelError.closed("not-applied"))
+      : this.#plain.subscribe(request, listener, options);
   }
 
   ask<Type extends CheckpointFrame["type"]>(
@@ -95,7 +106,7 @@ export class SocketTransport implements StreamingTransport {
     this.#options.onClose();
     this.#opening?.abort.abort();
     const socket = this.#socket ?? (await this.#opening?.socket.catch(() => undefined));
-    await socket?.close();
+    await Promise.all([socket?.close(), this.#plain?.close()]);
   }
 
   #use<Result>(signal: AbortSignal | undefined, call: (socket: ChannelSocket) => Promise<Result>): Promise<Result> {

@@ -22,7 +22,7 @@ import type { Registration, Removal } from "./directory-shard.ts";
 import { logWarning } from "./log.ts";
 import { unpackOperation, type PackedOperation } from "./packing.ts";
 import { RelayBook, type RelayPorts } from "./relay-book.ts";
-import { READS_HEADER, READS_PLAINLY, RELAY_HEADER } from "./relay-name.ts";
+import { parseRelayName, READS_HEADER, READS_PLAINLY, RELAY_HEADER } from "./relay-name.ts";
 import type { Runtime } from "./runtime.ts";
 import { SocketDesk } from "./socket-desk.ts";
 import { refuseUpgrade } from "./upgrade.ts";
@@ -99,6 +99,7 @@ export class ChannelHost {
       nextCallAtMs: (nowMs) => this.#relays.nextLookAtMs(nowMs),
       noteRecords: () => this.#relays.noteRecords(),
       describePlace: () => moveState.describePlace(),
+      listRelays: () => this.#relays.names,
     });
     this.#loop = new CommitLoop<Entry>({
       commit: (entries) => {
@@ -145,7 +146,11 @@ export class ChannelHost {
   findRelay(request: Request): Response | undefined {
     const { headers } = request;
     const relay = headers.get(RELAY_HEADER);
-    if (relay !== null && this.record !== undefined) this.#relays.attach(relay);
+    if (relay !== null && this.record !== undefined) {
+      this.#relays.attach(relay);
+      const colo = parseRelayName(relay)?.colo;
+      if (colo !== undefined) this.#desk.move(this.#connections.plainOf(colo));
+    }
     const isPlain = headers.get(READS_HEADER) === READS_PLAINLY && refuseUpgrade(request, this.#connections) === undefined;
     if (relay !== null || !isPlain || this.record === undefined) return undefined;
     const colo = this.#relays.findColo(parsePlace(headers.get(PLACE_HEADER)), this.record.settings);

@@ -66,6 +66,8 @@ export interface CommitterOptions {
   /** Records were written, or the channel's own record: those that follow the channel have to be told. */
   readonly noteRecords: () => void;
   readonly describePlace: () => OwnPlace;
+  /** The names of relays, in their order. */
+  readonly listRelays: () => readonly string[];
 }
 
 const NO_ALARM_AT_MS = Number.MAX_SAFE_INTEGER;
@@ -376,12 +378,12 @@ export class Committer {
   }
 
   #describe(facts: ChannelFacts): ChannelDescription {
-    const { name, storage, connections } = this.#options;
+    const { name, storage, connections, listRelays } = this.#options;
     const { place, region } = this.#options.describePlace();
     const { suggestedLocationHint: main } = facts;
     const suggestedLocationHint = main === region ? null : main;
     const rows = { ...storage.rows, sinceMs: this.#wokeAtMs };
-    return { channel: name, ...facts, suggestedLocationHint, connections: connections.count, place, rows };
+    return { channel: name, ...facts, suggestedLocationHint, connections: connections.count, place, relays: listRelays(), rows };
   }
 
   #buildChannel(): Channel {

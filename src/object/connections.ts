@@ -296,9 +296,14 @@ export class Connections {
     return this.#relays;
   }
 
-  /** Connections for plain reading at a colo that are no relay's. */
+  /** How many connections for plain reading at a colo are no relay's. */
   countPlain(colo: string): number {
     return this.#plain.get(colo)?.size ?? 0;
+  }
+
+  /** Their sockets. */
+  plainOf(colo: string): readonly WebSocket[] {
+    return [...(this.#plain.get(colo) ?? [])].flatMap((connection) => this.#sockets.get(connection) ?? []);
   }
 
   #countPlain({ connection, readsPlainly, relay, place }: Attachment, change: 1 | -1): void {

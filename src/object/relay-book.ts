@@ -47,8 +47,9 @@ export class RelayBook {
     this.#isUnsure = this.#names.size > 0;
   }
 
+  /** In their order. */
   get names(): readonly string[] {
-    return [...this.#names];
+    return [...this.#names].sort();
   }
 
   /** Whether somebody reads by a relay, as far as is known. */
@@ -70,7 +71,7 @@ export class RelayBook {
     return colo;
   }
 
-  /** A relay has connected. */
+  /** A relay connects. */
   attach(relay: string): void {
     if (this.#names.has(relay)) return;
     this.#options.store.add(relay);

@@ -6,7 +6,7 @@ import type { LinkFrame } from "../channel/relay/link-frames.ts";
 import type { Operation, Origin } from "../channel/operation.ts";
 import type { PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { RelayDescription } from "../protocol/relay-description.ts";
+import type { RelayDescription } from "../protocol/relay-routes.ts";
 import type { Connections } from "./connections.ts";
 import type { Runtime } from "./runtime.ts";
 import { DeliveredFrames } from "./delivered-frames.ts";

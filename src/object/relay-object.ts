@@ -2,8 +2,8 @@
 import { DurableObject } from "cloudflare:workers";
 import { LIMITS } from "../protocol/limits.ts";
 import { formatPlace, makePlace, PLACE_HEADER } from "../protocol/place.ts";
-import type { RelayDescription } from "../protocol/relay-description.ts";
 import { parseRoute } from "../protocol/placement.ts";
+import type { RelayDescription } from "../protocol/relay-routes.ts";
 import { PING_FRAME, PONG_FRAME, SUBPROTOCOL_BIN } from "../protocol/version.ts";
 import { EPOCH_HEADER, findObject, ROUTE_HEADER, type RelayedStub } from "./channel-stub.ts";
 import { Connections } from "./connections.ts";

@@ -1,5 +1,5 @@
 // The object of a relay as others see it.
-import type { RelayDescription } from "../protocol/relay-description.ts";
+import type { RelayDescription } from "../protocol/relay-routes.ts";
 
 /** What a channel and a worker can ask of the object of a relay. */
 export interface RelayStub {

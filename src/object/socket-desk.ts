@@ -40,6 +40,7 @@ interface Came {
   readonly bytes: number;
 }
 
+const REBALANCE = JSON.stringify({ type: "rebalance" });
 /** The close code of an end that is not the client's choice, as of a tab or a deploy: it may come back. */
 const GOING_AWAY = 1001;
 
@@ -87,6 +88,17 @@ export class SocketDesk {
     const connections = sockets.flatMap((socket) => this.#connections.remove(socket)?.connection ?? []);
     for (const connection of connections) this.#held.drop(connection);
     return connections;
+  }
+
+  /** Parts with connections that others serve from nearer (rule RY11): behind what they were sent. */
+  move(sockets: readonly WebSocket[]): void {
+    for (const socket of sockets) {
+      const connection = this.#connections.find(socket)?.connection;
+      if (connection === undefined) continue;
+      this.#connections.send(connection, REBALANCE);
+      this.#forget(socket, true);
+      socket.close(CLOSE_CODES.moved, "Come back: you are served from nearer");
+    }
   }
 
   /** Ends connections whose clients are gone though the runtime tells nothing of it (rule CN5). */

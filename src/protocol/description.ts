@@ -94,6 +94,8 @@ export interface ChannelDescription extends PressureState {
   };
   /** Where most of the traffic comes from lately, if that is not where the channel is, as far as is known; null else. */
   readonly suggestedLocationHint: string | null;
+  /** The relays by which others read, each its colo and which one of that colo it is. */
+  readonly relays: readonly string[];
   /** What the depth of a queue consists of; null elsewhere, where each group has its own. */
   readonly delivery: null | {
     /** Not handed out: may be had now, or waits for an earlier message of its key. */
@@ -183,6 +185,7 @@ export const channelDescriptionSchema = v.object({
     colo: v.nullable(v.string()),
   }),
   suggestedLocationHint: v.nullable(v.string()),
+  relays: v.pipe(v.array(v.string()), v.readonly()),
   delivery: v.nullable(
     v.object({ ready: count, leased: count, retrying: count, quarantined: count, isLookAheadExhausted: v.boolean() }),
   ),

@@ -198,6 +198,8 @@ export type ServerFrame =
   | CheckpointFrame
   /** To be sent back as it is. */
   | { readonly type: "echo"; readonly echo: number }
+  /** Of a connection for plain reading: another one is served from nearer, and this one is closed. */
+  | { readonly type: "rebalance" }
   /** Answers a ping. */
   | { readonly type: "pong" }
   | { readonly type: "wait"; readonly id: number }

@@ -130,6 +130,7 @@ export const LIMITS = {
   relaysPerColoMax: 64,
   relaysFromMax: 1_000_000,
   relaysFromDefault: 100,
+  relaysPageMax: 100,
   /** What a relay keeps of the newest records in memory, at least one frame of the channel. */
   relayTailBytes: 4 * MIB,
   /** What is on the way to a relay at most, beside one larger message, and what one page has that is fetched for readers far behind. */

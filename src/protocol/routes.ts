@@ -7,6 +7,7 @@ import { messagesSchema } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
 import { channelNameSchema, checkpointNameSchema, groupNameSchema, OFFSET_MAX } from "./names.ts";
 import { GROUP_REPLY_SCHEMAS, GROUP_ROUTES } from "./group-routes.ts";
+import { RELAY_REPLY_SCHEMAS, RELAY_ROUTES } from "./relay-routes.ts";
 import { READER_REPLY_SCHEMAS, READER_ROUTES } from "./reader-routes.ts";
 import { HISTORY_ROUTE, messageHistorySchema } from "./history.ts";
 import { MOVE_ROUTE } from "./move-route.ts";
@@ -86,6 +87,7 @@ export const REPLY_SCHEMAS = {
   ...DELIVERY_REPLY_SCHEMAS,
   ...GROUP_REPLY_SCHEMAS,
   ...READER_REPLY_SCHEMAS,
+  ...RELAY_REPLY_SCHEMAS,
   ...SNAPSHOT_REPLY_SCHEMAS,
   checkpoints: v.object({ checkpoints: v.array(checkpointEntrySchema), next: v.nullable(v.string()) }),
   checkpointWritten: checkpointEntrySchema,
@@ -229,6 +231,7 @@ export const ROUTES: readonly Route[] = [
   ...DELIVERY_ROUTES,
   ...GROUP_ROUTES,
   ...READER_ROUTES,
+  ...RELAY_ROUTES,
   {
     method: "get",
     path: `${CHANNEL}/messages`,

@@ -14,6 +14,7 @@ import { addReaderRoutes } from "./reader-routes.ts";
 import { addHistoryRoutes } from "./history-routes.ts";
 import { addMessageRoutes } from "./message-routes.ts";
 import { addMoveRoute } from "./move-route.ts";
+import { addRelayRoutes } from "./relay-routes.ts";
 import { addReferenceRoutes } from "./reference-routes.ts";
 import { addScheduleRoutes } from "./schedule-routes.ts";
 import { addSnapshotRoutes } from "./snapshot-routes.ts";
@@ -41,6 +42,7 @@ export function buildApp({ listChannels, startTimer }: AppPorts): App {
   addDeliveryRoutes(app, startTimer);
   addGroupRoutes(app);
   addReaderRoutes(app);
+  addRelayRoutes(app);
   addHistoryRoutes(app);
   addCheckpointRoutes(app);
   addScheduleRoutes(app);

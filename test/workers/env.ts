@@ -7,6 +7,8 @@ declare global {
     interface Env extends WorkerEnv {
       /** Set for the tests alone, in vitest.config.ts. */
       readonly STUCK_MESSAGES: string;
+      readonly RELAY_ROUNDS: string;
+      readonly RELAY_SEED: string;
     }
     interface GlobalProps {
       mainModule: typeof worker;

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { formatRelayObject } from "../../src/object/relay-name.ts";
 import type { RelayObject } from "../../src/object/relay-object.ts";
 import type { RelayStub } from "../../src/object/relay-stub.ts";
-import type { RelayDescription } from "../../src/protocol/relay-description.ts";
+import type { RelayDescription } from "../../src/protocol/relay-routes.ts";
 import { SUBPROTOCOL_BIN } from "../../src/protocol/version.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { hibernate, inObject, passTime, restart, runAlarm, silenceWarnings } from "./inside.ts";
@@ -20,6 +20,7 @@ import {
   put,
   putBatch,
   read,
+  readProblem,
   type TestSocket,
   textsOf,
   untilChannel,
@@ -311,7 +312,59 @@ describe("src/object: relays", () => {
     expect(await second.next()).toMatchObject({ type: "ended", id: 1, problem: { kind: "channel-deleted" } });
   });
 
-  test("[RY11] a relay goes with its last reader", async () => {
+  test("[RY1] [RY11] from so many readers on they read by a relay, and those who were there before are moved to it", async () => {
+    const channel = await createChannel({ retention: "log", relays: { from: 3 } });
+    const early = [await follow(channel), await follow(channel)];
+    const elsewhere = await follow(channel, {}, { colo: "NRT" });
+    const mixed = await openSocket(channel, { colo: COLO });
+    await put(channel, "a");
+    const resumes: (string | undefined)[] = [];
+    for (const reader of early) resumes.push((await reader.next()).resume);
+    expect((await describeChannel(channel)).connections).toBe(4);
+
+    const third = await follow(channel);
+    for (const reader of early) {
+      expect(await reader.next()).toMatchObject({ type: "rebalance" });
+      expect(await reader.closed).toMatchObject({ code: 4410 });
+    }
+    await put(channel, "b");
+    const moved = await Promise.all(resumes.map((resume) => follow(channel, { from: { resume } })));
+    await put(channel, "c");
+    for (const reader of moved) expect(await takeTexts(reader, 2)).toEqual(["b", "c"]);
+    expect(await takeTexts(third, 2)).toEqual(["b", "c"]);
+    expect(await takeTexts(elsewhere, 3)).toEqual(["a", "b", "c"]);
+    expect(await mixed.settle()).toEqual([]);
+    expect((await describeChannel(channel)).connections).toBe(3);
+    expect(await describeRelay(channel)).toMatchObject({ readers: 3 });
+  });
+
+  test("[RY3] [RY5] with readers in ten colos the channel sends ten frames for a commit, whatever their number", async () => {
+    const channel = await createChannel(ALWAYS);
+    const colos = ["AMS", "ATL", "CDG", "DFW", "FRA", "GRU", "LHR", "NRT", "SIN", "SYD"];
+    const readers = await Promise.all(colos.flatMap((colo) => [1, 2, 3, 4].map(() => follow(channel, {}, { colo }))));
+    const texts = ["a", "b", "c"];
+    for (const text of texts) {
+      await put(channel, text);
+      for (const reader of readers) expect(await takeTexts(reader, 1)).toEqual([text]);
+    }
+
+    const { relays } = await read<{ relays: readonly RelayDescription[] }>(call("GET", pathOf(channel, "/relays")));
+    const counts = relays.map(({ relay, framesIn }) => [relay, framesIn]);
+    expect(counts).toEqual(colos.map((colo) => [`${colo}/0`, texts.length]));
+    expect(relays.every(({ framesOut }) => framesOut >= 4 * texts.length)).toBe(true);
+    expect((await describeChannel(channel)).connections).toBe(colos.length);
+  });
+
+  test("[RY12] relays are listed in pages, those of a channel alone", async () => {
+    const channel = await createChannel(ALWAYS);
+    for (const colo of ["FRA", "LHR"]) await follow(channel, {}, { colo });
+    const path = pathOf(channel, "/relays?limit=1");
+    expect(await read(call("GET", path))).toMatchObject({ relays: [{ relay: "FRA/0", readers: 1 }], next: "FRA/0" });
+    expect(await read(call("GET", `${path}&after=FRA/0`))).toMatchObject({ relays: [{ relay: "LHR/0" }], next: null });
+    expect(await readProblem(call("GET", pathOf(channel, "/relays?limit=0")))).toMatchObject({ kind: "invalid-request" });
+  });
+
+  test("[RY12] a relay goes with its last reader", async () => {
     const channel = await createChannel(ALWAYS);
     const reader = await follow(channel);
     expect(

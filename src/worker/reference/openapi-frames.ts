@@ -109,6 +109,10 @@ const SERVER_FRAMES: Notes<ServerFrame> = {
     description: "How many entries were accepted, and which were refused and why",
     example: { type: "settled", id: 7, ...SETTLED_EXAMPLE },
   },
+  rebalance: {
+    description: "This connection for plain reading is closed: another one is served from nearer",
+    example: { type: "rebalance" },
+  },
   subscribed: { description: "The subscription is open", example: { type: "subscribed", id: 8, resume: "4f0c….0-9f…-5b…" } },
   deliver: {
     description: "Messages of subscription `id`, within its credit",
@@ -176,6 +180,7 @@ const CLOSE_NOTES: { readonly [Name in keyof typeof CLOSE_CODES]?: string } = {
   frameTooLarge: `A frame of more than ${LIMITS.frameBytesMax} bytes`,
   framesUnread: "The client does not read what it is sent, or does not send the `echo` back",
   silent: "A client that said in its `hello` that it pings was not heard for minutes",
+  moved: "The channel moves, or serves this connection from nearer: come back, with what `resume` was told",
   unsupportedVersion: "No common protocol version",
 };
 

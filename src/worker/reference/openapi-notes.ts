@@ -14,6 +14,7 @@ import type {
   socketQuerySchema,
 } from "../../protocol/routes.ts";
 import type { deadLetterQuerySchema } from "../../protocol/delivery-routes.ts";
+import type { relaysQuerySchema } from "../../protocol/relay-routes.ts";
 import type { readersQuerySchema } from "../../protocol/reader-routes.ts";
 import type { snapshotPageQuerySchema } from "../../protocol/snapshot-routes.ts";
 import type { Header, HeaderFamily, Tag } from "./openapi-document.ts";
@@ -29,6 +30,7 @@ type QuerySchema =
   | typeof eventsQuerySchema
   | typeof readersQuerySchema
   | typeof socketQuerySchema
+  | typeof relaysQuerySchema
   | typeof snapshotPageQuerySchema;
 type KeyOf<Schema> = Schema extends v.GenericSchema ? keyof v.InferInput<Schema> : never;
 type ParameterName = keyof typeof pathSchemas | KeyOf<QuerySchema>;

@@ -108,6 +108,7 @@ const MEMBER_NOTES: {
     firstOffset: "The offset of the next record that a get looks at.",
     nextOffset: "The offset that the next put receives.",
     connections: "Open WebSockets.",
+    relays: "Relays by which others read: the colo of each, and which one of that colo it is.",
     delivery: "What the depth of a queue consists of; null elsewhere, where each group has its own.",
     groups: "How many groups there are.",
     deadLetters: "Dead letters that are kept.",

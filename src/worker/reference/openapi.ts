@@ -83,7 +83,7 @@ function buildOperation(route: Route): ApiOperation {
 function tagOf(route: Route): Tag {
   if (!route.path.startsWith("/v1/")) return TAGS.service;
   if (isUpgrade(route)) return TAGS.socket;
-  if (/\/(?:pull|settle|readers|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
+  if (/\/(?:pull|settle|readers|relays|dead-letters|quarantine)/.test(route.path)) return TAGS.delivery;
   if (route.path.includes("/checkpoints")) return TAGS.checkpoints;
   if (route.path.includes("/groups")) return TAGS.groups;
   if (/\/(?:snapshots|restores)/.test(route.path)) return TAGS.snapshots;
