@@ -11,6 +11,9 @@ export interface Place {
   readonly country?: string;
 }
 
+/** The code of a colo, also of one that is not in the table. */
+export const COLO_PATTERN = /^[A-Z0-9]{1,8}$/;
+
 /** The header of a worker's request to an object. Nobody else reaches an object, and what a client sends under this name is not passed on. */
 export const PLACE_HEADER = "Edge-Place";
 
@@ -30,11 +33,10 @@ export function makePlace(
   colo: unknown,
   areas: Readonly<Record<"region" | "continent" | "country", unknown>>,
 ): Place | undefined {
-  const name = nameOf(colo);
-  if (name === undefined) return undefined;
+  if (typeof colo !== "string" || !COLO_PATTERN.test(colo)) return undefined;
   const [region, continent, country] = [nameOf(areas.region), nameOf(areas.continent), nameOf(areas.country)];
   return {
-    colo: name,
+    colo,
     ...(region !== undefined && { region }),
     ...(continent !== undefined && { continent }),
     ...(country !== undefined && { country }),

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { count } from "./description.ts";
 import { LIMITS } from "./limits.ts";
 import { groupNameSchema } from "./names.ts";
+import { COLO_PATTERN } from "./place.ts";
 import { CHANNEL, GONE, numberText, type Route } from "./route.ts";
 
 const roleSchema = v.picklist(["reader", "producer"]);
@@ -10,7 +11,7 @@ const roleSchema = v.picklist(["reader", "producer"]);
 export const readersQuerySchema = v.strictObject({
   after: v.optional(v.pipe(v.string(), v.maxLength(LIMITS.readersMarkCharsMax))),
   limit: v.optional(numberText(1, LIMITS.readersPageMax)),
-  colo: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9]{1,8}$/, "Expected the code of a colo"))),
+  colo: v.optional(v.pipe(v.string(), v.regex(COLO_PATTERN, "Expected the code of a colo in capitals, as FRA"))),
   group: v.optional(groupNameSchema),
   role: v.optional(roleSchema),
 });

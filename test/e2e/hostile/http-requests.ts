@@ -305,6 +305,11 @@ const BUILDERS: Readonly<Record<string, Builder>> = {
     const limit = maybeQuery(random, "limit", () => random.int(1, 100));
     return plain("GET", `${root(context)}/readers`, [...limit, ...maybeQuery(random, "colo", () => "FRA")]);
   },
+  listRelays: (context) => {
+    const { random } = context;
+    const limit = maybeQuery(random, "limit", () => random.int(1, 100));
+    return plain("GET", `${root(context)}/relays`, [...limit, ...maybeQuery(random, "after", () => "FRA/0")]);
+  },
   // The runtime for development has no jurisdictions: a move would end the connections and leases of its lane.
   moveChannel: (context) =>
     withJson("POST", `${root(context)}/move`, { jurisdiction: context.random.pick(["eu", "fedramp"]) }, context.random),
