@@ -23,7 +23,7 @@ export function formatRelayName({ colo, place }: RelayName): string {
 
 /** Undefined for what is no such name. */
 export function parseRelayName(text: string | null | undefined): RelayName | undefined {
-  const { colo, place } = /^(?<colo>[A-Z0-9]{1,8})\/(?<place>0|[1-9]\d{0,3})$/.exec(text ?? "")?.groups ?? {};
+  const { colo, place } = /^(?<colo>[A-Z]{3})\/(?<place>0|[1-9]\d{0,3})$/.exec(text ?? "")?.groups ?? {};
   return colo === undefined || Number(place) >= LIMITS.relaysPerColoMax ? undefined : { colo, place: Number(place) };
 }
 

@@ -11,8 +11,8 @@ export interface Place {
   readonly country?: string;
 }
 
-/** The code of a colo, also of one that is not in the table. */
-export const COLO_PATTERN = /^[A-Z0-9]{1,8}$/;
+/** The code of a colo, also of one that is not in the table: those of airports have three letters. */
+export const COLO_PATTERN = /^[A-Z]{3}$/;
 
 /** The header of a worker's request to an object. Nobody else reaches an object, and what a client sends under this name is not passed on. */
 export const PLACE_HEADER = "Edge-Place";

@@ -5,7 +5,7 @@ import { LIMITS } from "./limits.ts";
 import { CHANNEL, GONE, numberText, type Route } from "./route.ts";
 
 export const relaysQuerySchema = v.strictObject({
-  after: v.optional(v.pipe(v.string(), v.regex(/^[A-Z0-9]{1,8}\/\d{1,4}$/, "Expected the name of a relay, as FRA/0"))),
+  after: v.optional(v.pipe(v.string(), v.regex(/^[A-Z]{3}\/\d{1,4}$/, "Expected the name of a relay, as FRA/0"))),
   limit: v.optional(numberText(1, LIMITS.relaysPageMax)),
 });
 
