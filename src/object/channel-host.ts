@@ -17,12 +17,21 @@ import {
   type SoundStore,
 } from "./committer.ts";
 import { CommitLoop } from "./commit-loop.ts";
+import { MISDIRECTED_STATUS } from "./channel-stub.ts";
 import type { Connections } from "./connections.ts";
 import type { Registration, Removal } from "./directory-shard.ts";
 import { logWarning } from "./log.ts";
 import { unpackOperation, type PackedOperation } from "./packing.ts";
 import { RelayBook, type RelayPorts } from "./relay-book.ts";
-import { parseRelayName, READS_HEADER, READS_PLAINLY, RELAY_HEADER } from "./relay-name.ts";
+import {
+  parseJurisdiction,
+  parseRelayName,
+  READS_HEADER,
+  READS_PLAINLY,
+  RELAY_HEADER,
+  RELAY_JURISDICTION_HEADER,
+  RELAY_MISPLACED_HEADER,
+} from "./relay-name.ts";
 import type { Runtime } from "./runtime.ts";
 import { SocketDesk } from "./socket-desk.ts";
 import { refuseUpgrade } from "./upgrade.ts";
@@ -146,6 +155,9 @@ export class ChannelHost {
   findRelay(request: Request): Response | undefined {
     const { headers } = request;
     const relay = headers.get(RELAY_HEADER);
+    const jurisdiction = this.#options.relays.jurisdiction();
+    if (relay !== null && parseJurisdiction(headers.get(RELAY_JURISDICTION_HEADER)) !== jurisdiction)
+      return new Response(null, { status: MISDIRECTED_STATUS, headers: { [RELAY_MISPLACED_HEADER]: "1" } });
     if (relay !== null && this.record !== undefined) {
       this.#relays.attach(relay);
       const colo = parseRelayName(relay)?.colo;
@@ -154,7 +166,9 @@ export class ChannelHost {
     const isPlain = headers.get(READS_HEADER) === READS_PLAINLY && refuseUpgrade(request, this.#connections) === undefined;
     if (relay !== null || !isPlain || this.record === undefined) return undefined;
     const colo = this.#relays.findColo(parsePlace(headers.get(PLACE_HEADER)), this.record.settings);
-    return colo === undefined ? undefined : new Response(null, { headers: { [RELAY_HEADER]: colo } });
+    if (colo === undefined) return undefined;
+    const where = jurisdiction === undefined ? {} : { [RELAY_JURISDICTION_HEADER]: jurisdiction };
+    return new Response(null, { headers: { [RELAY_HEADER]: colo, ...where } });
   }
 
   /** Carries an operation out, and answers when it is committed. `origin` names the connection and request whose promised room it uses. */

@@ -24,8 +24,7 @@ import type { Env } from "./env.ts";
 import { ObjectDoor } from "./object-door.ts";
 import { learnOwnColo } from "./own-colo.ts";
 import type { PackedOperation } from "./packing.ts";
-import { formatRelayObject } from "./relay-name.ts";
-import type { RelayStub } from "./relay-stub.ts";
+import { findRelay } from "./relay-stub.ts";
 import type { Runtime } from "./runtime.ts";
 import { acceptUpgrade } from "./upgrade.ts";
 import { Whereabouts, type Standing } from "./whereabouts.ts";
@@ -63,9 +62,11 @@ export class ChannelObject extends DurableObject<Env> implements RelayedStub {
       },
       relays: {
         store: new RelayTable(storage),
+        jurisdiction: () => whereabouts.jurisdiction,
         wake: async (relay) => {
-          const stub = env.RELAYS?.getByName(formatRelayObject(name, relay)) as unknown as RelayStub | undefined;
-          return (await stub?.wake()) ?? { readers: 0 };
+          const { jurisdiction } = whereabouts;
+          if (env.RELAYS === undefined) return { readers: 0 };
+          return await findRelay(env.RELAYS, { channel: name, relay, jurisdiction }).wake();
         },
       },
       mayCreate: () => this.env.AUTO_CREATE === "true",

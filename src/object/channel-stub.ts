@@ -11,6 +11,9 @@ export const EPOCH_HEADER = "Edge-Epoch";
 /** The header by which an object that has not the channel tells who has, with status 421. */
 export const ROUTE_HEADER = "Edge-Route";
 
+/** Of an answer to who asks the wrong object, or is one. */
+export const MISDIRECTED_STATUS = 421;
+
 /** The answer of an object that has not the channel, or not any more: it did nothing. */
 export interface Misdirected {
   readonly route: ChannelRoute;

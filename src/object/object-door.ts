@@ -5,6 +5,7 @@ import { Arrival } from "./arrival.ts";
 import type { ChannelHost } from "./channel-host.ts";
 import {
   EPOCH_HEADER,
+  MISDIRECTED_STATUS,
   ROUTE_HEADER,
   type ArriveOrder,
   type ChannelStub,
@@ -24,7 +25,6 @@ import { replyWithProblem } from "./problem-reply.ts";
 import type { Passage } from "./shutter.ts";
 import type { Whereabouts } from "./whereabouts.ts";
 
-const MISDIRECTED_STATUS = 421;
 const BUSY = { kind: "channel-moving", outcome: "not-applied", retryAfterMs: 1000 } as const;
 
 export interface ObjectDoorOptions {

@@ -2,6 +2,7 @@
 import type { RelayStore } from "../channel/relay/relay-store.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { Place } from "../protocol/place.ts";
+import type { Jurisdiction } from "../protocol/placement.ts";
 import type { Settings } from "../protocol/settings.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Connections } from "./connections.ts";
@@ -10,6 +11,8 @@ import { parseRelayName } from "./relay-name.ts";
 
 export interface RelayPorts {
   readonly store: RelayStore;
+  /** Of the channel's object, and so of its relays. */
+  readonly jurisdiction: () => Jurisdiction | undefined;
   /** Calls a relay, which tells how many readers it has. */
   readonly wake: (relay: string) => Promise<{ readonly readers: number }>;
 }

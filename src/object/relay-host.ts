@@ -20,8 +20,8 @@ export interface RelayHostOptions {
   readonly relay: string;
   readonly connections: Connections;
   readonly runtime: Pick<Runtime, "nowMs" | "setTimeout" | "draw32">;
-  /** Connects with the channel; rejects where it can not be reached. */
-  readonly openLink: (listener: LinkEvents) => Promise<Pick<RelayLink, "ask" | "close">>;
+  /** Connects with the channel; rejects where it can not be reached. `misplaced`: the channel has its relays elsewhere (rule RY13). */
+  readonly openLink: (listener: LinkEvents) => Promise<Pick<RelayLink, "ask" | "close"> | "misplaced">;
   /** Tells the channel that nobody is left. What comes of it is not told: the channel finds out when it calls. */
   readonly leave: () => void;
   readonly startTimer: StartTimer;
@@ -193,6 +193,11 @@ export class RelayHost {
     this.#options.openLink(events).then(
       (opened) => {
         this.#isOpening = false;
+        if (opened === "misplaced") {
+          this.#attempts = LIMITS.relayAttemptsMax;
+          this.#loseLink();
+          return;
+        }
         this.#link = link = opened;
         this.#relay.linkUp(this.#options.runtime.nowMs());
         this.#settle();

@@ -11,7 +11,13 @@ import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
 import { RelayHost } from "./relay-host.ts";
 import { RelayLink } from "./relay-link.ts";
-import { formatRelayName, parseRelayObject, RELAY_FULL_HEADER, RELAY_HEADER } from "./relay-name.ts";
+import {
+  parseRelayObject,
+  RELAY_FULL_HEADER,
+  RELAY_HEADER,
+  RELAY_JURISDICTION_HEADER,
+  RELAY_MISPLACED_HEADER,
+} from "./relay-name.ts";
 import type { RelayStub } from "./relay-stub.ts";
 import { acceptUpgrade } from "./upgrade.ts";
 
@@ -32,8 +38,7 @@ export class RelayObject extends DurableObject<Env> implements RelayStub {
 
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
-    const { channel, relay } = parseRelayObject(context.id.name ?? "");
-    const name = formatRelayName(relay);
+    const { channel, relay: name, colo, jurisdiction } = parseRelayObject(context.id.name ?? "");
     context.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING_FRAME, PONG_FRAME));
     this.#connections = new Connections(context, draw32, name);
     this.#host = new RelayHost({
@@ -42,14 +47,16 @@ export class RelayObject extends DurableObject<Env> implements RelayStub {
       connections: this.#connections,
       runtime: { nowMs: () => Date.now(), draw32, setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs) },
       openLink: async (listener) => {
-        const place = makePlace(relay.colo, { region: undefined, continent: undefined, country: undefined });
+        const place = makePlace(colo, { region: undefined, continent: undefined, country: undefined });
         const headers = {
           Upgrade: "websocket",
           "Sec-WebSocket-Protocol": SUBPROTOCOL_BIN,
           [RELAY_HEADER]: name,
+          ...(jurisdiction !== undefined && { [RELAY_JURISDICTION_HEADER]: jurisdiction }),
           ...(place !== undefined && { [PLACE_HEADER]: formatPlace(place) }),
         };
-        const { webSocket, status } = await connectWith(env, channel, headers);
+        const { webSocket, status, headers: told } = await connectWith(env, channel, headers);
+        if (told.has(RELAY_MISPLACED_HEADER)) return "misplaced";
         if (webSocket === null) throw new Error(`The channel answered the upgrade with ${status}`);
         return new RelayLink(webSocket, listener);
       },

@@ -2,7 +2,7 @@
 import { findColo } from "../protocol/colos.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { OwnPlace } from "./committer.ts";
-import { HOME_ROUTE, parseObjectName, type ChannelRoute } from "../protocol/placement.ts";
+import { HOME_ROUTE, parseObjectName, type ChannelRoute, type Jurisdiction } from "../protocol/placement.ts";
 
 /** A move, as the authority keeps it. */
 export interface Move {
@@ -70,6 +70,11 @@ export class Whereabouts {
 
   get isAuthority(): boolean {
     return this.generation === 0;
+  }
+
+  /** What the object itself is bound to: an authority to nothing. */
+  get jurisdiction(): Jurisdiction | undefined {
+    return this.isAuthority ? undefined : this.route.jurisdiction;
   }
 
   /** Undefined where nothing is stored. */

@@ -9,7 +9,7 @@ export const LOCATION_HINTS = REGIONS;
 export const JURISDICTIONS = ["eu", "fedramp"] as const;
 
 export type LocationHint = (typeof LOCATION_HINTS)[number];
-type Jurisdiction = (typeof JURISDICTIONS)[number];
+export type Jurisdiction = (typeof JURISDICTIONS)[number];
 
 export interface Placement {
   readonly locationHint?: LocationHint;

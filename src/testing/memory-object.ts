@@ -204,6 +204,7 @@ export class MemoryObject implements ChannelStub {
       registry: { register: () => Promise.resolve(), unregister: () => Promise.resolve() },
       relays: {
         store: { list: () => [], add: () => undefined, remove: () => undefined },
+        jurisdiction: () => undefined,
         wake: () => Promise.resolve({ readers: 0 }),
       },
       mayCreate: () => mayCreate,

@@ -2,8 +2,8 @@
 import type { Hono } from "hono";
 import type { Env } from "../object/env.ts";
 import { logWarning } from "../object/log.ts";
-import { formatRelayObject } from "../object/relay-name.ts";
-import type { RelayStub } from "../object/relay-stub.ts";
+import { findRelay } from "../object/relay-stub.ts";
+import { parseJurisdiction } from "../object/relay-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { relaysQuerySchema } from "../protocol/relay-routes.ts";
 import { ask } from "./channel-client.ts";
@@ -22,10 +22,9 @@ async function handleList(context: AppContext): Promise<Response> {
   const { RELAYS } = context.env;
   if (RELAYS === undefined) return context.json({ relays: [], next: null });
   const asked = names.slice(0, limit);
+  const jurisdiction = parseJurisdiction(description?.place.jurisdiction);
   try {
-    const relays = await Promise.all(
-      asked.map((name) => (RELAYS.getByName(formatRelayObject(channel, name)) as unknown as RelayStub).describe()),
-    );
+    const relays = await Promise.all(asked.map((relay) => findRelay(RELAYS, { channel, relay, jurisdiction }).describe()));
     return context.json({ relays, next: asked.length < names.length ? (asked.at(-1) ?? null) : null });
   } catch (error) {
     logWarning("relay-unavailable", { channel }, error);

@@ -69,7 +69,7 @@ class KeptReader {
 function relayOf(channel: string, colo: string): DurableObjectStub {
   const { RELAYS } = env;
   if (RELAYS === undefined) throw new Error("The worker under test has relays");
-  return RELAYS.getByName(formatRelayObject(channel, `${colo}/0`));
+  return RELAYS.getByName(formatRelayObject({ channel, relay: `${colo}/0`, jurisdiction: undefined }));
 }
 
 /** Lets the relay part with its channel and hibernate; where messages flow it does not. */

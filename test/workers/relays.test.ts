@@ -4,7 +4,7 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { formatRelayObject } from "../../src/object/relay-name.ts";
 import type { RelayObject } from "../../src/object/relay-object.ts";
-import type { RelayStub } from "../../src/object/relay-stub.ts";
+import { findRelay } from "../../src/object/relay-stub.ts";
 import type { RelayDescription } from "../../src/protocol/relay-routes.ts";
 import { SUBPROTOCOL_BIN } from "../../src/protocol/version.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
@@ -30,14 +30,18 @@ const CREDIT = { messages: 100, bytes: 1_000_000 };
 const ALWAYS = { retention: "log", relays: { from: 1 } };
 const COLO = "LHR";
 
-function relayOf(channel: string, relay = `${COLO}/0`): DurableObjectStub {
+function relayNamespace(): DurableObjectNamespace {
   const { RELAYS } = env;
   if (RELAYS === undefined) throw new Error("The worker under test has relays");
-  return RELAYS.getByName(formatRelayObject(channel, relay));
+  return RELAYS;
 }
 
-function describeRelay(channel: string, relay?: string): Promise<RelayDescription> {
-  return (relayOf(channel, relay) as unknown as RelayStub).describe();
+function relayOf(channel: string, relay = `${COLO}/0`): DurableObjectStub {
+  return relayNamespace().getByName(formatRelayObject({ channel, relay, jurisdiction: undefined }));
+}
+
+function describeRelay(channel: string, relay = `${COLO}/0`): Promise<RelayDescription> {
+  return findRelay(relayNamespace(), { channel, relay, jurisdiction: undefined }).describe();
 }
 
 async function openPlain(
@@ -387,5 +391,22 @@ describe("src/object: relays", () => {
     expect(await runInDurableObject<RelayObject, number>(relayOf(channel), (_, context) => context.getWebSockets().length)).toBe(
       0,
     );
+  });
+
+  test("[RY13] a relay outside the jurisdiction of the channel is not let in, and sends its readers back", async () => {
+    const channel = await createChannel(ALWAYS);
+    // The local runtime knows no jurisdictions: to the relay its name tells it.
+    const misplaced = relayNamespace().getByName(formatRelayObject({ channel, relay: `${COLO}/0`, jurisdiction: "eu" }));
+    const upgrade = new Request("https://relay/socket", { headers: { Upgrade: "websocket" } });
+    const { webSocket } = await misplaced.fetch(upgrade);
+    if (webSocket === null) throw new Error("The relay takes connections");
+    const closed = new Promise<CloseEvent>((resolve) => webSocket.addEventListener("close", resolve));
+    webSocket.accept();
+    webSocket.send(JSON.stringify({ type: "hello", versions: [1] }));
+    webSocket.send(JSON.stringify({ type: "subscribe", id: 1, credit: CREDIT, from: { at: "last" } }));
+
+    expect(await closed).toMatchObject({ code: 1012 });
+    expect((await describeChannel(channel)).relays).toEqual([]);
+    expect((await describeChannel(channel)).connections).toBe(0);
   });
 });
