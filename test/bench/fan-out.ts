@@ -4,8 +4,9 @@ import type { WebSocket } from "ws";
 import { onFrame } from "./ws-load.ts";
 
 const STALL_TIMEOUT_MS = 15_000;
+const ONE_BY_ONE_TIMEOUT_MS = 120_000;
 
-export interface FanOutOptions {
+export interface FanOutLoadOptions {
   readonly putter: WebSocket;
   readonly readers: readonly WebSocket[];
   readonly putFrame: (index: number) => string | Uint8Array;
@@ -13,6 +14,9 @@ export interface FanOutOptions {
   readonly countMessages: (frame: Buffer, reader: number) => number;
   /** Messages that were put and have not come to every reader. */
   readonly window: number;
+}
+
+export interface FanOutOptions extends FanOutLoadOptions {
   readonly warmUpMs: number;
   readonly durationMs: number;
 }
@@ -34,20 +38,37 @@ export async function measureFanOut(options: FanOutOptions): Promise<number> {
     return ratePerS;
   } finally {
     clearTimeout(stall);
-    for (const socket of [putter, ...readers]) socket.removeAllListeners("message").removeAllListeners("close");
+    leave([putter, ...readers]);
   }
+}
+
+/** Puts so many messages, each when the one before it has come to all readers: each is a commit of its own. Resolves when all have come. */
+export async function putOneByOne(options: Omit<FanOutLoadOptions, "window">, puts: number): Promise<void> {
+  const load = new FanOutLoad({ ...options, window: 1 }, puts);
+  const stall = setTimeout(() => load.fail(new Error("Cannot measure: deliveries are missing")), ONE_BY_ONE_TIMEOUT_MS);
+  try {
+    await load.finish();
+  } finally {
+    clearTimeout(stall);
+    leave([options.putter, ...options.readers]);
+  }
+}
+
+function leave(sockets: readonly WebSocket[]): void {
+  for (const socket of sockets) socket.removeAllListeners("message").removeAllListeners("close");
 }
 
 class FanOutLoad {
   deliveries = 0;
-  readonly #options: FanOutOptions;
+  readonly #options: FanOutLoadOptions;
   readonly #failed = Promise.withResolvers<never>();
   readonly #idle = Promise.withResolvers<void>();
   #puts = 0;
-  #isPutting = true;
+  #putsMax: number;
 
-  constructor(options: FanOutOptions) {
+  constructor(options: FanOutLoadOptions, putsMax = Number.POSITIVE_INFINITY) {
     this.#options = options;
+    this.#putsMax = putsMax;
     for (const [index, reader] of options.readers.entries()) {
       onFrame(reader, (frame) => this.#receive(frame, index));
       reader.on("close", (code: number) => this.fail(new Error(`The server closed the socket of a reader: ${code}`)));
@@ -60,8 +81,13 @@ class FanOutLoad {
   }
 
   async stop(): Promise<void> {
-    this.#isPutting = false;
-    if (this.#missing > 0) await Promise.race([this.#idle.promise, this.#failed.promise]);
+    this.#putsMax = this.#puts;
+    await this.finish();
+  }
+
+  /** Until all that is to be put has come to all. */
+  async finish(): Promise<void> {
+    if (!this.#isDone) await Promise.race([this.#idle.promise, this.#failed.promise]);
   }
 
   fail(error: unknown): void {
@@ -72,11 +98,15 @@ class FanOutLoad {
     return this.#puts * this.#options.readers.length - this.deliveries;
   }
 
+  get #isDone(): boolean {
+    return this.#puts >= this.#putsMax && this.#missing === 0;
+  }
+
   #receive(frame: Buffer, reader: number): void {
     try {
       this.deliveries += this.#options.countMessages(frame, reader);
-      if (this.#isPutting) this.#putMore();
-      else if (this.#missing === 0) this.#idle.resolve();
+      this.#putMore();
+      if (this.#isDone) this.#idle.resolve();
     } catch (error) {
       this.fail(error);
     }
@@ -84,6 +114,6 @@ class FanOutLoad {
 
   #putMore(): void {
     const { putter, readers, putFrame, window } = this.#options;
-    while (this.#missing <= (window - 1) * readers.length) putter.send(putFrame(++this.#puts));
+    while (this.#puts < this.#putsMax && this.#missing <= (window - 1) * readers.length) putter.send(putFrame(++this.#puts));
   }
 }

@@ -3,6 +3,7 @@
 import type { WebSocket } from "ws";
 import { joinBinaryFrame } from "../../src/protocol/binary-frame.ts";
 import { encodeBlock } from "../../src/protocol/block-writer.ts";
+import type { RelayDescription } from "../../src/protocol/relay-routes.ts";
 import { SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
 import { textRecord } from "../binary-frames.ts";
 import { ask, type Driver, formatFrame } from "./ws-load.ts";
@@ -137,6 +138,12 @@ export class Product {
 
   async stats(channel: string): Promise<Stats> {
     return (await this.#call("GET", `/v1/channels/${channel}`)) as Stats;
+  }
+
+  /** The first page of them. */
+  async relays(channel: string): Promise<readonly RelayDescription[]> {
+    const { relays } = (await this.#call("GET", `/v1/channels/${channel}/relays`)) as { relays: readonly RelayDescription[] };
+    return relays;
   }
 
   async pullOne(channel: string): Promise<void> {

@@ -79,6 +79,16 @@ export function measuredOfPairs(pairs: readonly { readonly ours: number; readonl
   };
 }
 
+/** For pairs of which each alone takes too little to be measured well: the means, and the ratio of the sums. */
+export function measuredOfSums(pairs: readonly { readonly ours: number; readonly floor: number }[]): Measured {
+  const [value, baselineValue] = [mean(pairs.map(({ ours }) => ours)), mean(pairs.map(({ floor }) => floor))];
+  return { value, baselineValue, ratio: value / baselineValue, spread: pairs.map(({ ours, floor }) => ours / floor) };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 export function measuredOfValues(values: readonly number[]): Measured {
   return { value: median(values), baselineValue: null, ratio: null, spread: values };
 }

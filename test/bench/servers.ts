@@ -38,8 +38,11 @@ export class Servers {
   }
 
   async productUrl(): Promise<string> {
-    this.#product ??= this.startProduct("product");
-    return (await this.#product).url;
+    return (await this.#runningProduct()).url;
+  }
+
+  async productPid(): Promise<number> {
+    return (await this.#runningProduct()).pid;
   }
 
   async floorsUrl(): Promise<string> {
@@ -64,6 +67,11 @@ export class Servers {
       .map((runtime) => runtime.output())
       .join("\n")
       .trim();
+  }
+
+  async #runningProduct(): Promise<LocalRuntime> {
+    this.#product ??= this.startProduct("product");
+    return await this.#product;
   }
 
   async #startFloors(): Promise<LocalRuntime> {

@@ -41,12 +41,17 @@ export interface LoadResult {
   readonly latenciesMs: readonly number[];
 }
 
-export async function openSockets(url: string, count: number, driver: Driver): Promise<WebSocket[]> {
-  return await Promise.all(Array.from({ length: count }, () => openSocket(url, driver)));
+export async function openSockets(
+  url: string,
+  count: number,
+  driver: Driver,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<WebSocket[]> {
+  return await Promise.all(Array.from({ length: count }, () => openSocket(url, driver, headers)));
 }
 
-async function openSocket(url: string, driver: Driver): Promise<WebSocket> {
-  const socket = new WebSocket(url, driver.subprotocol, { perMessageDeflate: false, handshakeTimeout: OPEN_TIMEOUT_MS });
+async function openSocket(url: string, driver: Driver, headers: Readonly<Record<string, string>>): Promise<WebSocket> {
+  const socket = new WebSocket(url, driver.subprotocol, { headers, perMessageDeflate: false, handshakeTimeout: OPEN_TIMEOUT_MS });
   await once(socket, "open");
   // A broken connection says "error" and then "close", which fails the load; "error" without a listener would end the process.
   socket.on("error", () => undefined);
