@@ -134,12 +134,13 @@ export class Channel {
   }
 
   /**
-   * When a get that waits may be served because a lease ends or a delay is over, or a put because a message expires; nobody else has
-   * to be told of those.
+   * When a get that waits may be served because a lease ends or a delay is over, or a put because a message expires; of those only who watches
+   * presence has to be told besides (rule RG8).
    */
   get nextServiceAtMs(): number | undefined {
-    const deliveryAtMs = this.#parts.groups.nextDueAtMs(this.#parts.line.waitingGroups());
-    const roomAtMs = this.#parts.line.firstPut() === undefined ? undefined : this.#parts.groups.nextExpiryAtMs;
+    const { groups, line, streams } = this.#parts;
+    const deliveryAtMs = groups.nextDueAtMs(streams.isPresenceWatched ? groups.ids() : line.waitingGroups());
+    const roomAtMs = line.firstPut() === undefined ? undefined : groups.nextExpiryAtMs;
     return deliveryAtMs === undefined ? roomAtMs : Math.min(deliveryAtMs, roomAtMs ?? deliveryAtMs);
   }
 

@@ -216,6 +216,10 @@ export class Groups {
     return [...new Set([...this.all()].flatMap(({ delivery }) => delivery.connections))];
   }
 
+  ids(): Iterable<number> {
+    return this.#byId.keys();
+  }
+
   /** When the next lease or delay in a group of these ends. */
   nextDueAtMs(ids: Iterable<number>): number | undefined {
     let nearest: number | undefined;

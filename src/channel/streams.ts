@@ -82,6 +82,10 @@ export class Streams {
     return { members, readers };
   }
 
+  get isPresenceWatched(): boolean {
+    return this.#kept.presences > 0;
+  }
+
   get size(): number {
     const { members, readers, watches, presences } = this.#kept;
     return members + readers + watches + presences;

@@ -15,7 +15,9 @@ import { openChannelSocket, protocolOf, type SocketOptions, type WebSocketLike }
 import {
   SocketStreams,
   type Pressure,
+  type PresenceRequest,
   type PressureListener,
+  type StreamedFrame,
   type StreamHandle,
   type StreamListener,
   type SubscribeRequest,
@@ -207,8 +209,12 @@ export class ChannelSocket implements StreamingTransport {
     return (await this.#request("stats", { type: "stats" }, signal)).stats as ChannelDescription;
   }
 
-  /** Asks to be sent messages as they come. At most 4 subscriptions of a connection, each until its `onEnd`. */
-  async subscribe(request: SubscribeRequest, listener: StreamListener, { signal }: CallOptions = {}): Promise<StreamHandle> {
+  /** Asks to be sent messages as they come, at most 4 times, or once who reads the channel: each until its `onEnd`. */
+  async subscribe(
+    request: SubscribeRequest | PresenceRequest,
+    listener: StreamListener<StreamedFrame>,
+    { signal }: CallOptions = {},
+  ): Promise<StreamHandle> {
     const id = this.#nextId++;
     const text = formatJson({ type: "subscribe", id, ...request });
     const refusal = this.#refuseRequest({ text }, signal);
@@ -376,6 +382,8 @@ export class ChannelSocket implements StreamingTransport {
       case "subscribed":
       case "deliver":
       case "revoke":
+      case "present":
+      case "presence":
       case "ended":
         return this.#streams.receive(frame);
       default:

@@ -18,6 +18,8 @@ import { Groups } from "./groups.ts";
 import type { BatchHandler, MessageHandler } from "./handlers.ts";
 import { LeasedMessage } from "./leased-message.ts";
 import { parseMessage, type MessageJson, type PutGiven, type ReceivedMessage } from "./message-json.ts";
+import { Presence } from "./presence.ts";
+import type { PresenceOptions } from "./presence-options.ts";
 import { Producer } from "./producer.ts";
 import type { ProducerOptions } from "./producer-options.ts";
 import type { Retries } from "./retries.ts";
@@ -305,6 +307,16 @@ export class Channel {
       const page = await this.#calls.read<ReadersReply>({ path: ["readers"], query, signal });
       return { items: page.readers, next: page.next };
     }, undefined);
+  }
+
+  /**
+   * How many readers there are at each colo, then who joins, leaves and expires, by each commit that changes it. Needs `transport: "socket"`.
+   *
+   * @example
+   * for await (const event of channel.presence({ signal })) if (event.type === "join") console.log(event.reader, event.colo);
+   */
+  presence(options: PresenceOptions = {}): Presence {
+    return new Presence({ transport: this.transport, retries: this.#retries }, options);
   }
 
   /**

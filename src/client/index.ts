@@ -54,6 +54,8 @@ export {
   type WebSocketConstructor,
   type WebSocketLike,
 } from "./open-socket.ts";
+export type { Presence } from "./presence.ts";
+export type { PresenceEvent, PresenceOptions } from "./presence-options.ts";
 export type { ProducedReceipt } from "./own-offsets.ts";
 export type { Producer } from "./producer.ts";
 export type { ProducerOptions } from "./producer-options.ts";
@@ -93,5 +95,5 @@ export type { ControlEvent, ControlRecord } from "../protocol/message.ts";
 export type { Problem, Refusal, RefusalKind, Retry } from "../protocol/problems.ts";
 export type { ReaderDescription } from "../protocol/reader-routes.ts";
 export type { ScheduledReceipt } from "../protocol/schedule.ts";
-export type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
+export type { MessageFilter, PresentColo, StreamGap } from "../protocol/stream-frames.ts";
 export type { ChannelPatch, GivenDelivery, GivenSettings, Settings } from "../protocol/settings.ts";

@@ -2,18 +2,18 @@
 import type { LeaseEntry } from "../protocol/lease-run.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { Retries } from "./retries.ts";
-import type { Credit, DeliverFrame, StreamHandle, SubscribeRequest } from "./socket-streams.ts";
+import type { Credit, DeliverFrame, PresenceRequest, StreamedFrame, StreamHandle, SubscribeRequest } from "./socket-streams.ts";
 import type { StreamingTransport } from "./transport.ts";
 
-export interface KeptSubscriptionOptions {
+export interface KeptSubscriptionOptions<Frame extends StreamedFrame> {
   readonly transport: StreamingTransport;
   readonly retries: Retries;
   /** What to ask for as things stand: it is asked for anew on each connection, with all the credit that there is then. */
-  readonly makeRequest: () => SubscribeRequest;
+  readonly makeRequest: () => SubscribeRequest | PresenceRequest;
   /** Forgets what it was told to come back with, since the server does not know that any more; false where there was nothing. */
   readonly startOver?: () => boolean;
   readonly onBegin: (resume: string | undefined) => void;
-  readonly onDeliver: (frame: DeliverFrame) => void;
+  readonly onDeliver: (frame: Frame) => void;
   readonly onRevoke?: (leases: readonly LeaseEntry[]) => void;
   /** The connection was lost; another one is made after a pause. */
   readonly onLost: (error: EdgeChannelError) => void;
@@ -21,14 +21,14 @@ export interface KeptSubscriptionOptions {
   readonly onEnd: (error: Error | undefined) => void;
 }
 
-export class KeptSubscription {
-  readonly #options: KeptSubscriptionOptions;
+export class KeptSubscription<Frame extends StreamedFrame = DeliverFrame> {
+  readonly #options: KeptSubscriptionOptions<Frame>;
   readonly #ending = new AbortController();
   #handle: StreamHandle | undefined;
   /** Granted while nobody could be told. */
   #owed: Credit[] = [];
 
-  constructor(options: KeptSubscriptionOptions) {
+  constructor(options: KeptSubscriptionOptions<Frame>) {
     this.#options = options;
     const { retries, onLost, onEnd } = options;
     const keeping = retries.keepUp((onProgress) => this.#run(onProgress), { signal: this.#ending.signal, onFailure: onLost });
@@ -56,7 +56,7 @@ export class KeptSubscription {
       makeRequest(),
       {
         onBegin,
-        onDeliver: (frame) => {
+        onDeliver: (frame: Frame) => {
           onProgress();
           try {
             if (!signal.aborted) onDeliver(frame);

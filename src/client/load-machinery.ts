@@ -1,4 +1,4 @@
-// Loads what consumers and producers do. Bundlers put it into a file of its own, and those that make one file of everything keep it there.
+// Loads what consumers, producers and those who watch presence do. Bundlers put it into a file of its own, and those that make one file of everything keep it there.
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type * as Machinery from "./machinery.ts";
 import type { Retries } from "./retries.ts";
@@ -12,7 +12,7 @@ export function loadMachinery(
     try {
       return await load();
     } catch (cause) {
-      throw EdgeChannelError.notConnected("Cannot load the part of the client that consumers and producers need", cause);
+      throw EdgeChannelError.notConnected("Cannot load the part of the client that this needs", cause);
     }
   }, undefined);
 }

@@ -1,6 +1,6 @@
 // The subscriptions of one connection: what comes for each goes to its listener.
 import type { LeaseEntry } from "../protocol/lease-run.ts";
-import type { MessageFilter, StreamFrame } from "../protocol/stream-frames.ts";
+import type { MessageFilter, PresenceFrame, StreamFrame } from "../protocol/stream-frames.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 
 /** Messages, and their bytes as a channel counts them (SPEC PT6). */
@@ -27,16 +27,23 @@ export interface SubscribeRequest {
   readonly filter?: MessageFilter | undefined;
 }
 
+/** Asks which readers there are, in place of messages. */
+export interface PresenceRequest {
+  readonly type: "presence";
+}
+
 /** How much a channel has to do, and what still fits. */
 export type Pressure = Pick<Extract<StreamFrame, { type: "pressure" }>, "level" | "credit">;
 export type PressureListener = (pressure: Pressure) => void;
 
+export type StreamedFrame = DeliverFrame | PresenceFrame;
 export type DeliverFrame = Extract<StreamFrame, { type: "deliver" }>;
 
-export interface StreamListener {
+/** `Frame`: what is asked for. */
+export interface StreamListener<Frame extends StreamedFrame = DeliverFrame> {
   /** The server has begun; a plain reader of a log is told where, a member how to come back to its leases. */
   onBegin(resume: string | undefined): void;
-  onDeliver(frame: DeliverFrame): void;
+  onDeliver(frame: Frame): void;
   /** Of a member: others wait for these. Those that it has not begun with it should release. */
   onRevoke?(leases: readonly LeaseEntry[]): void;
   /** Nothing more comes. Without an error: as was asked for. */
@@ -52,14 +59,14 @@ export interface StreamHandle {
 }
 
 export class SocketStreams {
-  readonly #listeners = new Map<number, StreamListener>();
+  readonly #listeners = new Map<number, StreamListener<StreamedFrame>>();
   readonly #send: (text: string) => void;
 
   constructor(send: (text: string) => void) {
     this.#send = send;
   }
 
-  begin(id: number, text: string, listener: StreamListener): StreamHandle {
+  begin(id: number, text: string, listener: StreamListener<StreamedFrame>): StreamHandle {
     this.#listeners.set(id, listener);
     this.#send(text);
     const tell = (frame: object): void => {
@@ -68,12 +75,12 @@ export class SocketStreams {
     return { grant: (credit) => tell({ type: "credit", ...credit }), end: () => tell({ type: "unsubscribe" }) };
   }
 
-  receive(frame: Exclude<StreamFrame, { type: "pressure" }>): void {
+  receive(frame: Exclude<StreamFrame, { type: "pressure" }> | PresenceFrame): void {
     if (frame.type === "ended") return this.end(frame.id, frame.problem && EdgeChannelError.fromProblem(frame.problem));
     const listener = this.#listeners.get(frame.id);
-    if (frame.type === "deliver") listener?.onDeliver(frame);
+    if (frame.type === "subscribed") listener?.onBegin(frame.resume);
     else if (frame.type === "revoke") listener?.onRevoke?.(frame.leases);
-    else listener?.onBegin(frame.resume);
+    else listener?.onDeliver(frame);
   }
 
   end(id: number, error: EdgeChannelError | undefined): void {

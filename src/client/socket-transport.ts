@@ -4,7 +4,14 @@ import type { ChannelDescription } from "../protocol/description.ts";
 import type { ChannelSocket } from "./channel-socket.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { PutGiven } from "./message-json.ts";
-import type { PressureListener, StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
+import type {
+  PresenceRequest,
+  PressureListener,
+  StreamedFrame,
+  StreamHandle,
+  StreamListener,
+  SubscribeRequest,
+} from "./socket-streams.ts";
 import type { StartTimer } from "./timers.ts";
 import type {
   CallOptions,
@@ -77,7 +84,11 @@ export class SocketTransport implements StreamingTransport {
     return this.#use(options.signal, (socket) => socket.stats(options));
   }
 
-  subscribe(request: SubscribeRequest, listener: StreamListener, options: CallOptions = {}): Promise<StreamHandle> {
+  subscribe(
+    request: SubscribeRequest | PresenceRequest,
+    listener: StreamListener<StreamedFrame>,
+    options: CallOptions = {},
+  ): Promise<StreamHandle> {
     const { connectPlain } = this.#options;
     if (connectPlain === undefined || !("from" in request || "tap" in request))
       return this.#use(options.signal, (socket) => socket.subscribe(request, listener, options));

@@ -10,7 +10,7 @@ import { MessageIterator } from "./message-iterator.ts";
 import type { ReceivedMessage } from "./message-json.ts";
 import type { Retries } from "./retries.ts";
 import type { Credit, DeliverFrame, StreamStart, SubscribeRequest } from "./socket-streams.ts";
-import { hasStreams, type CallOptions, type Transport } from "./transport.ts";
+import { needStreams, type CallOptions, type Transport } from "./transport.ts";
 import { parseGetResult } from "./transport-json.ts";
 
 export interface SubscribeOptions extends CallOptions {
@@ -70,17 +70,15 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
   #sentResume: string | undefined;
   #resume: string | undefined;
 
-  constructor({ transport, retries }: SubscriptionParts, options: SubscribeOptions) {
+  constructor(parts: SubscriptionParts, options: SubscribeOptions) {
     super();
-    if (!hasStreams(transport)) {
-      throw EdgeChannelError.refused('Cannot subscribe over HTTP: expected transport "socket"');
-    }
+    const transport = needStreams(parts.transport, "subscribe");
     this.#window = new CreditWindow(checkNumbers(options.credit ?? {}, CREDIT_BOUNDS));
     this.#options = options;
     this.#sentResume = this.#resume = options.resume;
     this.#kept = new KeptSubscription({
       transport,
-      retries,
+      retries: parts.retries,
       makeRequest: () => this.#makeRequest(),
       onBegin: (resume) => {
         this.#receive([], resume);

@@ -5,7 +5,15 @@ import type { ChannelDescription, PressureState } from "../protocol/description.
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Problem } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
-import type { PressureListener, StreamHandle, StreamListener, SubscribeRequest } from "./socket-streams.ts";
+import { EdgeChannelError } from "./edge-channel-error.ts";
+import type {
+  PresenceRequest,
+  PressureListener,
+  StreamedFrame,
+  StreamHandle,
+  StreamListener,
+  SubscribeRequest,
+} from "./socket-streams.ts";
 import type { MessageBody, PutGiven, ReceivedMessage } from "./message-json.ts";
 
 export interface CallOptions {
@@ -180,10 +188,14 @@ export interface Transport {
 /** One that messages can be sent over without being asked for one by one: a socket. */
 export interface StreamingTransport extends Transport {
   /**
-   * Asks to be sent messages as they come. Resolves when that is sent: all else the listener is told, and nothing after
+   * Asks to be sent messages as they come, or once on a connection who reads the channel. Resolves when that is sent: all else the listener is told, and nothing after
    * `onEnd`, which comes in any case. It is not asked for again when the connection is lost.
    */
-  subscribe(request: SubscribeRequest, listener: StreamListener, options?: CallOptions): Promise<StreamHandle>;
+  subscribe(
+    request: SubscribeRequest | PresenceRequest,
+    listener: StreamListener<StreamedFrame>,
+    options?: CallOptions,
+  ): Promise<StreamHandle>;
   /** Sends a frame of a checkpoint, without its `id`; resolves with the answer of the type. */
   ask<Type extends CheckpointFrame["type"]>(
     type: Type,
@@ -195,6 +207,12 @@ export interface StreamingTransport extends Transport {
    * is known already, nothing is sent. A server that does not tell is no failure.
    */
   watch(listener: PressureListener, options?: CallOptions): Promise<void>;
+}
+
+/** What can only be done over sockets. */
+export function needStreams(transport: Transport, what: string): StreamingTransport {
+  if (hasStreams(transport)) return transport;
+  throw EdgeChannelError.refused(`Cannot ${what} over HTTP: expected transport "socket"`);
 }
 
 export function hasStreams(transport: Transport): transport is StreamingTransport {

@@ -51,6 +51,16 @@ class Running {
     if (this.#stdout.byteLength < bytes) throw new Error(`It ended with ${this.#stdout.byteLength} bytes: ${this.#stderr}`);
   }
 
+  /** The first lines, when so many were written. */
+  async lines(count: number): Promise<string[]> {
+    for (;;) {
+      const lines = this.#stdout.toString().split("\n");
+      if (lines.length > count) return lines.slice(0, count);
+      if (this.child.exitCode !== null) throw new Error(`It ended with ${lines.length - 1} lines: ${this.#stderr}`);
+      await this.#seen.promise;
+    }
+  }
+
   async stop(): Promise<Ended> {
     this.child.kill("SIGINT");
     return await this.ended;
@@ -206,6 +216,25 @@ describe("channel", () => {
       stderr: expect.stringContaining("expected reader, producer") as string,
     });
     await reader.stop();
+  });
+
+  test("[RG8] readers --follow tells how many there are, then who comes and goes, until it is stopped", async () => {
+    const name = freshName();
+    await read("put", name, "a");
+    const follower = begin("readers", name, "--follow");
+    expect(await follower.lines(1)).toEqual(['{"type":"present","readers":0,"colos":[]}']);
+    const reader = begin("sub", name);
+    await follower.lines(2);
+    await reader.stop();
+    const [, joined = "", left] = await follower.lines(3);
+
+    expect(joined).toMatch(/^\{"type":"join","reader":"~\d+","colo":/);
+    expect(left).toBe(joined.replace("join", "leave"));
+    expect(await follower.stop()).toMatchObject({ code: 130 });
+    expect(await run(["readers", name, "--follow", "--role", "reader"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--role with --follow") as string,
+    });
   });
 
   test("get --no-ack leaves messages leased; what was rejected is put again by redrive", async () => {

@@ -182,7 +182,7 @@ export const TIME_TO_LIVE: readonly Mutant[] = [
   {
     name: "TL5: the alarm is not set for an expiry that makes room for a waiting put",
     file: "src/channel/channel.ts",
-    from: "this.#parts.line.firstPut() === undefined ? undefined : this.#parts.groups.nextExpiryAtMs;",
+    from: "line.firstPut() === undefined ? undefined : groups.nextExpiryAtMs;",
     to: "undefined;",
   },
 ];

@@ -46,7 +46,7 @@ const CORE: readonly Mutant[] = [
   {
     name: "LS6: the alarm is not set for leases that end while a get waits",
     file: "src/channel/channel.ts",
-    from: "const deliveryAtMs = this.#parts.groups.nextDueAtMs(this.#parts.line.waitingGroups());",
+    from: "const deliveryAtMs = groups.nextDueAtMs(streams.isPresenceWatched ? groups.ids() : line.waitingGroups());",
     to: "const deliveryAtMs = undefined;",
   },
   {

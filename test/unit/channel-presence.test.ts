@@ -120,6 +120,19 @@ describe("src/channel/presence", () => {
     expect(told(channel)).toEqual([["join p GRU"], ["expiry p GRU"]]);
   });
 
+  test("[RG8] while somebody watches the alarm is set for the next lease that ends, though nobody waits for its message", () => {
+    const channel = channelWith();
+    channel.put(["1"]);
+    channel.pull({ leaseMs: 5000 });
+    expect(channel.channel.nextServiceAtMs).toBeUndefined();
+    const origin = watch(channel);
+    expect(channel.channel.nextServiceAtMs).toBe(channel.nowMs + 5000);
+    channel.evict();
+    expect(channel.channel.nextServiceAtMs).toBe(channel.nowMs + 5000);
+    channel.close(origin.connection);
+    expect(channel.channel.nextServiceAtMs).toBeUndefined();
+  });
+
   test("[RG8] a member that is cut off leaves, though its leases are kept for a while", () => {
     const channel = channelWith();
     watch(channel);

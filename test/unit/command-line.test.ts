@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { formatAttempt } from "../../src/cli/commands/inspect.ts";
-import { formatReaders } from "../../src/cli/commands/readers.ts";
+import { formatReaders, lineOfPresence } from "../../src/cli/commands/readers.ts";
 import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
 import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
 import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
@@ -129,6 +129,19 @@ describe("src/cli/commands/readers", () => {
     expect(formatReaders([member, plain], { isForPeople: false, table })).toBe(
       `${JSON.stringify(member)}\n${JSON.stringify(plain)}`,
     );
+  });
+});
+
+describe("src/cli/commands/readers --follow", () => {
+  test("[RG8] people see a line for how many there are and for each that comes or goes, without control characters", () => {
+    const colos = [
+      { colo: "FRA", readers: 1200 },
+      { colo: null, readers: 1 },
+    ];
+
+    expect(lineOfPresence({ type: "present", readers: 1201, colos })).toBe("1,201 readers  FRA 1,200  ? 1");
+    expect(lineOfPresence({ type: "join", reader: "w\u001B1", colo: "FRA" })).toBe("join    FRA  w\\x1b1");
+    expect(lineOfPresence({ type: "expiry", reader: "~7", colo: null })).toBe("expiry  ?    ~7");
   });
 });
 

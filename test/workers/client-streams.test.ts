@@ -5,6 +5,7 @@ import {
   EdgeChannel,
   type EdgeChannelError,
   type EdgeChannelOptions,
+  type Fetch,
   type LeasedMessage,
   type ReceivedMessage,
   RejectError,
@@ -29,14 +30,16 @@ interface Opened {
   readonly evict: () => Promise<void>;
 }
 
-function open(transport: TransportName, name = freshChannel()): Opened {
+/** `colo`: where the client is. */
+function open(transport: TransportName, name = freshChannel(), colo?: string): Opened {
   const sockets: WebSocketLike[] = [];
+  const fetch: Fetch = (url, init) => fetchFromWorker(url, colo === undefined ? init : { ...init, cf: { colo } });
   const client = EdgeChannel.connect(ORIGIN, {
     transport,
-    fetch: fetchFromWorker,
+    fetch,
     startTimer,
     openSocket: async (url, headers, protocols) => {
-      const socket = await upgradeWith(fetchFromWorker)(url, headers, protocols);
+      const socket = await upgradeWith(fetch)(url, headers, protocols);
       sockets.push(socket);
       return socket;
     },
@@ -107,6 +110,27 @@ describe("src/client: streams of plain readers", () => {
     expect(await stream.next()).toMatchObject({ value: { body: "b" } });
     expect(stream.resume).toBeUndefined();
     await stream.return();
+  });
+});
+
+describe("src/client: presence", () => {
+  test("[RG7] [RG8] [RG10] [G10] who joins and leaves is told by colo, through evictions and lost connections", async () => {
+    const { channel, cutOff, evict } = open("socket");
+    const near = open("socket", channel.name, "FRA").channel;
+    const presence = channel.presence();
+    const next = async (): Promise<unknown> => (await presence.next()).value;
+    expect(await next()).toEqual({ type: "present", readers: 0, colos: [] });
+
+    await channel.put("a");
+    const consumer = near.consume(() => undefined, { reader: "worker" });
+    expect(await next()).toEqual({ type: "join", reader: "worker", colo: "FRA" });
+    await evict();
+    await consumer.stop();
+    expect(await next()).toEqual({ type: "leave", reader: "worker", colo: "FRA" });
+
+    cutOff();
+    expect(await next()).toEqual({ type: "present", readers: 0, colos: [] });
+    await presence.return();
   });
 });
 

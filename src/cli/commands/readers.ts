@@ -1,10 +1,11 @@
-// `channel readers`: who reads and who puts, and from where.
+// `channel readers`: who reads and who puts, and from where; or who comes and goes.
 import { LIMITS } from "../../protocol/limits.ts";
-import type { ReaderDescription } from "../../client/index.ts";
+import type { PresenceEvent, ReaderDescription } from "../../client/index.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
-import type { Given } from "../command-line/given.ts";
+import { UsageError, type Given } from "../command-line/given.ts";
 import { escapeControls } from "../command-line/message-text.ts";
-import { formatTime, type Output } from "../command-line/output.ts";
+import { formatAmount, formatCount, formatTime, type Output } from "../command-line/output.ts";
+import { Patience } from "../command-line/patience.ts";
 import type { Session } from "../command-line/session.ts";
 
 /** Rows of a table that are aligned with each other. */
@@ -20,8 +21,12 @@ export const READERS: Command = {
     { name: "colo", value: "CODE", text: "only those of a colo, such as FRA" },
     { name: "group", value: "NAME", text: "only those that read a group" },
     { name: "role", value: "ROLE", text: `${ROLES.join(" or ")}; default: both` },
+    {
+      name: "follow",
+      text: "in place of the list, how many readers there are and who joins, leaves and expires, until it is stopped",
+    },
   ],
-  run: listReaders,
+  run: (given, session) => (given.has("follow") ? followReaders(given, session) : listReaders(given, session)),
 };
 
 async function listReaders(given: Given, session: Session): Promise<ExitCode> {
@@ -38,6 +43,26 @@ async function listReaders(given: Given, session: Session): Promise<ExitCode> {
   }
   await flush();
   return EXIT.ok;
+}
+
+/** Each line is written before the next is taken: what comes faster is counted. */
+async function followReaders(given: Given, session: Session): Promise<ExitCode> {
+  const filter = ["colo", "group", "role"].find((option) => given.has(option));
+  if (filter !== undefined) throw new UsageError(`Cannot use --${filter} with --follow: it tells of all readers`);
+  const { output, signal } = session;
+  const { channel } = await session.connect(given.channel);
+  const patience = new Patience();
+  const events = channel.presence({ signal: AbortSignal.any([signal, patience.signal]), onReconnect: patience.onFailure });
+  for await (const event of events) await output.show(event, () => lineOfPresence(event));
+  patience.check();
+  return EXIT.ok;
+}
+
+export function lineOfPresence(event: PresenceEvent): string {
+  if (event.type !== "present")
+    return `${event.type.padEnd(6)}  ${(event.colo ?? "?").padEnd(3)}  ${escapeControls(event.reader)}`;
+  const colos = event.colos.map(({ colo, readers }) => `  ${colo ?? "?"} ${formatCount(readers)}`);
+  return `${formatAmount(event.readers, "reader")}${colos.join("")}`;
 }
 
 export function formatReaders(readers: readonly ReaderDescription[], output: Pick<Output, "isForPeople" | "table">): string {
