@@ -22,7 +22,7 @@ export function parseWith<Schema extends v.GenericSchema>(
   const errors = parsed.issues.map((issue): Fault => {
     const inner = findInner(issue);
     const pointer = base + pointerOf(issue) + (inner === undefined ? "" : pointerOf(inner));
-    return { pointer, detail: detailOf(inner ?? issue, base) };
+    return { pointer, detail: detailOf(inner ?? issue, base, schema) };
   });
   return refuse({ kind: "invalid-request", errors });
 }
@@ -55,10 +55,26 @@ function findInner(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown> | undefine
   return another === undefined ? only : undefined;
 }
 
-function detailOf(issue: v.BaseIssue<unknown>, base: string): string {
+function detailOf(issue: v.BaseIssue<unknown>, base: string, schema: v.GenericSchema): string {
   const isUnknown = issue.type === "strict_object" && issue.expected === "never";
   if (!isUnknown) return issue.message;
-  return base === "/query" ? "Unknown parameter" : "Unknown member";
+  const names = namesBeside(issue, schema);
+  const known = names.length === 0 ? "" : `: expected one of ${names.join(", ")}`;
+  return `${base === "/query" ? "Unknown parameter" : "Unknown member"}${known}`;
+}
+
+/** What could stand in the place of a name that is unknown; nothing where that depends on the rest of the value. */
+function namesBeside(issue: v.BaseIssue<unknown>, schema: v.GenericSchema): readonly string[] {
+  const path = (issue.path ?? []).slice(0, -1).map(({ key }) => String(key));
+  const parent = path.reduce<unknown>((at, key) => entriesOf(at)[key], schema);
+  return Object.keys(entriesOf(parent));
+}
+
+/** The members of an object's schema, also of one that may be left out or null. */
+function entriesOf(schema: unknown): Readonly<Record<string, unknown>> {
+  if (typeof schema !== "object" || schema === null) return {};
+  if ("wrapped" in schema) return entriesOf(schema.wrapped);
+  return "entries" in schema ? (schema.entries as Readonly<Record<string, unknown>>) : {};
 }
 
 function pointerOf(issue: v.BaseIssue<unknown>): string {

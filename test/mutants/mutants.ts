@@ -3,6 +3,7 @@ import { BATCHES } from "./batches.ts";
 import { BESIDE } from "./beside.ts";
 import { GROUPS, TIME_TO_LIVE } from "./groups.ts";
 import type { Mutant } from "./mutant.ts";
+import { PLACES } from "./places.ts";
 import { ROUTING } from "./routing.ts";
 import { STREAMS } from "./streams.ts";
 
@@ -310,6 +311,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...BESIDE,
   ...STREAMS,
   ...ROUTING,
+  ...PLACES,
   ...BATCHES,
   ...STORAGE,
   ...OBJECT,

@@ -16,9 +16,9 @@ const STEP_MS_MAX = 180_000;
 const HELP = `Usage: npm run mutants -- [options]
 
 Breaks ${MUTANTS.length} invariants on purpose, one at a time, in a copy of the sources: a small simulation, the unit tests and where it needs them the
-tests in the runtime have to find each.
+tests in the runtime have to find each, or those that are named for it.
 
-  --only TEXT   only the mutants whose name contains it
+  --only TEXT   only the mutants whose name or file contains it
   --help        this text
 
 Ends with 0 when all were found; 1 when one survived, or when its text is not in the sources any more; 2 for wrong options.
@@ -32,6 +32,12 @@ interface Judged {
   readonly seconds: number;
 }
 
+interface Checks {
+  /** Undefined: the simulation and all unit tests. */
+  readonly tests: readonly string[] | undefined;
+  readonly workersTests: readonly string[];
+}
+
 /** Runs a command in the copy; whether it failed, which for a mutant is good. */
 function fails(copy: string, command: readonly string[]): boolean {
   const [program = "", ...args] = command;
@@ -43,12 +49,23 @@ function vitest(...args: readonly string[]): string[] {
 }
 
 /** Who finds the broken copy, the quickest first. */
-function findBreak(copy: string, { workersTest }: Mutant): Verdict {
-  if (fails(copy, [process.execPath, "test/simulation/run.ts", "--seeds", String(SEEDS)])) return "simulation";
-  // The test of the mutants' own texts fails for every one of them, and so says nothing.
-  if (fails(copy, vitest("--project", "unit*", "--exclude", "test/unit/mutants.test.ts"))) return "unit tests";
-  if (workersTest !== undefined && fails(copy, vitest("--project", "workers", workersTest))) return "runtime tests";
+function findBreak(copy: string, { tests, workersTests }: Checks): Verdict {
+  if (tests === undefined) {
+    if (fails(copy, [process.execPath, "test/simulation/run.ts", "--seeds", String(SEEDS)])) return "simulation";
+    // The test of the mutants' own texts fails for every one of them, and so says nothing.
+    if (fails(copy, vitest("--project", "unit*", "--exclude", "test/unit/mutants.test.ts"))) return "unit tests";
+  } else if (tests.length > 0 && fails(copy, vitest("--project", "unit", ...tests))) return "unit tests";
+  if (workersTests.length > 0 && fails(copy, vitest("--project", "workers", ...workersTests))) return "runtime tests";
   return "SURVIVED";
+}
+
+/** All that have to find one of them. */
+function checksOf(mutants: readonly Mutant[]): Checks {
+  const named = mutants.map(({ tests }) => tests);
+  return {
+    tests: named.includes(undefined) ? undefined : [...new Set(named.flatMap((tests = []) => tests))],
+    workersTests: [...new Set(mutants.flatMap(({ workersTest = [] }) => workersTest))],
+  };
 }
 
 function judge(copy: string, mutant: Mutant): Judged {
@@ -59,7 +76,7 @@ function judge(copy: string, mutant: Mutant): Judged {
   let verdict: Verdict = "TEXT NOT FOUND";
   if (parts.length === 2) {
     writeFileSync(path, parts.join(mutant.to));
-    verdict = findBreak(copy, mutant);
+    verdict = findBreak(copy, checksOf([mutant]));
     writeFileSync(path, source);
   }
   return { mutant, verdict, seconds: (performance.now() - begunAtMs) / 1000 };
@@ -75,7 +92,7 @@ function runMutants(mutants: readonly Mutant[]): boolean {
     for (const name of COPIED) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
     symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
     // What fails unbroken finds nothing.
-    const unbroken = findBreak(copy, { name: "", file: "", from: "", to: "" });
+    const unbroken = findBreak(copy, checksOf(mutants));
     if (unbroken !== "SURVIVED") {
       console.error(`The sources fail as they are: ${unbroken}`);
       return false;
@@ -98,7 +115,7 @@ function parseOptions(args: readonly string[]): readonly Mutant[] | "help" {
   const options = { only: { type: "string", default: "" }, help: { type: "boolean", default: false } } as const;
   const { values } = parseArgs({ args: [...args], options });
   if (values.help) return "help";
-  const mutants = MUTANTS.filter(({ name }) => name.includes(values.only));
+  const mutants = MUTANTS.filter(({ name, file }) => `${name} ${file}`.includes(values.only));
   if (mutants.length === 0) throw new Error(`No mutant is named so: ${values.only}`);
   return mutants;
 }

@@ -60,6 +60,20 @@ describe("src/channel/presence", () => {
     });
   });
 
+  test("[RG7] a colo that everybody left is not told any more", () => {
+    const channel = channelWith();
+    watch(channel);
+    const left = join(channel, "a", GRU);
+    join(channel, "b", FRA);
+    channel.close(left.connection);
+
+    expect(channel.apply({ type: "presence" }, { connection: channel.connect(), request: 1 })).toEqual({
+      type: "present",
+      readers: 1,
+      colos: [{ colo: "FRA", readers: 1 }],
+    });
+  });
+
   test("[RG7] producers and those who watch are no readers", () => {
     const channel = channelWith();
     watch(channel);
@@ -219,6 +233,19 @@ describe("src/channel/presence", () => {
     join(channel, "a");
 
     expect(told(channel)).toEqual([["join a FRA"]]);
+  });
+
+  test("[RG8] [RC6] who joins while operations are applied again after a failure is told with the next commit", () => {
+    const channel = channelWith();
+    watch(channel);
+    const origin = { connection: channel.connect(FRA), request: 1 };
+    const operation = { type: "subscribe", target: { ...MEMBER, reader: "a" }, credit: creditOf({}) } as const;
+    channel.channel.apply(operation, { ...channel.moment, isRecovering: true }, origin);
+    channel.channel.takeChangedConnections();
+    expect(channel.channel.takeEffects()).toEqual([]);
+    join(channel, "b", GRU);
+
+    expect(told(channel)).toEqual([["join a FRA", "join b GRU"]]);
   });
 
   test("[RG10] [LC6] watching writes nothing, and a channel that is watched is not idle", () => {

@@ -1,5 +1,6 @@
 // Who reads and who puts, and from where. Rules RG of SPEC.md.
 import { describe, expect, test } from "vitest";
+import { Activity } from "../../src/channel/activity.ts";
 import type { ListReadersOperation } from "../../src/channel/operation.ts";
 import type { Place } from "../../src/protocol/place.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
@@ -124,6 +125,27 @@ describe("src/channel/reader-registry", () => {
     expect(list(channel)).toMatchObject({ readers: [], colos: [] });
   });
 
+  test("[RG5] of producers without a connection the one that was longest idle is forgotten: the memory is bounded", () => {
+    const activity = new Activity({ isConnected: () => true, placeOf: () => undefined });
+    const put = (id: string): void => {
+      const producer = { id, epoch: 1, seq: 1 };
+      activity.note({ type: "put", messages: [], source: "h", producer }, { type: "put", offset: 1, count: 0 }, undefined);
+    };
+    for (let index = 0; index < LIMITS.seenReadersMax; index++) put(`p${index}`);
+    for (const id of ["p0", "another"]) put(id);
+    const ids = activity.called(0).map(({ source }) => source.producer);
+
+    expect(ids).toHaveLength(LIMITS.seenReadersMax);
+    expect([ids.includes("p0"), ids.includes("p1"), ids.at(-1)]).toEqual([true, false, "another"]);
+  });
+
+  test("[RG7] who only watches is not listed", () => {
+    const channel = new ChannelHarness({ settings: {} });
+    channel.apply({ type: "presence" }, { connection: channel.connect(FRA), request: 1 });
+
+    expect(list(channel)).toMatchObject({ readers: [], colos: [] });
+  });
+
   test("[RG6] the list comes in pages, and counts all that the filter lets through", () => {
     const channel = new ChannelHarness({ settings: LOG });
     const origins = Array.from({ length: 7 }, () => subscribe(channel, FIRST));
@@ -141,6 +163,7 @@ describe("src/channel/reader-registry", () => {
       after = page.next;
     }
     expect(seen).toEqual(origins.map(({ connection }) => `~${connection}`).sort());
+    expect(list(channel, { limit: 7 }).next).toBeNull();
     expect(list(channel, { colo: "FRA" }).readers).toHaveLength(3);
     expect(list(channel, { role: "producer" }).readers).toEqual([]);
     expect(list(channel, { group: "none" }).readers).toEqual([]);

@@ -288,6 +288,71 @@ describe("src/channel/member-routing", () => {
     expect([members.told("dead"), members.told("newark")]).toEqual(["", "abc"]);
   });
 
+  test("[RD5] [LR6] a reader that has credit and never takes stalls nobody, loses nothing, and is paused", () => {
+    const members = new RoutedMembers();
+    members.join("dead", "FRA");
+    members.join("newark", "EWR");
+    members.put("ab", "FRA");
+    members.put("k", "FRA", "key");
+    // What is put elsewhere passes what it holds, all but the messages of a key that it has some of.
+    members.put("c", "EWR");
+    members.put("l", "EWR", "key");
+    expect([members.told("dead"), members.told("newark")]).toEqual(["ab k l", "c"]);
+    members.settle("acks", "c");
+
+    members.channel.tick(30_000);
+
+    // All that it let lapse goes to the other, in the order of its offsets, and it is sent nothing for a while.
+    expect([members.told("dead"), members.told("newark").replaceAll(" ", "")]).toEqual(["", "abkl"]);
+    members.settle("acks", "abkl");
+    members.put("d", "FRA");
+    expect(members.told("dead")).toBe("");
+    members.channel.tick(WAIT_MS);
+    const [dead, newark] = [members.told("dead"), members.told("newark")];
+    expect([dead, newark].filter((letters) => letters === "d")).toHaveLength(1);
+    expect(members.channel.describe()).toMatchObject({ depth: 1, counts: { put: 6, acked: 5, deadLettered: 0 } });
+  });
+
+  test("[RD5] with no credit left it is sent nothing, and what is put near it goes to others when it has waited", () => {
+    const members = new RoutedMembers();
+    members.join("dead", "FRA", { messages: 1 });
+    members.join("newark", "EWR");
+    members.put("abc", "FRA");
+    expect([members.told("dead"), members.told("newark")]).toEqual(["a", ""]);
+    members.channel.tick(WAIT_MS);
+    expect(members.told("newark").replaceAll(" ", "")).toBe("bc");
+    members.settle("acks", "bc");
+    members.channel.tick(30_000);
+
+    expect([members.told("dead"), members.told("newark")]).toEqual(["", "a"]);
+  });
+
+  test("[RG2] [RD2] a reader id used by two places at once is two members: each is sent what is near it", () => {
+    const members = new RoutedMembers();
+    members.join("here", "FRA", { reader: "worker" });
+    members.join("there", "EWR", { reader: "worker" });
+    members.put("a", "EWR");
+    members.put("b", "FRA");
+    expect([members.told("here"), members.told("there")]).toEqual(["b", "a"]);
+    members.leave("here");
+
+    expect(members.told("there")).toBe("b");
+  });
+
+  test("[RD2] [RD3] one that joins and leaves a thousand times takes nothing with it", () => {
+    const members = new RoutedMembers();
+    members.join("newark", "EWR", { messages: 2000 });
+    for (let times = 0; times < 1000; times++) {
+      members.join("hasty", "FRA");
+      members.put("x", "FRA");
+      members.leave("hasty");
+    }
+    members.channel.tick(WAIT_MS);
+
+    expect(members.told("newark").replaceAll(" ", "")).toHaveLength(1000);
+    expect(members.channel.describe()).toMatchObject({ depth: 1000, counts: { put: 1000 } });
+  });
+
   test("[RD6] control records are told to each member once", () => {
     const members = threePlaces();
     members.put("a", "FRA");

@@ -61,6 +61,48 @@ describe("src/channel/relay", () => {
     expect(reader.offsets).toHaveLength(100);
   });
 
+  test("[RY5] the channel is granted what was used of the credit, and no more", () => {
+    Object.assign(LIMITS, LOW_LIMITS);
+    const world = new RelayWorld();
+    world.subscribe({ at: "last" });
+    world.run();
+    for (let batch = 0; batch < 11; batch++) world.put(() => world.channel.put(["0123456789"]));
+    while (world.frames.length > 0) world.passFrame();
+
+    expect(world.asks).toEqual([expect.objectContaining({ type: "credit", messages: 10, bytes: 100 })]);
+  });
+
+  test("[RY5] [RY6] a tail keeps as much as it may: who comes back within it is sent no pages", () => {
+    Object.assign(LIMITS, LOW_LIMITS);
+    const world = new RelayWorld();
+    const reader = world.subscribe({ at: "last" });
+    world.run();
+    for (let batch = 0; batch < 20; batch++) {
+      world.put(() => world.channel.put(["x"]));
+      world.run();
+    }
+    const { sent } = world;
+    const back = world.subscribe({ resume: (reader.resume ?? "").replace("21", "18") });
+    world.run();
+
+    expect([back.offsets, world.sent - sent]).toEqual([[18, 19, 20], 0]);
+  });
+
+  test("[RY8] a link that breaks is wanted again without a call, one that has parted is not", () => {
+    const wanted = [false, true].map((hasParted) => {
+      const world = new RelayWorld();
+      world.subscribe({ at: "last" });
+      world.run();
+      if (hasParted) world.idle(LIMITS.relayIdleMs);
+      world.run();
+      expect(world.isLinked).toBe(!hasParted);
+      world.relay.linkDown();
+      return world.relay.wantsLink;
+    });
+
+    expect(wanted).toEqual([true, false]);
+  });
+
   test("[RY9] an idle link is closed when the channel has confirmed that nothing follows, and what comes meanwhile is not lost", () => {
     const world = new RelayWorld();
     const reader = world.subscribe({ at: "last" });

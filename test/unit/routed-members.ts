@@ -31,11 +31,15 @@ export class RoutedMembers {
     this.channel = new ChannelHarness({ settings });
   }
 
-  join(name: string, colo: string | undefined, credit: { readonly messages?: number; readonly bytes?: number } = {}): void {
-    const { messages = 10, bytes = 1_000_000 } = credit;
+  join(
+    name: string,
+    colo: string | undefined,
+    more: { readonly messages?: number; readonly bytes?: number; readonly reader?: string } = {},
+  ): void {
+    const { messages = 10, bytes = 1_000_000, reader = name } = more;
     const origin = { connection: this.channel.connect(colo === undefined ? undefined : placeAt(colo)), request: 1 };
     this.#origins.set(name, origin);
-    const target = { type: "member", leaseMs: 30_000, reader: name } as const;
+    const target = { type: "member", leaseMs: 30_000, reader } as const;
     expectType(this.channel.apply({ type: "subscribe", target, credit: { messages, bytes } }, origin), "subscribed");
   }
 

@@ -2,10 +2,12 @@
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
 import { computeUtilization } from "../../src/protocol/description.ts";
+import { parseWith } from "../../src/protocol/fault.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   channelPatchSchema,
   DEFAULT_SETTINGS,
+  deliverySchema,
   findConflicts,
   givenSettingsSchema,
   resolveSettings,
@@ -121,6 +123,19 @@ describe("src/protocol/settings", () => {
       "expireAfterIdleMs",
     ]);
     expect(findConflicts({ growth: null }, current)).toEqual(["growth"]);
+  });
+
+  test.each([
+    [{ nearest: 1 }, "/nearest", Object.keys(givenSettingsSchema.entries)],
+    [{ delivery: { strategies: [] } }, "/delivery/strategies", Object.keys(deliverySchema.entries)],
+    [{ relays: { from: 2, upTo: 9 } }, "/relays/upTo", ["from"]],
+  ])("[G11] a setting that does not exist is refused with the list of those that do: %j", (given, pointer, names) => {
+    const detail = `Unknown member: expected one of ${names.join(", ")}`;
+
+    expect(parseWith(givenSettingsSchema, given)).toEqual({
+      ok: false,
+      refusal: { kind: "invalid-request", errors: [{ pointer, detail }] },
+    });
   });
 
   test("[G11] a number that is not whole, too small or too large is refused with what was expected", () => {

@@ -102,6 +102,11 @@ describe("routing", () => {
   test.each([
     [{ locality: "near" }, "/delivery/locality", "Expected origin, channel or none"],
     [{ strategy: "fastest" }, "/delivery/strategy", "Expected pow2, least-loaded, round-robin, consistent-hash or pow2-cached"],
+    [
+      { strategies: ["pow2"] },
+      "/delivery/strategies",
+      expect.stringMatching(/^Unknown member: expected one of .*\blocality\b.*\bstrategy\b/) as string,
+    ],
     [{ localityWaitMs: -1 }, "/delivery/localityWaitMs", "Expected at least 0"],
     [{ localityDepth: 1e9 }, "/delivery/localityDepth", "Expected at most 10000"],
   ])("[protocol:settings] refuses %j and says what there is", async (delivery, pointer, detail) => {

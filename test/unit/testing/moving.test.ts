@@ -209,6 +209,39 @@ describe("a move", () => {
     expect(await move(world, "weur")).toBe("already-there");
   });
 
+  test("[NM7] [NM8] what waited for a move that comes to nothing is done where the channel stays", async () => {
+    const world = await createWorld();
+    // The new place forgets what was begun there.
+    world.fault = { call: 2, victim: "called", when: "before" };
+    const moving = move(world, "weur");
+    const waiting = world.perform(put("d"));
+
+    expect(await moving).toBe("unavailable");
+    expect((await waiting).outcome).toMatchObject({ type: "put", offset: 4 });
+    expect(world.serving).toEqual([CHANNEL]);
+  });
+
+  test("[NM8] word that another move came to nothing does not end the one that goes on", async () => {
+    const world = await createWorld();
+    const moving = move(world, "weur");
+    const told = world.authority.depart({ type: "stay", generation: 7 });
+
+    expect([await moving, (await told).refusal]).toEqual([undefined, undefined]);
+    expect(world.serving).toEqual([`1/${CHANNEL}`]);
+  });
+
+  test("[NM8] an object that serves the channel is brought no other, and forgets nothing by a word that comes late", async () => {
+    const world = await createWorld();
+    expect(await move(world, "weur")).toBeUndefined();
+    const there = world.object(formatObjectName(CHANNEL, 1));
+    const route: ChannelRoute = { epoch: 2, generation: 1 };
+    await world.settled(there.arrive({ type: "discard" }));
+
+    await expect(world.settled(there.arrive({ type: "begin", route }))).rejects.toThrow("brought here already");
+    expect(await browse(world)).toEqual(["a", "b", "c"].map((text, index) => [index + 1, text]));
+    expect(world.serving).toEqual([`1/${CHANNEL}`]);
+  });
+
   const victims = ["caller", "called", "authority"] as const;
   const whens = ["before", "after"] as const;
   test.each(victims.flatMap((victim) => whens.map((when) => ({ victim, when }))))(
