@@ -30,6 +30,9 @@ export interface ServedPage {
 export class SharedPages {
   readonly #log: BrowsableLog;
   readonly #byPosition = new Map<number, SharedPage>();
+  /** What those were sent who were served a page: it is of one position, so that it is the same for all of them. */
+  readonly #told = new Map<BrowsedPage, Delivered>();
+  readonly #toldToTaps = new Map<BrowsedPage, Delivered>();
 
   constructor(log: BrowsableLog) {
     this.#log = log;
@@ -37,7 +40,8 @@ export class SharedPages {
 
   /** What a reader of the life that has credit is sent next. */
   serve(reader: PlainReader, life: string): ServedPage {
-    const { selection, controls, nextOffset } = this.#read(reader);
+    const page = this.#read(reader);
+    const { selection, controls, nextOffset } = page;
     const position = nextOffset ?? this.#log.nextOffset;
     const gap = findGap(reader, this.#log.headOffset);
     const isCut = nextOffset !== undefined;
@@ -45,9 +49,15 @@ export class SharedPages {
     // Where nothing was wanted, only who has looked at many records is told where it stands.
     if (selection.count === 0 && controls.length === 0 && gap === undefined && !isCut)
       return { moved, delivered: undefined, isCut };
-    const resume = reader.isTap ? {} : { resume: formatResume(life, position) };
-    const page = { controls, bytes: selection.bytes, ...resume, ...(gap !== undefined && { gap }) };
-    return { moved, delivered: withMessages(selection, { type: "delivered", ...page } as const), isCut };
+    const told = reader.isTap ? this.#toldToTaps : this.#told;
+    let delivered = told.get(page);
+    if (delivered === undefined) {
+      const resume = reader.isTap ? {} : { resume: formatResume(life, position) };
+      const parts = { controls, bytes: selection.bytes, ...resume, ...(gap !== undefined && { gap }) };
+      delivered = withMessages(selection, { type: "delivered", ...parts } as const);
+      told.set(page, delivered);
+    }
+    return { moved, delivered, isCut };
   }
 
   /** Readers at one place without a filter share a page, where all of it is within their credit. */
