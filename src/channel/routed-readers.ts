@@ -79,12 +79,12 @@ export class RoutedReaders implements Recipients {
   }
 
   *firstBehind(): Iterable<number> {
-    for (const holder of this.#keys.contenders) if (this.#isFree(holder)) yield* this.#keys.firstBehind(holder);
+    for (const holder of this.#keys.contenders) if (this.#mayTake(holder)) yield* this.#keys.firstBehind(holder);
   }
 
   mayHold(key: string): boolean {
     const holder = this.#holderOf(key);
-    return holder === undefined || this.#isFree(holder);
+    return holder === undefined || this.#mayTake(holder);
   }
 
   give(run: Run, place: number, key: string | undefined): Giving {
@@ -140,9 +140,12 @@ export class RoutedReaders implements Recipients {
     return this.#givenOfKey.get(key) ?? this.#keys.holderOf(key);
   }
 
-  #isFree(holder: string): boolean {
+  /** Whether one that has earlier messages of a key can be sent the next. What waits for it alone goes on when its pause is over. */
+  #mayTake(holder: string): boolean {
     const reader = this.#turn.table.find(holder);
-    return reader !== undefined && isFree(reader);
+    if (reader === undefined || isFree(reader)) return reader !== undefined;
+    if (reader.credit > 0) this.#await(reader.pause?.untilMs);
+    return false;
   }
 
   #await(atMs: number | undefined): void {

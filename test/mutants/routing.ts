@@ -51,7 +51,7 @@ export const ROUTING: readonly Mutant[] = [
   {
     name: "RD2: what waits behind a member's own messages of a key is not sent to it",
     file: READERS_FILE,
-    from: "for (const holder of this.#keys.contenders) if (this.#isFree(holder)) yield* this.#keys.firstBehind(holder);",
+    from: "for (const holder of this.#keys.contenders) if (this.#mayTake(holder)) yield* this.#keys.firstBehind(holder);",
     to: "",
   },
   {

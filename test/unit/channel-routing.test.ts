@@ -143,6 +143,26 @@ describe("src/channel/member-routing", () => {
     expect([members.told("frankfurt"), members.told("newark")]).toEqual(["a b", ""]);
   });
 
+  test("[RD3] [LR11] what waits for a paused member that has earlier messages of its key goes on when the pause is over", () => {
+    const members = new RoutedMembers();
+    members.join("frankfurt", "FRA");
+    members.join("newark", "EWR");
+    members.put("ab", "FRA", "key");
+    expect(members.told("frankfurt")).toBe("ab");
+
+    // The first refusal pauses nobody.
+    members.settle("releases", "b");
+    expect(members.told("frankfurt")).toBe("b");
+    members.settle("releases", "b");
+    members.put("c", "FRA", "key");
+
+    expect(members.told("frankfurt")).toBe("");
+    const { nextRouteAtMs = Infinity } = members.channel.channel;
+    expect(nextRouteAtMs - members.channel.nowMs).toBeLessThanOrEqual(25);
+    members.channel.tick(nextRouteAtMs - members.channel.nowMs);
+    expect([members.told("frankfurt"), members.told("newark")]).toEqual(["bc", ""]);
+  });
+
   test("[RD3] those behind one that waits go on, but for those of its key", () => {
     const members = new RoutedMembers();
     members.join("frankfurt", "FRA", { messages: 1 });
