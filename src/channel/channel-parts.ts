@@ -43,6 +43,8 @@ export interface ChannelOptions {
   readonly placeOf?: (connection: number) => Place | undefined;
   /** Where the channel's object is; not known if absent. */
   readonly ownPlace?: () => Place | undefined;
+  /** Whether a relay is not subscribed that may have readers; never if absent. */
+  readonly isRelayAway?: () => boolean;
 }
 
 export interface ChannelParts {
@@ -85,12 +87,13 @@ export function assembleParts(options: ChannelOptions): ChannelParts {
   const dedup = new Dedup(store);
   const subscribed = [...subscriptions];
   const line = restoreLine(waiters, subscribed);
-  const { placeOf = () => undefined, ownPlace = () => undefined } = options;
+  const { placeOf = () => undefined, ownPlace = () => undefined, isRelayAway = () => false } = options;
   const routing = new MemberRouting({ groups, placeOf, ownPlace });
   const activity = new Activity({ isConnected, placeOf });
   const placeOfPull = (holder: string): Place | undefined => activity.placeOfPull(holder);
   const presence = new Presence({ groups, line, flow, placeOf, placeOfPull });
-  const streams = new Streams({ backlog, groups, line, held: () => traffic.held, isConnected, routing, presence }, subscribed);
+  const streamsParts = { backlog, groups, line, held: () => traffic.held, isConnected, routing, presence, isRelayAway };
+  const streams = new Streams(streamsParts, subscribed, cell.get()?.life);
   const idleGroups = new IdleGroups({ groups, line, streams });
   const announce: Streams["announce"] = (group, controls) => streams.announce(group, controls);
   const traffic = new Traffic({ cell, backlog, groups, idleGroups, schedule, line, dedup, announce, isConnected });

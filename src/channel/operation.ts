@@ -103,8 +103,9 @@ export interface MemberTarget {
 /** A member of a group, a plain reader of a log, or one of what passes through another channel. */
 export type StreamTarget =
   | MemberTarget
-  | { readonly type: "reader"; readonly from: StreamStart; readonly filter?: MessageFilter }
-  | { readonly type: "tap"; readonly filter?: MessageFilter };
+  | { readonly type: "reader"; readonly from: StreamStart; readonly filter?: MessageFilter; readonly isRelay?: true }
+  /** `from`: of a relay alone; what comes next if absent. */
+  | { readonly type: "tap"; readonly from?: StreamStart; readonly filter?: MessageFilter; readonly isRelay?: true };
 
 /** `resume`: a place that an earlier subscription was told. */
 export type StreamStart = GroupStart | { readonly resume: string };

@@ -46,13 +46,14 @@ export class SharedPages {
     const gap = findGap(reader, this.#log.headOffset);
     const isCut = nextOffset !== undefined;
     const moved: PlainReader = { ...reader, position };
-    // Where nothing was wanted, only who has looked at many records is told where it stands.
-    if (selection.count === 0 && controls.length === 0 && gap === undefined && !isCut)
+    const { isTap, isRelay = false } = reader;
+    // Where nothing was wanted, only relays and who has looked at many records are told where they stand.
+    if (selection.count === 0 && controls.length === 0 && gap === undefined && !isCut && !isRelay)
       return { moved, delivered: undefined, isCut };
-    const told = reader.isTap ? this.#toldToTaps : this.#told;
+    const told = isTap && !isRelay ? this.#toldToTaps : this.#told;
     let delivered = told.get(page);
     if (delivered === undefined) {
-      const resume = reader.isTap ? {} : { resume: formatResume(life, position) };
+      const resume = isTap && !isRelay ? {} : { resume: formatResume(life, position) };
       const parts = { controls, bytes: selection.bytes, ...resume, ...(gap !== undefined && { gap }) };
       delivered = withMessages(selection, { type: "delivered", ...parts } as const);
       told.set(page, delivered);

@@ -34,7 +34,8 @@ import { hasCredit, hasPace, placeOf, spend, type Member, type PlainReader, type
 import { drawHolder, takeMessages, tellLeases } from "./taking.ts";
 import type { WaitLine } from "./wait-line.ts";
 import { refused } from "./refused.ts";
-import { frameOf, SharedPages } from "./shared-pages.ts";
+import { PlainReaders } from "./plain-readers.ts";
+import { frameOf } from "./shared-pages.ts";
 
 const TOO_MANY_RETRY_AFTER_MS = 1000;
 
@@ -50,6 +51,7 @@ interface StreamsParts {
   readonly isConnected: (connection: number) => boolean;
   readonly routing: MemberRouting;
   readonly presence: Presence;
+  readonly isRelayAway: () => boolean;
 }
 
 export class Streams {
@@ -60,15 +62,18 @@ export class Streams {
   #effects: Effect[] = [];
   /** Whether credit and messages may be left that the last turn did not bring together. */
   #hasMore = false;
-  /** Whether a reader, or where it stands, changed since the last turn. */
-  #isReaderChanged = false;
+  readonly #readers: PlainReaders;
   /** When a message that waits for a member may go to another (rule RD3). */
   #nextRouteAtMs: number | undefined;
-  /** Up to where every reader with credit was served by the last turn. */
-  #servedOffset = 0;
 
-  constructor(parts: StreamsParts, subscriptions: Iterable<Subscription>) {
+  /** `life`: of the channel; undefined where there is none. */
+  constructor(parts: StreamsParts, subscriptions: Iterable<Subscription>, life: string | undefined) {
     this.#parts = parts;
+    const { backlog, isRelayAway } = parts;
+    const keep = (reader: PlainReader): void => this.#keep(reader);
+    const send = (reader: PlainReader, delivered: Delivered): void => this.#send(reader, delivered);
+    const end = (reader: PlainReader, refusal: Refusal): void => this.#end(reader, refusal);
+    this.#readers = new PlainReaders({ backlog, kept: this.#kept, isRelayAway, keep, send, end }, life);
     for (const subscription of subscriptions) {
       this.#keep(subscription);
       if (subscription.type === "watch") this.#isHigh ||= subscription.isHigh;
@@ -170,7 +175,7 @@ export class Streams {
       const mayFinish = refusal.kind === "channel-closed" && subscription.type === "reader" && !subscription.isTap;
       if (!mayFinish) this.#end(subscription, refusal);
     }
-    this.#isReaderChanged = true;
+    this.#readers.noteChange();
   }
 
   /** Ends all watches where no more can be put. */
@@ -207,20 +212,9 @@ export class Streams {
 
   /** Sends the plain readers what came since their positions, each one frame at most, and tells who watches; to be called last. */
   endTurn(record: ChannelRecord): void {
-    this.#serveReaders(record);
+    if (this.#readers.serve(record)) this.#hasMore = true;
     this.#tellPressure(record);
     this.#effects.push(...this.#parts.presence.look(this.#kept));
-  }
-
-  #serveReaders(record: ChannelRecord): void {
-    const { nextOffset } = this.#parts.backlog;
-    if (this.#kept.readers === 0 || (nextOffset === this.#servedOffset && !this.#isReaderChanged)) return;
-    this.#isReaderChanged = false;
-    this.#servedOffset = nextOffset;
-    const pages = new SharedPages(this.#parts.backlog);
-    for (const subscription of this.#kept.all()) {
-      if (subscription.type === "reader") this.#serveReader(record, subscription, pages);
-    }
   }
 
   /** Tells the members of a group of control records that its delivery has passed, but for the holders that were handed messages with them. */
@@ -266,12 +260,19 @@ export class Streams {
     if (isTap === (retention === "log")) {
       return refused({ kind: "wrong-retention", retention, needed: isTap ? ["queue", "interest"] : ["log"] });
     }
-    const position = this.#findPosition(record, target.type === "tap" ? { at: "last" } : target.from);
+    const { from = { at: "last" } as const, filter, isRelay } = target;
+    const position = this.#findPosition(record, from);
     if (typeof position !== "number") return refused(position);
-    const { filter } = target;
-    this.#keep({ ...base, type: "reader", isTap, position, ...(filter !== undefined && { filter }) });
-    this.#isReaderChanged = true;
-    return { type: "subscribed", ...(!isTap && { resume: formatResume(record.life, position) }) };
+    this.#keep({
+      ...base,
+      type: "reader",
+      isTap,
+      position,
+      ...(filter !== undefined && { filter }),
+      ...(isRelay && { isRelay }),
+    });
+    this.#readers.noteChange();
+    return { type: "subscribed", ...((!isTap || isRelay) && { resume: formatResume(record.life, position) }) };
   }
 
   #subscribeMember(
@@ -347,7 +348,7 @@ export class Streams {
     const granted = { ...subscription, credit: capCredit({ messages: credit.messages + messages, bytes: credit.bytes + bytes }) };
     // Who stands in a line keeps the place.
     this.#keep(granted.type === "member" && granted.place === undefined ? this.#enter(granted) : granted);
-    this.#isReaderChanged ||= granted.type === "reader";
+    if (granted.type === "reader") this.#readers.noteChange();
     return { type: "credited" };
   }
 
@@ -417,22 +418,6 @@ export class Streams {
     const { controls, granted } = taken;
     const selection = selectionOf(taken);
     return withMessages(selection, { type: "delivered", controls, bytes: selection.bytes, ...(granted && { granted }) } as const);
-  }
-
-  #serveReader(record: ChannelRecord, reader: PlainReader, pages: SharedPages): void {
-    const { nextOffset } = this.#parts.backlog;
-    const served = reader.position < nextOffset && hasCredit(reader) ? this.#sendPage(record, reader, pages) : reader;
-    if (served.position < nextOffset) return;
-    if (record.state === "closed") this.#end(served, { kind: "channel-closed" });
-  }
-
-  /** Sends what a frame holds, and returns where the reader stands then. */
-  #sendPage(record: ChannelRecord, reader: PlainReader, pages: SharedPages): PlainReader {
-    const { moved, delivered, isCut } = pages.serve(reader, record.life);
-    if (isCut) this.#hasMore = this.#isReaderChanged = true;
-    if (delivered === undefined) this.#keep(moved);
-    else this.#send(moved, delivered);
-    return moved;
   }
 
   #send(subscription: Member | PlainReader, delivered: Delivered): void {

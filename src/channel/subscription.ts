@@ -35,6 +35,8 @@ export interface PlainReader extends SubscriptionBase {
   readonly isTap: boolean;
   /** The next record that it has not been sent. */
   readonly position: number;
+  /** Whether it is a relay: it is told where it stands also as a tap, and where nothing is left for it (rules RY6, RY14). */
+  readonly isRelay?: true;
   /** Of a relay's reader: the life of the channel that the position is of. */
   readonly life?: string;
   readonly filter?: MessageFilter;
@@ -84,6 +86,11 @@ export function hasPace(subscription: Subscription): subscription is Member | Pl
 
 export function hasCredit({ credit }: Member | PlainReader): boolean {
   return credit.messages > 0 && credit.bytes > 0;
+}
+
+/** Whether it has messages sent to it. A relay that asks where somebody begins gives no credit at all (rule RY7). */
+export function isFollowing(subscription: Subscription): boolean {
+  return subscription.type === "reader" && (subscription.credit.messages !== 0 || subscription.credit.bytes !== 0);
 }
 
 /** What is left of a credit when a frame was sent. */

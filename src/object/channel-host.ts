@@ -3,6 +3,7 @@
 import type { Moment, Operation, Origin } from "../channel/operation.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { ChannelRecord } from "../channel/store.ts";
+import { isFollowing, type Subscription } from "../channel/subscription.ts";
 import { Block } from "../protocol/block.ts";
 import { CLOSE_CODES } from "../protocol/frames.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -23,6 +24,7 @@ import type { Registration, Removal } from "./directory-shard.ts";
 import { logWarning } from "./log.ts";
 import { unpackOperation, type PackedOperation } from "./packing.ts";
 import { RelayBook, type RelayPorts } from "./relay-book.ts";
+import { RelayMoves } from "./relay-moves.ts";
 import {
   parseJurisdiction,
   parseRelayName,
@@ -82,6 +84,7 @@ export class ChannelHost {
   readonly #desk: SocketDesk;
   readonly #connections: Connections;
   readonly #relays: RelayBook;
+  readonly #moves: RelayMoves;
   /** When the timer that is set first fires. */
   #timerAtMs = Infinity;
 
@@ -96,7 +99,15 @@ export class ChannelHost {
       channel: name,
       connections,
       runtime: options.runtime,
-      isSubscribed: (connection) => this.#committer.channel.subscriptionsOf(connection).length > 0,
+      isSubscribed: (connection) => this.#committer.channel.subscriptionsOf(connection).some(isFollowing),
+    });
+    this.#moves = new RelayMoves({
+      connections,
+      timers: options.runtime,
+      hasRelay: (colo) => this.#relays.has(colo),
+      // A tap has no token (rule RY11).
+      mustStay: (socket) => this.#subscriptionsOf(socket).some((one) => one.type === "reader" && one.isTap),
+      move: (sockets) => this.#desk.move(sockets),
     });
     this.#committer = new Committer({
       name,
@@ -106,6 +117,7 @@ export class ChannelHost {
       takeMoment: () => this.#takeMoment(),
       nextMoveLookAtMs: () => moveState.nextLookAtMs,
       nextCallAtMs: (nowMs) => this.#relays.nextLookAtMs(nowMs),
+      isRelayAway: () => this.#relays.isAway,
       noteRecords: () => this.#relays.noteRecords(),
       describePlace: () => moveState.describePlace(),
       listRelays: () => this.#relays.names,
@@ -142,6 +154,11 @@ export class ChannelHost {
     this.#armTimer();
   }
 
+  #subscriptionsOf(socket: WebSocket): readonly Subscription[] {
+    const connection = this.#connections.find(socket)?.connection;
+    return connection === undefined ? [] : this.#committer.channel.subscriptionsOf(connection);
+  }
+
   /** What is kept of the channel; undefined where there is none. */
   get record(): ChannelRecord | undefined {
     return this.#committer.channel.record;
@@ -161,7 +178,7 @@ export class ChannelHost {
     if (relay !== null && this.record !== undefined) {
       this.#relays.attach(relay);
       const colo = parseRelayName(relay)?.colo;
-      if (colo !== undefined) this.#desk.move(this.#connections.plainOf(colo));
+      if (colo !== undefined) this.#moves.begin(colo);
     }
     const isPlain = headers.get(READS_HEADER) === READS_PLAINLY && refuseUpgrade(request, this.#connections) === undefined;
     if (relay !== null || !isPlain || this.record === undefined) return undefined;

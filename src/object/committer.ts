@@ -65,6 +65,8 @@ export interface CommitterOptions {
   readonly nextCallAtMs: (nowMs: number) => number | undefined;
   /** Records were written, or the channel's own record: those that follow the channel have to be told. */
   readonly noteRecords: () => void;
+  /** Whether a relay is not subscribed that may have readers. */
+  readonly isRelayAway: () => boolean;
   readonly describePlace: () => OwnPlace;
   /** The names of relays, in their order. */
   readonly listRelays: () => readonly string[];
@@ -397,6 +399,7 @@ export class Committer {
       measureLeaseRoom,
       isConnected: (connection) => connections.isOpen(connection),
       placeOf: (connection) => connections.placeOf(connection),
+      isRelayAway: this.#options.isRelayAway,
       ownPlace: () => placeOfColo(this.#options.describePlace().place.colo),
     });
     connections.skip(channel.lostConnections);

@@ -159,7 +159,9 @@ export class Connections {
   }
 
   /** The number of a socket and where it comes from; undefined for one that was closed. */
-  find(socket: WebSocket): Pick<Attachment, "connection" | "hasGreeted" | "source" | "isBinary" | "readsPlainly"> | undefined {
+  find(
+    socket: WebSocket,
+  ): Pick<Attachment, "connection" | "hasGreeted" | "source" | "isBinary" | "readsPlainly" | "relay"> | undefined {
     return this.#attachments.get(socket);
   }
 

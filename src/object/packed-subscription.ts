@@ -26,7 +26,9 @@ type PackedReader = readonly [
   position: number,
   filter: MessageFilter | null,
   /** Of a relay's reader. */
-  life?: string,
+  life?: string | null,
+  /** Absent for a client's. */
+  isRelay?: true,
 ];
 
 type PackedWatch = readonly [type: "watch", request: number, isHigh: boolean];
@@ -41,8 +43,9 @@ export function packSubscription(subscription: Subscription): PackedSubscription
     const { group, holder, leaseMs, place, reader } = subscription;
     return ["member", request, credit.messages, credit.bytes, group, holder, leaseMs, place?.ticket ?? null, reader ?? null];
   }
-  const { isTap, position, filter, life } = subscription;
+  const { isTap, position, filter, life, isRelay } = subscription;
   const packed = ["reader", request, credit.messages, credit.bytes, isTap, position, filter ?? null] as const;
+  if (isRelay !== undefined) return [...packed, life ?? null, isRelay];
   return life === undefined ? packed : [...packed, life];
 }
 
@@ -60,7 +63,7 @@ function unpackMember(connection: number, packed: PackedMember): Member {
 }
 
 function unpackReader(connection: number, packed: PackedReader): PlainReader {
-  const [type, request, messages, bytes, isTap, position, filter, life] = packed;
-  const wanted = { ...(filter !== null && { filter }), ...(life !== undefined && { life }) };
+  const [type, request, messages, bytes, isTap, position, filter, life, isRelay] = packed;
+  const wanted = { ...(filter !== null && { filter }), ...(typeof life === "string" && { life }), ...(isRelay && { isRelay }) };
   return { type, connection, request, credit: { messages, bytes }, isTap, position, ...wanted };
 }

@@ -60,15 +60,24 @@ export class RelayBook {
     return this.#names.size > 0;
   }
 
+  /** Whether a colo has one. */
+  has(colo: string): boolean {
+    return [...this.#names].some((name) => parseRelayName(name)?.colo === colo);
+  }
+
+  /** Whether one of them is not subscribed. */
+  get isAway(): boolean {
+    return this.#names.size > 0 && this.#unserved().length > 0;
+  }
+
   /** The colo whose relay a plain reader at `place` belongs to; undefined for one of the channel's own. */
-  findColo(place: Place | undefined, settings: Pick<Settings, "relays" | "retention">): string | undefined {
-    const { relays, retention } = settings;
-    if (place === undefined || relays === null || retention !== "log") return undefined;
+  findColo(place: Place | undefined, settings: Pick<Settings, "relays">): string | undefined {
+    const { relays } = settings;
+    if (place === undefined || relays === null) return undefined;
     const { colo } = place;
     const nowMs = this.#options.runtime.nowMs();
     const isEnough = this.#options.connections.countPlain(colo) + 1 >= relays.from;
-    if (!isEnough && (this.#recent.get(colo) ?? 0) < nowMs && !this.names.some((name) => parseRelayName(name)?.colo === colo))
-      return undefined;
+    if (!isEnough && (this.#recent.get(colo) ?? 0) < nowMs && !this.has(colo)) return undefined;
     for (const [other, untilMs] of this.#recent) if (untilMs < nowMs) this.#recent.delete(other);
     this.#recent.set(colo, nowMs + LIMITS.relayRouteMs);
     return colo;

@@ -40,12 +40,14 @@ export interface FrameSender {
   readonly isBinary?: true;
   /** Whether it was opened for plain reading alone. */
   readonly readsPlainly?: true;
+  /** Which relay it is of; absent for a client's. */
+  readonly relay?: string;
 }
 
 const HELLO_FIRST = 'Expected {"type":"hello","versions":[1]} as the first frame';
 
 export function readFrame(data: string | ArrayBuffer, sender: FrameSender): FrameAction {
-  const { hasGreeted, source } = sender;
+  const { hasGreeted } = sender;
   const isTooLarge = typeof data === "string" ? isLongerThan(data, LIMITS.frameBytesMax) : data.byteLength > LIMITS.frameBytesMax;
   if (isTooLarge) {
     const refused: FrameRefusal = { refusal: { kind: "request-too-large", limit: LIMITS.frameBytesMax } };
@@ -65,7 +67,7 @@ export function readFrame(data: string | ArrayBuffer, sender: FrameSender): Fram
   if (!hasGreeted) {
     return refuseFrame({ refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id });
   }
-  const operation = readOperation(frame.value, source);
+  const operation = readOperation(frame.value, sender);
   if (!operation.ok) return refuseFrame({ refusal: operation.refusal.refusal, inReplyTo: id });
   if (sender.readsPlainly === true && !isPlainReading(operation.value))
     return refuseFrame({ refusal: { kind: "plain-reading-only", frameType: frame.value.type }, inReplyTo: id });
@@ -114,7 +116,7 @@ function readHello({ versions, joined, pings }: Extract<ClientFrame, { type: "he
 
 function readOperation(
   frame: Exclude<ClientFrame, { type: "hello" | "echo" }>,
-  source: string | undefined,
+  { source, relay }: FrameSender,
 ): Result<Operation, FrameRefusal> {
   switch (frame.type) {
     case "put":
@@ -161,7 +163,7 @@ function readOperation(
     case "unsubscribe":
     case "watch":
     case "presence": {
-      const operation = readStreamOperation(frame);
+      const operation = readStreamOperation(frame, relay !== undefined);
       return operation.ok ? operation : refuse({ refusal: operation.refusal });
     }
     case "read-checkpoint":

@@ -8,11 +8,12 @@ import type { GivenCredit, SubscribeFrame } from "../protocol/stream-frames.ts";
 
 type StreamRequest = Extract<ClientFrame, { type: StreamOperation["type"] }>;
 
-export function readStreamOperation(frame: StreamRequest): Result<StreamOperation, InvalidRequest> {
+/** `isRelay`: a relay asks. */
+export function readStreamOperation(frame: StreamRequest, isRelay = false): Result<StreamOperation, InvalidRequest> {
   if (frame.type === "watch" || frame.type === "presence") return accept({ type: frame.type });
   if (frame.type === "unsubscribe") return accept({ type: "unsubscribe", request: frame.id });
   if (frame.type === "credit") return accept({ type: "credit", request: frame.id, credit: readCredit(frame) });
-  const target = readTarget(frame);
+  const target = readTarget(frame, isRelay);
   return target.ok ? accept({ type: "subscribe", credit: readCredit(frame.credit), target: target.value }) : target;
 }
 
@@ -22,7 +23,7 @@ function readCredit({ messages, bytes = LIMITS.creditBytesMax }: GivenCredit): {
 }
 
 /** A member names a group or nothing, a plain reader where it begins; what belongs to the other is a mistake. */
-function readTarget(frame: SubscribeFrame): Result<StreamTarget, InvalidRequest> {
+function readTarget(frame: SubscribeFrame, isRelay: boolean): Result<StreamTarget, InvalidRequest> {
   const { group, leaseMs = LIMITS.leaseMsDefault, reader, resume, held, from, tap, filter } = frame;
   if (from === undefined && tap === undefined) {
     if (filter !== undefined)
@@ -35,8 +36,9 @@ function readTarget(frame: SubscribeFrame): Result<StreamTarget, InvalidRequest>
   }
   const ofMember = (["group", "leaseMs", "reader", "resume", "held"] as const).find((name) => frame[name] !== undefined);
   if (ofMember !== undefined) return refuse(invalidRequest(`/${ofMember}`, "Expected none: a plain reader belongs to no group"));
-  const wanted = filter !== undefined && { filter };
+  const wanted = { ...(filter !== undefined && { filter }), ...(isRelay && { isRelay }) };
   if (from === undefined) return accept({ type: "tap", ...wanted });
+  if (tap !== undefined && isRelay) return accept({ type: "tap", from, ...wanted });
   if (tap !== undefined) return refuse(invalidRequest("/from", "Expected none: a tap begins with what comes next"));
   return accept({ type: "reader", from, ...wanted });
 }

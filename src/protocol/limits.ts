@@ -131,13 +131,19 @@ export const LIMITS = {
   relaysFromMax: 1_000_000,
   relaysFromDefault: 100,
   relaysPageMax: 100,
-  /** What a relay keeps of the newest records in memory, at least one frame of the channel. */
+  /**
+   * What a relay keeps of the newest records in memory, at least one frame of the channel; and what a channel that is no log keeps for relays
+   * that are on their way, at least one commit.
+   */
   relayTailBytes: 4 * MIB,
   /** What is on the way to a relay at most, beside one larger message, and what one page has that is fetched for readers far behind. */
   relayCreditBytes: 8 * MIB,
   relayPageBytes: MIB,
   /** A relay that follows readers so far behind the one that is foremost begins anew with that one. */
   relayJumpRecords: 20_000,
+  /** Connections that a channel parts with at once when a relay comes, and the pause before the next. */
+  relayMovesMax: 100,
+  relayMovePauseMs: 100,
   /** A relay that was sent nothing for so long parts with the channel. */
   relayIdleMs: 10 * SECOND_MS,
   /** Attempts of a relay to reach the channel, the pauses between them, and how long the call by which a channel wakes it is owed. */

@@ -123,7 +123,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB7: a tap is told a token",
     file: "src/channel/shared-pages.ts",
-    from: "const resume = reader.isTap ? {} :",
+    from: "const resume = isTap && !isRelay ? {} :",
     to: 'const resume = reader.type !== "reader" ? {} :',
   },
   {
@@ -213,8 +213,8 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "BP3: who watches is not told of a change",
     file: STREAMS_FILE,
-    from: "this.#serveReaders(record);\n    this.#tellPressure(record);",
-    to: "this.#serveReaders(record);",
+    from: "this.#hasMore = true;\n    this.#tellPressure(record);",
+    to: "this.#hasMore = true;",
   },
   {
     name: "BP3: a connection watches twice",

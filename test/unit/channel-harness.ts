@@ -121,6 +121,8 @@ export class ChannelHarness {
   mayCreate: boolean;
   /** Where the channel is; undefined where that is not known. */
   ownPlace: Place | undefined;
+  /** Whether a relay is not subscribed that may have readers. */
+  isRelayAway = (): boolean => false;
   /** What the last commit wrote. */
   changes: Changes | undefined;
   /** Where the clients of connections are. */
@@ -332,6 +334,7 @@ export class ChannelHarness {
       measureLeaseRoom: ({ waiters }) => LIMITS.attachedLeasesBytesMax - 100 * waiters.length,
       isConnected: (connection) => connection !== without && this.#open.has(connection),
       ownPlace: () => this.ownPlace,
+      isRelayAway: () => this.isRelayAway(),
       placeOf: (connection) => this.places.get(connection),
     });
   }

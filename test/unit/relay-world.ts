@@ -3,7 +3,7 @@ import { Relay } from "../../src/channel/relay/relay.ts";
 import type { LinkAsk, LinkFrame } from "../../src/channel/relay/link-frames.ts";
 import type { Delivered, Effect, StreamStart } from "../../src/channel/operation.ts";
 import { selectionOf } from "../../src/channel/selection.ts";
-import type { PlainReader } from "../../src/channel/subscription.ts";
+import { isFollowing, type PlainReader } from "../../src/channel/subscription.ts";
 import { Block } from "../../src/protocol/block.ts";
 import type { ControlRecord, Message } from "../../src/protocol/message.ts";
 import type { GivenSettings } from "../../src/protocol/settings.ts";
@@ -14,11 +14,13 @@ import { ChannelHarness } from "./channel-harness.ts";
 export class WorldReader {
   readonly connection: number;
   readonly filter: MessageFilter | undefined;
+  readonly isTap: boolean;
   /** Offsets of messages and of control records, in their order. */
   readonly offsets: number[] = [];
   readonly controls: number[] = [];
   readonly gaps: (readonly [from: number, to: number])[] = [];
   credit = 0;
+  #last = 0;
   /** Whether its last request to subscribe was answered. */
   isAnswered = false;
   begin: number | undefined;
@@ -26,23 +28,32 @@ export class WorldReader {
   resume: string | undefined;
   endedBy: string | undefined;
 
-  constructor(connection: number, filter: MessageFilter | undefined) {
+  constructor(connection: number, { isTap, filter }: { readonly isTap: boolean; readonly filter: MessageFilter | undefined }) {
     this.connection = connection;
+    this.isTap = isTap;
     this.filter = filter;
   }
 
-  hear({ outcome }: Effect): void {
-    if (outcome.type === "subscribed" || outcome.type === "refused") this.isAnswered = true;
-    if (outcome.type === "subscribed") {
-      this.begin ??= parseResume(outcome.resume ?? "")?.offset;
-      this.#moveTo(outcome.resume);
-    } else if (outcome.type === "ended") this.endedBy = outcome.refusal?.kind ?? "asked for";
-    else if (outcome.type === "refused") this.endedBy = outcome.refusal.kind;
-    else if (outcome.type === "delivered") this.#take(outcome);
+  /** A tap that comes back has no token. */
+  beginAnew(): void {
+    this.begin = undefined;
+    this.offsets.length = this.controls.length = 0;
   }
 
-  #take({ messages, controls, gap, resume }: Delivered): void {
-    let from = this.position ?? Infinity;
+  /** `stands`: where the relay has it when all of a turn is said; a tap is not told. */
+  hear({ outcome }: Effect, stands: number | undefined): void {
+    if (outcome.type === "subscribed" || outcome.type === "refused") this.isAnswered = true;
+    if (outcome.type === "subscribed") {
+      this.#moveTo(outcome.resume, stands);
+      this.begin ??= this.position;
+    } else if (outcome.type === "ended") this.endedBy = outcome.refusal?.kind ?? "asked for";
+    else if (outcome.type === "refused") this.endedBy = outcome.refusal.kind;
+    else if (outcome.type === "delivered") this.#take(outcome, stands);
+  }
+
+  #take({ messages, controls, gap, resume }: Delivered, stands: number | undefined): void {
+    let from = (this.isTap ? this.#last + 1 : this.position) ?? Infinity;
+    const end = this.#readPlace(resume, stands);
     if (gap !== undefined) {
       if (gap.fromOffset !== from) throw new Error(`A gap from ${gap.fromOffset} where ${from} was next`);
       this.gaps.push([gap.fromOffset, gap.toOffset]);
@@ -51,21 +62,29 @@ export class WorldReader {
     this.credit -= messages.length;
     if (this.credit < 0) throw new Error("More messages than credit");
     const offsets = [...messages, ...controls].map(({ offset }: Message | ControlRecord) => offset).sort((a, b) => a - b);
-    const end = parseResume(resume ?? "")?.offset ?? 0;
     for (const offset of offsets) {
       if (offset < from || offset >= end) throw new Error(`Offset ${offset} in a frame from ${from} to ${end}`);
       from = offset + 1;
     }
+    this.#last = from - 1;
+    // What came in the same turn: it began before that.
+    if (this.isTap) this.begin = Math.min(this.begin ?? 0, offsets[0] ?? Infinity);
     this.offsets.push(...messages.map(({ offset }) => offset));
     this.controls.push(...controls.map(({ offset }) => offset));
-    this.#moveTo(resume);
+    this.#moveTo(resume, stands);
   }
 
-  #moveTo(resume: string | undefined): void {
-    const position = parseResume(resume ?? "")?.offset;
-    if (position === undefined || position < (this.position ?? 0)) throw new Error(`A position that goes back: ${resume}`);
+  #moveTo(resume: string | undefined, stands: number | undefined): void {
+    const position = this.#readPlace(resume, stands);
+    if (position < (this.position ?? 0)) throw new Error(`A position that goes back: ${position}`);
     this.position = position;
     this.resume = resume;
+  }
+
+  #readPlace(resume: string | undefined, stands: number | undefined): number {
+    const position = this.isTap ? (stands ?? this.position) : parseResume(resume ?? "")?.offset;
+    if (position === undefined || this.isTap !== (resume === undefined)) throw new Error(`No place, or a tap's: ${resume}`);
+    return position;
   }
 }
 
@@ -81,10 +100,31 @@ export class RelayWorld {
   /** What the sockets of readers carry. */
   readonly #attachments = new Map<number, readonly PlainReader[]>();
   #link: number | undefined;
+  #direct: number | undefined;
+  readonly #seen: number[] = [];
   #lastConnection = 0;
 
   constructor(settings: GivenSettings = {}) {
     this.channel = new ChannelHarness({ settings: { retention: "log", ...settings } });
+    this.channel.isRelayAway = () => !this.#isSubscribed;
+  }
+
+  /** Whether the channel has a subscription of the relay. */
+  get #isSubscribed(): boolean {
+    return this.#link !== undefined && this.channel.channel.subscriptionsOf(this.#link).some(isFollowing);
+  }
+
+  /** Whether the channel is no log. */
+  get isTapped(): boolean {
+    return this.channel.channel.record?.settings.retention !== "log";
+  }
+
+  /** Subscribes a tap at the channel itself, and returns what tells the offsets of all that it was sent so far. */
+  tapDirectly(): () => readonly number[] {
+    const credit = { messages: 10_000, bytes: 10_000_000 };
+    this.#direct = this.channel.connect();
+    this.channel.apply({ type: "subscribe", credit, target: { type: "tap" } }, { connection: this.#direct, request: 1 });
+    return () => this.#seen.toSorted((a, b) => a - b);
   }
 
   get isLinked(): boolean {
@@ -96,9 +136,16 @@ export class RelayWorld {
   }
 
   subscribe(from: StreamStart, { credit = 100, filter }: { credit?: number; filter?: MessageFilter } = {}): WorldReader {
-    const reader = new WorldReader((this.#lastConnection += 1), filter);
+    const reader = new WorldReader((this.#lastConnection += 1), { isTap: false, filter });
     this.readers.push(reader);
     this.#ask(reader, from, credit);
+    return reader;
+  }
+
+  tap({ credit = 100, filter }: { credit?: number; filter?: MessageFilter } = {}): WorldReader {
+    const reader = new WorldReader((this.#lastConnection += 1), { isTap: true, filter });
+    this.readers.push(reader);
+    this.#ask(reader, { at: "last" }, credit);
     return reader;
   }
 
@@ -115,7 +162,10 @@ export class RelayWorld {
     this.#attachments.delete(reader.connection);
     const { resume } = reader;
     Object.assign(reader, { connection: (this.#lastConnection += 1), credit: 0 });
-    if (resume === undefined) this.#ask(reader, { at: "first" }, credit);
+    if (reader.isTap) {
+      reader.beginAnew();
+      this.#ask(reader, { at: "last" }, credit);
+    } else if (resume === undefined) this.#ask(reader, { at: "first" }, credit);
     else this.#ask(reader, { resume }, credit);
   }
 
@@ -123,7 +173,7 @@ export class RelayWorld {
   put(work: () => unknown): void {
     work();
     this.#collect();
-    if (this.#link === undefined || this.channel.channel.subscriptionsOf(this.#link).length === 0) this.relay.wake();
+    if (!this.#isSubscribed) this.relay.wake();
     this.#settle();
   }
 
@@ -133,8 +183,9 @@ export class RelayWorld {
     if (ask === undefined || this.#link === undefined) return;
     const origin = { connection: this.#link, request: ask.id };
     if (ask.type === "subscribe") {
-      const { credit, from } = ask;
-      this.#answer(ask.id, this.channel.apply({ type: "subscribe", credit, target: { type: "reader", from } }, origin));
+      const { credit, from, tap = false } = ask;
+      const target = { type: tap ? "tap" : "reader", from, isRelay: true } as const;
+      this.#answer(ask.id, this.channel.apply({ type: "subscribe", credit, target }, origin));
     } else if (ask.type === "credit") {
       const { messages, bytes } = ask;
       this.#answer(ask.id, this.channel.apply({ type: "credit", request: ask.id, credit: { messages, bytes } }, origin));
@@ -204,7 +255,8 @@ export class RelayWorld {
   #ask(reader: WorldReader, from: StreamStart, credit: number): void {
     const { connection, filter } = reader;
     Object.assign(reader, { credit, isAnswered: false });
-    const target = { type: "reader", from, ...(filter !== undefined && { filter }) } as const;
+    const wanted = filter !== undefined && { filter };
+    const target = reader.isTap ? ({ type: "tap", ...wanted } as const) : ({ type: "reader", from, ...wanted } as const);
     const operation = { type: "subscribe", credit: { messages: credit, bytes: 1_000_000 }, target } as const;
     this.relay.subscribe(operation, { connection, request: 1 });
     this.#settle();
@@ -220,8 +272,10 @@ export class RelayWorld {
   #settle(): void {
     for (const connection of this.relay.takeChangedConnections())
       this.#attachments.set(connection, this.relay.subscriptionsOf(connection));
-    for (const effect of this.relay.takeEffects())
-      this.readers.find(({ connection }) => connection === effect.connection)?.hear(effect);
+    for (const effect of this.relay.takeEffects()) {
+      const reader = this.readers.find(({ connection }) => connection === effect.connection);
+      reader?.hear(effect, this.relay.subscriptionsOf(effect.connection)[0]?.position);
+    }
     this.asks.push(...this.relay.takeAsks());
     if (this.relay.isDoneWithLink) {
       this.#closeLink();
@@ -237,6 +291,8 @@ export class RelayWorld {
   #collect(): void {
     for (const { connection, request, outcome } of this.channel.takeAnswers()) {
       if (connection === this.#link) this.#answer(request, outcome);
+      if (connection === this.#direct && outcome.type === "delivered")
+        this.#seen.push(...[...outcome.messages, ...outcome.controls].map(({ offset }) => offset));
     }
   }
 

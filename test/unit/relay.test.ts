@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import type { GivenSettings } from "../../src/protocol/settings.ts";
 import { keyed } from "./channel-subscribers.ts";
 import { textMessage } from "./channel-harness.ts";
 import { RelayWorld, type WorldReader } from "./relay-world.ts";
@@ -15,6 +16,7 @@ const LOW_LIMITS = {
   relayJumpRecords: 20,
   streamFrameMessagesMax: 5,
 };
+const QUEUE: GivenSettings = { retention: "queue" };
 // MODEL_RUNS=50 plays 10,000 histories.
 const RUNS = Number(process.env["MODEL_RUNS"] ?? 1);
 
@@ -164,6 +166,166 @@ describe("src/channel/relay", () => {
   );
 });
 
+describe("src/channel/relay: taps", () => {
+  test("[RY14] [RY5] the channel sends its taps at a relay one frame, and each what it wants within its credit", () => {
+    const world = new RelayWorld(QUEUE);
+    const all = world.tap();
+    const some = world.tap({ filter: { keys: ["k"] } });
+    const slow = world.tap({ credit: 1 });
+    world.run();
+    world.put(() => world.channel.putMessages([textMessage("a"), keyed("b")]));
+    world.put(() => world.channel.patch({ maxMessages: 50 }));
+    world.run();
+    expect(world.sent).toBe(2);
+    expect([all, some, slow].map(({ offsets }) => offsets)).toEqual([[1, 2], [2], [1]]);
+    expect([all, some, slow].map(({ controls }) => controls)).toEqual([[3], [3], []]);
+    world.channel.getTexts(2);
+    world.grant(slow, 5);
+    world.run();
+    expect([slow.offsets, slow.controls]).toEqual([[1, 2], [3]]);
+  });
+
+  test("[RY14] a tap before the tail is sent what the channel still has", () => {
+    Object.assign(LIMITS, LOW_LIMITS);
+    const world = new RelayWorld(QUEUE);
+    const quick = world.tap({ credit: 1000 });
+    const slow = world.tap({ credit: 0 });
+    world.run();
+    for (let batch = 0; batch < 20; batch++) {
+      world.put(() => world.channel.put(["aaaa", "bbbb"]));
+      world.run();
+      if (batch === 1) world.channel.getTexts(3);
+    }
+    const other = world.tap({ credit: 0 });
+    world.run();
+    world.channel.getTexts(36);
+    world.grant(slow, 1000);
+    world.run();
+    expect(quick.offsets).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
+    expect(slow.offsets).toEqual([40]);
+    world.grant(other, 10);
+    world.put(() => world.channel.put(["c"]));
+    world.run();
+    expect([quick, slow, other].map(({ offsets }) => offsets.at(-1))).toEqual([41, 41, 41]);
+  });
+
+  test("[RY6] nobody waits for a page of which nothing is left", () => {
+    Object.assign(LIMITS, LOW_LIMITS);
+    const world = new RelayWorld(QUEUE);
+    world.tap({ credit: 1000 });
+    const first = world.tap({ credit: 0 });
+    world.run();
+    world.put(() => world.channel.put(["kept"]));
+    const second = world.tap({ credit: 0 });
+    world.run();
+    for (let batch = 0; batch < 20; batch++) {
+      world.put(() => world.channel.put(["aaaa", "bbbb"]));
+      world.run();
+    }
+    world.channel.pull({ max: 1 });
+    expect(world.channel.getTexts(100)).toHaveLength(40);
+    world.grant(second, 10);
+    world.run();
+    world.grant(first, 10);
+    world.run();
+    expect([first.offsets[0], second.offsets]).toEqual([1, []]);
+  });
+
+  test("[RY14] [RY9] what is put and taken before a relay that sleeps is back is sent", () => {
+    const world = new RelayWorld(QUEUE);
+    const tap = world.tap();
+    world.run();
+    world.idle(LIMITS.relayIdleMs);
+    world.run();
+    expect(world.isLinked).toBe(false);
+    world.put(() => world.channel.put(["a", "b"]));
+    expect(world.channel.getTexts(2)).toEqual(["a", "b"]);
+    world.put(() => world.channel.put(["c"]));
+    world.channel.getTexts(1);
+    world.run();
+    expect([tap.offsets, tap.endedBy]).toEqual([[1, 2, 3], undefined]);
+    world.put(() => world.channel.put(["d"]));
+    world.run();
+    expect(tap.offsets).toEqual([1, 2, 3, 4]);
+  });
+
+  test.each([
+    ["log", "queue"],
+    ["queue", "log"],
+    ["interest", "interest"],
+  ] as const)("[RY10] [RY14] what is deleted, %s, and made anew, %s, is another channel to its readers", (before, after) => {
+    const world = new RelayWorld({ retention: before });
+    const reader = before === "log" ? world.subscribe({ at: "last" }) : world.tap();
+    world.run();
+    world.idle(LIMITS.relayIdleMs);
+    world.run();
+    world.channel.delete();
+    world.channel.apply({ type: "create", settings: { retention: after, whenNoGroups: "drop" } });
+    world.put(() => world.channel.put(["a"]));
+    const again = after === "log" ? world.subscribe({ at: "first" }) : world.tap();
+    world.run();
+    world.put(() => world.channel.put(["b"]));
+    world.run();
+    expect(reader.endedBy).toBe("resume-lost");
+    expect([again.endedBy, again.offsets.at(-1)]).toEqual([undefined, after === "interest" ? undefined : 2]);
+  });
+
+  test("[RY10] a tap of a channel that is closed is ended at once, and who comes then after it has begun", () => {
+    const world = new RelayWorld(QUEUE);
+    const tap = world.tap({ credit: 1 });
+    world.run();
+    world.put(() => world.channel.put(["a", "b"]));
+    world.put(() => world.channel.patch({ state: "closed" }));
+    world.run();
+    expect([tap.offsets, tap.endedBy]).toEqual([[1], "channel-closed"]);
+    const late = world.tap();
+    world.run();
+    expect([late.offsets, late.endedBy]).toEqual([[], "channel-closed"]);
+  });
+
+  test("[RY7] [RY14] what the channel refuses, its relay refuses: a tap of a log, a plain reader of a queue", () => {
+    const log = new RelayWorld();
+    const queue = new RelayWorld(QUEUE);
+    queue.tap();
+    queue.run();
+    const refused = [log.tap(), queue.subscribe({ resume: "life-1.1" })];
+    for (const world of [log, queue]) world.run();
+    expect(refused.map(({ endedBy }) => endedBy)).toEqual(["wrong-retention", "wrong-retention"]);
+  });
+
+  test(
+    "[RY3] [RY6] [RY8] [RY9] [RY14] taps of what nobody takes get everything once, in order, whatever breaks",
+    () => {
+      Object.assign(LIMITS, LOW_LIMITS);
+      let played = 0;
+      const property = fc.property(fc.array(steps, { maxLength: 120 }), (history) => {
+        play(history, QUEUE);
+        played += 1;
+      });
+      fc.assert(property, { numRuns: 200 * RUNS });
+      expect(played).toBe(200 * RUNS);
+    },
+    RUNS * 10_000,
+  );
+
+  test(
+    "[RY14] a tap with credit sees by a relay that ends, sleeps or is cut off what it would see without one",
+    () => {
+      const history = fc.array(fc.oneof({ weight: 1, arbitrary: takes }, { weight: 3, arbitrary: steps }), {
+        minLength: 20,
+        maxLength: 80,
+      });
+      let compared = 0;
+      fc.assert(
+        fc.property(history, (story) => void (compared += compare(story))),
+        { numRuns: 200 * RUNS },
+      );
+      expect(compared).toBeGreaterThan(1000 * RUNS);
+    },
+    RUNS * 10_000,
+  );
+});
+
 type Step =
   | { readonly type: "put"; readonly texts: readonly string[]; readonly hasKey: boolean }
   | { readonly type: "resize" | "cut" | "kill" | "idle" | "turn" | "run" }
@@ -185,9 +347,35 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ type: fc.constantFrom("grant", "reconnect"), which, credit }),
 );
 
+const takes = fc.record({ type: fc.constant("take" as const), max: fc.integer({ min: 1, max: 9 }) });
+
+/** Plays a history in which messages are taken, beside a tap of the channel's own, and compares what each tap got with what that one got. Returns how many records were compared. */
+function compare(history: readonly (Step | { readonly type: "take"; readonly max: number })[]): number {
+  const world = new RelayWorld(QUEUE);
+  const seen = world.tapDirectly();
+  world.tap({ credit: 10_000 });
+  for (const step of history) {
+    if (step.type === "take") world.put(() => world.channel.getTexts(step.max));
+    else if (step.type === "subscribe") world.tap({ credit: 10_000 });
+    else if (step.type !== "reconnect" && step.type !== "grant") {
+      // What is on its way then is lost with the connection.
+      if (step.type === "kill" || step.type === "cut") world.run();
+      take(world, step);
+    }
+  }
+  world.run();
+  let compared = 0;
+  for (const { begin = Infinity, offsets, controls } of world.readers) {
+    const got = [...offsets, ...controls].sort((a, b) => a - b);
+    expect(got).toEqual(seen().filter((offset) => offset >= begin));
+    compared += got.length;
+  }
+  return compared;
+}
+
 /** Plays a history, lets everything through, and compares what each reader got with what the channel has. */
-function play(history: readonly Step[]): void {
-  const world = new RelayWorld({ maxMessages: 60 });
+function play(history: readonly Step[], settings: GivenSettings = { maxMessages: 60 }): void {
+  const world = new RelayWorld(settings);
   for (const step of history) take(world, step);
   for (let round = 0; round < 3; round++) {
     for (const reader of world.readers) if (reader.endedBy === undefined) world.grant(reader, 10_000);
@@ -213,7 +401,7 @@ function take(world: RelayWorld, step: Step): void {
       world.put(() => world.channel.putMessages(step.texts.map(step.hasKey ? keyed : textMessage)));
       return;
     case "resize":
-      world.put(() => world.channel.patch({ maxMessages: 50 + (world.channel.nowMs % 20) }));
+      world.put(() => world.channel.patch({ maxMessages: (world.isTapped ? 5000 : 50) + (world.channel.nowMs % 20) }));
       return;
     case "cut":
       world.cutLink();
@@ -235,7 +423,11 @@ function take(world: RelayWorld, step: Step): void {
       for (let count = 0; count < step.frames; count++) world.passFrame();
       return;
     case "subscribe":
-      world.subscribe({ at: step.at }, { credit: step.credit, ...(step.isFiltered && { filter: { keys: ["k"] } }) });
+      {
+        const options = { credit: step.credit, ...(step.isFiltered && { filter: { keys: ["k"] } }) };
+        if (world.isTapped) world.tap(options);
+        else world.subscribe({ at: step.at }, options);
+      }
       return;
     case "grant": {
       const reader = pick(step.which);

@@ -28,6 +28,7 @@ import {
 
 const CREDIT = { messages: 100, bytes: 1_000_000 };
 const ALWAYS = { retention: "log", relays: { from: 1 } };
+const TAPPED = { retention: "queue", relays: { from: 1 } };
 const COLO = "LHR";
 
 function relayNamespace(): DurableObjectNamespace {
@@ -409,5 +410,114 @@ describe("src/object: relays", () => {
     expect(await closed).toMatchObject({ code: 1012 });
     expect((await describeChannel(channel)).relays).toEqual([]);
     expect((await describeChannel(channel)).connections).toBe(0);
+  });
+});
+
+/** Opens a socket for plain reading, and taps. */
+async function tap(channel: string, more: object = {}): Promise<TestSocket> {
+  const socket = await openPlain(channel);
+  const subscribed = await socket.ask({ type: "subscribe", id: 1, credit: CREDIT, tap: true, ...more });
+  expect(subscribed).toEqual({ type: "subscribed", id: 1 });
+  return socket;
+}
+
+async function take(channel: string, max: number): Promise<void> {
+  await read(call("POST", pathOf(channel, "/messages/pull"), { json: { max, ack: "auto" } }));
+}
+
+describe("src/object: relays of taps", () => {
+  silenceWarnings();
+
+  test.each(["queue", "interest"])(
+    "[RY14] taps of a %s are one tap to the channel, each with its own credit and filter",
+    async (retention) => {
+      const channel = await createChannel({ retention, relays: { from: 1 } });
+      if (retention === "interest") await read(call("PUT", pathOf(channel, "/groups/billing"), { json: {} }), 201);
+      const all = [await tap(channel), await tap(channel)];
+      const some = await tap(channel, { filter: { keys: ["k"] } });
+      const slow = await tap(channel, { credit: { messages: 1 } });
+      await patchChannel(channel, { maxMessages: 50 });
+      const messages = [{ text: "a" }, { text: "b", key: "k" }];
+      await read(call("POST", pathOf(channel, "/messages/batch"), { json: { messages } }), 201);
+
+      for (const socket of all) {
+        const frames = await socket.take(2);
+        expect(frames).toMatchObject([{ controls: [{ offset: 1 }] }, { type: "deliver", id: 1 }]);
+        expect(frames.flatMap((frame) => [textsOf(frame.messages), frame.resume])).toEqual([
+          [],
+          undefined,
+          ["a", "b"],
+          undefined,
+        ]);
+      }
+      expect(await takeTexts(some, 1)).toEqual(["b"]);
+      expect(await takeTexts(slow, 1)).toEqual(["a"]);
+      slow.send({ type: "credit", id: 1, messages: 1 });
+      expect(await takeTexts(slow, 1)).toEqual(["b"]);
+      const { connections, subscriptions } = await describeChannel(channel);
+      expect({ connections, subscriptions }).toEqual({ connections: 1, subscriptions: { members: 0, readers: 1 } });
+    },
+  );
+
+  test("[RY14] [RY9] a relay that sleeps is called, and its taps see what was taken before it was back", async () => {
+    const channel = await createChannel(TAPPED);
+    const socket = await tap(channel);
+    await put(channel, "a");
+    expect(await takeTexts(socket, 1)).toEqual(["a"]);
+    await take(channel, 1);
+    // Tells the directory, which is a commit of its own.
+    await runAlarm(channel);
+
+    await partRelay(channel);
+    await evictDurableObject(relayOf(channel), { webSockets: "hibernate" });
+    await putBatch(channel, ["b", "c"]);
+    await take(channel, 2);
+    expect(await takeTexts(socket, 2)).toEqual(["b", "c"]);
+    await put(channel, "d");
+    expect(await takeTexts(socket, 1)).toEqual(["d"]);
+  });
+
+  test("[RY14] [RY8] taps go on when the channel ends, and come back when their relay does", async () => {
+    const channel = await createChannel(TAPPED);
+    const socket = await tap(channel);
+    await put(channel, "a");
+    expect(await takeTexts(socket, 1)).toEqual(["a"]);
+    await restart(channel);
+    await put(channel, "b");
+    expect(await takeTexts(socket, 1)).toEqual(["b"]);
+    await hibernate(channel);
+    await put(channel, "c");
+    expect(await takeTexts(socket, 1)).toEqual(["c"]);
+
+    await killRelay(channel);
+    await socket.closed;
+    const again = await tap(channel);
+    await put(channel, "d");
+    expect(await takeTexts(again, 1)).toEqual(["d"]);
+  });
+
+  test("[RY10] [RY14] a channel that is made anew with another retention ends its taps, and its relay serves it as it is then", async () => {
+    const channel = await createChannel(TAPPED);
+    const socket = await tap(channel);
+    await call("DELETE", pathOf(channel, "?force=true"));
+    expect(await socket.next()).toMatchObject({ type: "ended", id: 1, problem: { kind: "channel-deleted" } });
+    await read(call("PUT", pathOf(channel), { json: ALWAYS }), 201);
+    expect(await socket.ask({ type: "subscribe", id: 1, credit: CREDIT, tap: true })).toMatchObject({
+      problem: { kind: "wrong-retention" },
+    });
+    const reader = await follow(channel);
+    await put(channel, "a");
+    expect(await takeTexts(reader, 1)).toEqual(["a"]);
+    expect(await describeRelay(channel)).toMatchObject({ readers: 1 });
+  });
+
+  test("[RY11] a connection that taps is not moved to a relay that comes", async () => {
+    const channel = await createChannel({ retention: "queue", relays: { from: 3 } });
+    const early = [await tap(channel), await tap(channel)];
+    const third = await tap(channel);
+    await put(channel, "a");
+    for (const socket of [...early, third]) expect(await takeTexts(socket, 1)).toEqual(["a"]);
+    expect((await describeChannel(channel)).connections).toBe(3);
+    expect(await describeRelay(channel)).toMatchObject({ readers: 1 });
   });
 });

@@ -1,9 +1,8 @@
 // The subscription of a relay that follows the channel, and the tail of what it brought.
 import { LIMITS } from "../../protocol/limits.ts";
 import type { Refusal } from "../../protocol/problems.ts";
-import { formatResume } from "../../protocol/stream-frames.ts";
 import type { Size } from "../admission.ts";
-import type { LinkAsk } from "./link-frames.ts";
+import { askFrom, type Followed, type LinkAsk } from "./link-frames.ts";
 import { Tail, type RelayedPage } from "./tail.ts";
 
 export interface LinkUse {
@@ -59,15 +58,15 @@ export class Live {
   }
 
   /** Subscribes from `position` on, with an empty tail. */
-  begin(life: string, position: number): void {
+  begin(followed: Followed, position: number): void {
     if (this.#id !== undefined) this.#link.ask({ type: "unsubscribe", id: this.#id });
     this.#tail = new Tail(position, LIMITS.relayTailBytes);
-    this.#subscribe(life, position);
+    this.#subscribe(followed, position);
   }
 
   /** Subscribes from where the tail ends; does nothing where it is subscribed. */
-  resume(life: string): void {
-    if (this.#tail !== undefined && this.#id === undefined) this.#subscribe(life, this.#tail.nextOffset);
+  resume(followed: Followed): void {
+    if (this.#tail !== undefined && this.#id === undefined) this.#subscribe(followed, this.#tail.nextOffset);
   }
 
   open(): void {
@@ -118,11 +117,11 @@ export class Live {
     this.#tail = undefined;
   }
 
-  #subscribe(life: string, position: number): void {
+  #subscribe(followed: Followed, position: number): void {
     this.#id = this.#link.drawId();
     this.#credit = fullCredit();
     this.#isOpen = false;
     this.#endedBy = undefined;
-    this.#link.ask({ type: "subscribe", id: this.#id, credit: this.#credit, from: { resume: formatResume(life, position) } });
+    this.#link.ask({ type: "subscribe", id: this.#id, credit: this.#credit, ...askFrom(followed, position) });
   }
 }

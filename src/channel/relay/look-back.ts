@@ -1,7 +1,7 @@
 // Pages for readers that stand before the tail of a relay: one subscription that goes to where somebody lacks something, and on from there.
 import { LIMITS } from "../../protocol/limits.ts";
-import { formatResume } from "../../protocol/stream-frames.ts";
 import type { Size } from "../admission.ts";
+import { askFrom, type Followed } from "./link-frames.ts";
 import type { LinkUse } from "./live.ts";
 import { Tail, type RelayedPage } from "./tail.ts";
 
@@ -55,7 +55,7 @@ export class LookBack {
    * Asks for the next page, where readers with credit stand at `positions` before the tail: the next after the last one, else the first of
    * all, so that each has its turn. Without any it ends. `endOffset`: where the tail begins.
    */
-  seek(positions: readonly number[], endOffset: number, life: string): void {
+  seek(positions: readonly number[], endOffset: number, followed: Followed): void {
     if (this.isBusy(endOffset)) return;
     const needed = positions.filter((position) => !this.reaches(position));
     const at = this.#tail?.nextOffset ?? 0;
@@ -73,7 +73,7 @@ export class LookBack {
       const credit = pageCredit();
       this.#subscribed = { id, credit };
       this.#tail = new Tail(next, 2 * LIMITS.relayPageBytes);
-      this.#link.ask({ type: "subscribe", id, credit, from: { resume: formatResume(life, next) } });
+      this.#link.ask({ type: "subscribe", id, credit, ...askFrom(followed, next) });
     }
   }
 

@@ -1,4 +1,4 @@
-// A relay: stands between a channel and the plain readers of one colo, and is one plain reader to the channel. Decides what they are sent
+// A relay: stands between a channel and its plain readers or taps at one colo, and is one of them to the channel. Decides what they are sent
 // and what the channel is asked for. SPEC section RY.
 import { LIMITS } from "../../protocol/limits.ts";
 import type { Refusal } from "../../protocol/problems.ts";
@@ -10,7 +10,7 @@ import { SharedPages } from "../shared-pages.ts";
 import { hasCredit, spend, type PlainReader } from "../subscription.ts";
 import { Subscriptions } from "../subscriptions.ts";
 import { LookBack } from "./look-back.ts";
-import type { LinkAsk, LinkFrame } from "./link-frames.ts";
+import type { Followed, LinkAsk, LinkFrame } from "./link-frames.ts";
 import { Live } from "./live.ts";
 
 const TOO_MANY_RETRY_AFTER_MS = 1000;
@@ -21,6 +21,7 @@ interface Probe {
   readonly origin: Origin;
   readonly credit: Size;
   readonly from: StreamStart;
+  readonly isTap: boolean;
   readonly filter: MessageFilter | undefined;
 }
 
@@ -32,7 +33,7 @@ export class Relay {
   readonly #probes = new Map<number, Probe>();
   readonly #lookBack: LookBack;
   readonly #live: Live;
-  #life: string | undefined;
+  #followed: Followed | undefined;
   #link: LinkState = "down";
   /** Whether something is to be had of the channel that a closed link can not bring. */
   #isLinkWanted = false;
@@ -58,10 +59,11 @@ export class Relay {
     this.#live = new Live({ ask, drawId });
     this.#lookBack = new LookBack({ ask, drawId });
     const all = [...readers];
-    this.#life = all.at(-1)?.life;
+    const { life, isTap = false } = all.at(-1) ?? {};
+    if (life !== undefined) this.#followed = { life, isTap };
     for (const reader of all) {
       this.#kept.set(reader);
-      if (reader.life !== this.#life) this.#end(reader, lostFor(reader));
+      if (reader.life !== life) this.#end(reader, lostFor(reader));
     }
     this.#kept.takeChangedConnections();
   }
@@ -111,24 +113,21 @@ export class Relay {
   }
 
   subscribe({ credit, target }: OperationOf<"subscribe">, origin: Origin): void {
-    if (target.type !== "reader") {
-      const refusal: Refusal = { kind: "wrong-retention", retention: "log", needed: ["queue", "interest"] };
-      this.#tell(origin, refused(refusal));
+    const refusal: Refusal | undefined =
+      target.type === "member" ? { kind: "plain-reading-only", frameType: "subscribe" } : this.#refuse(origin);
+    if (target.type === "member" || refusal !== undefined) {
+      if (refusal !== undefined) this.#tell(origin, refused(refusal));
       return;
     }
-    const refusal = this.#refuse(origin);
-    if (refusal !== undefined) {
-      this.#tell(origin, refused(refusal));
-      return;
-    }
-    const { from, filter } = target;
+    const { from = { at: "last" } as const, filter } = target;
+    const probe: Probe = { origin, credit, from, isTap: target.type === "tap", filter };
     const place = "resume" in from ? parseResume(from.resume) : undefined;
-    if (place !== undefined && place.life === this.#life && this.#live.covers(place.offset)) {
-      this.#begin({ origin, credit, from, filter }, place.offset);
+    const isOfLog = this.#followed !== undefined && !this.#followed.isTap;
+    if (place !== undefined && isOfLog && place.life === this.#followed?.life && this.#live.covers(place.offset)) {
+      this.#begin(probe, place.offset);
       return;
     }
     const id = (this.#lastId += 1);
-    const probe: Probe = { origin, credit, from, filter };
     this.#probes.set(id, probe);
     this.#isLinkWanted = true;
     if (this.#link === "up") this.#sendProbe(id, probe);
@@ -199,7 +198,7 @@ export class Relay {
     this.#lookBack.drop();
     this.#live.part();
     this.#endId = this.#lastId += 1;
-    this.#sendProbe(this.#endId, { from: { at: "last" } });
+    this.#sendProbe(this.#endId, { from: { at: "last" }, isTap: this.#followed?.isTap === true });
   }
 
   receive(frame: LinkFrame, nowMs: number): void {
@@ -227,15 +226,16 @@ export class Relay {
   serve(): void {
     this.#hasMore = false;
     const [live, past] = [this.#live.tail, this.#lookBack.tail];
-    if (live === undefined || this.#life === undefined) return;
+    if (live === undefined || this.#followed === undefined) return;
+    const { life } = this.#followed;
     const pages = { live: new SharedPages(live), past: past && new SharedPages(past) };
     for (const one of this.#kept.all()) {
       if (one.type !== "reader") continue;
       let reader = one;
       if (hasCredit(reader) && reader.position < live.nextOffset) {
-        if (live.covers(reader.position)) reader = this.#sendPage(reader, pages.live, this.#life);
+        if (live.covers(reader.position)) reader = this.#sendPage(reader, pages.live, life);
         else if (pages.past !== undefined && this.#lookBack.reaches(reader.position))
-          reader = this.#sendPage(reader, pages.past, this.#life);
+          reader = this.#sendPage(reader, pages.past, life);
       }
       if (reader.position >= live.nextOffset && this.#live.endedBy !== undefined) this.#end(reader, this.#live.endedBy);
     }
@@ -259,7 +259,7 @@ export class Relay {
     if (wanting.some(({ position }) => position >= tail.nextOffset)) this.#live.grant();
     const behind = wanting.filter(({ position }) => !tail.covers(position) && position < tail.nextOffset);
     const positions = behind.map(({ position }) => position);
-    if (this.#life !== undefined) this.#lookBack.seek(positions, tail.headOffset, this.#life);
+    if (this.#followed !== undefined) this.#lookBack.seek(positions, tail.headOffset, this.#followed);
   }
 
   #noteSubscribed({ id, life, position }: Extract<LinkFrame, { type: "subscribed" }>): void {
@@ -268,17 +268,18 @@ export class Relay {
     const probe = this.#probes.get(id);
     if (probe === undefined) return;
     this.#probes.delete(id);
-    if (this.#life !== life) this.#beginLife(life);
+    const followed = { life, isTap: probe.isTap };
+    if (this.#followed?.life !== life) this.#beginLife(followed);
     this.#begin(probe, position);
     const isFarAhead = position - (this.#live.tail?.nextOffset ?? position) > LIMITS.relayJumpRecords;
-    if (this.#live.tail === undefined || isFarAhead) this.#live.begin(life, position);
-    else this.#live.resume(life);
+    if (this.#live.tail === undefined || isFarAhead) this.#live.begin(followed, position);
+    else this.#live.resume(followed);
   }
 
   /** The channel was deleted and created anew: what is known of the old one is worth nothing. */
-  #beginLife(life: string): void {
+  #beginLife(followed: Followed): void {
     this.#endAll(lostFor);
-    this.#life = life;
+    this.#followed = followed;
     this.#live.drop();
     this.#lookBack.drop();
   }
@@ -288,7 +289,7 @@ export class Relay {
     if (this.#lookBack.is(id)) this.#lookBack.end();
     if (!this.#live.is(id)) return;
     if (refusal === undefined) this.#live.notePart();
-    else if (refusal.kind === "channel-closed") this.#live.close(refusal);
+    else if (refusal.kind === "channel-closed" && this.#followed?.isTap !== true) this.#live.close(refusal);
     else this.#loseChannel(() => refusal);
   }
 
@@ -321,34 +322,34 @@ export class Relay {
       this.#tell(probe.origin, refused(refusal));
     } else if (refusal.kind === "unknown-subscription" || (!this.#live.is(id) && !this.#lookBack.is(id))) return;
     else if ("retryAfterMs" in refusal) this.#isBroken = true;
-    else this.#loseChannel(refusal.kind === "resume-lost" ? lostFor : () => refusal);
+    else this.#loseChannel(isOfAnother(refusal) ? lostFor : () => refusal);
   }
 
   #loseChannel(reason: (reader: PlainReader) => Refusal): void {
     this.#endAll(reason);
-    this.#life = undefined;
+    this.#followed = undefined;
     this.#live.drop();
     this.#lookBack.drop();
   }
 
   /** Goes on where it stood: where its tail ends, or where the foremost reader is. */
   #goOn(): void {
-    if (this.#life === undefined || this.#kept.readers === 0) return;
-    if (this.#live.tail !== undefined) this.#live.resume(this.#life);
+    if (this.#followed === undefined || this.#kept.readers === 0) return;
+    if (this.#live.tail !== undefined) this.#live.resume(this.#followed);
     else {
       const positions = this.#kept.all().map((one) => (one.type === "reader" ? one.position : 0));
       this.#live.begin(
-        this.#life,
+        this.#followed,
         positions.reduce((most, position) => Math.max(most, position), 0),
       );
     }
   }
 
-  #begin({ origin, credit, filter }: Probe, position: number): void {
-    const life = this.#life;
-    const base = { ...origin, type: "reader", isTap: false, credit: capCredit(credit), position } as const;
+  #begin({ origin, credit, isTap, filter }: Probe, position: number): void {
+    const life = this.#followed?.life;
+    const base = { ...origin, type: "reader", isTap, credit: capCredit(credit), position } as const;
     this.#kept.set({ ...base, ...(life !== undefined && { life }), ...(filter !== undefined && { filter }) });
-    this.#tell(origin, { type: "subscribed", resume: formatResume(life ?? "", position) });
+    this.#tell(origin, { type: "subscribed", ...(!isTap && { resume: formatResume(life ?? "", position) }) });
     this.#hasMore = true;
   }
 
@@ -358,8 +359,8 @@ export class Relay {
   }
 
   /** Asks where a subscription begins, by one that is sent nothing. */
-  #sendProbe(id: number, { from }: Pick<Probe, "from">): void {
-    this.#asks.push({ type: "subscribe", id, credit: NO_CREDIT, from }, { type: "unsubscribe", id });
+  #sendProbe(id: number, { from, isTap }: Pick<Probe, "from" | "isTap">): void {
+    this.#asks.push({ type: "subscribe", id, credit: NO_CREDIT, from, ...(isTap && { tap: true }) }, { type: "unsubscribe", id });
   }
 
   #refuse(origin: Origin): Refusal | undefined {
@@ -412,6 +413,11 @@ export class Relay {
 
 function addCredit(credit: Size, { messages, bytes }: Size): Size {
   return capCredit({ messages: credit.messages + messages, bytes: credit.bytes + bytes });
+}
+
+/** Whether a channel refuses to go on because it is not the one that was followed: retention holds for a life (rule GP1). */
+function isOfAnother({ kind }: Refusal): boolean {
+  return kind === "resume-lost" || kind === "wrong-retention";
 }
 
 /** Why a reader of a life that is over gets nothing any more. */

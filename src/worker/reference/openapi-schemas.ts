@@ -53,7 +53,7 @@ const SETTINGS_NOTES = {
   commitDelayMs:
     "How long a commit waits for more operations: fewer rows written at low rates, for so much more latency of every reply.",
   relays:
-    "A log with so many connections for plain reading at a colo (`from`; 1 for always) sends to a relay of it what all of them read; `null` for never.",
+    "A channel with so many connections for plain reading at a colo (`from`; 1 for always) sends to a relay of it what all of them read; `null` for never.",
   expireAfterIdleMs: "Deletes the channel when it was empty and unchanged for so long; `null` for never.",
   delivery: `How leased messages are handed out: at most \`maxAttempts\` times each (-1 without limit), with the pauses \`retryDelaysMs\` between (\`null\`: growing from 1 s to 5 min, with jitter), at most \`maxInFlight\` at once; then to the dead letters, or kept in quarantine (\`onExhausted\`). Where members of a group are in several colos a message goes to one near its origin, or near the channel (\`locality\`): of those who are equally near as \`strategy\` says. It waits \`localityWaitMs\` for busy ones, unless more than \`localityDepth\` messages wait.`,
   retention:
