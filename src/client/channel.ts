@@ -8,7 +8,8 @@ import type { ReaderDescription } from "../protocol/reader-routes.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 import { getAcknowledged } from "./acknowledged-get.ts";
 import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
-import { Checkpoints, type Checkpoint, type ListCheckpointsOptions } from "./checkpoints.ts";
+import type { ListCheckpointsOptions } from "./checkpoint-options.ts";
+import { Checkpoints, type Checkpoint } from "./checkpoints.ts";
 import { consumeBatches, consumeEach, MessageStream } from "./consume.ts";
 import type { ConsumeBatchesOptions, ConsumeOptions, ConsumeWithOptions } from "./consume-options.ts";
 import type { Consumed, Consumer } from "./consumer.ts";
@@ -124,7 +125,7 @@ export class Channel {
     this.transport = transport;
     this.#calls = calls;
     this.#retries = retries;
-    this.#checkpoints = new Checkpoints(transport, calls, retries);
+    this.#checkpoints = new Checkpoints({ transport, calls, retries });
     this.groups = new Groups(calls);
     this.deadLetters = new DeadLetters(calls);
     this.quarantine = new Quarantine(calls);

@@ -13,13 +13,13 @@ export {
   type PulledMessages,
 } from "./channel.ts";
 export { ChannelSocket, type ConnectOptions } from "./channel-socket.ts";
-export {
-  Checkpoint,
-  type CheckpointValue,
-  type DeleteCheckpointOptions,
-  type ListCheckpointsOptions,
-  type WriteCheckpointOptions,
-} from "./checkpoints.ts";
+export { Checkpoint } from "./checkpoints.ts";
+export type {
+  CheckpointValue,
+  DeleteCheckpointOptions,
+  ListCheckpointsOptions,
+  WriteCheckpointOptions,
+} from "./checkpoint-options.ts";
 export {
   DeadLetters,
   Quarantine,

@@ -1,4 +1,4 @@
-// Loads what consumers, producers and those who watch presence do. Bundlers put it into a file of its own, and those that make one file of everything keep it there.
+// Loads what machinery.ts has. Bundlers put it into a file of its own, and those that make one file of everything keep it there.
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type * as Machinery from "./machinery.ts";
 import type { Retries } from "./retries.ts";
