@@ -2,7 +2,7 @@
 import { assertNever } from "../base/assert.ts";
 import { Channel } from "../channel/channel.ts";
 import type { ChannelFacts, Effect, Moment, Operation, Origin, Outcome } from "../channel/operation.ts";
-import type { Changes, ChannelStore } from "../channel/store.ts";
+import type { Changes, ChannelRecord, ChannelStore } from "../channel/store.ts";
 import { ownBytes } from "../protocol/bytes.ts";
 import type { ChannelDescription, PressureState } from "../protocol/description.ts";
 import { findColo } from "../protocol/colos.ts";
@@ -63,7 +63,7 @@ export interface CommitterOptions {
   readonly nextMoveLookAtMs?: () => number | undefined;
   /** When somebody has to look whether relays were told of what a commit brings; undefined where they are told by it. */
   readonly nextCallAtMs: (nowMs: number) => number | undefined;
-  /** Records were written, or the channel's own record: those that follow the channel have to be told. */
+  /** Records were written, or the channel stands otherwise than before: those that follow the channel have to be told. */
   readonly noteRecords: () => void;
   /** Whether a relay is not subscribed that may have readers. */
   readonly isRelayAway: () => boolean;
@@ -107,6 +107,8 @@ export class Committer {
   readonly #wokeAtMs: number;
   #store: SoundStore;
   #channel: Channel;
+  /** How the channel stood when readers were told last. */
+  #standing: string;
   /** Set while storage could not be read after a failure: what is in memory was never written. */
   #isStale = false;
   /** Whether operations were carried out after a failure, and subscribers not sent what they brought. */
@@ -119,6 +121,7 @@ export class Committer {
     this.#wokeAtMs = options.takeMoment().nowMs;
     this.#store = options.openStore();
     this.#channel = this.#buildChannel();
+    this.#standing = formatStanding(this.#channel.record);
     const alarmAtMs = this.#withLook(this.#channel.findAlarmOnWaking(this.#wokeAtMs), this.#wokeAtMs) ?? NO_ALARM_AT_MS;
     // One whose time is over fires now, or was given up by the runtime after it had failed too often.
     this.#alarmAtMs = alarmAtMs > this.#wokeAtMs ? alarmAtMs : NO_ALARM_AT_MS;
@@ -299,7 +302,8 @@ export class Committer {
 
   #write(nowMs: number): void {
     const changes = this.#channel.takeChanges(nowMs);
-    const isForReaders = changes !== undefined && (changes.insertSegments.length > 0 || changes.channel !== undefined);
+    const standing = formatStanding(changes?.channel ?? this.#channel.record);
+    const isForReaders = changes !== undefined && (changes.insertSegments.length > 0 || standing !== this.#standing);
     const callAtMs = isForReaders ? this.#options.nextCallAtMs(nowMs) : undefined;
     const lookAtMs = this.#withLook(this.#findDeadline(changes), nowMs);
     const dueAtMs = callAtMs === undefined ? lookAtMs : Math.min(callAtMs, lookAtMs ?? Infinity);
@@ -319,6 +323,7 @@ export class Committer {
       if (error instanceof ForgedSnapshot) throw error;
       throw new StorageFailure("The transaction was rolled back", { cause: error });
     }
+    this.#standing = standing;
     if (isForReaders) this.#options.noteRecords();
   }
 
@@ -453,6 +458,11 @@ const FREEING: ReadonlySet<Operation["type"]> = new Set([
 
 function placeOfColo(colo: string | null): Place | undefined {
   return colo === null ? undefined : makePlace(colo, findColo(colo) ?? NO_AREAS);
+}
+
+/** What readers have to be told of a channel's own record: which life it is, and how it stands. */
+function formatStanding(record: ChannelRecord | undefined): string {
+  return record === undefined ? "" : `${record.life} ${record.state}`;
 }
 
 function leastOf(a: number | undefined, b: number | undefined): number | undefined {

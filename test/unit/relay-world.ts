@@ -19,6 +19,8 @@ export class WorldReader {
   readonly offsets: number[] = [];
   readonly controls: number[] = [];
   readonly gaps: (readonly [from: number, to: number])[] = [];
+  /** Frames with messages. */
+  frames = 0;
   credit = 0;
   #last = 0;
   /** Whether its last request to subscribe was answered. */
@@ -52,6 +54,7 @@ export class WorldReader {
   }
 
   #take({ messages, controls, gap, resume }: Delivered, stands: number | undefined): void {
+    this.frames += 1;
     let from = (this.isTap ? this.#last + 1 : this.position) ?? Infinity;
     const end = this.#readPlace(resume, stands);
     if (gap !== undefined) {

@@ -69,9 +69,25 @@ describe("src/channel/relay", () => {
     world.subscribe({ at: "last" });
     world.run();
     for (let batch = 0; batch < 11; batch++) world.put(() => world.channel.put(["0123456789"]));
-    while (world.frames.length > 0) world.passFrame();
+    while (world.frames.length > 0) {
+      world.passFrame();
+      world.turn();
+    }
 
     expect(world.asks).toEqual([expect.objectContaining({ type: "credit", messages: 10, bytes: 100 })]);
+  });
+
+  test("[RY5] what comes right behind a frame goes out in the same frame", () => {
+    const world = new RelayWorld();
+    const reader = world.subscribe({ at: "last" });
+    world.run();
+    for (const text of ["a", "b", "c"]) world.put(() => world.channel.put([text]));
+    while (world.frames.length > 0) world.passFrame();
+    const before = [...reader.offsets];
+    const { frames } = reader;
+    world.turn();
+
+    expect([before, reader.offsets, reader.frames - frames]).toEqual([[], [1, 2, 3], 1]);
   });
 
   test("[RY5] [RY6] a tail keeps as much as it may: who comes back within it is sent no pages", () => {

@@ -211,7 +211,9 @@ export class Relay {
         this.#lastUseMs = nowMs;
         if (this.#live.is(frame.id)) this.#live.add(frame.page, frame.size);
         else this.#lookBack.add(frame.id, frame.page, frame.size);
-        break;
+        // What comes right behind it goes out in the same frames.
+        this.#hasMore = true;
+        return;
       case "ended":
         this.#noteEnded(frame.id, frame.refusal);
         break;
