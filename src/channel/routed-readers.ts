@@ -143,7 +143,8 @@ export class RoutedReaders implements Recipients {
   /** Whether one that has earlier messages of a key can be sent the next. What waits for it alone goes on when its pause is over. */
   #mayTake(holder: string): boolean {
     const reader = this.#turn.table.find(holder);
-    if (reader === undefined || isFree(reader)) return reader !== undefined;
+    if (reader === undefined) return false;
+    if (isFree(reader)) return true;
     if (reader.credit > 0) this.#await(reader.pause?.untilMs);
     return false;
   }

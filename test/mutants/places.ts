@@ -263,6 +263,26 @@ const RELAYED: readonly Mutant[] = [
   },
   {
     ...RELAY_BOOK,
+    name: "RY9: a channel that woke does not ask itself whether relays were called",
+    from: "if (this.#isUnsure) for (const relay of this.#unserved()) this.#owe(relay);",
+    to: "",
+  },
+  {
+    ...RELAY_BOOK,
+    name: "RY9: credit for a reader that had none does not bring what it lacks",
+    file: "src/channel/relay/relay.ts",
+    from: "if (!hasCredit(reader)) this.#isLinkWanted = true;",
+    to: "",
+  },
+  {
+    ...RELAY_BOOK,
+    name: "RY9: each change of the channel's own record calls relays",
+    file: "src/object/committer.ts",
+    from: "|| standing !== this.#standing);",
+    to: "|| changes.channel !== undefined);",
+  },
+  {
+    ...RELAY_BOOK,
     name: "RY12: a relay without readers is kept",
     from: "this.#options.store.remove(relay);",
     to: "",

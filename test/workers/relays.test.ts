@@ -1,9 +1,9 @@
-// Relays between a log and its plain readers. SPEC section RY.
+// Relays between a channel and its plain readers and taps. SPEC section RY.
 import { env } from "cloudflare:workers";
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { formatRelayObject } from "../../src/object/relay-name.ts";
-import type { RelayObject } from "../../src/object/relay-object.ts";
+import { RelayObject } from "../../src/object/relay-object.ts";
 import { findRelay } from "../../src/object/relay-stub.ts";
 import type { RelayDescription } from "../../src/protocol/relay-routes.ts";
 import { SUBPROTOCOL_BIN } from "../../src/protocol/version.ts";
@@ -250,6 +250,24 @@ describe("src/object: relays", () => {
     expect(await takeTexts(reader, 2)).toEqual(["b", "c"]);
     await put(channel, "d");
     expect(await takeTexts(reader, 1)).toEqual(["d"]);
+  });
+
+  test("[RY9] what readers need not be told of calls no relay that parted", async () => {
+    const channel = await createChannel(ALWAYS);
+    const reader = await follow(channel);
+    await runAlarm(channel);
+    await partRelay(channel);
+    const wake = vi.spyOn(RelayObject.prototype, "wake");
+    onTestFinished(() => wake.mockRestore());
+
+    // The directory is told of the setting, which is a commit of its own.
+    await patchChannel(channel, { commitDelayMs: 1 });
+    await runAlarm(channel);
+    await describeRelay(channel);
+    expect(wake).not.toHaveBeenCalled();
+    await put(channel, "a");
+    expect(await takeTexts(reader, 1)).toEqual(["a"]);
+    expect(wake).toHaveBeenCalledOnce();
   });
 
   test("[RY9] parting, sleeping and calling write no row, but for one alarm", async () => {
