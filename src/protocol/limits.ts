@@ -288,6 +288,11 @@ export const LIMITS = {
   compactedSegmentsMax: 256,
   compactedBytesMax: 16_000_000,
 
+  // Requests that are refused
+  /** Of a body that nobody wants so much is read, for so long, for the refusal to be heard. */
+  skippedBytesMax: 32 * MIB,
+  skipMsMax: SECOND_MS,
+
   // The commit loop
   commitQueueBytesMax: 8 * MIB,
   commitQueueOperationsMax: 4096,

@@ -19,6 +19,7 @@ import { addReferenceRoutes } from "./reference-routes.ts";
 import { addScheduleRoutes } from "./schedule-routes.ts";
 import { addSnapshotRoutes } from "./snapshot-routes.ts";
 import { RefusalError } from "./refusal-error.ts";
+import { skipBody } from "./skip-body.ts";
 
 export const HEALTH_PATH = "/healthz";
 
@@ -51,13 +52,15 @@ export function buildApp({ listChannels, startTimer }: AppPorts): App {
   addEventRoutes(app);
   addReferenceRoutes(app);
 
-  app.notFound((context) => {
-    const { path } = context.req;
+  app.notFound(async (context) => {
+    const { path, raw } = context.req;
+    await skipBody(raw);
     const allow = findMethods(path);
     return replyWithProblem(allow.length > 0 ? { kind: "method-not-allowed", allow } : { kind: "unknown-route", path });
   });
 
-  app.onError((error, context) => {
+  app.onError(async (error, context) => {
+    await skipBody(context.req.raw);
     if (error instanceof RefusalError) return replyWithProblem(error.refusal);
     // Nobody hears the reply to a request that was given up.
     if (!context.req.raw.signal.aborted)

@@ -207,7 +207,7 @@ describe("src/protocol/frames", () => {
 
 /** Limits that no client can notice: they may change at any time. */
 const INTERNAL_LIMITS =
-  /^(rowBytes|segment|headWindow|commitQueue|turnOperations|directoryShards|browseRecords|scheduledEntry|alarmCommits|relayMove)/;
+  /^(rowBytes|segment|headWindow|commitQueue|turnOperations|directoryShards|browseRecords|scheduledEntry|alarmCommits|relayMove|skip)/;
 
 /** A schema as data: types, members, and the bounds of its checks; without wording. */
 function describeSchema(schema: unknown): unknown {
