@@ -21,6 +21,10 @@ export interface CommitLoopOptions<Entry> {
 
 /** From so many entries on the timer does not wait for more. */
 const GATHERED_MAX = 512;
+/** From so many bytes on nothing waits for more: writing them takes much longer than what each commit costs besides (measured). */
+const GATHERED_BYTES_MAX = 256 * 1024;
+/** How often a timer that finds fewer than were together before looks again: it may have come before the others were read. */
+const LOOKS_AGAIN = 2;
 /** Smaller groups would save less, by working while the client does, than their commits cost (measured). */
 const GROUP_MIN = 32;
 /** How many groups of several requests are committed between two probes. */
@@ -35,13 +39,15 @@ const PROBE_INTERVAL_MAX = 256;
  * delay commits the queue. What has arrived is not all seen in one turn of the event loop, least of all from many sockets, so the timer waits
  * for another one as long as each brings more. Replies are sent right after the write: the output gate holds them until it is on disk.
  *
- * Five refinements, all measured. (1) All requests that clients keep in flight are a group, which the handler commits as soon as it is
+ * Six refinements, all measured. (1) All requests that clients keep in flight are a group, which the handler commits as soon as it is
  * complete: nothing more can come before it is answered. Answers that go out together in one frame made groups of all better than
  * smaller ones. (2) A single request in flight is a group by itself. (3) The next drain begins when
  * the last is on disk, which bounds the rows where commits do not block the thread; it re-arms the timer, since going on at once would
  * starve the sockets. (4) A full queue is committed by the handler, because its own write is the only thing that makes the runtime
  * stop reading. (5) The calls of workers come each in a turn of the event loop of its own, so that a group of them is never seen whole:
  * the handler leaves them to the timer, which waits for one more turn only when calls have come since: one for each call costs more.
+ * (6) Large requests are committed from 256 KiB on, though more are in flight: the client makes the next while these are written. Waiting
+ * for all of them, each side would stand still while the other works.
  *
  * With a delay (a setting of the channel, 0 unless given) none of that is needed: the first entry sets the timer, and what comes until it
  * fires is one commit. An entry that came while the last commit was written has waited as long when that is on disk later.
@@ -56,6 +62,8 @@ export class CommitLoop<Entry> {
   readonly #timers: Timers;
   readonly #queue: FairQueue<Entry>;
   #isArmed = false;
+  /** How many entries the last commit took. */
+  #lastCount = 1;
   #isSyncing = false;
   /** How many queued entries the handler commits by itself. */
   #group = 1;
@@ -87,6 +95,10 @@ export class CommitLoop<Entry> {
       return;
     }
     if (this.#isSyncing) return;
+    if (this.#hasManyBytes) {
+      this.#drainAndPace();
+      return;
+    }
     if (this.#queue.length >= this.#group && this.#untilProbe > 0) {
       this.#drainGroup();
       return;
@@ -122,19 +134,30 @@ export class CommitLoop<Entry> {
     this.#gather(turns);
   }
 
-  #gather(turns: number): void {
+  #gather(turns: number, looksAgain = LOOKS_AGAIN): void {
     const queued = this.#queue.length;
     this.#isArmed = true;
     this.#timers.setTimeout(() => {
       this.#isArmed = false;
-      if (this.#queue.length === 0 || this.#isSyncing) return;
-      if (this.#queue.length > queued && this.#queue.length < GATHERED_MAX && turns > 0) {
-        this.#gather(turns - 1);
-        return;
+      const { length } = this.#queue;
+      if (length === 0 || this.#isSyncing) return;
+      const isEnough = length >= GATHERED_MAX || this.#hasManyBytes;
+      const isMeasured = !this.#hasManyBytes && (!this.#isRemainder || this.#untilProbe === 0);
+      if (!isEnough && length > queued && turns > 0) this.#gather(turns - 1, looksAgain);
+      else if (isMeasured && this.#isFewerThanBefore && looksAgain > 0 && turns > 1) this.#gather(turns - 1, looksAgain - 1);
+      else {
+        if (isMeasured) this.#measureGroup(length);
+        this.#drainAndPace();
       }
-      if (!this.#isRemainder || this.#untilProbe === 0) this.#measureGroup(this.#queue.length);
-      this.#drainAndPace();
     }, 0);
+  }
+
+  get #hasManyBytes(): boolean {
+    return this.#queue.bytes >= GATHERED_BYTES_MAX;
+  }
+
+  get #isFewerThanBefore(): boolean {
+    return this.#queue.length < Math.max(this.#group, this.#lastCount);
   }
 
   /** Lets what comes within the delay join what came first. */
@@ -159,7 +182,9 @@ export class CommitLoop<Entry> {
 
   /** What is left of those that have too many is committed later: while anything is queued, the timer is set or a write on its way. */
   #drain(): void {
-    this.#options.commit(this.#queue.takeTurn());
+    const entries = this.#queue.takeTurn();
+    this.#lastCount = entries.length;
+    this.#options.commit(entries);
   }
 
   #drainGroup(): void {

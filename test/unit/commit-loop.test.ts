@@ -308,13 +308,58 @@ describe("src/object/commit-loop", () => {
     expect(harness.committed).toEqual(harness.pushed);
   });
 
-  test("a queue of many bytes is full with few requests", () => {
+  test("a queue of many bytes is full with few requests, also while the last commit is on its way to the disk", () => {
     const harness = new LoopHarness();
     harness.push(8);
+    harness.push(2);
+    harness.fireTimers();
 
     harness.push(2, LIMITS.commitQueueBytesMax / 2);
 
-    expect(harness.commits.at(-1)).toEqual([9, 10]);
+    expect(harness.commits.at(-1)).toEqual([11, 12]);
+  });
+
+  test("large requests are committed from 256 KiB on, and what is in flight of them is not taken for all", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(64);
+
+    const large = await harness.sizesOf(() => {
+      harness.push(2, 100 * 1024);
+      harness.fireTimer();
+      harness.push(1, 100 * 1024);
+    });
+    const byTimer = await harness.sizesOf(async () => {
+      harness.push(3, 100 * 1024);
+      await harness.settle();
+      harness.fireTimer();
+      await harness.settle();
+    });
+    const next = await harness.sizesOf(() => harness.push(64));
+
+    expect({ large, byTimer, next }).toEqual({ large: [3], byTimer: [3], next: [64] });
+  });
+
+  test("a timer that finds fewer than were together before looks twice more, since it may have come before they were read", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(64);
+    for (let group = 0; group < 16; group++) {
+      harness.push(64);
+      await harness.settle();
+    }
+
+    const probe = await harness.sizesOf(async () => {
+      harness.push(1);
+      harness.fireTimer();
+      harness.fireTimer();
+      harness.push(63);
+      harness.fireTimers();
+      await harness.settle();
+    });
+    const next = await harness.sizesOf(() => harness.push(64));
+
+    expect({ probe, next }).toEqual({ probe: [64], next: [64] });
   });
 
   test("[CN7] of a connection with very many requests a commit takes a part, and others do not wait for the rest", async () => {
