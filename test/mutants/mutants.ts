@@ -287,8 +287,8 @@ const OBJECT: readonly Mutant[] = [
   {
     name: "OR3: the commit loop turns the order of frames around",
     file: "src/object/commit-loop.ts",
-    from: "this.#options.commit(this.#queue.takeTurn());",
-    to: "this.#options.commit(this.#queue.takeTurn().toReversed());",
+    from: "const entries = this.#queue.takeTurn();",
+    to: "const entries = this.#queue.takeTurn().toReversed();",
   },
   {
     name: "CN7: a connection with very many operations holds up the others",
