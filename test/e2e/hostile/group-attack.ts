@@ -37,6 +37,7 @@ export class GroupAttack {
   readonly #retention: "log" | "interest";
   readonly #wire: WireClient;
   readonly #names = new Set<string>();
+  readonly #steps: Generator<() => Step, never>;
   /** A model of nothing: mutations ask it for leases. */
   readonly #nothing = new ChannelModel();
   #leaseIds: string[] = [];
@@ -49,6 +50,7 @@ export class GroupAttack {
     this.#options = options;
     this.#retention = retention;
     this.#wire = new WireClient(options.port);
+    this.#steps = this.#shuffleSteps();
   }
 
   /** One request, valid or with one thing wrong, and the sums after it. */
@@ -76,12 +78,21 @@ export class GroupAttack {
 
   #draw(): Step {
     const { random } = this.#options;
-    const group = random.pick(GROUPS);
-    const path = `/groups/${group}`;
-    const change = { isPaused: random.chance(0.4), ...(random.chance(0.3) && { settings: { maxAttempts: 2 } }) };
     // Without groups there is little to attack.
-    if (this.#names.size < 2 && random.chance(0.5)) return ["createGroup", "PUT", path, this.#drawGroup()];
-    return random.pick<() => Step>([
+    if (this.#names.size < 2 && random.chance(0.5)) {
+      return ["createGroup", "PUT", `/groups/${random.pick(GROUPS)}`, this.#drawGroup()];
+    }
+    return this.#steps.next().value();
+  }
+
+  /** Shuffled and not drawn one by one: nothing comes seldom by chance. */
+  #shuffleSteps(): Generator<() => Step, never> {
+    const { random } = this.#options;
+    const change = (): object => ({
+      isPaused: random.chance(0.4),
+      ...(random.chance(0.3) && { settings: { maxAttempts: 2 } }),
+    });
+    return random.shuffle<() => Step>([
       () => ["createChannel", "PUT", "", this.#drawSettings()],
       () => ["deleteChannel", "DELETE", random.chance(0.3) ? "?force=true" : "?graceMs=60000"],
       ...Array.from({ length: 3 }, () => (): Step => ["changeChannel", "PATCH", "", { state: "open" }]),
@@ -91,21 +102,36 @@ export class GroupAttack {
         "/messages/batch",
         { messages: randomMessages(random, 8) },
       ]),
-      ...Array.from({ length: 6 }, () => (): Step => ["pullMessages", "POST", "/messages/pull", this.#drawPull(group)]),
+      ...Array.from({ length: 6 }, () => (): Step => ["pullMessages", "POST", "/messages/pull", this.#drawPull()]),
       ...Array.from({ length: 6 }, () => (): Step => ["settleMessages", "POST", "/messages/settle", this.#drawSettle()]),
-      () => ["createGroup", "PUT", path, this.#drawGroup()],
-      ...Array.from({ length: 4 }, () => (): Step => ["seekGroup", "POST", `${path}/seek`, this.#drawPlace()]),
-      ...Array.from({ length: 3 }, () => (): Step => ["changeGroup", "PATCH", path, change]),
-      ...Array.from({ length: 2 }, () => (): Step => ["deleteGroup", "DELETE", path]),
-      () => ["describeGroup", "GET", path],
+      () => ["createGroup", "PUT", this.#drawPath(), this.#drawGroup()],
+      ...Array.from({ length: 4 }, () => (): Step => ["seekGroup", "POST", `${this.#drawPath()}/seek`, this.#drawPlace()]),
+      ...Array.from({ length: 3 }, () => (): Step => ["changeGroup", "PATCH", this.#drawPath(), change()]),
+      ...Array.from({ length: 2 }, () => (): Step => ["deleteGroup", "DELETE", this.#drawPath()]),
+      () => ["describeGroup", "GET", this.#drawPath()],
       () => ["listGroups", "GET", `/groups?limit=${random.int(1, 3)}`],
       () => ["purgeMessages", "DELETE", "/messages"],
       () => ["removeMessage", "DELETE", `/messages/${random.int(Math.max(1, this.#nextOffset - 9), this.#nextOffset)}`],
-      () => ["redriveDeadLetters", "POST", "/dead-letters/redrive", random.chance(0.5) ? { group } : {}],
-      () => ["dropQuarantine", "POST", "/quarantine/drop", { group, key: randomKey(random) }],
-      () => ["releaseQuarantine", "POST", "/quarantine/release", { group, offset: random.int(1, this.#nextOffset) }],
+      () => ["redriveDeadLetters", "POST", "/dead-letters/redrive", random.chance(0.5) ? { group: this.#drawName() } : {}],
+      () => ["dropQuarantine", "POST", "/quarantine/drop", { group: this.#drawName(), key: randomKey(random) }],
+      () => [
+        "releaseQuarantine",
+        "POST",
+        "/quarantine/release",
+        { group: this.#drawName(), offset: random.int(1, this.#nextOffset) },
+      ],
       () => ["changeChannel", "PATCH", "", { state: "open", maxMessages: random.int(10, 40) }],
-    ])();
+    ]);
+  }
+
+  /** Mostly a group that is there. */
+  #drawName(): string {
+    const { random } = this.#options;
+    return this.#names.size > 0 && random.chance(0.6) ? random.pick([...this.#names]) : random.pick(GROUPS);
+  }
+
+  #drawPath(): string {
+    return `/groups/${this.#drawName()}`;
   }
 
   #drawSettings(): object {
@@ -118,9 +144,13 @@ export class GroupAttack {
     };
   }
 
-  #drawPull(group: string): object {
+  #drawPull(): object {
     const { random } = this.#options;
-    return { group, ...randomTake(random), ...(random.chance(0.3) ? { ack: "auto" } : { leaseMs: LIMITS.leaseMsMax }) };
+    return {
+      group: this.#drawName(),
+      ...randomTake(random),
+      ...(random.chance(0.3) ? { ack: "auto" } : { leaseMs: LIMITS.leaseMsMax }),
+    };
   }
 
   #drawSettle(): object {
