@@ -64,6 +64,8 @@ export class CommitLoop<Entry> {
   #isArmed = false;
   /** How many entries the last commit took. */
   #lastCount = 1;
+  /** Whether the last commit was of many bytes: others may be in flight beside what it took. */
+  #wasLarge = false;
   #isSyncing = false;
   /** How many queued entries the handler commits by itself. */
   #group = 1;
@@ -142,7 +144,8 @@ export class CommitLoop<Entry> {
       const { length } = this.#queue;
       if (length === 0 || this.#isSyncing) return;
       const isEnough = length >= GATHERED_MAX || this.#hasManyBytes;
-      const isMeasured = !this.#hasManyBytes && (!this.#isRemainder || this.#untilProbe === 0);
+      const isPart = this.#wasLarge || this.#hasManyBytes;
+      const isMeasured = !isPart && (!this.#isRemainder || this.#untilProbe === 0);
       if (!isEnough && length > queued && turns > 0) this.#gather(turns - 1, looksAgain);
       else if (isMeasured && this.#isFewerThanBefore && looksAgain > 0 && turns > 1) this.#gather(turns - 1, looksAgain - 1);
       else {
@@ -182,6 +185,7 @@ export class CommitLoop<Entry> {
 
   /** What is left of those that have too many is committed later: while anything is queued, the timer is set or a write on its way. */
   #drain(): void {
+    this.#wasLarge = this.#hasManyBytes;
     const entries = this.#queue.takeTurn();
     this.#lastCount = entries.length;
     this.#options.commit(entries);

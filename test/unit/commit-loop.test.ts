@@ -340,6 +340,22 @@ describe("src/object/commit-loop", () => {
     expect({ large, byTimer, next }).toEqual({ large: [3], byTimer: [3], next: [64] });
   });
 
+  test("what the timer finds after large requests does not count as all that is in flight", async () => {
+    const harness = new LoopHarness();
+    harness.push(8);
+    await harness.turn(64);
+
+    const large = await harness.sizesOf(async () => {
+      harness.push(1);
+      harness.push(3, 100 * 1024);
+      await harness.settle();
+    });
+    const rest = await harness.sizesOf(() => harness.turn(1));
+    const next = await harness.sizesOf(() => harness.push(64));
+
+    expect({ large, rest, next }).toEqual({ large: [4], rest: [1], next: [64] });
+  });
+
   test("a timer that finds fewer than were together before looks twice more, since it may have come before they were read", async () => {
     const harness = new LoopHarness();
     harness.push(8);
