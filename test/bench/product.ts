@@ -49,23 +49,33 @@ export function getFrames(max: number, waitMs = 0): FrameMaker {
   return (index) => `{"type":"get","id":${index},"max":${max},"min":1,"waitMs":${waitMs}}`;
 }
 
-const GREETING = {
-  subprotocol: SUBPROTOCOL_JSON,
-  greeting: {
-    frame: JSON.stringify({ type: "hello", versions: [1], joined: true }),
-    check: (answer: Buffer): void => {
-      readAnswer(answer, "welcome");
-    },
-  },
-};
+/** How replies come: those of one commit in one frame, as the client has them, or each in its own. */
+export type Replies = "joined" | "each";
 
-export function putDriver(request: FrameMaker, subprotocol: string = SUBPROTOCOL_JSON): Driver {
-  return { ...GREETING, subprotocol, request, answered: (frame) => readAnswers(frame, "put-ok").map(({ id }) => id) };
+function greet(replies: Replies): Pick<Driver, "subprotocol" | "greeting"> {
+  return {
+    subprotocol: SUBPROTOCOL_JSON,
+    greeting: {
+      frame: JSON.stringify({ type: "hello", versions: [1], ...(replies === "joined" && { joined: true }) }),
+      check: (answer: Buffer): void => {
+        readAnswer(answer, "welcome");
+      },
+    },
+  };
+}
+
+interface Talk {
+  readonly subprotocol?: string | undefined;
+  readonly replies?: Replies;
+}
+
+export function putDriver(request: FrameMaker, { subprotocol = SUBPROTOCOL_JSON, replies = "joined" }: Talk = {}): Driver {
+  return { ...greet(replies), subprotocol, request, answered: (frame) => readAnswers(frame, "put-ok").map(({ id }) => id) };
 }
 
 /** A got frame with other than `count` messages fails the load: an empty one would be counted as full otherwise. */
 export function getDriver(request: FrameMaker, count: number, messageBytes: number): Driver {
-  return { ...GREETING, request, answered: (frame) => readGots(frame, count, messageBytes) };
+  return { ...greet("joined"), request, answered: (frame) => readGots(frame, count, messageBytes) };
 }
 
 // Parsing 100 KB of JSON would take more of the bench's time than anything else it does. A large frame is known by its first

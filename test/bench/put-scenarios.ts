@@ -14,6 +14,7 @@ import {
   PUT_1,
   PUT_32X4,
   PUT_64,
+  PUT_64_JOINED,
   PUT_BATCH,
   PUT_BATCH_BINARY,
   PUT_BATCH_OF_SMALL,
@@ -31,6 +32,7 @@ import {
 export const PUT_SCENARIOS: readonly Scenario[] = [
   putScenario(PUT_1, "row", { id: "put-1", baseline: "row-per-put", goal: atLeast(0.85), floorReference: 1_200 }),
   putScenario(PUT_64, "echo", { id: "put-64", baseline: "echo", goal: atLeast(1.1), floorReference: 8_000 }),
+  putScenario(PUT_64_JOINED, "echo", { id: "put-64-joined", baseline: "echo", goal: null, floorReference: 8_000 }),
   putScenario(PUT_64, "row", { id: "put-64-vs-row", baseline: "row-per-put", goal: atLeast(5), floorReference: 1_650 }),
   putScenario(PUT_64, "queued-echo", { id: "put-64-vs-queued-echo", baseline: "queued-echo", goal: atLeast(0.8) }),
   putScenario(PUT_32X4, "echo", { id: "put-32x4", baseline: "echo", goal: atLeast(1), floorReference: 5_700 }),

@@ -9,6 +9,7 @@ import {
   putBlockFrames,
   putDriver,
   putFrames,
+  type Replies,
   TEXT_100_B,
   TEXT_1_KB,
 } from "./product.ts";
@@ -44,6 +45,8 @@ export interface Shape {
   readonly frames: FrameMaker;
   /** What is spoken to the product; JSON if absent. */
   readonly subprotocol?: string;
+  /** How the product replies; joined if absent. The floors reply to each frame. */
+  readonly replies?: Replies;
   readonly sockets: number;
   readonly window: number;
   readonly messagesPerFrame: number;
@@ -51,7 +54,8 @@ export interface Shape {
 
 export const PUT_1_KB = putFrames(TEXT_1_KB);
 export const PUT_1: Shape = { frames: PUT_1_KB, sockets: 1, window: 1, messagesPerFrame: 1 };
-export const PUT_64: Shape = { frames: PUT_1_KB, sockets: 1, window: 64, messagesPerFrame: 1 };
+export const PUT_64: Shape = { frames: PUT_1_KB, replies: "each", sockets: 1, window: 64, messagesPerFrame: 1 };
+export const PUT_64_JOINED: Shape = { ...PUT_64, replies: "joined" };
 export const PUT_32X4: Shape = { frames: PUT_1_KB, sockets: 32, window: 4, messagesPerFrame: 1 };
 export const PUT_BATCH: Shape = { frames: putBatchFrames(TEXT_1_KB, 100), sockets: 1, window: 8, messagesPerFrame: 100 };
 export const PUT_BATCH_BINARY: Shape = {
@@ -118,7 +122,7 @@ export function floorDriver(frames: FrameMaker): Driver {
 }
 
 export async function loadProduct(bench: Bench, product: Product, channel: string, shape: Shape): Promise<LoadResult> {
-  return await runShape(bench, product.socketUrl(channel), shape, putDriver(shape.frames, shape.subprotocol));
+  return await runShape(bench, product.socketUrl(channel), shape, putDriver(shape.frames, shape));
 }
 
 export async function loadFloor(bench: Bench, url: string, shape: Shape): Promise<LoadResult> {

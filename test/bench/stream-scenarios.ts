@@ -133,7 +133,7 @@ async function withCrowd<T>(bench: Bench, crowd: Crowd, use: (open: OpenCrowd) =
       const putter = await openPutter(url, putDriver(PUT_1_KB));
       const readers = await openReaders(
         crowd.colos === undefined ? url : `${url}?read=plain`,
-        putDriver(PUT_1_KB, subprotocol),
+        putDriver(PUT_1_KB, { subprotocol }),
         crowd,
       );
       const places = await subscribeAll(readers, creditBytes);
