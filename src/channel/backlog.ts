@@ -169,8 +169,9 @@ export class Backlog implements GroupLog {
 
   /** Whether this commit changes what is stored. */
   get hasChanges(): boolean {
-    const isMoved = this.#isPositionChanged || this.#deleteBelow > 0 || !isRestTold(this.#written, this.#positionAt(0));
-    return isMoved || this.#isPurge || this.#pending.count > 0 || this.#changedGone.size > 0;
+    const isPut = this.#pending.count > 0;
+    const isRemoved = this.#isPurge || this.#deleteBelow > 0 || this.#changedGone.size > 0;
+    return isPut || isRemoved || this.#isPositionChanged || !isRestTold(this.#written, this.#positionAt(0));
   }
 
   /** Notes that the channel was changed in another way: its idle time begins anew. */

@@ -201,7 +201,10 @@ export class Channel {
   /** Connections whose waiting requests, subscriptions or leases changed: their attachments have to be written. */
   takeChangedConnections(): readonly number[] {
     const { attached, line, streams } = this.#parts;
-    return [...new Set([streams, line, attached].flatMap((part) => part.takeChangedConnections()))];
+    const parts = [streams, line, attached];
+    // Most commits change none.
+    if (parts.every(({ changedConnections }) => changedConnections.size === 0)) return [];
+    return [...new Set(parts.flatMap((part) => part.takeChangedConnections()))];
   }
 
   /** What the commit has to write; undefined when nothing changed. */
@@ -215,11 +218,22 @@ export class Channel {
     const checkpoints = this.#parts.checkpoints.takeChanges();
     const schedule = this.#parts.schedule.takeChanges();
     const { idempotencyWindowMs } = this.#parts.cell.get()?.settings ?? DEFAULT_SETTINGS;
-    const dedup = this.#parts.dedup.takeChanges(nowMs, idempotencyWindowMs);
+    const { producers, idempotency } = this.#parts.dedup.takeChanges(nowMs, idempotencyWindowMs);
     const snapshots = this.#parts.snapshots.takeChanges(this.#parts.cell.get());
-    const parts = { channel, delivery, groups, deadLetters, checkpoints, schedule, ...dedup, snapshots };
-    if (changes === undefined && Object.values(parts).every((part) => part === undefined)) return undefined;
-    return { ...(changes ?? NO_BACKLOG_CHANGES), ...parts };
+    const parts = [channel, delivery, groups, deadLetters, changes, checkpoints, schedule, producers, idempotency, snapshots];
+    if (parts.every((part) => part === undefined)) return undefined;
+    return {
+      ...(changes ?? NO_BACKLOG_CHANGES),
+      channel,
+      delivery,
+      groups,
+      deadLetters,
+      checkpoints,
+      schedule,
+      producers,
+      idempotency,
+      snapshots,
+    };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {
@@ -485,17 +499,17 @@ export class Channel {
   }
 
   #computeNextAlarm(readLastUseMs: (() => number) | undefined): number | undefined {
-    const record = this.#parts.cell.get();
-    const staleAtMs = this.#parts.snapshots.nextDueAtMs;
-    if (record === undefined) return this.#parts.snapshots.isLeftOver ? LONG_AGO_MS : staleAtMs;
-    const times = [
-      this.#parts.schedule.nextAtMs,
-      this.nextServiceAtMs,
-      this.#parts.redriveJob.nextAtMs,
-      staleAtMs,
-      this.#parts.idleGroups.nextAtMs,
-    ];
-    const dueAtMs = Math.min(...times.map((atMs) => atMs ?? Infinity));
+    const { cell, idleGroups, redriveJob, schedule, snapshots } = this.#parts;
+    const record = cell.get();
+    const staleAtMs = snapshots.nextDueAtMs;
+    if (record === undefined) return snapshots.isLeftOver ? LONG_AGO_MS : staleAtMs;
+    const dueAtMs = Math.min(
+      schedule.nextAtMs ?? Infinity,
+      this.nextServiceAtMs ?? Infinity,
+      redriveJob.nextAtMs ?? Infinity,
+      staleAtMs ?? Infinity,
+      idleGroups.nextAtMs ?? Infinity,
+    );
     return lifeCycle.computeNextAlarm(record, { readLastUseMs, dueAtMs: dueAtMs === Infinity ? undefined : dueAtMs });
   }
 }

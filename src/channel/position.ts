@@ -17,10 +17,10 @@ export const EMPTY_POSITION: Position = {
 };
 
 /** Whether the stored row is right about what no segment tells. */
-export function isRestTold(stored: Position, { headOffset, ...now }: Position): boolean {
+export function isRestTold(stored: Position, now: Position): boolean {
   const isAheadTold = isSameTotals(stored.removedAhead, now.removedAhead);
-  const isMarkTold = stored.scanMark === now.scanMark || now.scanMark <= headOffset;
-  const isTtlTold = stored.lastTtlOffset === now.lastTtlOffset || now.lastTtlOffset < headOffset;
+  const isMarkTold = stored.scanMark === now.scanMark || now.scanMark <= now.headOffset;
+  const isTtlTold = stored.lastTtlOffset === now.lastTtlOffset || now.lastTtlOffset < now.headOffset;
   const isControlTold = stored.lastControlOffset === now.lastControlOffset;
   return isAheadTold && isMarkTold && isTtlTold && isControlTold && isSameFates(stored.fates, now.fates);
 }

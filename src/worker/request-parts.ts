@@ -61,7 +61,7 @@ export function scheduledIdOf(context: AppContext): string {
 
 export function queryOf<Schema extends v.GenericSchema>(context: AppContext, schema: Schema): v.InferOutput<Schema> {
   const start = context.req.url.indexOf("?");
-  const parameters = [...new URLSearchParams(start === -1 ? "" : context.req.url.slice(start))];
+  const parameters = start === -1 ? [] : [...new URLSearchParams(context.req.url.slice(start))];
   const names = new Set<string>();
   for (const [name] of parameters) {
     if (names.has(name)) throw new RefusalError(invalidRequest(`/query/${name}`, "Expected the parameter once"));
