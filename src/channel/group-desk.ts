@@ -170,7 +170,7 @@ export class GroupDesk {
   #seek(group: Group, to: GroupStart, nowMs: number): Outcome {
     const offset = findStart(this.#backlog, to);
     if (offset === undefined || group.view === undefined) return this.#refuseOutOfRange();
-    if (offset < group.view.headOffset) group.delivery.clear();
+    if (group.view.isBack(offset)) group.delivery.clear();
     group.view.seek(offset);
     group.delivery.forgetBefore(group.view.headOffset);
     return { type: "group", description: this.#groups.describe(group, nowMs) };

@@ -153,13 +153,15 @@ export class GroupView implements GroupLog {
     this.#passUntil(offset, "dropped");
   }
 
+  /** Whether going on at `offset` hands out anew what is there: also at the head itself, what was done with ahead of it. */
+  isBack(offset: number): boolean {
+    return offset < this.#headOffset || (offset === this.#headOffset && offset < this.#log.nextOffset);
+  }
+
   /** Goes on at `offset`: forwards, what was passed counts as skipped; back, the account begins anew there. */
   seek(offset: number): void {
-    if (offset >= this.#headOffset) {
-      this.#passUntil(offset, "skipped");
-      return;
-    }
-    this.begin(offset);
+    if (this.isBack(offset)) this.begin(offset);
+    else this.#passUntil(offset, "skipped");
   }
 
   /** The account begins at `offset`, with what is there and what is put from now on: what was removed before does not count. */

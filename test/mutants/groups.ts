@@ -47,8 +47,14 @@ export const GROUPS: readonly Mutant[] = [
   {
     name: "GP4: a seek back leaves the leases",
     file: "src/channel/group-desk.ts",
-    from: "if (offset < group.view.headOffset) group.delivery.clear();",
+    from: "if (group.view.isBack(offset)) group.delivery.clear();",
     to: "",
+  },
+  {
+    name: "GP4: a seek to the head does not hand out again",
+    file: "src/channel/group-view.ts",
+    from: " || (offset === this.#headOffset && offset < this.#log.nextOffset);",
+    to: ";",
   },
   {
     name: "GP4: a seek forwards leaves the leases of what it passed",

@@ -237,6 +237,29 @@ describe("src/channel/groups", () => {
     expectBalanced(channel, "x");
   });
 
+  test("[GP4] a seek to the head hands out again what was leased there and what was acked ahead of it", () => {
+    const channel = logOf("abcd", ["x"]);
+    const { ids } = pull(channel, "x", 3);
+    ack(channel, ...ids.slice(1));
+
+    channel.apply({ type: "seek-group", group: "x", to: { at: "first" } });
+    channel.evict();
+
+    expect(channel.settle({ acks: [{ leaseId: ids[0] ?? "" }] })).toMatchObject({ counts: { ack: 0 } });
+    expect(describeGroup(channel, "x")).toMatchObject({ depth: 4, leased: 0, counts: { put: 4, acked: 0 } });
+    expect(pull(channel, "x").texts).toEqual(["a", "b", "c", "d"]);
+    expectBalanced(channel, "x");
+  });
+
+  test("[GP4] a seek to the end of a group that is there changes nothing", () => {
+    const channel = logOf("ab", ["x"]);
+    ack(channel, ...pull(channel, "x").ids);
+
+    channel.apply({ type: "seek-group", group: "x", to: { at: "last" } });
+
+    expect(describeGroup(channel, "x")).toMatchObject({ depth: 0, counts: { put: 2, acked: 2 } });
+  });
+
   test("[GP4] what was removed is not there to be handed out after a seek back", () => {
     const channel = logOf("abcd", ["x"]);
     ack(channel, ...pull(channel, "x").ids);
@@ -375,7 +398,7 @@ describe("src/channel/groups", () => {
     expect(describeGroup(channel, "x").headOffset).toBe(2);
   });
 
-  test("[GP4] a seek by time to where the head stands ends no lease, though records before it were removed", () => {
+  test("[GP4] a seek by time goes to the first record that is there, and not to one before it that was removed", () => {
     const channel = logOf("a", ["x"]);
     channel.put(["b"]);
     ack(channel, ...pull(channel, "x").ids);
@@ -387,7 +410,8 @@ describe("src/channel/groups", () => {
 
     channel.apply({ type: "seek-group", group: "x", to: { timeMs: timeMs - 1 } });
 
-    expect(describeGroup(channel, "x")).toMatchObject({ headOffset: 3, depth: 1, leased: 1, counts: { put: 3, acked: 2 } });
+    expect(describeGroup(channel, "x")).toMatchObject({ headOffset: 3, depth: 1, leased: 0, counts: { put: 1, removed: 0 } });
+    expect(pull(channel, "x").texts).toEqual(["c"]);
   });
 
   test("[GP9] rows of what a group has done are deleted when its head has passed them, also where the log has nothing", () => {

@@ -108,8 +108,9 @@ export class ModelGroups {
   #seek(group: GroupBook, to: GroupStart, nowMs: number): Outcome {
     const offset = this.resolve(to);
     if (offset === undefined) return this.outOfRange();
-    if (offset >= group.headOffset) group.passUntil(offset, "skipped");
-    else this.#book.changeGroup(group.id, this.#beginAt(offset));
+    const isBack = offset < group.headOffset || (offset === group.headOffset && offset < this.#book.state.nextOffset);
+    if (isBack) this.#book.changeGroup(group.id, this.#beginAt(offset));
+    else group.passUntil(offset, "skipped");
     return { type: "group", description: group.describe(nowMs) };
   }
 
