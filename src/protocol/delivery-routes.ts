@@ -63,12 +63,13 @@ export const quarantineQuerySchema = v.strictObject({
 });
 
 /** Which quarantined messages: the one at an offset, or those of a key. */
-export const quarantineBodySchema = v.union(
-  [
-    v.strictObject({ group: v.optional(groupNameSchema), offset: wholeNumber(1, OFFSET_MAX) }),
-    v.strictObject({ group: v.optional(groupNameSchema), key: keySchema }),
-  ],
-  "Expected either offset or key",
+export const quarantineBodySchema = v.pipe(
+  v.strictObject({
+    group: v.optional(groupNameSchema),
+    offset: v.optional(wholeNumber(1, OFFSET_MAX)),
+    key: v.optional(keySchema),
+  }),
+  v.check(({ offset, key }) => (offset === undefined) !== (key === undefined), "Expected either offset or key"),
 );
 
 const leasedMessageSchema = v.object({

@@ -27,14 +27,14 @@ export function parseWith<Schema extends v.GenericSchema>(
   return refuse({ kind: "invalid-request", errors });
 }
 
-/** Parses JSON text within the bounds; the refusal points to the whole body, since malformed text has no inside. */
-export function parseJson(text: string): Result<unknown, InvalidRequest> {
+/** Parses JSON text within the bounds; the refusal points to the whole of it, `base`, since malformed text has no inside. */
+export function parseJson(text: string, base = ""): Result<unknown, InvalidRequest> {
   const excess = findJsonExcess(text);
-  if (excess !== undefined) return refuse(invalidRequest("", excess));
+  if (excess !== undefined) return refuse(invalidRequest(base, excess));
   try {
     return accept(JSON.parse(text));
   } catch (error) {
-    return refuse(invalidRequest("", `Malformed JSON: ${error instanceof Error ? error.message : "cannot be parsed"}`));
+    return refuse(invalidRequest(base, `Malformed JSON: ${error instanceof Error ? error.message : "cannot be parsed"}`));
   }
 }
 

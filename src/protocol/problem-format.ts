@@ -255,13 +255,18 @@ function formatUnknownMessage({ offset, messageId, isKept }: Extract<Refusal, { 
   return isKept === true ? `The message at offset ${offset} is not quarantined` : `No message is kept at offset ${offset ?? "?"}`;
 }
 
-/** One setting never changes; whoever is told to change it would try in vain. */
+const PLACES: ReadonlySet<string> = new Set(["locationHint", "jurisdiction"]);
+
+/** One setting never changes, and a place is none; whoever is told to change them would try in vain. */
 function formatConflict(conflicts: readonly string[]): string {
-  const others = conflicts.filter((name) => name !== "retention");
-  const text = `The channel exists with other values of ${conflicts.join(", ")}`;
-  if (others.length === conflicts.length) return `${text}: change them with PATCH`;
-  const fixed = `${text}: retention is fixed at creation`;
-  return others.length === 0 ? fixed : `${fixed}, change ${others.join(", ")} with PATCH`;
+  const places = conflicts.filter((name) => PLACES.has(name));
+  const others = conflicts.filter((name) => name !== "retention" && !PLACES.has(name));
+  const remedies = [
+    ...(conflicts.includes("retention") ? ["retention is fixed at creation"] : []),
+    ...(places.length > 0 ? [`change ${places.join(", ")} with POST …/move`] : []),
+    ...(others.length > 0 ? [`change ${others.join(", ")} with PATCH`] : []),
+  ];
+  return `The channel exists with other values of ${conflicts.join(", ")}: ${remedies.join(", ")}`;
 }
 
 function formatFull(refusal: Extract<Refusal, { kind: "channel-full" }>): string {

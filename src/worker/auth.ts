@@ -22,9 +22,12 @@ export function refuseRequest(request: Request, hostname: string, env: Env): Ref
   return isKnown ? undefined : { kind: "unauthorized" };
 }
 
-/** A page of another site that runs in the developer's browser can reach loopback: it has no business here. */
-function refuseForeignPage(request: Request): Refusal | undefined {
-  const origin = request.headers.get("Origin");
+/**
+ * A page of another site that runs in the developer's browser can reach loopback: it has no business here. Browsers name no origin where a page
+ * embeds an image or follows a link, but they tell that the request comes from another site.
+ */
+function refuseForeignPage({ headers }: Request): Refusal | undefined {
+  const origin = headers.get("Origin") ?? (headers.get("Sec-Fetch-Site") === "cross-site" ? "another site" : null);
   if (origin === null || LOOPBACK.test(URL.parse(origin)?.hostname ?? "")) return undefined;
   return {
     kind: "forbidden",

@@ -157,14 +157,11 @@ async function handleListQuarantine(context: AppContext): Promise<Response> {
 async function handleEndQuarantine(context: AppContext, type: "release-quarantine" | "drop-quarantine"): Promise<Response> {
   const channel = channelOf(context);
   queryOf(context, noQuerySchema);
-  const which = await jsonBodyOf(context, quarantineBodySchema, { bytesMax: LIMITS.controlBodyBytesMax });
-  const { outcome, state } = await ask(context.env, channel, { type, ...withoutAbsent(which) }, ["moved"]);
+  const { group, offset, key = "" } = await jsonBodyOf(context, quarantineBodySchema, { bytesMax: LIMITS.controlBodyBytesMax });
+  // One of both is there.
+  const which = offset === undefined ? { key } : { offset };
+  const { outcome, state } = await ask(context.env, channel, { type, ...which, ...(group !== undefined && { group }) }, [
+    "moved",
+  ]);
   return context.json({ moved: outcome.moved, isMore: outcome.isMore }, 200, formatStateHeaders(state));
-}
-
-/** Without the members that are undefined. */
-function withoutAbsent({ group, ...which }: { readonly group?: string | undefined } & ({ offset: number } | { key: string })): {
-  readonly group?: string;
-} & ({ readonly offset: number } | { readonly key: string }) {
-  return { ...which, ...(group !== undefined && { group }) };
 }

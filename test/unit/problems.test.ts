@@ -167,9 +167,14 @@ function detailOf(conflicts: readonly string[]): string {
 
 describe("texts of refusals", () => {
   test("a conflict of the retention does not advise a change that is refused as well", () => {
-    expect(detailOf(["maxBytes"])).toContain("maxBytes: change them with PATCH");
+    expect(detailOf(["maxBytes"])).toMatch(/maxBytes: change maxBytes with PATCH$/);
     expect(detailOf(["retention"])).toMatch(/retention is fixed at creation$/);
     expect(detailOf(["retention", "maxBytes"])).toContain("change maxBytes with PATCH");
+  });
+
+  test("a conflict of the place tells to move the channel", () => {
+    expect(detailOf(["locationHint"])).toMatch(/locationHint: change locationHint with POST …\/move$/);
+    expect(detailOf(["jurisdiction", "maxBytes"])).toMatch(/change jurisdiction with POST …\/move, change maxBytes with PATCH$/);
   });
 
   test("a message that is kept and not quarantined is not said to be missing", () => {
@@ -182,6 +187,9 @@ describe("texts of refusals", () => {
     [quarantineBodySchema, { offset: 0 }, "/offset", "Expected at least 1"],
     [quarantineBodySchema, { offset: 2, key: "a" }, "", "Expected either offset or key"],
     [quarantineBodySchema, { group: "g", key: "" }, "/key", "A key has at least one character"],
+    [quarantineBodySchema, { offset: "3" }, "/offset", 'Invalid type: Expected number but received "3"'],
+    [quarantineBodySchema, { key: "a", foo: 1 }, "/foo", "Unknown member: expected one of group, offset, key"],
+    [quarantineBodySchema, {}, "", "Expected either offset or key"],
     [seekBodySchema, { timeMs: -1 }, "/timeMs", "Expected at least 0"],
     [createGroupBodySchema, { start: { offset: 0.5 } }, "/start/offset", "Expected a whole number"],
     [

@@ -179,6 +179,21 @@ describe("src/worker/auth", () => {
     }
   });
 
+  test("[protocol:authentication] development serves nothing that a page of another site embeds, and what this computer asks for itself", async () => {
+    for (const [site, status] of [
+      ["cross-site", 403],
+      ["same-site", 201],
+      ["same-origin", 201],
+      ["none", 201],
+    ] as const) {
+      const init = { method: "PUT", headers: { "Sec-Fetch-Site": site } };
+      const reply = await send(`http://localhost${pathOf(freshChannel())}`, { DEVELOPMENT: "1" }, init);
+
+      expect([site, reply.status]).toEqual([site, status]);
+      await reply.text();
+    }
+  });
+
   test("[protocol:authentication] development serves pages of this computer", async () => {
     for (const origin of ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:8443"]) {
       const init = { method: "PUT", headers: { Origin: origin } };

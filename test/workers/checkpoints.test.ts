@@ -164,6 +164,7 @@ describe("src/worker/checkpoint-routes", () => {
       '"1", "2"',
       '""',
       '*, "1"',
+      '"03"',
       'w/"1"',
       `"${"1".repeat(16)}"`,
       "**",

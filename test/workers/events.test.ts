@@ -159,9 +159,12 @@ describe("GET …/events", () => {
       readProblem(call("GET", pathOf(channel, `/events${query}`), { headers }));
     expect(await refusalOf("?start=7")).toMatchObject({ kind: "seek-out-of-range", status: 416 });
     expect(await refusalOf("?start=middle")).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "/query/start" }] });
-    expect(await refusalOf("?filter=x")).toMatchObject({ kind: "invalid-request" });
+    expect(await refusalOf("?filter=x")).toMatchObject({ kind: "invalid-request", errors: [{ pointer: "/query/filter" }] });
     expect(await refusalOf("?filter=%7B%22keys%22:[]%7D")).toMatchObject({ errors: [{ pointer: "/query/filter/keys" }] });
-    expect(await refusalOf("", { "Last-Event-ID": "nonsense" })).toMatchObject({ kind: "invalid-request" });
+    expect(await refusalOf("", { "Last-Event-ID": "nonsense" })).toMatchObject({
+      kind: "invalid-request",
+      errors: [{ pointer: "/header/Last-Event-ID" }],
+    });
     expect(await refusalOf("", { "Last-Event-ID": "another-life.1" })).toMatchObject({ kind: "resume-lost", status: 409 });
     const queue = await createChannel();
     expect(await readProblem(call("GET", pathOf(queue, "/events?start=first")))).toMatchObject({ kind: "wrong-retention" });
