@@ -169,9 +169,8 @@ export class Backlog implements GroupLog {
 
   /** Whether this commit changes what is stored. */
   get hasChanges(): boolean {
-    const isPut = this.#pending.count > 0;
-    const isRemoved = this.#isPurge || this.#deleteBelow > 0 || this.#changedGone.size > 0;
-    return isPut || isRemoved || this.#isPositionChanged || !isRestTold(this.#written, this.#positionAt(0));
+    const isTouched = this.#isPurge || this.#deleteBelow > 0 || this.#changedGone.size > 0 || this.#pending.count > 0;
+    return isTouched || this.#isPositionChanged || !isRestTold(this.#written, this.#positionAt(0));
   }
 
   /** Notes that the channel was changed in another way: its idle time begins anew. */

@@ -201,10 +201,7 @@ export class Channel {
   /** Connections whose waiting requests, subscriptions or leases changed: their attachments have to be written. */
   takeChangedConnections(): readonly number[] {
     const { attached, line, streams } = this.#parts;
-    const parts = [streams, line, attached];
-    // Most commits change none.
-    if (parts.every(({ changedConnections }) => changedConnections.size === 0)) return [];
-    return [...new Set(parts.flatMap((part) => part.takeChangedConnections()))];
+    return [...new Set([streams, line, attached].flatMap((part) => part.takeChangedConnections()))];
   }
 
   /** What the commit has to write; undefined when nothing changed. */
@@ -218,22 +215,11 @@ export class Channel {
     const checkpoints = this.#parts.checkpoints.takeChanges();
     const schedule = this.#parts.schedule.takeChanges();
     const { idempotencyWindowMs } = this.#parts.cell.get()?.settings ?? DEFAULT_SETTINGS;
-    const { producers, idempotency } = this.#parts.dedup.takeChanges(nowMs, idempotencyWindowMs);
+    const dedup = this.#parts.dedup.takeChanges(nowMs, idempotencyWindowMs);
     const snapshots = this.#parts.snapshots.takeChanges(this.#parts.cell.get());
-    const parts = [channel, delivery, groups, deadLetters, changes, checkpoints, schedule, producers, idempotency, snapshots];
-    if (parts.every((part) => part === undefined)) return undefined;
-    return {
-      ...(changes ?? NO_BACKLOG_CHANGES),
-      channel,
-      delivery,
-      groups,
-      deadLetters,
-      checkpoints,
-      schedule,
-      producers,
-      idempotency,
-      snapshots,
-    };
+    const parts = { channel, delivery, groups, deadLetters, checkpoints, schedule, ...dedup, snapshots };
+    if (changes === undefined && Object.values(parts).every((part) => part === undefined)) return undefined;
+    return { ...(changes ?? NO_BACKLOG_CHANGES), ...parts };
   }
 
   #decide(operation: Operation, moment: Moment, origin: Origin | undefined): Outcome {

@@ -222,9 +222,15 @@ export interface FrameRefusal {
   readonly inReplyTo?: number;
 }
 
+/** How most clients begin a frame: what comes behind it need not be read to know which request it is. */
+const BEGINNING = /^\{"type":"[a-z-]{1,64}","id":(\d{1,15})[,}]/u;
+
 export function parseClientFrame(text: string): Result<ClientFrame, FrameRefusal> {
   const parsed = parseJson(text);
-  if (!parsed.ok) return refuse({ refusal: parsed.refusal });
+  if (!parsed.ok) {
+    const [, id] = BEGINNING.exec(text) ?? [];
+    return refuse({ refusal: parsed.refusal, ...(id !== undefined && { inReplyTo: Number(id) }) });
+  }
   const frame = parsed.value;
   if (typeof frame !== "object" || frame === null || Array.isArray(frame)) {
     return refuse({ refusal: invalidRequest("", "Expected a JSON object") });

@@ -189,6 +189,24 @@ describe("src/protocol/frames", () => {
     expect(inReplyTo).toEqual([5, 6, undefined, undefined, undefined]);
   });
 
+  test("[G11] a frame that cannot be read is answered as what it begins as", () => {
+    const deep = "[".repeat(LIMITS.jsonLevelsMax + 1) + "]".repeat(LIMITS.jsonLevelsMax + 1);
+    const inReplyTo = [
+      `{"type":"put","id":5,"json":${deep}}`,
+      '{"type":"get","id":6}}',
+      '{"type":"stats","id":7',
+      '{"type":"put","id":-8,',
+      '{"type":"put", "id":9,',
+      `{"type":"put","id":${"9".repeat(16)},`,
+      '{"id":10,"type":"put",',
+    ].map((text) => {
+      const parsed = parseClientFrame(text);
+      return parsed.ok ? "accepted" : parsed.refusal.inReplyTo;
+    });
+
+    expect(inReplyTo).toEqual([5, 6, undefined, undefined, undefined, undefined, undefined]);
+  });
+
   test("[G6] a batch has at most batchMessagesMax messages", () => {
     expect(parseClientFrame(formatBatch(LIMITS.batchMessagesMax)).ok).toBe(true);
     expect(parseClientFrame(formatBatch(LIMITS.batchMessagesMax + 1))).toMatchObject({
