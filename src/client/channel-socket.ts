@@ -216,7 +216,7 @@ export class ChannelSocket implements StreamingTransport {
     { signal }: CallOptions = {},
   ): Promise<StreamHandle> {
     const id = this.#nextId++;
-    const text = formatJson({ type: "subscribe", id, ...request });
+    const text = formatRequest(id, { type: "subscribe", ...request });
     const refusal = this.#refuseRequest({ text }, signal);
     if (refusal !== undefined) throw refusal;
     return this.#streams.begin(id, text, listener);
@@ -273,7 +273,7 @@ export class ChannelSocket implements StreamingTransport {
     { block, first }: { readonly block?: Uint8Array<ArrayBuffer> | undefined; readonly first?: object | undefined } = {},
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
-    const request = { text: formatJson({ ...frame, id, waitMs }), block };
+    const request = { text: formatRequest(id, { ...frame, waitMs }), block };
     const cancel = (): void => this.#cancel(id);
     const startTimer = (): (() => void) | undefined =>
       waitMs !== undefined && waitMs > 0 ? this.#startTimer(cancel, Math.min(waitMs, WAIT_MS_MAX)) : undefined;
@@ -289,7 +289,7 @@ export class ChannelSocket implements StreamingTransport {
     signal: AbortSignal | undefined,
   ): Promise<Extract<FinalFrame, { type: Type }>> {
     const id = this.#nextId++;
-    const request = { text: formatJson({ ...frame, id }) };
+    const request = { text: formatRequest(id, frame) };
     const mayApply = !READING.includes(finalType);
     const onAbort = (): void => {
       this.#take(id)?.reject(EdgeChannelError.aborted("No answer came", signal, mayApply ? "unknown" : "not-applied"));
@@ -485,6 +485,11 @@ export class ChannelSocket implements StreamingTransport {
     this.#streams.endAll(new EdgeChannelError(`The stream ended: ${how}`, options));
     if (this.#socket.readyState < READY_STATE_CLOSING) this.#socket.close(NORMAL_CLOSURE);
   }
+}
+
+/** `type` and `id` come first: so the server can answer also what it cannot read to its end. */
+function formatRequest(id: number, frame: object): string {
+  return formatJson({ type: undefined, id, ...frame });
 }
 
 function parseFrame(data: unknown): ServerFrame | undefined {

@@ -48,6 +48,30 @@ describe.each(FORMATS)("src/client over %s sockets", (format) => {
     expect([bytes.sent > 0, bytes.received > 0]).toEqual([format === "binary", format === "binary"]);
   });
 
+  test("[G11] JSON that nests too deep is refused alone: what else is under way is answered, and leases stay", async () => {
+    const { channel } = openService(format);
+    const deep = { json: JSON.parse("[".repeat(300) + "]".repeat(300)) as unknown };
+    const refused = { kind: "invalid-request", outcome: "not-applied" };
+    await channel.put("leased");
+    const { messages } = await channel.pull();
+    const producer = channel.producer();
+
+    const settled = await Promise.allSettled([
+      channel.put(deep),
+      channel.put("b"),
+      channel.checkpoint("c").write(deep),
+      producer.put("c"),
+      producer.put(deep),
+      producer.put("d"),
+    ]);
+
+    const isRefused = { status: "rejected", reason: refused };
+    const isStored = { status: "fulfilled" };
+    expect(settled).toMatchObject([isRefused, isStored, isRefused, isStored, isRefused, isStored]);
+    await messages[0]?.ack();
+    expect(await channel.stats()).toMatchObject({ depth: 3 });
+  });
+
   test("[G9] [TE3] a producer whose replies are lost puts each message once, in order", async () => {
     const { service, channel } = openService(format);
     const producer = channel.producer({ maxBatchMessages: 2 });
