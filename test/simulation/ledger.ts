@@ -72,6 +72,8 @@ export class Ledger {
   readonly #versions = new Map<string, number>();
   /** Messages that may have ended without a word since the last look: dropped from quarantine, removed or purged unseen. */
   #endedInSilence = 0;
+  /** What stood at a purge of this commit: some of it may have been taken before, which is told behind. */
+  #purged: ReadonlyMap<number, Uint8Array> = new Map();
   /** How many ended without a word to anybody until the last look, by the counts of the channel. */
   #silentEnds = 0;
 
@@ -129,6 +131,7 @@ export class Ledger {
   endCommit(): void {
     if (this.#isOrderOpen) this.#lastOfKey.clear();
     this.#isOrderOpen = false;
+    this.#purged = new Map();
   }
 
   /** A connection is gone, and its number may be given again. */
@@ -240,6 +243,7 @@ export class Ledger {
   #notePurged(removedMessages: number): void {
     // Of those that entered since the last look nobody was told.
     this.#endedInSilence += Math.max(0, removedMessages - this.#standing.size);
+    this.#purged = new Map([...this.#purged, ...this.#standing]);
     this.#standing = new Map();
   }
 
@@ -258,7 +262,10 @@ export class Ledger {
     const lastOfKey = this.#lastOfKey.get(group) ?? new Map<string, number>();
     this.#lastOfKey.set(group, lastOfKey);
     for (const [index, { offset, key, body, redrivenFrom }] of messages.entries()) {
-      if (redrivenFrom === undefined) this.#noteEntered(offset, body);
+      if (this.#purged.has(offset)) {
+        // It was none of those that the purge removed: one more of them was unseen.
+        if (granted === undefined && isQueue) this.#endedInSilence += 1;
+      } else if (redrivenFrom === undefined) this.#noteEntered(offset, body);
       if (granted === undefined && isQueue) this.#standing.delete(offset);
       const isFirst = granted?.redelivered[index] !== true && granted !== undefined;
       if (key !== undefined && isFirst) {
