@@ -116,7 +116,7 @@ const RIDING: readonly ActorOperation[] = [
   },
   {
     name: "put more for nobody",
-    weight: 14,
+    weight: 18,
     run: (world, random) => {
       // Where only groups keep messages and there is none, a settle call can put none either (GP7).
       for (const group of world.model.state.groups) world.perform({ type: "delete-group", group: group.name });
