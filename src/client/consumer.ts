@@ -1,11 +1,11 @@
 // A consumer as programs see it. What it does is loaded with the first one: a program that only puts does not load it.
+import type { CallOptions } from "./call-options.ts";
 import type { CheckedConsumeOptions } from "./consume-options.ts";
 import type { ConsumerParts } from "./group-member.ts";
 import type { BatchHandler } from "./handlers.ts";
 import { loadMachinery } from "./load-machinery.ts";
 import type { PreferredMembers } from "./preferred-members.ts";
 import type { Retries } from "./retries.ts";
-import type { CallOptions } from "./transport.ts";
 
 /** Channels that are consumed together, in the order of preference. */
 export interface Consumed {

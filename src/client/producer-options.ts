@@ -1,8 +1,8 @@
 // How a program produces: what it may say, and what is said for it.
 import { BATCH_MESSAGES_MAX, BATCH_BYTES_MAX, PRODUCER_EPOCH_MAX } from "../protocol/client-limits.ts";
+import type { CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
-import type { CallOptions } from "./transport.ts";
 
 /** Aborting `signal` gives up all that is not answered, and every later put. */
 export interface ProducerOptions extends CallOptions {
@@ -39,7 +39,7 @@ const MIB = 1024 * 1024;
 
 export function checkProducerOptions(given: ProducerOptions): CheckedProducerOptions {
   if ((given.id === undefined) !== (given.epoch === undefined)) {
-    throw EdgeChannelError.refused("Cannot make the producer: an id needs an epoch, and an epoch an id");
+    throw EdgeChannelError.refused("Cannot make the producer: an id needs an epoch, an epoch an id");
   }
   const checked = checkNumbers(given, {
     epoch: [0, 0, PRODUCER_EPOCH_MAX],

@@ -1,11 +1,12 @@
 // A producer as programs see it. What it does is loaded with the first one: a program that only reads does not load it.
 import type { BatchProducer } from "./batch-producer.ts";
+import type { CallOptions } from "./call-options.ts";
 import { loadMachinery } from "./load-machinery.ts";
 import type { PutGiven } from "./message-json.ts";
 import type { ProducedReceipt } from "./own-offsets.ts";
 import { checkProducerOptions, type ProducerOptions } from "./producer-options.ts";
 import type { Retries } from "./retries.ts";
-import type { CallOptions, Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 /**
  * Made by `Channel.producer`. Full batches are pipelined, and unless batches linger those of 384 KiB too; a smaller one goes when nothing is
