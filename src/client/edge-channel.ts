@@ -122,7 +122,8 @@ export class EdgeChannel {
 
   /**
    * Ends all WebSockets; what is unanswered over them rejects with kind `connection-closed`, and so does every later call of the channels
-   * that used them. The channels themselves go on.
+   * that used them; `channel()` makes new ones from then on. The channels themselves go on. Over HTTP there is nothing to end: calls go on,
+   * and consumers have to be stopped by their own `stop` or signal.
    */
   async close(): Promise<void> {
     await Promise.all([...this.#connected.values()].map((channel) => channel.disconnect()));

@@ -12,7 +12,7 @@ export interface Settler {
 export interface RetryMessageOptions extends CallOptions {
   /** When it may be handed out again, in milliseconds from now, at most 30 days. Default: the channel's delay for the attempt. */
   readonly delayMs?: number | undefined;
-  /** At most 1,024 bytes; the message's history shows it. Default: none. */
+  /** At most 1,024 bytes, of which a consumer cuts off what is more; the message's history shows it. Default: none. */
   readonly reason?: string | undefined;
 }
 
@@ -59,7 +59,7 @@ export class LeasedMessage implements Leased {
     await this.#settle({ extends: [{ leaseId: this.leaseId, leaseMs }] }, options);
   }
 
-  /** It becomes a dead letter. `reason` has at most 1,024 bytes. */
+  /** It becomes a dead letter. `reason` has at most 1,024 bytes; a consumer cuts off what is more. */
   async reject(reason?: string, options: CallOptions = {}): Promise<void> {
     await this.#settle({ rejects: [{ leaseId: this.leaseId, reason }] }, options);
   }

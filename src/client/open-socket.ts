@@ -104,7 +104,7 @@ function callPlatform(url: string, { token, WebSocket, openSocket, socketFormat 
   const WithHeaders = Socket as unknown as WithOptions;
   return construct(
     () => new WithHeaders(url, { protocols, headers }),
-    "this platform's WebSocket takes no token: use HTTP, or give openSocket",
+    "this platform's WebSocket takes no token: use HTTP or openSocket",
   );
 }
 

@@ -8,10 +8,12 @@ import { checkNumbers } from "./given-number.ts";
 export interface ProducerOptions extends CallOptions {
   /**
    * What the channel knows it by, together with `epoch`: a program that begins again takes its id with a higher epoch, which shuts out what
-   * is left of the earlier one. Default: a random one.
+   * is left of the earlier one. The epoch has to grow with each start: under an epoch that was used before, in this program or another one,
+   * puts are taken for repetitions of those of then. They are not stored, but answered with the receipts of then, with `isDuplicate`, or
+   * refused as `producer-sequence-reused` where they are not as many, or have not as many bytes. Default: a random one.
    */
   readonly id?: string | undefined;
-  /** A whole number, at most 2^31; not without `id`. Default: 0. */
+  /** A whole number, at most 2^31, higher at each start, such as seconds since 1970; not without `id`. Default: 0. */
   readonly epoch?: number | undefined;
   /** How long a batch that is not full waits for more, in milliseconds, at most 60,000. Default: 0, the rest of the tick. */
   readonly lingerMs?: number | undefined;

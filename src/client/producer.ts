@@ -53,8 +53,9 @@ export class Producer implements AsyncDisposable {
   }
 
   /**
-   * Sends what is there without lingering. Resolves when all puts so far are stored; when one was not, it rejects with the first failure,
-   * once all are answered. How long that takes, the signal of the producer bounds.
+   * Sends what is there without lingering, and waits for the puts that are unanswered when it is called, also for those that wait for room.
+   * Resolves when all of these are stored; when one was not, it rejects with the first failure of them, once all are answered. A put that
+   * failed before is none of them: its own promise tells. How long that takes, the signal of the producer bounds.
    */
   async flush(): Promise<void> {
     const batches = await this.#batches;
