@@ -37,10 +37,11 @@ export class HttpTransport implements Transport {
 
   // One message goes as a batch as well: sent alone, its body would be all there is to tell bytes, text and JSON apart.
   async putBatch(messages: readonly PutGiven[], options: PutOptions = {}): Promise<PutReceipt> {
-    const { waitMs, expectedOffset, signal } = options;
+    const { signal, producer, idempotencyKey, reserve: _, ...query } = options;
     const reply = await this.#post<Parameters<typeof parsePutReceipt>[0]>("batch", {
-      query: { waitMs, expectedOffset },
-      headers: formatConditions(options),
+      // With what is no option, which is refused there as over a socket.
+      query,
+      headers: formatConditions({ producer, idempotencyKey }),
       json: { messages: formatPuts(messages) },
       signal,
     });
@@ -94,7 +95,7 @@ function formatConditions({ producer, idempotencyKey }: PutOptions): Record<stri
   const headers: Record<string, string> = {};
   if (producer !== undefined) {
     const { id, epoch, seq } = Object(producer) as ProducerMark;
-    checkHeader("producer's id", id);
+    checkHeader("producer id", id);
     headers["Producer-Id"] = id;
     headers["Producer-Epoch"] = String(epoch);
     headers["Producer-Seq"] = String(seq);

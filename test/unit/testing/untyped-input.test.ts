@@ -108,6 +108,19 @@ describe.each(TRANSPORTS)("src/client over %s", (transport) => {
     expect((await channel.stats()).depth).toBe(0);
   });
 
+  test("a name that is no option is refused, and not passed over", async () => {
+    const channel = open();
+    await channel.create();
+
+    for (const call of [
+      channel.put("x", { waitms: 5 } as object),
+      channel.get({ waitms: 5 } as object),
+      channel.pull({ maxx: 5 } as object),
+    ])
+      expect(await errorOf(call)).toMatchObject({ kind: "invalid-request", outcome: "not-applied" });
+    expect((await channel.stats()).depth).toBe(0);
+  });
+
   test("a put of a producer whose signal was aborted before is not applied", async () => {
     const channel = open();
     const aborted = channel.producer({ signal: AbortSignal.abort("enough") });
