@@ -102,7 +102,7 @@ async function receive<Value>(coming: Promise<Value>, signal: AbortSignal | unde
 function baseOf(url: string | URL): string {
   const base = URL.parse(String(url));
   if (base === null || !/^https?:$/.test(base.protocol)) {
-    throw EdgeChannelError.refused(`Cannot use the address "${String(url)}": expected http:// or https://`);
+    throw EdgeChannelError.refused(`Cannot use "${String(url)}": it has to begin with http(s)://`);
   }
   return `${base.origin}${base.pathname.replace(/\/+$/, "")}/v1/channels`;
 }
