@@ -12,8 +12,7 @@ import type { GetResult, Leased, PullOptions, SettleReport, Transport } from "./
  */
 export async function getAcknowledged(transport: Transport, retries: Retries, options: PullOptions): Promise<GetResult> {
   const { messages, controls, state } = await transport.pull(options);
-  if (messages.length === 0) return { messages, controls, state };
-  const report = await ackAll(transport, retries, messages, options.signal);
+  const report = messages.length === 0 ? undefined : await ackAll(transport, retries, messages, options.signal);
   if (report === undefined) return { messages, controls, state };
   const lost = report.refused.filter(({ problem }) => !isSettled(problem));
   const places = new Set(lost.map(({ pointer }) => pointer));
@@ -33,9 +32,8 @@ async function ackAll(
   try {
     return await retries.run(() => transport.settle({ acks }, { signal }), signal);
   } catch (error) {
-    if (!(error instanceof EdgeChannelError)) throw error;
     // Aborted or not, the messages are here: better twice than never.
-    if (error.outcome === "unknown" || error.kind === "aborted") return undefined;
+    if (error instanceof EdgeChannelError && (error.outcome === "unknown" || error.kind === "aborted")) return undefined;
     throw error;
   }
 }

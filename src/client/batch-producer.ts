@@ -1,11 +1,12 @@
 // Puts many messages in few frames, each once and in order, also over connections that are lost.
 import { BatchSender } from "./batch-sender.ts";
+import { checkOptions, type CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { putBytes, type PutGiven } from "./message-json.ts";
 import { receiptsOf, type ProducedReceipt } from "./own-offsets.ts";
 import type { CheckedProducerOptions } from "./producer-options.ts";
 import type { Retries } from "./retries.ts";
-import type { CallOptions, PutReceipt, Transport } from "./transport.ts";
+import type { PutReceipt, Transport } from "./transport.ts";
 
 interface Put extends PromiseWithResolvers<ProducedReceipt> {
   readonly message: PutGiven;
@@ -58,9 +59,10 @@ export class BatchProducer {
     if (signal?.aborted === true) onAbort();
   }
 
-  put(message: PutGiven, { signal }: CallOptions = {}): Promise<ProducedReceipt> {
+  put(message: PutGiven, options: CallOptions): Promise<ProducedReceipt> {
     const { promise, resolve, reject } = Promise.withResolvers<ProducedReceipt>();
     try {
+      const { signal } = checkOptions(options);
       if (this.#failure !== undefined) throw this.#failure;
       if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot put", signal);
       const put: Put = { message, bytes: putBytes(message), promise, resolve, reject };
@@ -186,7 +188,8 @@ export class BatchProducer {
   }
 
   #giveUp(error: EdgeChannelError): void {
-    this.#failure = error;
+    // Of what comes later nothing is sent.
+    this.#failure = error.withOutcome("not-applied");
     this.#ending.abort(error);
     this.#stopLinger?.();
     this.#arrived.clear();

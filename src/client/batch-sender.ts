@@ -136,7 +136,7 @@ export class BatchSender<Put extends { readonly message: PutGiven; readonly byte
     // A gap before the first of all: the channel has forgotten the producer, after a week without puts or in another life.
     const isForgotten = error.kind === "producer-sequence-gap";
     if (isForgotten || error.outcome === "unknown" || behind.some(({ mayBeStored }) => mayBeStored))
-      return onBroken(error.withUnknownOutcome());
+      return onBroken(error.withOutcome("unknown"));
     const { puts, seq } = batch;
     const isSplit = puts.length > 1 && FAULTS_OF_MESSAGES.includes(error.kind);
     const half = Math.ceil(puts.length / 2);

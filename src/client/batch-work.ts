@@ -1,20 +1,42 @@
 // Has a handler work on a batch, and tells of each message what came of it.
 import { EdgeChannelError } from "./edge-channel-error.ts";
+import { RetryError } from "./handler-errors.ts";
 import type { BatchHandler, HandlerContext } from "./handlers.ts";
 import type { LeasedMessage } from "./leased-message.ts";
+import { checkTimes } from "./settle-terms.ts";
+
+type Outcome = PromiseSettledResult<unknown>;
 
 /** Never rejects. No outcome at all stands for a message that is done. */
 export async function workOn(
   messages: readonly LeasedMessage[],
   handler: BatchHandler,
   context: HandlerContext,
-): Promise<readonly PromiseSettledResult<unknown>[]> {
+): Promise<readonly Outcome[]> {
   try {
-    const outcomes = await handler(messages, context);
-    if (outcomes === undefined) return [];
-    if (outcomes.length === messages.length) return outcomes;
-    throw EdgeChannelError.refused(`Cannot settle ${messages.length} messages by ${outcomes.length} outcomes`);
+    const returned: unknown = await handler(messages, context);
+    if (returned === undefined) return [];
+    const { length } = messages;
+    const outcomes = Array.isArray(returned) && returned.length === length ? returned.filter(isOutcome) : [];
+    if (outcomes.length === length) return outcomes.map(checkOutcome);
+    throw EdgeChannelError.refused(`Cannot settle ${length} messages by ${outcomes.length} outcomes`);
   } catch (error) {
-    return messages.map(() => ({ status: "rejected", reason: error }));
+    return messages.map(() => checkOutcome({ status: "rejected", reason: error }));
+  }
+}
+
+function isOutcome(value: unknown): value is Outcome {
+  const { status } = Object(value) as Partial<Outcome>;
+  return status === "fulfilled" || status === "rejected";
+}
+
+/** A delay that the server would refuse stands for the channel's own, and the program is told. */
+function checkOutcome(outcome: Outcome): Outcome {
+  try {
+    const { reason } = outcome as Partial<PromiseRejectedResult>;
+    if (reason instanceof RetryError) checkTimes(reason);
+    return outcome;
+  } catch (error) {
+    return { status: "rejected", reason: error };
   }
 }

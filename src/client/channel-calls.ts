@@ -1,13 +1,20 @@
 // What is asked of one channel over HTTP alone: requests below its address, reads of which are repeated when they fail.
+import { checkOptions, type CallOptions } from "./call-options.ts";
 import type { HttpRequest, BytesReply, Requester } from "./requester.ts";
 import type { Retries } from "./retries.ts";
 
-type Reading = Omit<HttpRequest, "method" | "json" | "bytes">;
+type Path = HttpRequest["path"];
+type Content = Omit<HttpRequest, "method" | "path" | "signal">;
 
-/** A page of a list, and where the next one begins; null at the end. */
-interface Paged<Item, Mark> {
-  readonly items: readonly Item[];
+/** Where the next page begins; null at the end. */
+interface Page<Mark> {
   readonly next: Mark | null;
+}
+
+interface PageOptions extends CallOptions {
+  readonly after?: string | undefined;
+  readonly from?: number | undefined;
+  readonly pageSize?: number | undefined;
 }
 
 export class ChannelCalls {
@@ -23,35 +30,40 @@ export class ChannelCalls {
   }
 
   /** Changes nothing, so it may be sent again. */
-  read<Body>(request: Reading): Promise<Body> {
-    return this.#retries.run(() => this.#requester.requestJson<Body>(this.#below({ ...request, method: "GET" })), request.signal);
+  read<Body>(path: Path, options: CallOptions, query?: HttpRequest["query"]): Promise<Body> {
+    return this.#read(path, options, (request) => this.#requester.requestJson<Body>({ ...request, query }));
   }
 
   /** The same where the reply's body is bytes. */
-  readBytes(request: Reading): Promise<BytesReply> {
-    return this.#retries.run(() => this.#requester.requestBytes(this.#below({ ...request, method: "GET" })), request.signal);
+  readBytes(path: Path, options: CallOptions): Promise<BytesReply> {
+    return this.#read(path, options, (request) => this.#requester.requestBytes(request));
+  }
+
+  /** Goes over a list page by page, asking for the next one when all of the one before was taken. What else the options say is asked for. */
+  async *pages<Reply extends Page<string | number>>(
+    path: Path,
+    options: PageOptions,
+    mark: "after" | "from" = "after",
+  ): AsyncGenerator<Reply, void, undefined> {
+    const { signal, pageSize, ...query } = checkOptions(options);
+    for (let at: string | number | null | undefined = query[mark]; at !== null;) {
+      const page: Reply = await this.read<Reply>(path, { signal }, { ...query, [mark]: at, limit: pageSize });
+      yield page;
+      at = page.next;
+    }
   }
 
   /** Sent once. */
-  change<Body>(request: HttpRequest): Promise<Body> {
-    return this.#requester.requestJson<Body>(this.#below(request));
+  async change<Body>(method: HttpRequest["method"], path: Path, options: CallOptions, content?: Content): Promise<Body> {
+    return this.#requester.requestJson<Body>({ ...content, ...this.#request(method, path, options) });
   }
 
-  #below(request: HttpRequest): HttpRequest {
-    return { ...request, path: [...this.#prefix, ...request.path] };
+  async #read<Body>(path: Path, options: CallOptions, attempt: (request: HttpRequest) => Promise<Body>): Promise<Body> {
+    const request = this.#request("GET", path, options);
+    return this.#retries.run(() => attempt(request), request.signal);
   }
-}
 
-/** Goes over a list page by page, asking for the next page when the last item of one was taken. */
-export async function* iteratePages<Item, Mark>(
-  readPage: (from: Mark | undefined) => Promise<Paged<Item, Mark>>,
-  from: Mark | undefined,
-): AsyncGenerator<Item, void, undefined> {
-  let mark = from;
-  for (;;) {
-    const { items, next } = await readPage(mark);
-    yield* items;
-    if (next === null) return;
-    mark = next;
+  #request(method: HttpRequest["method"], path: Path, options: CallOptions): HttpRequest {
+    return { method, path: [...this.#prefix, ...path], signal: checkOptions(options).signal };
   }
 }

@@ -6,6 +6,7 @@ import type { ChannelDescription } from "../protocol/description.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { FRAME_BYTES_MAX, WAIT_MS_MAX } from "../protocol/client-limits.ts";
 import { MOVED_CLOSE_CODE, PROTOCOL_VERSIONS, SUBPROTOCOL_BIN } from "../protocol/version.ts";
+import type { CallOptions } from "./call-options.ts";
 import { EdgeChannelError, type EdgeChannelErrorOptions } from "./edge-channel-error.ts";
 import { formatJson } from "./json-text.ts";
 import { KeepAlive } from "./keep-alive.ts";
@@ -24,7 +25,6 @@ import {
 } from "./socket-streams.ts";
 import { startPlatformTimer, type StartTimer } from "./timers.ts";
 import type {
-  CallOptions,
   GetOptions,
   GetResult,
   PullOptions,
@@ -36,7 +36,7 @@ import type {
   StreamingTransport,
   WaitOptions,
 } from "./transport.ts";
-import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseSettleReport } from "./transport-json.ts";
+import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseReply } from "./transport-json.ts";
 
 export interface ConnectOptions extends SocketOptions {
   /** Aborting it before the connection is made rejects `connect`. Default: none. */
@@ -201,7 +201,7 @@ export class ChannelSocket implements StreamingTransport {
 
   /** Ends or extends leases. Refused entries do not reject: the report lists them. */
   async settle(request: SettleRequest, { signal }: CallOptions = {}): Promise<SettleReport> {
-    return parseSettleReport(await this.#request("settled", { type: "settle", ...formatSettle(request) }, signal));
+    return parseReply<SettleReport>(await this.#request("settled", { type: "settle", ...formatSettle(request) }, signal));
   }
 
   /** Describes the channel: settings, state, counts. */
@@ -242,12 +242,7 @@ export class ChannelSocket implements StreamingTransport {
 
   /** Closes the connection and resolves when it is closed. What is unanswered rejects with kind `connection-closed`. */
   close(): Promise<void> {
-    this.#fail("the connection was closed by this program", {
-      kind: "connection-closed",
-      origin: "client",
-      retry: "never",
-      outcome: "not-applied",
-    });
+    this.#fail("the connection was closed by this program", EdgeChannelError.closed());
     return this.#ended.promise;
   }
 
@@ -323,8 +318,7 @@ export class ChannelSocket implements StreamingTransport {
     if (signal?.aborted === true) return EdgeChannelError.aborted("Cannot send the request", signal);
     if (!isLongerThan(text, FRAME_BYTES_MAX - (block?.byteLength ?? 0))) return undefined;
     // The server would end the connection, and with it all other requests.
-    const message = `Cannot send the frame: it has more than ${FRAME_BYTES_MAX} bytes`;
-    return EdgeChannelError.refused(message, "request-too-large");
+    return EdgeChannelError.tooLarge("frame", FRAME_BYTES_MAX);
   }
 
   /** Ends a wait. The server answers as if the time were over; an answer that is on its way stands. */
@@ -351,7 +345,7 @@ export class ChannelSocket implements StreamingTransport {
     const frame = data instanceof ArrayBuffer ? this.#codec?.readBinaryFrame(new Uint8Array(data)) : parseFrame(data);
     if (frame === undefined) {
       const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "not-applied" } as const;
-      return this.#fail("the server broke the protocol: a frame is not a JSON object with a type, or not one of blocks", facts);
+      return this.#fail("the server broke the protocol: no frame", facts);
     }
     for (const one of frame.type === "joined" ? frame.frames : [frame]) this.#handle(one);
   }
@@ -397,7 +391,7 @@ export class ChannelSocket implements StreamingTransport {
     try {
       this.#codec = await loadBlockCodec();
     } catch (cause) {
-      this.#lose("the part of the client that binary frames need could not be loaded", cause);
+      this.#lose("the part of the client that it needs could not be loaded", cause);
     }
   }
 
@@ -443,8 +437,7 @@ export class ChannelSocket implements StreamingTransport {
     const pending = this.#take(frame.id);
     if (pending === undefined) return;
     if (pending.finalType === frame.type) return pending.resolve(frame);
-    const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "unknown" } as const;
-    pending.reject(new EdgeChannelError(`The server answered "${frame.type}" where "${pending.finalType}" was due`, facts));
+    pending.reject(EdgeChannelError.violation(`The server answered "${frame.type}" where "${pending.finalType}" was due`));
   }
 
   #refuse({ problem, inReplyTo }: Extract<ServerFrame, { type: "problem" }>): void {
@@ -496,7 +489,7 @@ function parseFrame(data: unknown): ServerFrame | undefined {
   try {
     const frame: unknown = typeof data === "string" ? JSON.parse(data) : undefined;
     // The rest of the shape is the server's promise.
-    return typeof frame === "object" && frame !== null && "type" in frame ? (frame as ServerFrame) : undefined;
+    return (Object(frame) as Partial<ServerFrame>).type === undefined ? undefined : (frame as ServerFrame);
   } catch {
     return undefined;
   }

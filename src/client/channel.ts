@@ -7,7 +7,8 @@ import type { PlacementGiven } from "../protocol/placement.ts";
 import type { ReaderDescription } from "../protocol/reader-routes.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 import { getAcknowledged } from "./acknowledged-get.ts";
-import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
+import { checkOptions, type CallOptions } from "./call-options.ts";
+import type { ChannelCalls } from "./channel-calls.ts";
 import type { ListCheckpointsOptions } from "./checkpoint-options.ts";
 import { Checkpoints, type Checkpoint } from "./checkpoints.ts";
 import { consumeBatches, consumeEach, MessageStream } from "./consume.ts";
@@ -27,7 +28,6 @@ import type { Retries } from "./retries.ts";
 import { ScheduledMessages } from "./scheduled-messages.ts";
 import { Subscription, type SubscribeOptions } from "./subscription.ts";
 import type {
-  CallOptions,
   GetResult,
   PullOptions,
   PullResult,
@@ -153,19 +153,18 @@ export class Channel {
    * Takes the next message. Rejects with kind `empty` when none came within `waitMs`.
    *
    * @example
-   * const message = await channel.get({ waitMs: 30_000, signal });
+   * const message = await channel.get({ waitMs: 30_000 }, options);
    */
   async get(options: GetMessageOptions = {}): Promise<ReceivedMessage> {
     const message = await this.tryGet(options);
     if (message !== undefined) return message;
-    const waited = options.waitMs === undefined || options.waitMs === 0 ? "" : ` within ${options.waitMs} ms`;
     const facts = { kind: "empty", origin: "server", retry: "after", outcome: "not-applied" } as const;
-    throw new EdgeChannelError(`Cannot get a message of ${this.name}: none came${waited}`, facts);
+    throw new EdgeChannelError(`Cannot get a message of ${this.name}: none came in time`, facts);
   }
 
   /** Takes the next message; undefined when none came within `waitMs`. */
   async tryGet(options: GetMessageOptions = {}): Promise<ReceivedMessage | undefined> {
-    const [message] = await this.getBatch({ ...options, min: 1, max: 1 });
+    const [message] = await this.getBatch({ ...checkOptions(options), min: 1, max: 1 });
     return message;
   }
 
@@ -189,7 +188,7 @@ export class Channel {
    * for (const message of messages) await work(message).then(() => message.ack(), () => message.retry({ delayMs: 5_000 }));
    */
   async pull(options: PullOptions = {}): Promise<PulledMessages> {
-    const pulled = await this.transport.pull(options);
+    const pulled = await this.transport.pull(checkOptions(options));
     return { ...pulled, messages: pulled.messages.map((message) => new LeasedMessage(message, this.transport)) };
   }
 
@@ -200,62 +199,57 @@ export class Channel {
    * @example
    * await channel.settle({ acks: messages, checkpoint: { name: "done", value: { json: messages.at(-1)?.offset } }, puts: ["next"] });
    */
-  settle(request: SettleRequest, options: CallOptions = {}): Promise<SettleReport> {
-    return this.transport.settle(request, options);
+  async settle(request: SettleRequest, options: CallOptions = {}): Promise<SettleReport> {
+    return this.transport.settle(request, checkOptions(options));
   }
 
   /** The first message that is kept, without taking it; undefined where there is none. */
-  async peek({ signal }: CallOptions = {}): Promise<ReceivedMessage | undefined> {
-    for await (const message of this.browse({ pageSize: 1, signal })) return message;
+  async peek(options: CallOptions = {}): Promise<ReceivedMessage | undefined> {
+    for await (const message of this.browse({ ...checkOptions(options), pageSize: 1 })) return message;
     return undefined;
   }
 
   /** Looks at all messages from an offset on without taking them, whether they are leased or not, page by page. */
-  browse({ from, pageSize, signal }: BrowseOptions = {}): AsyncGenerator<ReceivedMessage, void, undefined> {
-    return iteratePages<ReceivedMessage, number>(async (mark) => {
-      const { messages, next } = await this.browsePage({ from: mark, pageSize, signal });
-      return { items: messages, next };
-    }, from);
+  async *browse(options: BrowseOptions = {}): AsyncGenerator<ReceivedMessage, void, undefined> {
+    for await (const page of this.#calls.pages<BrowsedPageReply>(["messages"], options, "from"))
+      yield* page.messages.map(parseMessage);
   }
 
   /** One page of it, with the records of the channel itself. */
-  async browsePage({ from, pageSize, signal }: BrowseOptions = {}): Promise<BrowsedPage> {
+  async browsePage(options: BrowseOptions = {}): Promise<BrowsedPage> {
+    const { from, pageSize } = checkOptions(options);
     const query = { from, limit: pageSize };
-    const page = await this.#calls.read<BrowsedPageReply>({ path: ["messages"], query, signal });
+    const page = await this.#calls.read<BrowsedPageReply>(["messages"], options, query);
     return { messages: page.messages.map(parseMessage), controls: page.controls ?? [], next: page.next };
   }
 
   /** One message without taking it; undefined where none is kept at this offset. */
-  async read(offset: number, { signal }: CallOptions = {}): Promise<ReceivedMessage | undefined> {
+  async read(offset: number, options: CallOptions = {}): Promise<ReceivedMessage | undefined> {
     // Browsed, since a message read alone does not tell whether it was put as bytes, text or JSON.
-    const { messages } = await this.browsePage({ from: offset, pageSize: 1, signal });
+    const { messages } = await this.browsePage({ ...checkOptions(options), from: offset, pageSize: 1 });
     return messages.find((message) => message.offset === offset);
   }
 
   /** Who put a message, and each attempt to deliver it. Rejects with kind `unknown-message` when neither it nor its dead letter is kept. */
-  history(offset: number, { signal }: CallOptions = {}): Promise<MessageHistory> {
-    return this.#calls.read({ path: ["messages", offset, "history"], signal });
+  history(offset: number, options: CallOptions = {}): Promise<MessageHistory> {
+    return this.#calls.read(["messages", offset, "history"], options);
   }
 
   /** Removes one message. Rejects with kind `unknown-message` where there is none. */
-  async remove(offset: number, { signal }: CallOptions = {}): Promise<void> {
-    await this.#calls.change({ method: "DELETE", path: ["messages", offset], signal });
+  async remove(offset: number, options: CallOptions = {}): Promise<void> {
+    await this.#calls.change("DELETE", ["messages", offset], options);
   }
 
   /** Removes the first message that was put with this `messageId`, and returns its offset. Rejects with kind `unknown-message` without one. */
-  async removeById(messageId: string, { signal }: CallOptions = {}): Promise<number> {
+  async removeById(messageId: string, options: CallOptions = {}): Promise<number> {
     const path = ["messages", "by-id", messageId];
-    return (await this.#calls.change<{ readonly offset: number }>({ method: "DELETE", path, signal })).offset;
+    return (await this.#calls.change<{ readonly offset: number }>("DELETE", path, options)).offset;
   }
 
   /** Removes all messages but delayed ones, and returns how many. */
-  async purge({ signal }: CallOptions = {}): Promise<number> {
-    const reply = await this.#calls.change<{ readonly removedMessages: number }>({
-      method: "DELETE",
-      path: ["messages"],
-      signal,
-    });
-    return reply.removedMessages;
+  async purge(options: CallOptions = {}): Promise<number> {
+    const changing = this.#calls.change<{ readonly removedMessages: number }>("DELETE", ["messages"], options);
+    return (await changing).removedMessages;
   }
 
   /**
@@ -266,7 +260,7 @@ export class Channel {
    * for await (const message of channel.subscribe({ from: { at: "first" }, signal })) show(message);
    */
   subscribe(options: SubscribeOptions = {}): Subscription {
-    return new Subscription({ transport: this.transport, retries: this.#retries }, options);
+    return new Subscription({ transport: this.transport, retries: this.#retries }, checkOptions(options));
   }
 
   /**
@@ -286,28 +280,24 @@ export class Channel {
     given: ConsumeOptions | MessageHandler | BatchHandler = {},
     options: ConsumeWithOptions | ConsumeBatchesOptions = {},
   ): MessageStream | Consumer {
-    if (typeof given !== "function") return new MessageStream(this.#consumed, given);
-    if ("batchSize" in options) return consumeBatches(this.#consumed, given as BatchHandler, options);
+    if (typeof given !== "function") return new MessageStream(this.#consumed, checkOptions(given));
+    if ("batchSize" in checkOptions(options)) return consumeBatches(this.#consumed, given as BatchHandler, options);
     return consumeEach(this.#consumed, given as MessageHandler, options);
   }
 
   /** Puts messages in batches, each once and in order, also over connections that are lost. */
   producer(options: ProducerOptions = {}): Producer {
-    return new Producer(this.transport, this.#retries, options);
+    return new Producer(this.transport, this.#retries, checkOptions(options));
   }
 
   /** Describes the channel: settings, limits, state, counts. */
-  stats(options: CallOptions = {}): Promise<ChannelDescription> {
-    return this.#retries.run(() => this.transport.stats(options), options.signal);
+  async stats(options: CallOptions = {}): Promise<ChannelDescription> {
+    return this.#retries.run(() => this.transport.stats(options), checkOptions(options).signal);
   }
 
   /** Who reads and who puts, and from where, in the order of their ids, as each page finds them. */
-  readers({ signal, pageSize, ...filter }: ListReadersOptions = {}): AsyncGenerator<ReaderDescription, void, undefined> {
-    return iteratePages<ReaderDescription, string>(async (after) => {
-      const query = { ...filter, after, limit: pageSize };
-      const page = await this.#calls.read<ReadersReply>({ path: ["readers"], query, signal });
-      return { items: page.readers, next: page.next };
-    }, undefined);
+  async *readers(options: ListReadersOptions = {}): AsyncGenerator<ReaderDescription, void, undefined> {
+    for await (const { readers } of this.#calls.pages<ReadersReply>(["readers"], options)) yield* readers;
   }
 
   /**
@@ -317,25 +307,25 @@ export class Channel {
    * for await (const event of channel.presence({ signal })) if (event.type === "join") console.log(event.reader, event.colo);
    */
   presence(options: PresenceOptions = {}): Presence {
-    return new Presence({ transport: this.transport, retries: this.#retries }, options);
+    return new Presence({ transport: this.transport, retries: this.#retries }, checkOptions(options));
   }
 
   /**
    * Creates the channel, or confirms that it exists with these settings: with others it rejects with kind `settings-conflict`. A place counts at
    * creation alone: `move` takes it elsewhere.
    */
-  create(settings: GivenSettings & PlacementGiven = {}, { signal }: CallOptions = {}): Promise<ChannelDescription> {
-    return this.#calls.change({ method: "PUT", path: [], json: settings, signal });
+  create(settings: GivenSettings & PlacementGiven = {}, options: CallOptions = {}): Promise<ChannelDescription> {
+    return this.#calls.change("PUT", [], options, { json: settings });
   }
 
   /** Changes settings; what is absent stays. */
-  configure(patch: ChannelPatch, { signal }: CallOptions = {}): Promise<ChannelDescription> {
-    return this.#calls.change({ method: "PATCH", path: [], json: patch, signal });
+  configure(patch: ChannelPatch, options: CallOptions = {}): Promise<ChannelDescription> {
+    return this.#calls.change("PATCH", [], options, { json: patch });
   }
 
   /** Takes the channel to another place, with all that it has; resolves when it is there. Who puts and reads goes on by itself. */
-  move(to: PlacementGiven, { signal }: CallOptions = {}): Promise<ChannelDescription> {
-    return this.#calls.change({ method: "POST", path: ["move"], json: to, signal });
+  move(to: PlacementGiven, options: CallOptions = {}): Promise<ChannelDescription> {
+    return this.#calls.change("POST", ["move"], options, { json: to });
   }
 
   /** Takes no more messages and lets readers go on. `configure({ state: "open" })` opens it again. */
@@ -349,8 +339,9 @@ export class Channel {
   }
 
   /** Deletes the channel with all that is in it, when its readers are done or the grace is over. */
-  delete({ signal, graceMs, force }: DeleteOptions = {}): Promise<DeleteReport> {
-    return this.#calls.change({ method: "DELETE", path: [], query: { graceMs, force }, signal });
+  async delete(options: DeleteOptions = {}): Promise<DeleteReport> {
+    const { graceMs, force } = checkOptions(options);
+    return this.#calls.change("DELETE", [], options, { query: { graceMs, force } });
   }
 
   /** A checkpoint by its name; nothing is sent yet. */
@@ -373,13 +364,15 @@ export class Channel {
     return { channels: [{ channel: this.name, transport: this.transport, retries }], retries };
   }
 
-  #take({ ack, leaseMs, reader, detached, ...take }: GetBatchOptions): Promise<GetResult> {
+  #take(options: GetBatchOptions): Promise<GetResult> {
+    const { ack, leaseMs, reader, detached, ...take } = checkOptions(options);
     if (ack === "server") return this.transport.get(take);
     return getAcknowledged(this.transport, this.#retries, { ...take, leaseMs, reader, detached });
   }
 
   /** Repeats the put if the channel can tell it from another one. */
-  async #put(attempt: () => Promise<PutReceipt>, { producer, idempotencyKey, signal }: PutOptions): Promise<PutReceipt> {
+  async #put(attempt: () => Promise<PutReceipt>, options: PutOptions): Promise<PutReceipt> {
+    const { producer, idempotencyKey, signal } = checkOptions(options);
     const isKnown = producer !== undefined || idempotencyKey !== undefined;
     try {
       return await (isKnown ? this.#retries.run(attempt, signal) : attempt());

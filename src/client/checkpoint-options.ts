@@ -1,9 +1,10 @@
 // What is given and told about checkpoints.
 import type { CheckpointEntry } from "../protocol/checkpoint.ts";
+import type { CallOptions } from "./call-options.ts";
 import type { ChannelCalls } from "./channel-calls.ts";
 import type { MessageBody } from "./message-json.ts";
 import type { Retries } from "./retries.ts";
-import type { CallOptions, Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 /** A checkpoint as it was read. */
 export interface CheckpointValue {

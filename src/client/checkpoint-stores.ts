@@ -1,5 +1,6 @@
 // Where checkpoints are asked for: over the socket that the messages take, or over HTTP.
 import type { CheckpointEntry } from "../protocol/checkpoint.ts";
+import type { CallOptions } from "./call-options.ts";
 import type { ChannelCalls } from "./channel-calls.ts";
 import type {
   CheckpointPage,
@@ -22,7 +23,8 @@ import {
 } from "./message-json.ts";
 import type { BytesReply } from "./requester.ts";
 import type { Retries } from "./retries.ts";
-import { hasStreams, type CallOptions, type StreamingTransport } from "./transport.ts";
+import { hasStreams, type StreamingTransport } from "./transport.ts";
+import { parseReply } from "./transport-json.ts";
 
 export function openCheckpoints({ transport, calls, retries }: CheckpointParts): CheckpointStore {
   return hasStreams(transport) ? new SocketCheckpoints(transport, retries) : new HttpCheckpoints(calls);
@@ -51,8 +53,7 @@ class SocketCheckpoints implements CheckpointStore {
   async write(name: string, value: MessageBody, options: WriteCheckpointOptions): Promise<CheckpointEntry> {
     const { signal, ...given } = options;
     const frame = { type: "write-checkpoint", name, ...given, ...formatBody(value) };
-    const { version, contentType, bytes, updatedAtMs } = await this.#transport.ask("checkpoint-written", frame, { signal });
-    return { name, version, contentType, bytes, updatedAtMs };
+    return parseReply<CheckpointEntry>(await this.#transport.ask("checkpoint-written", frame, { signal }));
   }
 
   delete(name: string, { signal, ifMatch }: DeleteCheckpointOptions): Promise<unknown> {
@@ -72,27 +73,28 @@ class HttpCheckpoints implements CheckpointStore {
     this.#calls = calls;
   }
 
-  async read(name: string, { signal }: CallOptions): Promise<CheckpointValue> {
-    return parseReply(await this.#calls.readBytes({ path: pathOf(name), signal }));
+  async read(name: string, options: CallOptions): Promise<CheckpointValue> {
+    return parseValue(await this.#calls.readBytes(pathOf(name), options));
   }
 
   async write(name: string, value: MessageBody, options: WriteCheckpointOptions): Promise<CheckpointEntry> {
     const { bytes, contentType } = encodeBody(value);
-    const { signal, ifMatch, ifNoneMatch } = options;
+    const { ifMatch, ifNoneMatch } = options;
     const headers = {
       "Content-Type": options.contentType ?? contentType,
       ...formatIfMatch(ifMatch),
       ...(ifNoneMatch !== undefined && { "If-None-Match": ifNoneMatch }),
     };
-    return this.#calls.change<CheckpointEntry>({ method: "PUT", path: pathOf(name), headers, bytes, signal });
+    return this.#calls.change<CheckpointEntry>("PUT", pathOf(name), options, { headers, bytes });
   }
 
-  delete(name: string, { signal, ifMatch }: DeleteCheckpointOptions): Promise<unknown> {
-    return this.#calls.change({ method: "DELETE", path: pathOf(name), headers: formatIfMatch(ifMatch), signal });
+  delete(name: string, options: DeleteCheckpointOptions): Promise<unknown> {
+    return this.#calls.change("DELETE", pathOf(name), options, { headers: formatIfMatch(options.ifMatch) });
   }
 
-  list({ signal, prefix, after, pageSize }: ListCheckpointsOptions): Promise<CheckpointPage> {
-    return this.#calls.read<CheckpointPage>({ path: pathOf(), query: { after, prefix, limit: pageSize }, signal });
+  list(options: ListCheckpointsOptions): Promise<CheckpointPage> {
+    const { prefix, after, pageSize } = options;
+    return this.#calls.read<CheckpointPage>(pathOf(), options, { after, prefix, limit: pageSize });
   }
 }
 
@@ -100,14 +102,14 @@ function pathOf(...name: readonly string[]): readonly string[] {
   return ["checkpoints", ...name];
 }
 
-function parseReply({ headers, bytes }: BytesReply): CheckpointValue {
+function parseValue({ headers, bytes }: BytesReply): CheckpointValue {
   // Compression on the way makes the tag weak.
   const version = Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("ETag") ?? "")?.[1]);
-  const updatedAtMs = Number(headers.get("Channel-Updated-At-Ms") ?? Number.NaN);
+  const updatedAtMs = Number(headers.get("Channel-Updated-At-Ms") ?? NaN);
   const contentType = headers.get("Content-Type") ?? "";
   if (Number.isNaN(version) || Number.isNaN(updatedAtMs)) {
     const facts = { kind: "unexpected-reply", origin: "network", retry: "never", outcome: "not-applied" } as const;
-    throw new EdgeChannelError("Cannot read the checkpoint: the reply tells no version", facts);
+    throw new EdgeChannelError("Cannot read the checkpoint: it has no version", facts);
   }
   return { version, contentType, updatedAtMs, value: decodeBody(contentType, bytes) };
 }

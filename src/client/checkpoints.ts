@@ -1,7 +1,8 @@
 // The checkpoints of a channel: named values beside its messages, each with a version.
 import type { CheckpointEntry } from "../protocol/checkpoint.ts";
-import { iteratePages } from "./channel-calls.ts";
+import { checkOptions, type CallOptions } from "./call-options.ts";
 import type {
+  CheckpointPage,
   CheckpointParts,
   CheckpointStore,
   CheckpointValue,
@@ -12,17 +13,19 @@ import type {
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { loadMachinery } from "./load-machinery.ts";
 import type { MessageBody } from "./message-json.ts";
-import type { CallOptions } from "./transport.ts";
 
 /** How to get at it: it is loaded with the first use. */
-type OpenStore = () => Promise<CheckpointStore>;
+type OpenStore = (options: CallOptions) => Promise<CheckpointStore>;
 
 /** The checkpoints of a channel, over the connection that its messages take. */
 export class Checkpoints {
   readonly #open: OpenStore;
 
   constructor(parts: CheckpointParts) {
-    this.#open = async () => (await loadMachinery(parts.retries)).openCheckpoints(parts);
+    this.#open = async (options) => {
+      checkOptions(options);
+      return (await loadMachinery(parts.retries)).openCheckpoints(parts);
+    };
   }
 
   named(name: string): Checkpoint {
@@ -30,11 +33,12 @@ export class Checkpoints {
   }
 
   /** All in the order of their names, without their values. */
-  list(options: ListCheckpointsOptions): AsyncGenerator<CheckpointEntry, void, undefined> {
-    return iteratePages<CheckpointEntry, string>(async (after) => {
-      const page = await (await this.#open()).list({ ...options, after });
-      return { items: page.checkpoints, next: page.next };
-    }, options.after);
+  async *list(options: ListCheckpointsOptions): AsyncGenerator<CheckpointEntry, void, undefined> {
+    for (let after: string | null | undefined = checkOptions(options).after; after !== null;) {
+      const page: CheckpointPage = await (await this.#open(options)).list({ ...options, after });
+      yield* page.checkpoints;
+      after = page.next;
+    }
   }
 }
 
@@ -52,7 +56,7 @@ export class Checkpoint {
   /** Its value, or undefined where there is none. */
   async read(options: CallOptions = {}): Promise<CheckpointValue | undefined> {
     try {
-      return await (await this.#open()).read(this.name, options);
+      return await (await this.#open(options)).read(this.name, options);
     } catch (error) {
       if (error instanceof EdgeChannelError && error.kind === "unknown-checkpoint") return undefined;
       throw error;
@@ -61,11 +65,11 @@ export class Checkpoint {
 
   /** Writes a value of at most 1 MiB, and returns the version that it got. */
   async write(value: MessageBody, options: WriteCheckpointOptions = {}): Promise<CheckpointEntry> {
-    return (await this.#open()).write(this.name, value, options);
+    return (await this.#open(options)).write(this.name, value, options);
   }
 
   /** Deletes it; rejects with kind `unknown-checkpoint` where there is none. */
   async delete(options: DeleteCheckpointOptions = {}): Promise<void> {
-    await (await this.#open()).delete(this.name, options);
+    await (await this.#open(options)).delete(this.name, options);
   }
 }

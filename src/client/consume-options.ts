@@ -8,10 +8,10 @@ import {
   LEASE_MS_DEFAULT,
 } from "../protocol/client-limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
+import { checkOptions, type CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
 import type { LeasedMessage } from "./leased-message.ts";
-import type { CallOptions } from "./transport.ts";
 
 /** Aborting `signal` stops it as `stop` does. */
 export interface ConsumeOptions extends CallOptions {
@@ -51,8 +51,11 @@ export interface ConsumeOptions extends CallOptions {
 export interface ConsumeWithOptions extends ConsumeOptions {
   /** How many calls of the handler run at a time; messages of one key never do. Default: 1. */
   readonly concurrency?: number | undefined;
-  /** Told what the handler threw, for each message that is therefore retried. Default: none. */
-  readonly onError?: ((error: unknown, message: LeasedMessage) => void) | undefined;
+  /**
+   * Told what the handler threw, for each message that is therefore retried or rejected, or what is wrong with that: a delay that is none, what
+   * are no outcomes. What it throws itself ends the consumer as `stop` does, and `done` rejects with it. Default: none.
+   */
+  readonly onError?: ((error: unknown, message: LeasedMessage) => unknown) | undefined;
 }
 
 export interface ConsumeBatchesOptions extends ConsumeWithOptions {
@@ -83,8 +86,9 @@ const PREFETCH_MAX_DEFAULT = 2_000;
 const PREFETCH_BYTES_DEFAULT = 8 * 1024 * 1024;
 
 export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): CheckedConsumeOptions {
+  checkOptions(given);
   if (given.prefetch !== undefined && given.prefetchMax !== undefined)
-    throw EdgeChannelError.refused("Cannot take prefetchMax: prefetch says how many messages are held");
+    throw EdgeChannelError.refused("Cannot take prefetchMax: prefetch says how many");
   // First what the bounds of the others are made of.
   const { concurrency } = checkNumbers(given, { concurrency: [1, 1, CREDIT_MESSAGES_MAX] });
   const { batchSize } = checkNumbers(given, { batchSize: [1, 1, Math.floor(CREDIT_MESSAGES_MAX / concurrency)] });

@@ -1,11 +1,11 @@
 // A consumer as programs see it. What it does is loaded with the first one: a program that only puts does not load it.
+import type { CallOptions } from "./call-options.ts";
 import type { CheckedConsumeOptions } from "./consume-options.ts";
 import type { ConsumerParts } from "./group-member.ts";
 import type { BatchHandler } from "./handlers.ts";
 import { loadMachinery } from "./load-machinery.ts";
 import type { PreferredMembers } from "./preferred-members.ts";
 import type { Retries } from "./retries.ts";
-import type { CallOptions } from "./transport.ts";
 
 /** Channels that are consumed together, in the order of preference. */
 export interface Consumed {
@@ -24,7 +24,7 @@ export interface Consumed {
  * Where other readers of its group have nothing to do, what it has taken ahead and not begun with goes to them.
  */
 export class Consumer implements AsyncDisposable {
-  /** Resolves when it has stopped; rejects with what ended it otherwise, an EdgeChannelError: of several channels the first that is ended. */
+  /** Resolves when it has stopped; rejects with what ended it otherwise: an EdgeChannelError, or what `onError` or another callback threw. */
   readonly done: Promise<void>;
   readonly #members: Promise<PreferredMembers>;
 
@@ -38,6 +38,10 @@ export class Consumer implements AsyncDisposable {
   /**
    * Takes no more messages, finishes those that are worked on, and gives the others back. Resolves when all of it is settled. Aborting the
    * signal ends it at once: the handlers' signals are aborted, and what they work on is handed out again when its lease is over.
+   *
+   * It waits for the handlers: awaited in one of them, it never resolves. Over HTTP its last pull is aborted. Where a proxy does not tell the
+   * service of that, as that of `wrangler dev` does not, the pull may still take messages until its wait ends, up to 20 seconds later; they come
+   * again when their leases are over. Over a socket none are taken.
    */
   stop(options: CallOptions = {}): Promise<void> {
     // What ends it otherwise, `done` tells.

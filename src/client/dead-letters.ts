@@ -1,8 +1,8 @@
 // Messages that could not be delivered: the dead letters of a channel, and what it keeps in quarantine.
 import type { RedriveDescription } from "../protocol/description.ts";
-import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
+import { checkOptions, type CallOptions } from "./call-options.ts";
+import type { ChannelCalls } from "./channel-calls.ts";
 import { parseMessage, type MessageJson, type ReceivedMessage } from "./message-json.ts";
-import type { CallOptions } from "./transport.ts";
 
 export interface DeadLetter extends ReceivedMessage {
   /** Whose readers could not deal with it. */
@@ -56,47 +56,44 @@ export class DeadLetters {
   }
 
   /** Looks at them, in the order of their offsets. */
-  list(options: ListDeadLettersOptions = {}): AsyncGenerator<DeadLetter, void, undefined> {
-    const { signal, from, pageSize, ...filter } = options;
-    return iteratePages<DeadLetter, number>(async (mark) => {
-      const query = { ...filter, from: mark, limit: pageSize };
-      const page = await this.#calls.read<{ deadLetters: MessageJson<DeadLetter>[]; next: number | null }>({
-        path: PATH,
-        query,
-        signal,
-      });
-      return { items: page.deadLetters.map(parseMessage), next: page.next };
-    }, from);
+  async *list(options: ListDeadLettersOptions = {}): AsyncGenerator<DeadLetter, void, undefined> {
+    for await (const page of this.#calls.pages<DeadLettersReply>(PATH, options, "from"))
+      yield* page.deadLetters.map(parseMessage);
   }
 
   /** Puts them again, as new messages, as many as fit. */
-  redrive(filter: BoundedDeadLetterFilter = {}, { signal }: CallOptions = {}): Promise<MovedReport> {
-    return this.#calls.change({ method: "POST", path: [...PATH, "redrive"], json: filter, signal });
+  redrive(filter: BoundedDeadLetterFilter = {}, options: CallOptions = {}): Promise<MovedReport> {
+    return this.#calls.change("POST", [...PATH, "redrive"], options, { json: filter });
   }
 
   /** Begins a job that puts them again, `ratePerSecond` (1 to 10,000) a second, until none is left; `stats` shows how far it is. */
   async beginRedrive(
     ratePerSecond: number,
     filter: DeadLetterFilter = {},
-    { signal }: CallOptions = {},
+    options: CallOptions = {},
   ): Promise<RedriveDescription> {
     const json = { ...filter, ratePerSecond };
-    const reply = await this.#calls.change<RedriveReply>({ method: "POST", path: [...PATH, "redrive"], json, signal });
+    const reply = await this.#calls.change<RedriveReply>("POST", [...PATH, "redrive"], options, { json });
     return reply.redrive;
   }
 
   /** Stops that job; what it has put again stays. Rejects with kind `unknown-redrive` where none runs. */
-  async stopRedrive({ signal }: CallOptions = {}): Promise<RedriveDescription> {
-    return (await this.#calls.change<RedriveReply>({ method: "DELETE", path: [...PATH, "redrive"], signal })).redrive;
+  async stopRedrive(options: CallOptions = {}): Promise<RedriveDescription> {
+    return (await this.#calls.change<RedriveReply>("DELETE", [...PATH, "redrive"], options)).redrive;
   }
 
   /** Deletes them. */
-  drop(filter: BoundedDeadLetterFilter = {}, { signal }: CallOptions = {}): Promise<MovedReport> {
-    return this.#calls.change({ method: "POST", path: [...PATH, "drop"], json: filter, signal });
+  drop(filter: BoundedDeadLetterFilter = {}, options: CallOptions = {}): Promise<MovedReport> {
+    return this.#calls.change("POST", [...PATH, "drop"], options, { json: filter });
   }
 }
 
 const PATH = ["dead-letters"] as const;
+
+interface DeadLettersReply {
+  readonly deadLetters: readonly MessageJson<DeadLetter>[];
+  readonly next: number | null;
+}
 
 interface RedriveReply {
   readonly redrive: RedriveDescription;
@@ -125,23 +122,20 @@ export class Quarantine {
   }
 
   /** The first of them. */
-  async list({ signal, group, max }: ListQuarantineOptions = {}): Promise<QuarantinedMessage[]> {
+  async list(options: ListQuarantineOptions = {}): Promise<QuarantinedMessage[]> {
+    const { group, max } = checkOptions(options);
     const query = { group, limit: max };
-    const { messages } = await this.#calls.read<{ messages: MessageJson<QuarantinedMessage>[] }>({
-      path: ["quarantine"],
-      query,
-      signal,
-    });
-    return messages.map(parseMessage);
+    const reading = this.#calls.read<{ messages: MessageJson<QuarantinedMessage>[] }>(["quarantine"], options, query);
+    return (await reading).messages.map(parseMessage);
   }
 
   /** Hands them out again, their attempts counted anew. */
-  release(which: QuarantineFilter, { signal }: CallOptions = {}): Promise<MovedReport> {
-    return this.#calls.change({ method: "POST", path: ["quarantine", "release"], json: which, signal });
+  release(which: QuarantineFilter, options: CallOptions = {}): Promise<MovedReport> {
+    return this.#calls.change("POST", ["quarantine", "release"], options, { json: which });
   }
 
   /** Removes them; their keys go on. */
-  drop(which: QuarantineFilter, { signal }: CallOptions = {}): Promise<MovedReport> {
-    return this.#calls.change({ method: "POST", path: ["quarantine", "drop"], json: which, signal });
+  drop(which: QuarantineFilter, options: CallOptions = {}): Promise<MovedReport> {
+    return this.#calls.change("POST", ["quarantine", "drop"], options, { json: which });
   }
 }

@@ -69,7 +69,7 @@ export class EdgeChannelError extends Error {
     this.origin = options.origin;
     this.retry = options.retry;
     this.retryable = options.retry === "after";
-    this.retryAfterMs = problem !== undefined && "retryAfterMs" in problem ? problem.retryAfterMs : options.retryAfterMs;
+    this.retryAfterMs = (problem as { readonly retryAfterMs?: number } | undefined)?.retryAfterMs ?? options.retryAfterMs;
     this.outcome = options.outcome;
     this.problem = problem;
     this.status = problem?.status ?? options.status;
@@ -77,8 +77,7 @@ export class EdgeChannelError extends Error {
 
   /** A refusal changed nothing, unless it says otherwise. */
   static fromProblem(problem: Problem): EdgeChannelError {
-    const { kind, retry } = problem;
-    const outcome = "outcome" in problem ? problem.outcome : "not-applied";
+    const { kind, retry, outcome = "not-applied" }: Problem & { readonly outcome?: RequestOutcome } = problem;
     return new EdgeChannelError(problem.detail, { kind, origin: "server", retry, outcome, problem });
   }
 
@@ -95,7 +94,7 @@ export class EdgeChannelError extends Error {
   }
 
   /** What a call meets when this program ended the connection, or what else it is made by. */
-  static closed(outcome: RequestOutcome, closed = "connection"): EdgeChannelError {
+  static closed(outcome: RequestOutcome = "not-applied", closed = "connection"): EdgeChannelError {
     const what = outcome === "unknown" ? "No answer came" : "Cannot send";
     const facts = { kind: "connection-closed", origin: "client", retry: "never", outcome } as const;
     return new EdgeChannelError(`${what}: the ${closed} was closed by this program`, facts);
@@ -115,16 +114,28 @@ export class EdgeChannelError extends Error {
   /** A call that this side refuses to send, since the server would. */
   static refused(
     message: string,
-    kind: "invalid-request" | "request-too-large" = "invalid-request",
     cause?: unknown,
+    kind: "invalid-request" | "request-too-large" = "invalid-request",
   ): EdgeChannelError {
     return new EdgeChannelError(message, { kind, origin: "client", retry: "never", outcome: "not-applied", cause });
   }
 
-  /** The same failure, where an earlier try of the call may have taken effect. */
-  withUnknownOutcome(): EdgeChannelError {
-    if (this.outcome === "unknown") return this;
-    const { kind, origin, retry, problem, status, retryAfterMs, cause } = this;
-    return new EdgeChannelError(this.message, { kind, origin, retry, outcome: "unknown", problem, status, retryAfterMs, cause });
+  /** What is larger than the server takes at once. */
+  static tooLarge(what: string, bytesMax: number): EdgeChannelError {
+    return EdgeChannelError.refused(
+      `Cannot send the ${what}: it has more than ${bytesMax} bytes`,
+      undefined,
+      "request-too-large",
+    );
+  }
+
+  /** The server sent what the protocol does not know. */
+  static violation(message: string): EdgeChannelError {
+    return new EdgeChannelError(message, { kind: "protocol-violation", origin: "server", retry: "never", outcome: "unknown" });
+  }
+
+  /** The same failure of a call of which something else is known. */
+  withOutcome(outcome: RequestOutcome): EdgeChannelError {
+    return new EdgeChannelError(this.message, { ...(this as EdgeChannelErrorOptions), outcome, cause: this.cause });
   }
 }

@@ -1,7 +1,8 @@
 // The way in: one service, its channels by their names.
 import type { ChannelEntry } from "../protocol/description.ts";
+import { checkOptions, type CallOptions } from "./call-options.ts";
 import { Channel } from "./channel.ts";
-import { ChannelCalls, iteratePages } from "./channel-calls.ts";
+import { ChannelCalls } from "./channel-calls.ts";
 import { ChannelSocket } from "./channel-socket.ts";
 import { consumeBatches, consumeEach } from "./consume.ts";
 import type { ConsumeBatchesOptions, ConsumeWithOptions } from "./consume-options.ts";
@@ -14,7 +15,7 @@ import type { SocketOptions } from "./open-socket.ts";
 import { Requester, type RequesterOptions } from "./requester.ts";
 import { Retries, type RetryOptions } from "./retries.ts";
 import { SocketTransport } from "./socket-transport.ts";
-import type { CallOptions, Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 export interface EdgeChannelOptions extends RequesterOptions, SocketOptions, RetryOptions {
   /**
@@ -60,7 +61,9 @@ export class EdgeChannel {
   readonly #connected = new Map<string, Channel>();
 
   private constructor(url: string | URL, options: EdgeChannelOptions) {
-    this.#options = options;
+    this.#options = checkOptions(options);
+    if (!/^(http|socket)$/.test(options.transport ?? "http"))
+      throw EdgeChannelError.refused('Cannot take the transport: expected "http" or "socket"');
     this.#connectMsMax = checkNumbers(options, CONNECT_MS_BOUNDS).connectMsMax;
     this.#requester = new Requester(url, options);
     this.#retries = new Retries(options);
@@ -107,23 +110,20 @@ export class EdgeChannel {
     if (!isFew) throw EdgeChannelError.refused(`Cannot consume: expected 1 to ${CONSUMED_MAX} names of channels, each once`);
     const retries = this.#retries;
     const channels = names.map((channel) => ({ channel, transport: this.channel(channel).transport, retries }));
-    if ("batchSize" in options) return consumeBatches({ channels, retries }, handler as BatchHandler, options);
+    if ("batchSize" in checkOptions(options)) return consumeBatches({ channels, retries }, handler as BatchHandler, options);
     return consumeEach({ channels, retries }, handler as MessageHandler, options);
   }
 
   /** All channels in the order of their names, from a directory that is seconds behind. */
-  channels({ signal, prefix, after, pageSize }: ListChannelsOptions = {}): AsyncGenerator<ChannelEntry, void, undefined> {
+  async *channels(options: ListChannelsOptions = {}): AsyncGenerator<ChannelEntry, void, undefined> {
     const calls = new ChannelCalls(this.#requester, this.#retries, undefined);
-    return iteratePages<ChannelEntry, string>(async (mark) => {
-      const query = { after: mark, prefix, limit: pageSize };
-      const page = await calls.read<{ channels: ChannelEntry[]; next: string | null }>({ path: [], query, signal });
-      return { items: page.channels, next: page.next };
-    }, after);
+    for await (const { channels } of calls.pages<ChannelsReply>([], options)) yield* channels;
   }
 
   /**
    * Ends all WebSockets; what is unanswered over them rejects with kind `connection-closed`, and so does every later call of the channels
-   * that used them. The channels themselves go on.
+   * that used them; `channel()` makes new ones from then on. The channels themselves go on. Over HTTP there is nothing to end: calls go on,
+   * and consumers have to be stopped by their own `stop` or signal.
    */
   async close(): Promise<void> {
     await Promise.all([...this.#connected.values()].map((channel) => channel.disconnect()));
@@ -156,4 +156,9 @@ export class EdgeChannel {
     const isRefusal = told instanceof EdgeChannelError && told.problem?.retry === "never" && told.kind !== "upgrade-required";
     throw isRefusal ? told : error;
   }
+}
+
+interface ChannelsReply {
+  readonly channels: readonly ChannelEntry[];
+  readonly next: string | null;
 }

@@ -12,7 +12,7 @@ export function checkNumbers<Name extends string>(
   const checked: Partial<Record<Name, number>> = {};
   for (const name in table) {
     const [fallback, min, max] = table[name];
-    const value = given[name] ?? fallback;
+    const { [name]: value = fallback } = given;
     if (!Number.isSafeInteger(value) || value < min || value > max) {
       const found = typeof value === "number" ? value : typeof value;
       throw EdgeChannelError.refused(`Cannot take ${found} as ${name}: expected a whole number from ${min} to ${max}`);

@@ -2,6 +2,7 @@
 import { listLeaseIds } from "../protocol/lease-run.ts";
 import type { Problem } from "../protocol/problems.ts";
 import { workOn } from "./batch-work.ts";
+import type { CallOptions } from "./call-options.ts";
 import type { CheckedConsumeOptions } from "./consume-options.ts";
 import { CreditWindow } from "./credit-window.ts";
 import type { BatchHandler } from "./handlers.ts";
@@ -10,7 +11,8 @@ import { openLeaseSource, type LeaseSource } from "./lease-source.ts";
 import { PrefetchDepth } from "./prefetch-depth.ts";
 import type { Retries } from "./retries.ts";
 import { SettleQueue, type SettleEntry, type SettleVerb } from "./settle-queue.ts";
-import type { CallOptions, Leased, SettleReport, SettleRequest, Transport } from "./transport.ts";
+import { checkTimes, reasonOf } from "./settle-terms.ts";
+import type { Leased, SettleReport, SettleRequest, Transport } from "./transport.ts";
 import type { Turns, TurnTaker } from "./turns.ts";
 import { verdictOf } from "./verdict.ts";
 
@@ -251,7 +253,7 @@ export class GroupMember implements TurnTaker {
     for (const [index, held] of batch.entries()) {
       const { key, leaseId } = held.message;
       const outcome = outcomes[index];
-      if (outcome?.status === "rejected") this.#options.given.onError?.(outcome.reason, held.message);
+      if (outcome?.status === "rejected") void this.#tellError(outcome.reason, held.message);
       // Else the program has settled it itself, or somebody else may have it by now.
       if (held.over === undefined) {
         const [verb, terms] = verdictOf(outcome);
@@ -260,6 +262,14 @@ export class GroupMember implements TurnTaker {
         this.#settle(held, isVain ? "releases" : verb, { ...terms, leaseId }).catch((error) => this.#stop(error));
       }
       if (key !== undefined && !isDone(held.over)) undoneKeys.add(key);
+    }
+  }
+
+  async #tellError(error: unknown, message: LeasedMessage): Promise<void> {
+    try {
+      await this.#options.given.onError?.(error, message);
+    } catch (thrown) {
+      this.#stop(thrown as Error);
     }
   }
 
@@ -320,7 +330,9 @@ export class GroupMember implements TurnTaker {
 
   /** What the message's own methods do. */
   async #settleByProgram(held: Held, request: SettleRequest): Promise<Pick<SettleReport, "refused">> {
-    const [verb, [entry]] = Object.entries(request)[0] as [SettleVerb, [SettleEntry]];
+    const [verb, [given]] = Object.entries(request)[0] as [SettleVerb, [SettleEntry]];
+    checkTimes(given);
+    const entry = { ...given, reason: given.reason ? reasonOf(given.reason) : undefined };
     const settling = verb === "extends" ? this.#queue.settle(verb, entry) : this.#settle(held, verb, entry);
     this.#turns.begin();
     const problem = await settling;

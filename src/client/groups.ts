@@ -1,9 +1,8 @@
 // The groups of a channel's readers.
 import type { GroupDescription } from "../protocol/description.ts";
 import type { GivenDelivery } from "../protocol/settings.ts";
-import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
-import type { HttpRequest } from "./requester.ts";
-import type { CallOptions } from "./transport.ts";
+import { checkOptions, type CallOptions } from "./call-options.ts";
+import type { ChannelCalls } from "./channel-calls.ts";
 
 /** An offset, what was put at a time (milliseconds since 1970) or later, the first message that is kept, or what comes next. */
 export type GroupPlace = { readonly offset: number } | { readonly timeMs: number } | { readonly at: "first" | "last" };
@@ -32,52 +31,46 @@ export class Groups {
   }
 
   /** All groups in the order of their names. */
-  list({ signal, after, pageSize }: ListGroupsOptions = {}): AsyncGenerator<GroupDescription, void, undefined> {
-    return iteratePages<GroupDescription, string>(async (mark) => {
-      const query = { after: mark, limit: pageSize };
-      const page = await this.#calls.read<{ groups: GroupDescription[]; next: string | null }>({
-        path: ["groups"],
-        query,
-        signal,
-      });
-      return { items: page.groups, next: page.next };
-    }, after);
+  async *list(options: ListGroupsOptions = {}): AsyncGenerator<GroupDescription, void, undefined> {
+    for await (const { groups } of this.#calls.pages<GroupsReply>(["groups"], options)) yield* groups;
   }
 
   /** Creates a group, or confirms that it exists: then nothing is changed. */
-  create(group: string, { signal, ...json }: CreateGroupOptions = {}): Promise<GroupDescription> {
-    return this.#change({ method: "PUT", path: ["groups", group], json, signal });
+  async create(group: string, options: CreateGroupOptions = {}): Promise<GroupDescription> {
+    const { signal: _, ...json } = checkOptions(options);
+    return this.#calls.change("PUT", ["groups", group], options, { json });
   }
 
-  describe(group: string, { signal }: CallOptions = {}): Promise<GroupDescription> {
-    return this.#calls.read({ path: ["groups", group], signal });
+  describe(group: string, options: CallOptions = {}): Promise<GroupDescription> {
+    return this.#calls.read(["groups", group], options);
   }
 
   /** Changes its settings: what is absent stays. */
-  configure(group: string, settings: GivenDelivery, { signal }: CallOptions = {}): Promise<GroupDescription> {
-    return this.#change({ method: "PATCH", path: ["groups", group], json: { settings }, signal });
+  configure(group: string, settings: GivenDelivery, options: CallOptions = {}): Promise<GroupDescription> {
+    return this.#calls.change("PATCH", ["groups", group], options, { json: { settings } });
   }
 
   /** Hands out nothing until it is resumed. */
-  pause(group: string, { signal }: CallOptions = {}): Promise<GroupDescription> {
-    return this.#change({ method: "PATCH", path: ["groups", group], json: { isPaused: true }, signal });
+  pause(group: string, options: CallOptions = {}): Promise<GroupDescription> {
+    return this.#calls.change("PATCH", ["groups", group], options, { json: { isPaused: true } });
   }
 
-  resume(group: string, { signal }: CallOptions = {}): Promise<GroupDescription> {
-    return this.#change({ method: "PATCH", path: ["groups", group], json: { isPaused: false }, signal });
+  resume(group: string, options: CallOptions = {}): Promise<GroupDescription> {
+    return this.#calls.change("PATCH", ["groups", group], options, { json: { isPaused: false } });
   }
 
   /** Goes on elsewhere, forwards or back. Rejects with kind `seek-out-of-range` where the offset is not in the channel. */
-  seek(group: string, to: GroupPlace, { signal }: CallOptions = {}): Promise<GroupDescription> {
-    return this.#change({ method: "POST", path: ["groups", group, "seek"], json: to, signal });
+  seek(group: string, to: GroupPlace, options: CallOptions = {}): Promise<GroupDescription> {
+    return this.#calls.change("POST", ["groups", group, "seek"], options, { json: to });
   }
 
   /** Deletes it with its position. */
-  async delete(group: string, { signal }: CallOptions = {}): Promise<void> {
-    await this.#calls.change({ method: "DELETE", path: ["groups", group], signal });
+  async delete(group: string, options: CallOptions = {}): Promise<void> {
+    await this.#calls.change("DELETE", ["groups", group], options);
   }
+}
 
-  #change(request: HttpRequest): Promise<GroupDescription> {
-    return this.#calls.change(request);
-  }
+interface GroupsReply {
+  readonly groups: readonly GroupDescription[];
+  readonly next: string | null;
 }

@@ -6,7 +6,10 @@ export class RejectError extends Error {
 }
 
 export interface RetryErrorOptions extends ErrorOptions {
-  /** When the message may be handed out again, in milliseconds from now, at most 30 days. Default: the channel's delay for the attempt. */
+  /**
+   * When the message may be handed out again, in milliseconds from now, at most 30 days. Default, also where it is no such number, of which
+   * `onError` is told: the channel's delay for the attempt.
+   */
   readonly delayMs?: number | undefined;
 }
 

@@ -13,7 +13,7 @@ export type MessageHandler = (message: LeasedMessage, context: HandlerContext) =
 
 /**
  * Works on a batch. Returns nothing when all of it is done, or one outcome for each message, in their order, as `Promise.allSettled` has
- * them. What it throws holds for all of them.
+ * them. What it throws holds for all of them, and so does an answer of another kind, which is a fault: nothing of the batch is acked.
  */
 export type BatchHandler = (messages: readonly LeasedMessage[], context: HandlerContext) => BatchOutcome | Promise<BatchOutcome>;
 

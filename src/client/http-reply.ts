@@ -22,7 +22,7 @@ export async function errorOfReply(reply: Response, outcome: RequestOutcome): Pr
   const isPassing = status >= 500 || PASSING_STATUSES.includes(status);
   const retryAfter = /^\d+$/.exec(reply.headers.get("Retry-After") ?? "")?.[0];
   const what = reply.headers.get("Content-Type") ?? "nothing";
-  return new EdgeChannelError(`Cannot read the reply: status ${status} with ${what} is none of this service`, {
+  return new EdgeChannelError(`Cannot read the reply: status ${status} with ${what} is not of this service`, {
     kind: "unexpected-reply",
     origin: "network",
     retry: isPassing ? "after" : "never",
@@ -39,9 +39,9 @@ async function readProblem(reply: Response): Promise<Problem | undefined> {
   }
   try {
     const problem: unknown = await reply.json();
-    const isProblem = typeof problem === "object" && problem !== null && "kind" in problem && "retry" in problem;
+    const { kind, retry } = Object(problem) as Partial<Problem>;
     // The rest of the shape is the server's promise.
-    return isProblem ? (problem as Problem) : undefined;
+    return kind !== undefined && retry !== undefined ? (problem as Problem) : undefined;
   } catch {
     // Not JSON, or cut off: what answered is not known.
     return undefined;

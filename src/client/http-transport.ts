@@ -1,10 +1,11 @@
 // A channel over HTTP: one request for each call, waits held by the server.
+import type { ProducerMark } from "../protocol/dedup.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
+import type { CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { formatPuts, type PutGiven } from "./message-json.ts";
-import type { HttpRequest, Requester } from "./requester.ts";
+import { checkHeader, type HttpRequest, type Requester } from "./requester.ts";
 import type {
-  CallOptions,
   GetOptions,
   GetResult,
   PullOptions,
@@ -15,7 +16,7 @@ import type {
   SettleRequest,
   Transport,
 } from "./transport.ts";
-import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseSettleReport } from "./transport-json.ts";
+import { formatSettle, parseGetResult, parsePullResult, parsePutReceipt, parseReply } from "./transport-json.ts";
 
 export class HttpTransport implements Transport {
   readonly keepsOrder = false;
@@ -36,12 +37,11 @@ export class HttpTransport implements Transport {
 
   // One message goes as a batch as well: sent alone, its body would be all there is to tell bytes, text and JSON apart.
   async putBatch(messages: readonly PutGiven[], options: PutOptions = {}): Promise<PutReceipt> {
-    const { waitMs, expectedOffset, signal } = options;
-    const reply = await this.#request<Parameters<typeof parsePutReceipt>[0]>({
-      method: "POST",
-      path: ["messages", "batch"],
-      query: { waitMs, expectedOffset },
-      headers: formatConditions(options),
+    const { signal, producer, idempotencyKey, reserve: _, ...query } = options;
+    const reply = await this.#post<Parameters<typeof parsePutReceipt>[0]>("batch", {
+      // With what is no option, which is refused there as over a socket.
+      query,
+      headers: formatConditions({ producer, idempotencyKey }),
       json: { messages: formatPuts(messages) },
       signal,
     });
@@ -49,16 +49,16 @@ export class HttpTransport implements Transport {
   }
 
   async get({ signal, ...take }: GetOptions = {}): Promise<GetResult> {
-    return parseGetResult(await this.#pull({ ...take, ack: "auto" }, signal));
+    return parseGetResult(await this.#post("pull", { json: { ...take, ack: "auto" }, signal }));
   }
 
   async pull({ signal, detached: _, ...take }: PullOptions = {}): Promise<PullResult> {
-    return parsePullResult(await this.#pull(take, signal));
+    return parsePullResult(await this.#post("pull", { json: take, signal }));
   }
 
   async settle(request: SettleRequest, { signal }: CallOptions = {}): Promise<SettleReport> {
     const json = formatSettle(request);
-    return parseSettleReport(await this.#request({ method: "POST", path: ["messages", "settle"], json, signal }));
+    return parseReply<SettleReport>(await this.#post("settle", { json, signal }));
   }
 
   stats({ signal }: CallOptions = {}): Promise<ChannelDescription> {
@@ -70,12 +70,12 @@ export class HttpTransport implements Transport {
     for (const closing of this.#unanswered) closing.abort();
   }
 
-  #pull(json: object, signal: AbortSignal | undefined): Promise<Parameters<typeof parsePullResult>[0]> {
-    return this.#request({ method: "POST", path: ["messages", "pull"], json, signal });
+  #post<Body>(what: string, request: Omit<HttpRequest, "method" | "path">): Promise<Body> {
+    return this.#request({ ...request, method: "POST", path: ["messages", what] });
   }
 
   async #request<Body>(request: HttpRequest): Promise<Body> {
-    if (this.#isClosed) throw EdgeChannelError.closed("not-applied");
+    if (this.#isClosed) throw EdgeChannelError.closed();
     const closing = new AbortController();
     const signal = request.signal === undefined ? closing.signal : AbortSignal.any([request.signal, closing.signal]);
     this.#unanswered.add(closing);
@@ -94,16 +94,14 @@ export class HttpTransport implements Transport {
 function formatConditions({ producer, idempotencyKey }: PutOptions): Record<string, string> {
   const headers: Record<string, string> = {};
   if (producer !== undefined) {
-    headers["Producer-Id"] = producer.id;
-    headers["Producer-Epoch"] = String(producer.epoch);
-    headers["Producer-Seq"] = String(producer.seq);
+    const { id, epoch, seq } = Object(producer) as ProducerMark;
+    checkHeader("producer id", id);
+    headers["Producer-Id"] = id;
+    headers["Producer-Epoch"] = String(epoch);
+    headers["Producer-Seq"] = String(seq);
   }
   if (idempotencyKey !== undefined) {
-    if (!/^[\x20-\x7e]*$/.test(idempotencyKey)) {
-      throw EdgeChannelError.refused(
-        "Cannot send the idempotency key over HTTP: it has other characters than visible ASCII and spaces",
-      );
-    }
+    checkHeader("idempotency key", idempotencyKey);
     headers["Idempotency-Key"] = `"${idempotencyKey.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
   }
   return headers;

@@ -1,6 +1,7 @@
 // The client's public face.
 /// <reference lib="esnext.disposable" preserve="true" />
 export { EdgeChannel, type EdgeChannelOptions, type ListChannelsOptions } from "./edge-channel.ts";
+export type { CallOptions } from "./call-options.ts";
 export {
   Channel,
   type BrowsedPage,
@@ -66,7 +67,6 @@ export type { Credit, StreamStart } from "./socket-streams.ts";
 export type { SubscribeOptions, Subscription } from "./subscription.ts";
 export type { StartTimer } from "./timers.ts";
 export type {
-  CallOptions,
   CheckpointRider,
   GetOptions,
   GetResult,

@@ -14,11 +14,7 @@ export function formatJson(value: unknown): string {
 
 /** `index`: its place in a batch, -1 without one. */
 export function refusedValue(why: string, index: number, cause?: unknown): EdgeChannelError {
-  return EdgeChannelError.refused(
-    `Cannot send the value${index < 0 ? "" : ` at index ${index}`} ${why}`,
-    "invalid-request",
-    cause,
-  );
+  return EdgeChannelError.refused(`Cannot send the value${index < 0 ? "" : ` at index ${index}`} ${why}`, cause);
 }
 
 /** Undefined for what JSON cannot say, or leaves out. */

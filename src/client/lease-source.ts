@@ -50,15 +50,14 @@ const PULL_WAIT_MS = 20_000;
 const SECOND_LOOK_MS = 100;
 
 export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
-  const { transport, retries, take, untilEmpty, listHeld, takeCredit } = options;
-  const { onBegin, onMessages, onControls, onRevoke, onLost, onEnd } = options;
+  const { transport, take, untilEmpty, listHeld, takeCredit, onBegin, onMessages, onControls } = options;
   // Of a stream nobody can tell whether more is on the way.
   if (!hasStreams(transport) || untilEmpty) return new PullSource(options);
   // On the next connection it takes its leases over.
   let session: string | undefined;
   return new KeptSubscription({
+    ...options,
     transport,
-    retries,
     makeRequest: () => ({ ...take, ...(session !== undefined && comeBack(session, listHeld())), credit: takeCredit() }),
     startOver: () => {
       const isKnown = session !== undefined;
@@ -74,9 +73,6 @@ export function openLeaseSource(options: LeaseSourceOptions): LeaseSource {
       onControls(controls);
       if (messages.length > 0) onMessages(messages, frame.bytes);
     },
-    onRevoke,
-    onLost,
-    onEnd,
   });
 }
 
@@ -117,7 +113,7 @@ class PullSource implements LeaseSource {
   async #pullAll(onProgress: () => void): Promise<void> {
     const { signal } = this.#ending;
     const { transport, take, untilEmpty, isIdle, onMessages, onControls, onBegin } = this.#options;
-    this.#depth = Number.POSITIVE_INFINITY;
+    this.#depth = Infinity;
     onBegin();
     while (!signal.aborted) {
       if (this.#messages <= 0 || this.#bytes <= 0) {
@@ -134,7 +130,7 @@ class PullSource implements LeaseSource {
         if (await this.#isOver(wasIdle, state.depth)) return;
         continue;
       }
-      this.#depth = Number.POSITIVE_INFINITY;
+      this.#depth = Infinity;
       const bytes = messages.reduce((sum, message) => sum + putBytes(message), 0);
       this.#messages -= messages.length;
       this.#bytes -= bytes;
@@ -143,7 +139,7 @@ class PullSource implements LeaseSource {
   }
 
   get #lookMs(): number {
-    return this.#depth === Number.POSITIVE_INFINITY ? 0 : SECOND_LOOK_MS;
+    return this.#depth === Infinity ? 0 : SECOND_LOOK_MS;
   }
 
   /** After an empty answer. What was held when it was asked for may have come back meanwhile, or kept later messages of its key back. */

@@ -1,7 +1,8 @@
 // A message that a reader holds, and how it is settled by itself.
+import { checkOptions, type CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { MessageBody } from "./message-json.ts";
-import type { CallOptions, Leased, SettleReport, SettleRequest } from "./transport.ts";
+import type { Leased, SettleReport, SettleRequest } from "./transport.ts";
 
 /** What carries the settling: the transport, or who collects for it. */
 export interface Settler {
@@ -11,7 +12,7 @@ export interface Settler {
 export interface RetryMessageOptions extends CallOptions {
   /** When it may be handed out again, in milliseconds from now, at most 30 days. Default: the channel's delay for the attempt. */
   readonly delayMs?: number | undefined;
-  /** At most 1,024 bytes; the message's history shows it. Default: none. */
+  /** At most 1,024 bytes, of which a consumer cuts off what is more; the message's history shows it. Default: none. */
   readonly reason?: string | undefined;
 }
 
@@ -48,8 +49,9 @@ export class LeasedMessage implements Leased {
   }
 
   /** It is handed out again later, as another attempt, or becomes a dead letter when its attempts are used up. */
-  async retry({ signal, delayMs, reason }: RetryMessageOptions = {}): Promise<void> {
-    await this.#settle({ retries: [{ leaseId: this.leaseId, delayMs, reason }] }, { signal });
+  async retry(options: RetryMessageOptions = {}): Promise<void> {
+    const { delayMs, reason } = checkOptions(options);
+    await this.#settle({ retries: [{ leaseId: this.leaseId, delayMs, reason }] }, options);
   }
 
   /** It is held for `leaseMs` from now on, 1,000 to 43,200,000. */
@@ -57,7 +59,7 @@ export class LeasedMessage implements Leased {
     await this.#settle({ extends: [{ leaseId: this.leaseId, leaseMs }] }, options);
   }
 
-  /** It becomes a dead letter. `reason` has at most 1,024 bytes. */
+  /** It becomes a dead letter. `reason` has at most 1,024 bytes; a consumer cuts off what is more. */
   async reject(reason?: string, options: CallOptions = {}): Promise<void> {
     await this.#settle({ rejects: [{ leaseId: this.leaseId, reason }] }, options);
   }
@@ -68,7 +70,7 @@ export class LeasedMessage implements Leased {
   }
 
   async #settle(request: SettleRequest, options: CallOptions): Promise<void> {
-    const { refused } = await this.#settler.settle(request, options);
+    const { refused } = await this.#settler.settle(request, checkOptions(options));
     const problem = refused[0]?.problem;
     if (problem !== undefined) throw EdgeChannelError.fromProblem(problem);
   }

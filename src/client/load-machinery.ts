@@ -12,7 +12,7 @@ export function loadMachinery(
     try {
       return await load();
     } catch (cause) {
-      throw EdgeChannelError.notConnected("Cannot load the part of the client that this needs", cause);
+      throw EdgeChannelError.notConnected("The part of the client that it needs could not be loaded", cause);
     }
   }, undefined);
 }

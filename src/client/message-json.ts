@@ -101,8 +101,7 @@ function parseBody(json: unknown, text: string | undefined, base64: string | und
   if (json !== undefined) return { json };
   const bytes = base64 === undefined ? undefined : decodeBase64(base64);
   if (bytes !== undefined) return bytes;
-  const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "unknown" } as const;
-  throw new EdgeChannelError("Cannot read a message: it has no body", facts);
+  throw EdgeChannelError.violation("Cannot read a message: it has no body");
 }
 
 /** How many bytes a put counts against `maxBytes` (SPEC PT6). What is no text is refused by the server. */

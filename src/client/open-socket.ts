@@ -90,7 +90,7 @@ async function awaitSocket(opening: Promise<WebSocketLike>, signal: AbortSignal 
 /** What says in our words already why there is no socket keeps them. */
 function refuseSocket(error: unknown): never {
   if (error instanceof EdgeChannelError) throw error;
-  throw EdgeChannelError.notConnected("Cannot connect: the connection could not be opened", error);
+  throw EdgeChannelError.notConnected("Cannot connect: it was not opened", error);
 }
 
 function callPlatform(url: string, { token, WebSocket, openSocket, socketFormat }: SocketOptions): ReturnType<OpenSocket> {
@@ -104,7 +104,7 @@ function callPlatform(url: string, { token, WebSocket, openSocket, socketFormat 
   const WithHeaders = Socket as unknown as WithOptions;
   return construct(
     () => new WithHeaders(url, { protocols, headers }),
-    "this platform's WebSocket takes no token: use HTTP, or give openSocket",
+    "this platform's WebSocket takes no token: use HTTP or openSocket",
   );
 }
 

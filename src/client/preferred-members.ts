@@ -1,8 +1,8 @@
 // What a consumer does: it is a member of a group in each of its channels, and works for all of them with one handler.
+import type { CallOptions } from "./call-options.ts";
 import type { CheckedConsumeOptions } from "./consume-options.ts";
 import { GroupMember, type ConsumerParts } from "./group-member.ts";
 import type { BatchHandler } from "./handlers.ts";
-import type { CallOptions } from "./transport.ts";
 import { Turns } from "./turns.ts";
 
 export class PreferredMembers {

@@ -1,8 +1,9 @@
 // What those who watch presence say and are told.
 import type { PresenceChange, PresentColo } from "../protocol/stream-frames.ts";
+import type { CallOptions } from "./call-options.ts";
 import type { EdgeChannelError } from "./edge-channel-error.ts";
 import type { Retries } from "./retries.ts";
-import type { CallOptions, StreamingTransport } from "./transport.ts";
+import type { StreamingTransport } from "./transport.ts";
 
 /** `expiry`: all that was left of the reader were leases, and their time was over. The colo is null where it is not known. */
 export type PresenceEvent =

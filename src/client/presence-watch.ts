@@ -12,7 +12,7 @@ const watches = new WeakMap<StreamingTransport, PresenceWatch>();
 
 export async function* watchPresence(watched: Watched): AsyncGenerator<PresenceEvent, void, undefined> {
   const { transport, options, over } = watched;
-  const signal = options.signal === undefined ? over : AbortSignal.any([options.signal, over]);
+  const signal = AbortSignal.any([options.signal ?? over, over]);
   if (signal.aborted) return;
   const watch = watches.get(transport) ?? new PresenceWatch(watched);
   watches.set(transport, watch);
@@ -24,7 +24,7 @@ export async function* watchPresence(watched: Watched): AsyncGenerator<PresenceE
   signal.addEventListener("abort", end);
   watch.add(watcher);
   try {
-    for (let event = await watcher.next(); event !== undefined; event = await watcher.next()) yield event;
+    yield* watcher.events();
   } finally {
     signal.removeEventListener("abort", end);
     end();
@@ -42,12 +42,14 @@ class Watcher {
     this.onLost = onLost;
   }
 
-  /** Undefined at the end, unless an error ended it. */
-  async next(): Promise<PresenceEvent | undefined> {
-    while (this.#events.length === 0 && this.#ended === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
-    const event = this.#events.shift();
-    if (event === undefined && this.#ended?.error !== undefined) throw this.#ended.error;
-    return event;
+  async *events(): AsyncGenerator<PresenceEvent, void, undefined> {
+    for (;;) {
+      const event = this.#events.shift();
+      if (event !== undefined) yield event;
+      else if (this.#ended === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
+      else if (this.#ended.error !== undefined) throw this.#ended.error;
+      else return;
+    }
   }
 
   /** `count`: how many readers there are behind the events. */

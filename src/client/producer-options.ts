@@ -1,17 +1,19 @@
 // How a program produces: what it may say, and what is said for it.
 import { BATCH_MESSAGES_MAX, BATCH_BYTES_MAX, PRODUCER_EPOCH_MAX } from "../protocol/client-limits.ts";
+import type { CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
-import type { CallOptions } from "./transport.ts";
 
 /** Aborting `signal` gives up all that is not answered, and every later put. */
 export interface ProducerOptions extends CallOptions {
   /**
    * What the channel knows it by, together with `epoch`: a program that begins again takes its id with a higher epoch, which shuts out what
-   * is left of the earlier one. Default: a random one.
+   * is left of the earlier one. The epoch has to grow with each start: under an epoch that was used before, in this program or another one,
+   * puts are taken for repetitions of those of then. They are not stored, but answered with the receipts of then, with `isDuplicate`, or
+   * refused as `producer-sequence-reused` where they are not as many, or have not as many bytes. Default: a random one.
    */
   readonly id?: string | undefined;
-  /** A whole number, at most 2^31; not without `id`. Default: 0. */
+  /** A whole number, at most 2^31, higher at each start, such as seconds since 1970; not without `id`. Default: 0. */
   readonly epoch?: number | undefined;
   /** How long a batch that is not full waits for more, in milliseconds, at most 60,000. Default: 0, the rest of the tick. */
   readonly lingerMs?: number | undefined;
@@ -39,7 +41,7 @@ const MIB = 1024 * 1024;
 
 export function checkProducerOptions(given: ProducerOptions): CheckedProducerOptions {
   if ((given.id === undefined) !== (given.epoch === undefined)) {
-    throw EdgeChannelError.refused("Cannot make the producer: an id needs an epoch, and an epoch an id");
+    throw EdgeChannelError.refused("Cannot make the producer: an id needs an epoch, an epoch an id");
   }
   const checked = checkNumbers(given, {
     epoch: [0, 0, PRODUCER_EPOCH_MAX],

@@ -1,11 +1,12 @@
 // A producer as programs see it. What it does is loaded with the first one: a program that only reads does not load it.
 import type { BatchProducer } from "./batch-producer.ts";
+import type { CallOptions } from "./call-options.ts";
 import { loadMachinery } from "./load-machinery.ts";
 import type { PutGiven } from "./message-json.ts";
 import type { ProducedReceipt } from "./own-offsets.ts";
 import { checkProducerOptions, type ProducerOptions } from "./producer-options.ts";
 import type { Retries } from "./retries.ts";
-import type { CallOptions, Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 /**
  * Made by `Channel.producer`. Full batches are pipelined, and unless batches linger those of 384 KiB too; a smaller one goes when nothing is
@@ -52,8 +53,9 @@ export class Producer implements AsyncDisposable {
   }
 
   /**
-   * Sends what is there without lingering. Resolves when all puts so far are stored; when one was not, it rejects with the first failure,
-   * once all are answered. How long that takes, the signal of the producer bounds.
+   * Sends what is there without lingering, and waits for the puts that are unanswered when it is called, also for those that wait for room.
+   * Resolves when all of these are stored; when one was not, it rejects with the first failure of them, once all are answered. A put that
+   * failed before is none of them: its own promise tells. How long that takes, the signal of the producer bounds.
    */
   async flush(): Promise<void> {
     const batches = await this.#batches;

@@ -17,7 +17,7 @@ export interface HttpRequest {
   /** Segments below `/v1/channels`, not escaped yet. */
   readonly path: readonly (string | number)[];
   /** What is undefined is left out. */
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined;
   readonly headers?: Readonly<Record<string, string>>;
   /** A body in JSON. */
   readonly json?: object;
@@ -40,7 +40,9 @@ export class Requester {
   constructor(url: string | URL, options: RequesterOptions = {}) {
     this.#base = baseOf(url);
     this.#fetch = options.fetch ?? ((address, init) => fetch(address, init));
-    this.#authorization = options.token === undefined ? {} : { Authorization: `Bearer ${options.token}` };
+    const { token } = options;
+    if (token !== undefined) checkHeader("token", token);
+    this.#authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   }
 
   /** The address of what is below `/v1/channels`. */
@@ -68,8 +70,7 @@ export class Requester {
     if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot send the request", signal);
     const body = request.json === undefined ? request.bytes : formatJson(request.json);
     if (typeof body === "string" && isLongerThan(body, REQUEST_BODY_BYTES_MAX)) {
-      const message = `Cannot send the request: it has more than ${REQUEST_BODY_BYTES_MAX} bytes`;
-      throw EdgeChannelError.refused(message, "request-too-large");
+      throw EdgeChannelError.tooLarge("request", REQUEST_BODY_BYTES_MAX);
     }
     const contentType = request.json === undefined ? {} : { "Content-Type": "application/json" };
     const sending = this.#fetch(this.addressOf(request.path) + formatQuery(request.query ?? {}), {
@@ -101,21 +102,25 @@ async function receive<Value>(coming: Promise<Value>, signal: AbortSignal | unde
 function baseOf(url: string | URL): string {
   const base = URL.parse(String(url));
   if (base === null || !/^https?:$/.test(base.protocol)) {
-    throw EdgeChannelError.refused(`Cannot use the address "${String(url)}": it has to begin with http:// or https://`);
+    throw EdgeChannelError.refused(`Cannot use "${String(url)}": it has to begin with http(s)://`);
   }
   return `${base.origin}${base.pathname.replace(/\/+$/, "")}/v1/channels`;
 }
 
+/** What a header can say without being taken for something else; a token among others: `fetch` would call it a broken way. */
+export function checkHeader(what: string, text: string): void {
+  if (typeof text === "string" && /^[\x20-\x7e]*$/.test(text)) return;
+  throw EdgeChannelError.refused(`Cannot send the ${what} over HTTP: expected visible ASCII and spaces`);
+}
+
 function formatSegment(segment: string | number): string {
-  // No address can name them: it would be another one.
-  if (segment === "" || segment === "." || segment === "..") {
-    throw EdgeChannelError.refused(`Cannot name "${segment}" in an address`);
-  }
   try {
-    return encodeURIComponent(segment);
+    // With others it would be another address.
+    if (!/^\.{0,2}$/.test(String(segment))) return encodeURIComponent(segment);
   } catch {
-    throw EdgeChannelError.refused("Cannot name text with lone surrogates in an address");
+    // Text with lone surrogates.
   }
+  throw EdgeChannelError.refused(`Cannot name "${String(segment)}" in an address`);
 }
 
 function formatQuery(query: NonNullable<HttpRequest["query"]>): string {

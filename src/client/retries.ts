@@ -56,7 +56,7 @@ export class Retries {
       } catch (error) {
         if (!(error instanceof EdgeChannelError)) throw error;
         mayHaveApplied ||= error.outcome === "unknown";
-        const told = mayHaveApplied ? error.withUnknownOutcome() : error;
+        const told = mayHaveApplied ? error.withOutcome("unknown") : error;
         if (failures > this.#retries || !isWorthRepeating(error)) throw told;
         await this.pause(error, failures, signal);
         if (signal?.aborted === true) throw EdgeChannelError.aborted(told.message, signal, told.outcome);

@@ -1,7 +1,7 @@
 // Delayed messages that have not entered their channel yet.
-import { iteratePages, type ChannelCalls } from "./channel-calls.ts";
+import type { CallOptions } from "./call-options.ts";
+import type { ChannelCalls } from "./channel-calls.ts";
 import { parseMessage, type MessageJson, type MessageFacts } from "./message-json.ts";
-import type { CallOptions } from "./transport.ts";
 
 /** A message without an offset: it gets one, and another `putAtMs`, when it enters. */
 export interface ScheduledMessage extends MessageFacts {
@@ -25,20 +25,17 @@ export class ScheduledMessages {
   }
 
   /** Looks at them, in the order in which they will enter. */
-  list({ signal, after, pageSize }: ListScheduledOptions = {}): AsyncGenerator<ScheduledMessage, void, undefined> {
-    return iteratePages<ScheduledMessage, string>(async (mark) => {
-      const query = { after: mark, limit: pageSize };
-      const page = await this.#calls.read<{ scheduled: MessageJson<ScheduledMessage>[]; next: string | null }>({
-        path: ["scheduled"],
-        query,
-        signal,
-      });
-      return { items: page.scheduled.map(parseMessage), next: page.next };
-    }, after);
+  async *list(options: ListScheduledOptions = {}): AsyncGenerator<ScheduledMessage, void, undefined> {
+    for await (const page of this.#calls.pages<ScheduledReply>(["scheduled"], options)) yield* page.scheduled.map(parseMessage);
   }
 
   /** Rejects with kind `unknown-scheduled` when it has entered. */
-  async cancel(scheduledId: string, { signal }: CallOptions = {}): Promise<void> {
-    await this.#calls.change({ method: "DELETE", path: ["scheduled", scheduledId], signal });
+  async cancel(scheduledId: string, options: CallOptions = {}): Promise<void> {
+    await this.#calls.change("DELETE", ["scheduled", scheduledId], options);
   }
+}
+
+interface ScheduledReply {
+  readonly scheduled: readonly MessageJson<ScheduledMessage>[];
+  readonly next: string | null;
 }

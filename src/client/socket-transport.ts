@@ -1,6 +1,7 @@
 // A channel over WebSockets, one at a time: opened by the first call, and by the first one after it was lost.
 import type { CheckpointFrame } from "../protocol/checkpoint-frames.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
+import type { CallOptions } from "./call-options.ts";
 import type { ChannelSocket } from "./channel-socket.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { PutGiven } from "./message-json.ts";
@@ -14,7 +15,6 @@ import type {
 } from "./socket-streams.ts";
 import type { StartTimer } from "./timers.ts";
 import type {
-  CallOptions,
   GetOptions,
   GetResult,
   PullOptions,
@@ -44,7 +44,7 @@ interface Opening {
   readonly abort: AbortController;
 }
 
-const TOO_SLOW = "Cannot connect: the connection took too long to open";
+const TOO_SLOW = "Cannot connect: it took too long";
 
 /** Calls made while the socket opens are sent in their order once it is open. Nothing is sent twice: what a lost connection left unanswered rejects. */
 export class SocketTransport implements StreamingTransport {
@@ -94,9 +94,7 @@ export class SocketTransport implements StreamingTransport {
       return this.#use(options.signal, (socket) => socket.subscribe(request, listener, options));
     const { connectPlain: _, ...others } = this.#options;
     this.#plain ??= new SocketTransport({ ...others, connect: connectPlain, onClose: () => undefined });
-    return this.#isClosed
-      ? Promise.reject(EdgeChannelError.closed("not-applied"))
-      : this.#plain.subscribe(request, listener, options);
+    return this.#isClosed ? Promise.reject(EdgeChannelError.closed()) : this.#plain.subscribe(request, listener, options);
   }
 
   ask<Type extends CheckpointFrame["type"]>(
@@ -121,7 +119,7 @@ export class SocketTransport implements StreamingTransport {
   }
 
   #use<Result>(signal: AbortSignal | undefined, call: (socket: ChannelSocket) => Promise<Result>): Promise<Result> {
-    if (this.#isClosed) return Promise.reject(EdgeChannelError.closed("not-applied"));
+    if (this.#isClosed) return Promise.reject(EdgeChannelError.closed());
     if (this.#socket?.isOpen === true) return call(this.#socket);
     if (signal?.aborted === true) return Promise.reject(EdgeChannelError.aborted("Cannot connect", signal));
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
@@ -131,12 +129,12 @@ export class SocketTransport implements StreamingTransport {
     const release = (): void => signal?.removeEventListener("abort", onAbort);
     const send = (socket: ChannelSocket): Promise<Result> => {
       release();
-      if (this.#isClosed) throw EdgeChannelError.closed("not-applied");
+      if (this.#isClosed) throw EdgeChannelError.closed();
       return call(socket);
     };
     const giveUp = (error: unknown): never => {
       release();
-      throw this.#isClosed ? EdgeChannelError.closed("not-applied") : error;
+      throw this.#isClosed ? EdgeChannelError.closed() : error;
     };
     this.#open().then(send, giveUp).then(resolve, reject);
     return promise;

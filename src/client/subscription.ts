@@ -2,6 +2,7 @@
 import { CREDIT_MESSAGES_MAX, CREDIT_BYTES_MAX } from "../protocol/client-limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
+import type { CallOptions } from "./call-options.ts";
 import { CreditWindow } from "./credit-window.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
@@ -10,7 +11,7 @@ import { MessageIterator } from "./message-iterator.ts";
 import type { ReceivedMessage } from "./message-json.ts";
 import type { Retries } from "./retries.ts";
 import type { Credit, DeliverFrame, StreamStart, SubscribeRequest } from "./socket-streams.ts";
-import { needStreams, type CallOptions, type Transport } from "./transport.ts";
+import { needStreams, type Transport } from "./transport.ts";
 import { parseGetResult } from "./transport-json.ts";
 
 export interface SubscribeOptions extends CallOptions {
@@ -129,7 +130,7 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
     else if (onGap !== undefined) onGap(gap);
     else {
       const facts = { kind: "gap", origin: "server", retry: "never", outcome: "not-applied", cause: gap } as const;
-      throw new EdgeChannelError(`Cannot read on: the log gave up the records ${gap.fromOffset} to ${gap.toOffset}`, facts);
+      throw new EdgeChannelError(`Cannot read on: the log gave up ${gap.fromOffset} to ${gap.toOffset}`, facts);
     }
   }
 

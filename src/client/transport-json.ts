@@ -4,18 +4,19 @@ import type { PressureState } from "../protocol/description.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { formatBody, formatPuts, parseMessage, type MessageJson, type ReceivedMessage } from "./message-json.ts";
-import type { CheckpointRider, GetResult, Leased, PullResult, PutReceipt, SettleReport, SettleRequest } from "./transport.ts";
+import type { SettleEntry } from "./settle-queue.ts";
+import type { CheckpointRider, GetResult, Leased, PullResult, PutReceipt, SettleRequest } from "./transport.ts";
 
 /** The members of a settle request. Entries may be whole messages: only what the protocol knows of them is sent. */
 export function formatSettle(request: SettleRequest): object {
   try {
     const { acks, retries, extends: longer, rejects, releases, checkpoint, puts } = request;
     return {
-      acks: acks?.map(({ leaseId, count }) => ({ leaseId, count })),
-      retries: retries?.map(({ leaseId, count, delayMs, reason }) => ({ leaseId, count, delayMs, reason })),
-      extends: longer?.map(({ leaseId, count, leaseMs }) => ({ leaseId, count, leaseMs })),
-      rejects: rejects?.map(({ leaseId, count, reason }) => ({ leaseId, count, reason })),
-      releases: releases?.map(({ leaseId, count }) => ({ leaseId, count })),
+      acks: acks?.map(formatEntry),
+      retries: retries?.map(formatEntry),
+      extends: longer?.map(formatEntry),
+      rejects: rejects?.map(formatEntry),
+      releases: releases?.map(formatEntry),
       checkpoint: checkpoint && formatCheckpoint(checkpoint),
       puts: puts && formatPuts(puts),
     };
@@ -24,6 +25,10 @@ export function formatSettle(request: SettleRequest): object {
     // What is read of nothing, or of what is no list.
     throw EdgeChannelError.refused("Cannot settle: expected lists of leases");
   }
+}
+
+function formatEntry({ leaseId, count, delayMs, reason, leaseMs }: SettleEntry): SettleEntry {
+  return { leaseId, count, delayMs, reason, leaseMs };
 }
 
 function formatCheckpoint({ name, value, contentType, ifMatch, ifNoneMatch }: CheckpointRider): object {
@@ -40,11 +45,6 @@ interface PutReply {
 
 export function parsePutReceipt({ offset, count, scheduled, duplicate, state }: PutReply): PutReceipt {
   return { offset, count, ...(scheduled !== undefined && { scheduled }), isDuplicate: duplicate === true, state };
-}
-
-interface SettleReply extends SettleReport {
-  readonly type?: "settled";
-  readonly id?: number;
 }
 
 interface TakenReply {
@@ -68,7 +68,11 @@ export function parsePullResult(reply: TakenReply): PullResult {
   return { ...parseGetResult({ ...reply, messages: [] }), messages, leaseUntilMs: reply.leaseUntilMs };
 }
 
-/** Without the members of a frame that are not the report's. */
-export function parseSettleReport({ type: _type, id: _id, ...report }: SettleReply): SettleReport {
-  return report;
+/** Without the members of a frame that are not the reply's. */
+export function parseReply<Reply>({
+  type: _type,
+  id: _id,
+  ...reply
+}: Reply & { readonly type?: string; readonly id?: number }): Reply {
+  return reply as Reply;
 }

@@ -5,6 +5,7 @@ import type { ChannelDescription, PressureState } from "../protocol/description.
 import type { ControlRecord } from "../protocol/message.ts";
 import type { Problem } from "../protocol/problems.ts";
 import type { ScheduledReceipt } from "../protocol/schedule.ts";
+import type { CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type {
   PresenceRequest,
@@ -15,11 +16,6 @@ import type {
   SubscribeRequest,
 } from "./socket-streams.ts";
 import type { MessageBody, PutGiven, ReceivedMessage } from "./message-json.ts";
-
-export interface CallOptions {
-  /** Aborting it ends the call. Default: none. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 export interface WaitOptions extends CallOptions {
   /** How long to wait for room or messages, in milliseconds, at most 300,000 (more counts as that). Default: 0, try once. */

@@ -1,6 +1,6 @@
 // The npm package: clean by the judgement of its checkers, and what a program in an empty folder can do with it.
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { access, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -128,6 +128,15 @@ afterAll(async () => {
 describe("the npm package", () => {
   test("its checkers find nothing", async () => {
     await expect(run("npm", ["run", "check:package"], ROOT)).resolves.toContain("All good!");
+  });
+
+  test("what the README links to comes with it", async () => {
+    const installed = join(dir, "empty/node_modules/edge-channel");
+    const readme = await readFile(join(installed, "README.md"), "utf8");
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path = ""]) => path);
+
+    expect(links.length).toBeGreaterThan(0);
+    await Promise.all(links.map((path) => access(join(installed, path))));
   });
 
   test("a program in an empty folder is checked against its declarations", async () => {

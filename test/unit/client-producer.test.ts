@@ -292,7 +292,7 @@ describe("src/client/producer", () => {
     expect(sentTexts()).toEqual(["1: a", "1: a"]);
     store({ id: 2, texts: ["a"] }, 1);
 
-    expect(await putting).toEqual({ offset: 1 });
+    expect(await putting).toEqual({ offset: 1, isDuplicate: false });
   });
 
   test("a refused batch is halved until the message at fault is alone; those behind take the numbers that are free", async () => {

@@ -375,7 +375,7 @@ describe.each(TRANSPORTS)("src/client over %s: producers", (transport) => {
     const [a, b, c] = await Promise.all(given.map((message) => producer.put(message)));
 
     const scheduled = await collect(channel.scheduled.list());
-    expect([a, b, c]).toEqual([{ offset: 1 }, { offset: null, scheduledId: scheduled[0]?.scheduledId }, { offset: 2 }]);
+    expect([a, b, c]).toMatchObject([{ offset: 1 }, { offset: null, scheduledId: scheduled[0]?.scheduledId }, { offset: 2 }]);
   });
 });
 

@@ -1,0 +1,28 @@
+// Terms of a settlement as the server takes them: it would refuse others, and with them all else that goes in the same call.
+import { LEASE_MS_MAX, LEASE_MS_MIN, REASON_BYTES_MAX } from "../protocol/client-limits.ts";
+import { checkNumbers } from "./given-number.ts";
+import type { SettleEntry } from "./settle-queue.ts";
+
+/** 30 days. */
+export const RETRY_DELAY_MS_MAX = 2_592_000_000;
+/** UTF-8 has at most so many bytes for a character of a string. */
+const CHARACTER_BYTES_MAX = 3;
+
+/** Refuses delays and leases that the server would. */
+export function checkTimes(terms: Pick<SettleEntry, "delayMs" | "leaseMs">): void {
+  checkNumbers(terms, {
+    delayMs: [0, 0, RETRY_DELAY_MS_MAX],
+    leaseMs: [LEASE_MS_MIN, LEASE_MS_MIN, LEASE_MS_MAX],
+  });
+}
+
+/** As much of what was given, or thrown, as fits. */
+export function reasonOf(given: unknown): string {
+  let text = "";
+  try {
+    text = String(given instanceof Error ? given.message : given);
+  } catch {
+    // Not every value has a text.
+  }
+  return text.slice(0, REASON_BYTES_MAX / CHARACTER_BYTES_MAX).toWellFormed();
+}
