@@ -2,7 +2,8 @@
 import { BINARY_FRAME_TYPES, completeBinaryFrame, splitBinaryFrame } from "../protocol/binary-frame.ts";
 import { Block } from "../protocol/block.ts";
 import { encodeBlock, type BlockRecord } from "../protocol/block-writer.ts";
-import { decodeUtf8, Utf8Arena } from "../protocol/bytes.ts";
+import { decodeUtf8 } from "../protocol/bytes.ts";
+import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { BATCH_MESSAGES_MAX } from "../protocol/client-limits.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";

@@ -3,7 +3,7 @@ import type { Operation } from "../channel/operation.ts";
 import { listMessages, type PutBatch } from "../channel/put-batch.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
 import type { Block } from "../protocol/block.ts";
-import { isLongerThan, Utf8Arena } from "../protocol/bytes.ts";
+import { isLongerThan } from "../protocol/bytes.ts";
 import { EITHER_WAY, type ProducerMark } from "../protocol/dedup.ts";
 import { CLOSE_CODES, parseClientFrame, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
 import { PROTOCOL_VERSIONS } from "../protocol/version.ts";
@@ -15,6 +15,7 @@ import { parseRiders } from "../protocol/riders.ts";
 import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { readCheckpointOperation } from "./checkpoint-requests.ts";
 import { readStreamOperation } from "./stream-requests.ts";
+import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
 

@@ -3,46 +3,10 @@
 const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-const ARENA_BYTES = 64 * 1024;
-const UTF8_BYTES_PER_UNIT_MAX = 3;
+export const UTF8_BYTES_PER_UNIT_MAX = 3;
 
 export function encodeUtf8(text: string): Uint8Array {
   return encoder.encode(text);
-}
-
-/**
- * Encodes texts one after the other into memory that they share, for those who encode many small texts and keep them for a short
- * time: an allocation for each costs more than the encoding itself (measured). Memory that is full is left to whoever holds views
- * of it and never written again; the rest is what `reuse` gives free.
- */
-export class Utf8Arena {
-  readonly #bytes: number;
-  #memory: Uint8Array;
-  #used = 0;
-
-  /** @param bytes Of the memory that is taken at a time. */
-  constructor(bytes = ARENA_BYTES) {
-    this.#bytes = bytes;
-    this.#memory = new Uint8Array(bytes);
-  }
-
-  /** Nobody holds a view of it any more: what is encoded next may take their place. */
-  reuse(): void {
-    this.#used = 0;
-  }
-
-  encode(text: string): Uint8Array {
-    const bytesMax = text.length * UTF8_BYTES_PER_UNIT_MAX;
-    if (bytesMax > this.#bytes / 4) return encoder.encode(text);
-    if (this.#used + bytesMax > this.#bytes) {
-      this.#memory = new Uint8Array(this.#bytes);
-      this.#used = 0;
-    }
-    const { written } = encoder.encodeInto(text, this.#memory.subarray(this.#used));
-    const bytes = this.#memory.subarray(this.#used, this.#used + written);
-    this.#used += written;
-    return bytes;
-  }
 }
 
 /** The same bytes in memory of their own. Sent to another isolate, a view takes all the memory that it is a part of with it. */

@@ -3,7 +3,7 @@ import type { Hono } from "hono";
 import type { StartTimer } from "../base/timers.ts";
 import type { Env } from "../object/env.ts";
 import { formatStored, formatTaken } from "../object/reply-frames.ts";
-import { Utf8Arena } from "../protocol/bytes.ts";
+import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
 import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";

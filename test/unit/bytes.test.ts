@@ -8,9 +8,9 @@ import {
   encodeUtf8,
   isLongerThan,
   ownBytes,
-  Utf8Arena,
   utf8Length,
 } from "../../src/protocol/bytes.ts";
+import { Utf8Arena } from "../../src/protocol/utf8-arena.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 
 /** Any text, lone surrogates too. */
