@@ -23,6 +23,13 @@ function listNames(names: readonly string[]): string {
   return `${names.slice(0, -1).join(", ")} or ${names.at(-1) ?? ""}`;
 }
 
+/** The schema of an object that takes no list: valibot takes an empty one for an object whose members are all optional. */
+function refuseLists<Schema extends v.GenericSchema>(schema: Schema): Schema {
+  const run: Schema["~run"] = (dataset, config) =>
+    schema["~run"](Array.isArray(dataset.value) ? { ...dataset, value: "a list" } : dataset, config);
+  return { ...schema, "~run": run };
+}
+
 export const leaseMsSchema = wholeNumber(LIMITS.leaseMsMin, LIMITS.leaseMsMax);
 
 const maxMessagesSchema = wholeNumber(1, LIMITS.channelMessagesMax);
@@ -38,40 +45,44 @@ const growthSchema = v.strictObject({
   maxBytes: maxBytesSchema,
 });
 
-export const deliverySchema = v.strictObject({
-  /** How often a message is handed out at most; 0 and 1 for once, -1 without limit. */
-  maxAttempts: v.optional(wholeNumber(-1, LIMITS.maxAttemptsMax)),
-  /** Pauses before the second attempt, the third … the last for all further ones; `null` for 1 s to 5 min, growing, with jitter. */
-  retryDelaysMs: v.optional(
-    v.nullable(
-      v.pipe(
-        v.array(wholeNumber(0, LIMITS.retryDelayMsMax), "Expected a list of delays in ms"),
-        v.minLength(1, "Expected at least one delay"),
-        v.maxLength(LIMITS.retryDelaysMax, `Expected at most ${LIMITS.retryDelaysMax} delays`),
+export const deliverySchema = refuseLists(
+  v.strictObject({
+    /** How often a message is handed out at most; 0 and 1 for once, -1 without limit. */
+    maxAttempts: v.optional(wholeNumber(-1, LIMITS.maxAttemptsMax)),
+    /** Pauses before the second attempt, the third … the last for all further ones; `null` for 1 s to 5 min, growing, with jitter. */
+    retryDelaysMs: v.optional(
+      v.nullable(
+        v.pipe(
+          v.array(wholeNumber(0, LIMITS.retryDelayMsMax), "Expected a list of delays in ms"),
+          v.minLength(1, "Expected at least one delay"),
+          v.maxLength(LIMITS.retryDelaysMax, `Expected at most ${LIMITS.retryDelaysMax} delays`),
+        ),
       ),
     ),
-  ),
-  /** What becomes of a message after its last attempt: it leaves for the dead letters, or stays and stops its key. */
-  onExhausted: v.optional(v.picklist(["dead-letter", "quarantine"], "Expected dead-letter or quarantine")),
-  /** Messages that may be leased at the same time. */
-  maxInFlight: v.optional(wholeNumber(1, LIMITS.inFlightMax)),
-  /** What members should be near to: where a message was put, the channel itself, or nothing. */
-  locality: v.optional(v.picklist(LOCALITIES, `Expected ${listNames(LOCALITIES)}`)),
-  /** How long a message waits for busy members nearby before it goes farther. */
-  localityWaitMs: v.optional(wholeNumber(0, LIMITS.localityWaitMsMax)),
-  /** With more messages waiting than this, none waits for members nearby. */
-  localityDepth: v.optional(wholeNumber(0, LIMITS.localityDepthMax)),
-  /** Which one of several members that are equally near. */
-  strategy: v.optional(v.picklist(STRATEGY_NAMES, `Expected ${listNames(STRATEGY_NAMES)}`)),
-});
+    /** What becomes of a message after its last attempt: it leaves for the dead letters, or stays and stops its key. */
+    onExhausted: v.optional(v.picklist(["dead-letter", "quarantine"], "Expected dead-letter or quarantine")),
+    /** Messages that may be leased at the same time. */
+    maxInFlight: v.optional(wholeNumber(1, LIMITS.inFlightMax)),
+    /** What members should be near to: where a message was put, the channel itself, or nothing. */
+    locality: v.optional(v.picklist(LOCALITIES, `Expected ${listNames(LOCALITIES)}`)),
+    /** How long a message waits for busy members nearby before it goes farther. */
+    localityWaitMs: v.optional(wholeNumber(0, LIMITS.localityWaitMsMax)),
+    /** With more messages waiting than this, none waits for members nearby. */
+    localityDepth: v.optional(wholeNumber(0, LIMITS.localityDepthMax)),
+    /** Which one of several members that are equally near. */
+    strategy: v.optional(v.picklist(STRATEGY_NAMES, `Expected ${listNames(STRATEGY_NAMES)}`)),
+  }),
+);
 
 /** `null` in each: a share of what the channel can hold. */
-const marksSchema = v.strictObject({
-  highMessages: v.optional(v.nullable(maxMessagesSchema)),
-  lowMessages: v.optional(v.nullable(wholeNumber(0, LIMITS.channelMessagesMax))),
-  highBytes: v.optional(v.nullable(maxBytesSchema)),
-  lowBytes: v.optional(v.nullable(wholeNumber(0, LIMITS.channelBytesMax))),
-});
+const marksSchema = refuseLists(
+  v.strictObject({
+    highMessages: v.optional(v.nullable(maxMessagesSchema)),
+    lowMessages: v.optional(v.nullable(wholeNumber(0, LIMITS.channelMessagesMax))),
+    highBytes: v.optional(v.nullable(maxBytesSchema)),
+    lowBytes: v.optional(v.nullable(wholeNumber(0, LIMITS.channelBytesMax))),
+  }),
+);
 
 const settingsEntries = {
   maxMessages: v.optional(maxMessagesSchema),

@@ -14,7 +14,7 @@ import { bytesOf, channelOf, checkpointOf, orThrow, queryOf, refuseBody, type Ap
 const CHECKPOINTS = "/v1/channels/:channel/checkpoints";
 
 /** A proxy that compresses a reply makes its tag weak, and the client sends it back so. */
-const VERSION_TAG = /^(?:W\/)?"([1-9]\d{0,14})"$/;
+const VERSION_TAG = /^(?:W\/)?"(0|[1-9]\d{0,14})"$/;
 
 export function addCheckpointRoutes(app: Hono<{ Bindings: Env }>): void {
   app.get(CHECKPOINTS, handleList);

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { describe, expect, test } from "vitest";
 import { computeUtilization } from "../../src/protocol/description.ts";
 import { parseWith } from "../../src/protocol/fault.ts";
+import { changeGroupBodySchema } from "../../src/protocol/group-routes.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   channelPatchSchema,
@@ -136,6 +137,18 @@ describe("src/protocol/settings", () => {
       ok: false,
       refusal: { kind: "invalid-request", errors: [{ pointer, detail }] },
     });
+  });
+
+  test.each(["delivery", "marks", "growth", "relays"])("[G11] a list is not taken for the object of %s", (name) => {
+    for (const schema of [givenSettingsSchema, channelPatchSchema]) {
+      const parsed = parseWith(schema, { [name]: [] });
+
+      expect(parsed).toMatchObject({
+        ok: false,
+        refusal: { errors: [{ pointer: expect.stringMatching(`^/${name}`) as unknown }] },
+      });
+    }
+    expect(parseWith(changeGroupBodySchema, { settings: [] })).toMatchObject({ refusal: { errors: [{ pointer: "/settings" }] } });
   });
 
   test("[G11] a number that is not whole, too small or too large is refused with what was expected", () => {

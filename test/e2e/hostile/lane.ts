@@ -313,7 +313,8 @@ export class Lane {
     const id = document?.["id"];
     const isReply = (frame: ReceivedFrame): boolean =>
       frame.type === "problem"
-        ? frame.inReplyTo === undefined || frame.inReplyTo === id
+        ? // What cannot be read may be known by its beginning.
+          document === undefined || frame.inReplyTo === undefined || frame.inReplyTo === id
         : frame.type === "welcome" || frame.id === id;
     const replies = frames.filter(isReply);
     const problem = replies.find((frame) => frame.type === "problem");
