@@ -433,7 +433,8 @@ export class Backlog implements GroupLog {
 
   #dropControl(offset: number): void {
     const run = this.runFrom(offset);
-    if (run === undefined || run.firstOffset > offset) return;
+    // One that is gone may have been left out by compaction: what is marked twice would count as another record that is gone.
+    if (run === undefined || run.firstOffset > offset || run.isGone(offset - run.firstOffset)) return;
     this.#markGone(run, offset - run.firstOffset, NO_TOTALS);
   }
 

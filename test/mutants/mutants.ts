@@ -27,6 +27,12 @@ const CORE: readonly Mutant[] = [
     to: "offset < ref.offset + Math.max(1, count - 1);",
   },
   {
+    name: "RC9: a control record that was left out is dropped once more",
+    file: "src/channel/backlog.ts",
+    from: " || run.isGone(offset - run.firstOffset)) return;",
+    to: ") return;",
+  },
+  {
     name: "LS5: a release counts as an attempt",
     file: "src/channel/settlement.ts",
     from: '{ end: "released", endedAtMs, isCounted: false',

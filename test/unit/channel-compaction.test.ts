@@ -144,6 +144,30 @@ describe("src/channel/compaction", () => {
     });
   });
 
+  test("[RC9] [G1] a control record that supersedes one that was left out takes nothing of what is kept with it", () => {
+    withoutSlack(() => {
+      const channel = new ChannelHarness({ settings: {} });
+      channel.put(["a"]);
+      channel.together(() => {
+        channel.put(["kept", "longer than what is kept"]);
+        channel.patch({ maxMessages: 10 });
+      });
+      const { granted, controls } = expectType(channel.pull({ max: 3 }), "got");
+      channel.settle({ acks: [{ leaseId: granted?.leaseIds[2] ?? "" }] });
+      expect([controls, channel.changes?.insertSegments]).toMatchObject([
+        [{ offset: 4 }],
+        [{ firstOffset: 2, count: 3, messages: 1 }],
+      ]);
+
+      channel.patch({ maxMessages: 11 });
+
+      expect(channel.browseTexts()).toEqual(["a", "kept"]);
+      channel.evict();
+      expect(channel.browseTexts()).toEqual(["a", "kept"]);
+      expect(channel.describe()).toMatchObject({ depth: 2, nextOffset: 6 });
+    });
+  });
+
   test("[RC9] [TL5] what a commit ends stays ended, though the next deadline is looked for before it is stored", () => {
     withoutSlack(() => {
       const channel = new ChannelHarness({ settings: { maxMessages: 6, messageTtlMs: 60_000 } });
