@@ -3,10 +3,10 @@ import { BINARY_FRAME_TYPES, completeBinaryFrame, splitBinaryFrame } from "../pr
 import { Block } from "../protocol/block.ts";
 import { encodeBlock, type BlockRecord } from "../protocol/block-writer.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
-import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { BATCH_MESSAGES_MAX } from "../protocol/client-limits.ts";
 import type { ServerFrame } from "../protocol/frames.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "../protocol/presentation.ts";
+import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { jsonTextOf } from "./json-text.ts";
 import { toPutInput, type MessageBody, type PutGiven, type PutInput, type ReceivedMessage } from "./message-json.ts";
 import type { Leased } from "./transport.ts";

@@ -345,7 +345,7 @@ export class ChannelSocket implements StreamingTransport {
     const frame = data instanceof ArrayBuffer ? this.#codec?.readBinaryFrame(new Uint8Array(data)) : parseFrame(data);
     if (frame === undefined) {
       const facts = { kind: "protocol-violation", origin: "server", retry: "never", outcome: "not-applied" } as const;
-      return this.#fail("the server broke the protocol: no frame", facts);
+      return this.#fail("the server broke the protocol: a frame is none", facts);
     }
     for (const one of frame.type === "joined" ? frame.frames : [frame]) this.#handle(one);
   }

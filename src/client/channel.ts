@@ -153,13 +153,13 @@ export class Channel {
    * Takes the next message. Rejects with kind `empty` when none came within `waitMs`.
    *
    * @example
-   * const message = await channel.get({ waitMs: 30_000 }, options);
+   * const message = await channel.get({ waitMs: 30_000, signal });
    */
   async get(options: GetMessageOptions = {}): Promise<ReceivedMessage> {
     const message = await this.tryGet(options);
     if (message !== undefined) return message;
     const facts = { kind: "empty", origin: "server", retry: "after", outcome: "not-applied" } as const;
-    throw new EdgeChannelError(`Cannot get a message of ${this.name}: none came in time`, facts);
+    throw new EdgeChannelError(`Cannot get a message of ${this.name}: none came within ${options.waitMs ?? 0} ms`, facts);
   }
 
   /** Takes the next message; undefined when none came within `waitMs`. */

@@ -88,7 +88,7 @@ const PREFETCH_BYTES_DEFAULT = 8 * 1024 * 1024;
 export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): CheckedConsumeOptions {
   checkOptions(given);
   if (given.prefetch !== undefined && given.prefetchMax !== undefined)
-    throw EdgeChannelError.refused("Cannot take prefetchMax: prefetch says how many");
+    throw EdgeChannelError.refused("Cannot take prefetchMax: prefetch says how many are held");
   // First what the bounds of the others are made of.
   const { concurrency } = checkNumbers(given, { concurrency: [1, 1, CREDIT_MESSAGES_MAX] });
   const { batchSize } = checkNumbers(given, { batchSize: [1, 1, Math.floor(CREDIT_MESSAGES_MAX / concurrency)] });

@@ -1,10 +1,8 @@
 // Terms of a settlement as the server takes them: it would refuse others, and with them all else that goes in the same call.
-import { LEASE_MS_MAX, LEASE_MS_MIN, REASON_BYTES_MAX } from "../protocol/client-limits.ts";
+import { LEASE_MS_MAX, LEASE_MS_MIN, REASON_BYTES_MAX, RETRY_DELAY_MS_MAX } from "../protocol/client-limits.ts";
 import { checkNumbers } from "./given-number.ts";
 import type { SettleEntry } from "./settle-queue.ts";
 
-/** 30 days. */
-export const RETRY_DELAY_MS_MAX = 2_592_000_000;
 /** UTF-8 has at most so many bytes for a character of a string. */
 const CHARACTER_BYTES_MAX = 3;
 

@@ -130,7 +130,7 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
     else if (onGap !== undefined) onGap(gap);
     else {
       const facts = { kind: "gap", origin: "server", retry: "never", outcome: "not-applied", cause: gap } as const;
-      throw new EdgeChannelError(`Cannot read on: the log gave up ${gap.fromOffset} to ${gap.toOffset}`, facts);
+      throw new EdgeChannelError(`Cannot read on: the log gave up the records ${gap.fromOffset} to ${gap.toOffset}`, facts);
     }
   }
 

@@ -13,9 +13,9 @@ import { parsePutMessage, type PutMessage, type PutMessageJson } from "../protoc
 import { parsePutFrame } from "../protocol/put-frame.ts";
 import { parseRiders } from "../protocol/riders.ts";
 import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
+import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { readCheckpointOperation } from "./checkpoint-requests.ts";
 import { readStreamOperation } from "./stream-requests.ts";
-import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
 

@@ -20,5 +20,7 @@ export const CREDIT_BYTES_MAX = 16 * MIB;
 export const LEASE_MS_MIN = SECOND_MS;
 export const LEASE_MS_MAX = 12 * 60 * 60 * SECOND_MS;
 export const LEASE_MS_DEFAULT = 30 * SECOND_MS;
+/** 30 days. */
+export const RETRY_DELAY_MS_MAX = 30 * 24 * 60 * 60 * SECOND_MS;
 export const SETTLE_ENTRIES_MAX = 10_000;
 export const REASON_BYTES_MAX = 1024;

@@ -168,7 +168,7 @@ export const LIMITS = {
   inFlightMax: 10_000,
   /** Messages that delivery has passed and that came back or wait behind earlier ones of their keys: with so many it looks no further. */
   lookAheadMax: 100_000,
-  retryDelayMsMax: 30 * DAY_MS,
+  retryDelayMsMax: client.RETRY_DELAY_MS_MAX,
   retryDelaysMax: 32,
   /** Leases that others wait for are asked back when they are so old. */
   revokeAgeMs: 100,

@@ -310,11 +310,10 @@ export class Lane {
 
   #findUnanswered(sent: SentFrame, { frames, closeCode }: Collected): string | undefined {
     const document = parseObject(String(sent.data));
-    const id = document?.["id"];
+    const id = document === undefined ? beginningId(String(sent.data)) : document["id"];
     const isReply = (frame: ReceivedFrame): boolean =>
       frame.type === "problem"
-        ? // What cannot be read may be known by its beginning.
-          document === undefined || frame.inReplyTo === undefined || frame.inReplyTo === id
+        ? frame.inReplyTo === undefined || frame.inReplyTo === id
         : frame.type === "welcome" || frame.id === id;
     const replies = frames.filter(isReply);
     const problem = replies.find((frame) => frame.type === "problem");
@@ -663,4 +662,10 @@ function expectedOfFrame(text: string): ExpectedMessage[] {
 
 function formsOf(messages: unknown): MessageForm[] {
   return Array.isArray(messages) ? (messages as MessageForm[]) : [];
+}
+
+/** Of a frame that cannot be read: the id that it begins with, if it does as PROTOCOL.md says. */
+function beginningId(text: string): number | undefined {
+  const [, id] = /^\{"type":"[a-z-]+","id":(\d{1,15})[,}]/u.exec(text) ?? [];
+  return id === undefined ? undefined : Number(id);
 }
