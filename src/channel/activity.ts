@@ -26,8 +26,8 @@ export interface CalledProducer extends Tally {
   readonly source: Source;
 }
 
-/** Where a lease id names its holder. */
-const HOLDER_PART = 3;
+/** Where a session names its holder. */
+const HOLDER_PART = 1;
 
 interface ActivityOptions {
   readonly isConnected: (connection: number) => boolean;
@@ -134,7 +134,7 @@ export class Activity {
   }
 
   #notePull({ granted }: Extract<Outcome, { type: "got" }>, place: Place | undefined): void {
-    const holder = granted?.leaseIds[0]?.split("-")[HOLDER_PART];
+    const holder = granted?.session?.split("-")[HOLDER_PART];
     if (holder !== undefined && place !== undefined) setLast(this.#pulls, holder, place);
   }
 }

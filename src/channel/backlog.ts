@@ -5,6 +5,7 @@ import { Block } from "../protocol/block.ts";
 import { encodeUtf8 } from "../protocol/bytes.ts";
 import { contentOf, DEFAULT_CONTENT_TYPES, type ControlEvent, type Message } from "../protocol/message.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { BacklogDraft } from "./backlog-draft.ts";
 import { Compactor, type Compaction } from "./compaction.ts";
 import { countFate, NO_FATES, type Fate, type FateCounts } from "./fates.ts";
 import type { GroupLog } from "./group-log.ts";
@@ -56,13 +57,7 @@ export class Backlog implements GroupLog {
   /** Whether a reader of the segments alone would find the head: it stands at the beginning of one. */
   #isHeadAtSegment: boolean;
 
-  // What the next commit changes.
-  #isPurge = false;
-  #deleteBelow = 0;
-  #deletedSegments: number[] = [];
-  #changedGone = new Set<Run>();
-  #deletedIds = new Map<number, string>();
-  #isPositionChanged = false;
+  #draft = new BacklogDraft();
 
   /** Reads at most four rows, whatever the backlog (rule RC1). */
   constructor(store: ChannelStore) {
@@ -169,13 +164,13 @@ export class Backlog implements GroupLog {
 
   /** Whether this commit changes what is stored. */
   get hasChanges(): boolean {
-    const isTouched = this.#isPurge || this.#deleteBelow > 0 || this.#changedGone.size > 0 || this.#pending.count > 0;
-    return isTouched || this.#isPositionChanged || !isRestTold(this.#written, this.#positionAt(0));
+    const isTouched = this.#draft.isTouched || this.#draft.isPositionChanged || this.#pending.count > 0;
+    return isTouched || !isRestTold(this.#written, this.#positionAt(0));
   }
 
   /** Notes that the channel was changed in another way: its idle time begins anew. */
   noteChange(): void {
-    this.#isPositionChanged = true;
+    this.#draft.isPositionChanged = true;
   }
 
   /** Appends messages and returns the offset of the first. `source` is that of all of them; each has its own if absent. */
@@ -225,29 +220,39 @@ export class Backlog implements GroupLog {
       this.#lostAheadBytes -= stretch.lostBytes;
     }
     for (const { messageId, offset } of messageIds)
-      if (offset < this.#pending.firstOffset) this.#deletedIds.set(offset, messageId);
+      if (offset < this.#pending.firstOffset) this.#draft.deletedIds.set(offset, messageId);
     const isBoundary = run === undefined || place === 0 || place === run.count;
     this.#isHeadAtSegment = isBoundary && !isEnd;
     const keptFirst =
       isEnd || run === undefined || run === this.#pending ? this.#pending.firstOffset : isBoundary ? headOffset : run.firstOffset;
     if (this.#storedEnd > 0 && keptFirst > this.#storedFirst) {
-      this.#deleteBelow = keptFirst;
+      this.#draft.deleteBelow = keptFirst;
       this.#storedFirst = keptFirst;
     }
     this.#window.dropBelow(headOffset);
     assert(this.depth >= 0 && this.#removedAhead.messages >= 0, "depth = put - passed - removedAhead, all of them counts");
   }
 
-  /** Ends the message at `offset`, which is removed with all that belongs to it; false when none is kept there. */
-  finish(offset: number, fate: Fate): boolean {
-    const run = this.#findKept(offset);
-    if (run === undefined) return false;
-    const place = offset - run.firstOffset;
-    const messageId = run.messageId(place);
-    if (messageId !== undefined && run !== this.#pending) this.#deletedIds.set(offset, messageId);
-    this.#fates = countFate(this.#fates, fate);
-    this.#markGone(run, place, { messages: 1, bytes: run.messageBytes(place), segments: 0 });
-    return true;
+  /** Ends messages, which are removed with all that belongs to them. Returns the offsets of those that were kept. */
+  finishAll(offsets: readonly number[], fate: Fate): readonly number[] {
+    const finished: number[] = [];
+    const runs = new Set<Run>();
+    let bytes = 0;
+    for (const offset of offsets) {
+      const run = this.#findKept(offset);
+      if (run === undefined) continue;
+      const place = offset - run.firstOffset;
+      const messageId = run.messageId(place);
+      if (messageId !== undefined && run !== this.#pending) this.#draft.deletedIds.set(offset, messageId);
+      finished.push(offset);
+      bytes += run.messageBytes(place);
+      this.#markGone(run, place);
+      runs.add(run);
+    }
+    this.#fates = countFate(this.#fates, fate, finished.length);
+    this.#removedAhead = addTotals(this.#removedAhead, { messages: finished.length, bytes, segments: 0 });
+    this.#dropGone(runs, finished);
+    return finished;
   }
 
   /** Notes that everybody was told of the control record at `offset`, so that the head does not stop there. */
@@ -261,7 +266,7 @@ export class Backlog implements GroupLog {
     while (from < this.#pending.firstOffset) {
       const stored = this.#store.findMessageId(messageId, from);
       if (stored === undefined) break;
-      if (!this.#deletedIds.has(stored)) return stored;
+      if (!this.#draft.deletedIds.has(stored)) return stored;
       from = stored + 1;
     }
     const first = Math.max(0, this.#headOffset - this.#pending.firstOffset);
@@ -324,11 +329,11 @@ export class Backlog implements GroupLog {
     const compaction = this.hasChanges ? this.#compact() : undefined;
     const last = cuts.at(-1)?.segment;
     // With a control record left the segments tell where the head is, but not since when there are no messages.
-    const isEmptied = this.depth === 0 && this.#deleteBelow > 0;
+    const isEmptied = this.depth === 0 && this.#draft.deleteBelow > 0;
     const reuseSegment = cuts.length > 0 ? this.#spare : 0;
     if (cuts.length > 0) this.#spare = 0;
-    else if (this.#deleteBelow > 0 && this.#deleteBelow >= this.#storedEnd) this.#keepSpare();
-    if (this.#deleteBelow >= this.#storedEnd) this.#storedEnd = 0;
+    else if (this.#draft.deleteBelow > 0 && this.#draft.deleteBelow >= this.#storedEnd) this.#keepSpare();
+    if (this.#draft.deleteBelow >= this.#storedEnd) this.#storedEnd = 0;
     if (last !== undefined) {
       this.#storedLast = last;
       if (this.#storedEnd === 0) this.#storedFirst = cuts[0]?.segment.firstOffset ?? last.firstOffset;
@@ -337,20 +342,19 @@ export class Backlog implements GroupLog {
     if (cuts[0]?.segment.firstOffset === this.#headOffset) this.#isHeadAtSegment = true;
     this.#advancePending(cuts);
     const position = this.#takePosition(nowMs, isEmptied);
-    const isChanged =
-      this.#isPurge || this.#deleteBelow > 0 || this.#changedGone.size > 0 || cuts.length > 0 || position !== undefined;
+    const isChanged = this.#draft.isTouched || cuts.length > 0 || position !== undefined;
     const changes: BacklogChanges = {
-      isPurge: this.#isPurge,
-      deleteBelowOffset: this.#deleteBelow,
-      deleteSegments: this.#deletedSegments,
+      isPurge: this.#draft.isPurge,
+      deleteBelowOffset: this.#draft.deleteBelow,
+      deleteSegments: this.#draft.deletedSegments,
       reuseSegment,
       insertSegments: [...(compaction?.insertSegments ?? []), ...cuts.map((cut) => cut.segment)],
-      writeGone: encodeGone([...this.#changedGone, ...cuts.map(({ run }) => run)], this.#headOffset),
-      deleteMessageIds: [...this.#deletedIds].map(([offset, messageId]): MessageIdEntry => ({ messageId, offset })),
+      writeGone: encodeGone([...this.#draft.changedGone, ...cuts.map(({ run }) => run)], this.#headOffset),
+      deleteMessageIds: [...this.#draft.deletedIds].map(([offset, messageId]): MessageIdEntry => ({ messageId, offset })),
       insertMessageIds: cuts.flatMap((cut) => cut.messageIds),
       position,
     };
-    this.#resetChanges();
+    this.#draft = new BacklogDraft();
     this.#window.handOver(compaction !== undefined);
     return isChanged ? changes : undefined;
   }
@@ -358,25 +362,25 @@ export class Backlog implements GroupLog {
   /** Rewrites segments while removed messages take more room than those that are kept (rule RC9). */
   #compact(): Compaction | undefined {
     const deadBytes = this.#removedAhead.bytes - this.#lostAheadBytes;
-    if (this.#isPurge || deadBytes <= this.bytes + LIMITS.compactionSlackBytes) return undefined;
+    if (this.#draft.isPurge || deadBytes <= this.bytes + LIMITS.compactionSlackBytes) return undefined;
     const compaction = this.#compactor.compact({
       headOffset: this.#headOffset,
-      changed: this.#changedGone,
-      deleted: this.#deletedSegments,
+      changed: this.#draft.changedGone,
+      deleted: this.#draft.deletedSegments,
     });
     const { runs, insertSegments, lostBytes } = compaction;
     if (runs.length === 0) return undefined;
     for (const run of runs) {
-      this.#deletedSegments.push(run.firstOffset);
+      this.#draft.deletedSegments.push(run.firstOffset);
       // Its removed places are not stored any more.
-      this.#changedGone.delete(run);
+      this.#draft.changedGone.delete(run);
     }
     this.#lostAheadBytes += lostBytes;
     // It may be among them.
     this.#storedLast = undefined;
     const merged = runs.length - insertSegments.length;
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + merged };
-    this.#isPositionChanged = true;
+    this.#draft.isPositionChanged = true;
     return compaction;
   }
 
@@ -403,7 +407,7 @@ export class Backlog implements GroupLog {
       (this.#isHeadAtSegment && this.#storedEnd > this.#headOffset) || this.#written.headOffset === this.#headOffset;
     const position = this.#positionAt(nowMs);
     const isTold = isTailTold && isHeadTold && isRestTold(this.#written, position);
-    if (!this.#isPositionChanged && !isEmptied && isTold) return undefined;
+    if (!this.#draft.isPositionChanged && !isEmptied && isTold) return undefined;
     return (this.#written = position);
   }
 
@@ -435,21 +439,27 @@ export class Backlog implements GroupLog {
     const run = this.runFrom(offset);
     // One that is gone may have been left out by compaction: what is marked twice would count as another record that is gone.
     if (run === undefined || run.firstOffset > offset || run.isGone(offset - run.firstOffset)) return;
-    this.#markGone(run, offset - run.firstOffset, NO_TOTALS);
+    this.#markGone(run, offset - run.firstOffset);
+    this.#dropGone([run], [offset]);
   }
 
-  #markGone(run: Run, place: number, removed: Totals): void {
+  #markGone(run: Run, place: number): void {
     run.gone.add(place);
-    this.#removedAhead = addTotals(this.#removedAhead, removed);
-    if (run !== this.#pending) {
-      this.#changedGone.add(run);
-      this.#window.touch(run);
-    }
-    if (run.firstOffset + place === this.#headOffset) this.take(this.plan({ messagesMax: 0, bytesMax: 0 }));
-    const isWhollyGone = run !== this.#pending && run.gone.size === run.present && endOffset(run) > this.#headOffset;
-    if (!isWhollyGone) return;
+    if (run === this.#pending) return;
+    this.#draft.changedGone.add(run);
+    this.#window.touch(run);
+  }
+
+  /** Moves the head if it is among what was marked, and drops those of the runs of which nothing is left. */
+  #dropGone(runs: Iterable<Run>, offsets: readonly number[]): void {
+    if (offsets.includes(this.#headOffset)) this.take(this.plan({ messagesMax: 0, bytesMax: 0 }));
+    for (const run of runs) if (run !== this.#pending && run.gone.size === run.present) this.#dropSegment(run);
+  }
+
+  #dropSegment(run: Run): void {
+    if (endOffset(run) <= this.#headOffset) return;
     this.#window.delete(run);
-    this.#deletedSegments.push(run.firstOffset);
+    this.#draft.deletedSegments.push(run.firstOffset);
     this.#removedAhead = { ...this.#removedAhead, segments: this.#removedAhead.segments + 1 };
     this.#lostAheadBytes += run.bytes;
     if (endOffset(run) !== this.#storedEnd) return;
@@ -460,8 +470,8 @@ export class Backlog implements GroupLog {
   /** Nothing that is stored is needed any more: the row of the last segment stays for the next one (rule RC7). */
   #keepSpare(): void {
     const last = this.#storedLast;
-    if (this.#isPurge || last === undefined || last.bytes > LIMITS.segmentBytesMax) return;
-    this.#deleteBelow = last.firstOffset;
+    if (this.#draft.isPurge || last === undefined || last.bytes > LIMITS.segmentBytesMax) return;
+    this.#draft.deleteBelow = last.firstOffset;
     this.#spareLast(last);
   }
 
@@ -482,19 +492,10 @@ export class Backlog implements GroupLog {
     this.#storedLast = undefined;
     this.#spare = 0;
     this.#isHeadAtSegment = false;
-    this.#resetChanges();
+    this.#draft = new BacklogDraft();
     this.scanMark = 0;
     this.#lastTtlOffset = 0;
-    this.#isPurge = true;
-    this.#isPositionChanged = true;
-  }
-
-  #resetChanges(): void {
-    this.#isPurge = false;
-    this.#deleteBelow = 0;
-    this.#deletedSegments = [];
-    this.#changedGone = new Set();
-    this.#deletedIds = new Map();
-    this.#isPositionChanged = false;
+    this.#draft.isPurge = true;
+    this.#draft.isPositionChanged = true;
   }
 }

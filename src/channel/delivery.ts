@@ -155,7 +155,7 @@ export class Delivery {
     }
     this.#park(choice);
     const given = lease === undefined ? NO_LEASES : this.#giver.give(selection, nowMs, lease);
-    if (lease === undefined) for (const offset of selection.map((one) => one)) this.finish(offset, "acked");
+    if (lease === undefined) this.finishAll(selection.offsets, "acked");
     this.#passChosen(choice);
     return { type: "taken", selection, controls: choice.controls, ...given };
   }
@@ -297,9 +297,14 @@ export class Delivery {
 
   /** Ends the message at `offset` in whatever state it is; false when none is kept there. */
   finish(offset: number, fate: Fate): boolean {
-    if (!this.#log.finish(offset, fate)) return false;
-    this.#forget(offset);
-    return true;
+    return this.finishAll([offset], fate) > 0;
+  }
+
+  /** Ends the messages at these offsets, and returns how many of them were kept. */
+  finishAll(offsets: readonly number[], fate: Fate): number {
+    const finished = this.#log.finishAll(offsets, fate);
+    for (const offset of finished) this.#forget(offset);
+    return finished.length;
   }
 
   /** The quarantined messages that are meant, in the order of offsets. */

@@ -22,11 +22,11 @@ export function countEnded({ removed, deadLettered, dropped, expired }: FateCoun
   return removed + deadLettered + dropped + expired;
 }
 
-/** The counts with one more message that ended so. */
-export function countFate<Counts extends FateCounts>(counts: Counts, fate: Fate): Counts {
-  if (fate === "acked") return counts;
+/** The counts with so many more messages that ended so. */
+export function countFate<Counts extends FateCounts>(counts: Counts, fate: Fate, messages: number): Counts {
+  if (fate === "acked" || messages === 0) return counts;
   const member = MEMBERS[fate];
-  return { ...counts, [member]: counts[member] + 1 };
+  return { ...counts, [member]: counts[member] + messages };
 }
 
 export function isSameFates(a: FateCounts, b: FateCounts): boolean {

@@ -19,8 +19,8 @@ export interface GroupLog extends RunSource {
   /** Whether the message at `offset` is still there for the group. */
   isKept(offset: number): boolean;
   read(offset: number): Message | undefined;
-  /** Ends a message for the group; false when it is not there. */
-  finish(offset: number, fate: Fate): boolean;
+  /** Ends messages for the group, and returns the offsets of those that were there. */
+  finishAll(offsets: readonly number[], fate: Fate): readonly number[];
   /** Notes that a reader of the group was told of the control record at `offset`, so that the head does not stop there. */
   passControl(offset: number): void;
 }

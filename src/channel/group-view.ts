@@ -130,15 +130,18 @@ export class GroupView implements GroupLog {
     return this.#log.read(offset);
   }
 
-  finish(offset: number, fate: Fate): boolean {
-    if (!this.isKept(offset)) return false;
-    this.#fates = countFate(this.#fates, fate);
-    this.#markDone(offset, 1);
-    return true;
+  finishAll(offsets: readonly number[], fate: Fate): readonly number[] {
+    const finished = offsets.filter((offset) => this.isKept(offset));
+    this.#fates = countFate(this.#fates, fate, finished.length);
+    for (const offset of finished) this.#markDone(offset, 1);
+    if (finished.includes(this.#headOffset)) this.advance();
+    return finished;
   }
 
   passControl(offset: number): void {
-    if (offset >= this.#headOffset && !this.#isDone(offset)) this.#markDone(offset, 0);
+    if (offset < this.#headOffset || this.#isDone(offset)) return;
+    this.#markDone(offset, 0);
+    if (offset === this.#headOffset) this.advance();
   }
 
   /** All messages were removed from the channel, which has nothing before its next offset any more. */
@@ -231,7 +234,6 @@ export class GroupView implements GroupLog {
     this.#changedBuckets.add(bucket);
     this.#doneAheadMessages += messages;
     this.#isChanged = true;
-    if (offset === this.#headOffset) this.advance();
   }
 
   /** Moves the head to `offset`, and on over what is done with there; what was not counts as `fate`. */

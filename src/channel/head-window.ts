@@ -32,6 +32,9 @@ export class HeadWindow {
     const kept = this.#findKept(offset);
     if (kept !== undefined) return kept;
     if (this.#recent !== undefined && this.#recent.firstOffset <= offset && endOffset(this.#recent) > offset) return this.#recent;
+    // The head passes one run after the other.
+    const touched = this.#deleted.has(offset) ? undefined : this.#touched.get(offset);
+    if (touched !== undefined) return touched;
     const upTo = this.#store.readSegmentUpTo(offset);
     if (upTo !== undefined && endOffset(upTo) > offset && !this.#deleted.has(upTo.firstOffset)) return this.#load(upTo);
     let from = this.#store.readSegmentFrom(offset + 1);

@@ -46,7 +46,11 @@ export class Interest {
     let from = fromOffset;
     for (let run = backlog.runFrom(from); run !== undefined && run.firstOffset < beforeOffset; run = backlog.runFrom(from)) {
       const end = Math.min(endOffset(run), beforeOffset);
-      for (let offset = Math.max(run.firstOffset, from); offset < end; offset++) backlog.finish(offset, "acked");
+      const start = Math.max(run.firstOffset, from);
+      backlog.finishAll(
+        Array.from({ length: Math.max(0, end - start) }, (_, index) => start + index),
+        "acked",
+      );
       from = endOffset(run);
     }
   }

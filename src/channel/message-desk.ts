@@ -76,7 +76,7 @@ export class MessageDesk {
       // The group of a queue has removed it from the channel; where groups have views, it is still there.
       if (view === undefined) isRemoved = isFinished;
     }
-    return isRemoved || this.#backlog.finish(offset, "removed");
+    return isRemoved || this.#backlog.finishAll([offset], "removed").length > 0;
   }
 
   #purge(): number {

@@ -342,7 +342,10 @@ export interface QuarantinedMessage {
 
 /** One entry for each message, in their order. */
 export interface GrantedLeases {
+  /** Made when they are first asked for: where all leases are named together nobody does. */
   readonly leaseIds: readonly string[];
+  /** Names the holder of them all, as `LeaseSealer.formatSession` does; undefined where there are none. */
+  readonly session: string | undefined;
   readonly attempts: readonly number[];
   /** Whether the message may have been handed out before. */
   readonly redelivered: readonly boolean[];

@@ -43,6 +43,10 @@ export class Selection {
     return values;
   }
 
+  get offsets(): number[] {
+    return this.map((offset) => offset);
+  }
+
   /** Made when they are first asked for, and the same from then on. */
   get messages(): readonly Message[] {
     return (this.#messages ??= this.#stretches.flatMap(({ run, from, to }) =>

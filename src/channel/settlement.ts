@@ -115,10 +115,15 @@ function measureFreed(judged: readonly Judged[]): Size {
 }
 
 function carryOut(judged: readonly Judged[], moment: Moment): void {
-  for (const { entry, lease, settlement } of judged) settlement.endOrExtend(entry, lease, moment.nowMs);
+  const settlements = new Set(judged.map(({ settlement }) => settlement));
+  for (const settlement of settlements) {
+    const acked = judged.filter((one) => one.entry.verb === "ack" && one.settlement === settlement);
+    settlement.finish(acked.map(({ lease }) => lease));
+  }
+  for (const { entry, lease, settlement } of judged) settlement.extendOrReject(entry, lease, moment.nowMs);
   // The last first: what is given back ends the later leases of its key, and each of these has a verdict of its own here.
   for (const { entry, lease, settlement } of judged.toReversed()) settlement.giveBack(entry, lease, moment);
-  for (const settlement of new Set(judged.map((one) => one.settlement))) settlement.buryExhausted(moment.nowMs);
+  for (const settlement of settlements) settlement.buryExhausted(moment.nowMs);
 }
 
 /** What becomes of the leases of one group. */
@@ -198,11 +203,16 @@ export class Settlement {
     });
   }
 
-  endOrExtend(entry: SettleEntry, lease: Lease, nowMs: number): void {
-    if (entry.verb === "ack") {
-      this.#delivery.finish(lease.offset, "acked");
-      this.#delivery.loads.noteAcked(lease.holder);
-    }
+  /** Ends messages that were acked. */
+  finish(leases: readonly Lease[]): void {
+    this.#delivery.finishAll(
+      leases.map(({ offset }) => offset),
+      "acked",
+    );
+    for (const { holder } of leases) this.#delivery.loads.noteAcked(holder);
+  }
+
+  extendOrReject(entry: SettleEntry, lease: Lease, nowMs: number): void {
     if (entry.verb === "extend") this.#delivery.extend(lease.offset, nowMs + entry.leaseMs);
     if (entry.verb === "reject") {
       const history = endAttempt(lease, { verdict: "rejected", endedAtMs: nowMs, reason: entry.reason });

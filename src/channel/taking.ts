@@ -61,8 +61,14 @@ export function tellLeases(
   { leases, ...told }: Pick<GrantedLeases, "redelivered" | "leaseUntilMs"> & { readonly leases: readonly Lease[] },
 ): GrantedLeases {
   const sealer = LeaseSealer.of(leaseSecret);
+  const { id } = group;
+  const [first] = leases;
+  let leaseIds: readonly string[] | undefined;
   return {
-    leaseIds: leases.map((one) => sealer.format({ group: group.id, ...one })),
+    get leaseIds(): readonly string[] {
+      return (leaseIds ??= leases.map((one) => sealer.format({ group: id, ...one })));
+    },
+    session: first && sealer.formatSession({ group: id, holder: first.holder }),
     attempts: leases.map((one) => one.attempt),
     ...told,
   };

@@ -25,8 +25,8 @@ export function formatBinaryReply(id: number, outcome: Outcome, state: string): 
  * All leases of a frame have one holder, so their ids differ in offset and attempt alone, of which each message has its offset, and nearly
  * all have the attempt 1.
  */
-function formatLeases({ leaseIds, attempts, redelivered }: GrantedLeases): string {
-  const [group, , , ...holder] = leaseIds[0]?.split("-") ?? [];
+function formatLeases({ session = "", attempts, redelivered }: GrantedLeases): string {
+  const [group, ...holder] = session.split("-");
   const again: (readonly [place: number, attempt: number, redelivered: boolean])[] = [];
   for (const [place, attempt] of attempts.entries()) {
     const isRedelivered = redelivered[place] ?? false;

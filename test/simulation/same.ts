@@ -2,7 +2,15 @@
 import { Broken } from "./failure.ts";
 
 /** Members that the model does not compute: estimates, wording, secrets, and what belongs to storage. */
-const UNMODELLED: ReadonlySet<string> = new Set(["retryAfterMs", "detail", "segments", "leaseIds", "leaseSecret", "history"]);
+const UNMODELLED: ReadonlySet<string> = new Set([
+  "retryAfterMs",
+  "detail",
+  "segments",
+  "leaseIds",
+  "session",
+  "leaseSecret",
+  "history",
+]);
 
 /** Settings that were found alike before: they are never changed in place, and are compared all the time. */
 const ALIKE = new WeakMap<object, object>();

@@ -317,6 +317,7 @@ export class ModelDelivery {
     }
     return {
       leaseIds,
+      session: `${group.id}/${holder}`,
       attempts: messages.map(({ attempts }) => attempts + 1),
       redelivered: messages.map(({ state, offset }) => state === "back" || offset < group.state.doubtBefore),
       leaseUntilMs,
