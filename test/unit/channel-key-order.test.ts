@@ -66,6 +66,18 @@ describe("src/channel/key-lines", () => {
     expect(textsOf(channel.pull({ max: 9 }))).toEqual([]);
   });
 
+  test("[KO1] what a get removes at once leaves the channel, also where it is not handed out in the order of offsets", () => {
+    const channel = filled(["a1", "a2", "1"]);
+    const first = channel.pull({ max: 1 });
+    channel.settle({ releases: lease(idsOf(channel.pull({ max: 1 }))("1")) });
+    channel.settle({ acks: lease(idsOf(first)("a1")) });
+    // Which messages wait for others of their key is found out anew: what came back goes first.
+    channel.evict();
+
+    expect(channel.getTexts(9)).toEqual(["1", "a2"]);
+    expect(channel.describe()).toMatchObject({ depth: 0, bytes: 0, segments: 0 });
+  });
+
   test("[KO1] a get that removes at once does not pass a held message of the key", () => {
     const channel = filled(["a1", "a2", "b1"]);
     const first = channel.pull();
