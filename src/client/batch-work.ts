@@ -3,7 +3,7 @@ import { EdgeChannelError } from "./edge-channel-error.ts";
 import { RetryError } from "./handler-errors.ts";
 import type { BatchHandler, HandlerContext } from "./handlers.ts";
 import type { LeasedMessage } from "./leased-message.ts";
-import { checkTimes } from "./settle-terms.ts";
+import { checkDelay } from "./settle-terms.ts";
 
 type Outcome = PromiseSettledResult<unknown>;
 
@@ -34,7 +34,7 @@ function isOutcome(value: unknown): value is Outcome {
 function checkOutcome(outcome: Outcome): Outcome {
   try {
     const { reason } = outcome as Partial<PromiseRejectedResult>;
-    if (reason instanceof RetryError) checkTimes(reason);
+    if (reason instanceof RetryError) checkDelay(reason);
     return outcome;
   } catch (error) {
     return { status: "rejected", reason: error };

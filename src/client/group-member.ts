@@ -11,7 +11,7 @@ import { openLeaseSource, type LeaseSource } from "./lease-source.ts";
 import { PrefetchDepth } from "./prefetch-depth.ts";
 import type { Retries } from "./retries.ts";
 import { SettleQueue, type SettleEntry, type SettleVerb } from "./settle-queue.ts";
-import { checkTimes, reasonOf } from "./settle-terms.ts";
+import { checkDelay, checkLease, reasonOf } from "./settle-terms.ts";
 import type { Leased, SettleReport, SettleRequest, Transport } from "./transport.ts";
 import type { Turns, TurnTaker } from "./turns.ts";
 import { verdictOf } from "./verdict.ts";
@@ -331,7 +331,8 @@ export class GroupMember implements TurnTaker {
   /** What the message's own methods do. */
   async #settleByProgram(held: Held, request: SettleRequest): Promise<Pick<SettleReport, "refused">> {
     const [verb, [given]] = Object.entries(request)[0] as [SettleVerb, [SettleEntry]];
-    checkTimes(given);
+    if (verb === "extends") checkLease(given);
+    else checkDelay(given);
     const entry = { ...given, reason: given.reason ? reasonOf(given.reason) : undefined };
     const settling = verb === "extends" ? this.#queue.settle(verb, entry) : this.#settle(held, verb, entry);
     this.#turns.begin();

@@ -6,12 +6,14 @@ import type { SettleEntry } from "./settle-queue.ts";
 /** UTF-8 has at most so many bytes for a character of a string. */
 const CHARACTER_BYTES_MAX = 3;
 
-/** Refuses delays and leases that the server would. */
-export function checkTimes(terms: Pick<SettleEntry, "delayMs" | "leaseMs">): void {
-  checkNumbers(terms, {
-    delayMs: [0, 0, RETRY_DELAY_MS_MAX],
-    leaseMs: [LEASE_MS_MIN, LEASE_MS_MIN, LEASE_MS_MAX],
-  });
+/** Refuses delays that the server would. */
+export function checkDelay(terms: Pick<SettleEntry, "delayMs">): void {
+  checkNumbers(terms, { delayMs: [0, 0, RETRY_DELAY_MS_MAX] });
+}
+
+/** The same for the length of a lease, which has to be given. */
+export function checkLease(terms: Pick<SettleEntry, "leaseMs">): void {
+  checkNumbers(terms, { leaseMs: [Number.NaN, LEASE_MS_MIN, LEASE_MS_MAX] });
 }
 
 /** As much of what was given, or thrown, as fits. */

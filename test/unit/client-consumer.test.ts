@@ -313,6 +313,25 @@ describe("src/client/consumer", () => {
     expect(answers.toSorted()).toEqual(["first", "second lease-lost", "third lease-lost"]);
   });
 
+  test("an extension of no length, or of one that the server would refuse, is refused and goes with no other settling", async () => {
+    const { channel } = open();
+    const refused: string[] = [];
+    channel.consume(async (message) => {
+      for (const leaseMs of [undefined, 999, 43_200_001, Number.NaN]) {
+        await message.extend(leaseMs as number).catch(({ kind, message: text }: Error & { kind: string }) => {
+          refused.push(`${kind}: ${text}`);
+        });
+      }
+    });
+    await begin();
+    await deliver(["1"]);
+
+    const expected = (found: string): string =>
+      `invalid-request: Cannot take ${found} as leaseMs: expected a whole number from 1000 to 43200000`;
+    expect(refused).toEqual(["NaN", "999", "43200001", "NaN"].map(expected));
+    expect(settles()).toEqual([["acks l1"]]);
+  });
+
   test("[LS9] where the new connection is lost before it has told what is held, the next one is asked again", async () => {
     const { channel, timers } = open();
     const handlers = new Handlers();
