@@ -1,6 +1,6 @@
 // The command line of the fuzz test: plays inputs against the codec of binary frames and the core, and tells the seed of the first that fails.
 import { parseArgs } from "node:util";
-import { SingleBar } from "cli-progress";
+import { CountedProgress } from "../counted-progress.ts";
 import { type Fate, fuzzOne, PAST_FINDINGS } from "./fuzz.ts";
 
 const HELP = `Usage: npm run fuzz -- [options]
@@ -42,21 +42,20 @@ function parseOptions(args: readonly string[]): { readonly inputs: number; reado
 
 function run({ inputs, seed }: { readonly inputs: number; readonly seed: number }): boolean {
   const fates: Record<Fate, number> = { accepted: 0, refused: 0 };
-  const bar = new SingleBar({ format: "fuzz {bar} {value}/{total} inputs, {duration} s", clearOnComplete: true });
-  bar.start(inputs, 0);
   const seeds = [...PAST_FINDINGS, ...Array.from({ length: inputs }, (_, index) => seed + index)];
+  const progress = new CountedProgress("fuzz", "inputs", seeds.length);
   for (const [index, one] of seeds.entries()) {
     try {
       fates[fuzzOne(one)]++;
     } catch (error) {
-      bar.stop();
+      progress.stop();
       console.error(`The input of seed ${one} fails: ${error instanceof Error ? error.stack : String(error)}`);
       console.error(`\nPlay it again with: npm run fuzz -- --inputs 1 --seed ${one}`);
       return false;
     }
-    if (index % 1000 === 0) bar.update(index);
+    if (index % 1000 === 0) progress.note(index);
   }
-  bar.stop();
+  progress.stop();
   console.log(
     `${seeds.length} inputs from seed ${seed}: ${fates.accepted} accepted and read back, ${fates.refused} refused, none failed`,
   );

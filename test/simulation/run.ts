@@ -1,6 +1,6 @@
 // The command line of the simulation: plays seeds, shows progress on a terminal, and prints what failed as short as it can be made.
 import { parseArgs } from "node:util";
-import { SingleBar } from "cli-progress";
+import { CountedProgress } from "../counted-progress.ts";
 import { shrink } from "./shrink.ts";
 import { createTally, type Failure, planSeed, playPlan, recordSeed, STEPS_PER_SEED } from "./simulate.ts";
 import { showWorld } from "./world/show.ts";
@@ -73,14 +73,13 @@ function kindOf(error: unknown): string {
 
 function simulate({ seeds, firstSeed }: Options): boolean {
   const tally = createTally();
-  const bar = new SingleBar({ format: "simulate {bar} {value}/{total} seeds, {duration} s", clearOnComplete: true });
-  bar.start(seeds, 0);
+  const progress = new CountedProgress("simulate", "seeds", seeds);
   let failure: Failure | undefined;
   for (let seed = firstSeed; seed < firstSeed + seeds && failure === undefined; seed++) {
     failure = playPlan(seed, planSeed(seed), tally);
-    bar.increment();
+    progress.note(seed - firstSeed + 1);
   }
-  bar.stop();
+  progress.stop();
   console.log(tally.format());
   if (failure !== undefined) {
     const short = explain(failure);

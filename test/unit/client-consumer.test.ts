@@ -326,9 +326,11 @@ describe("src/client/consumer", () => {
     await begin();
     await deliver(["1"]);
 
-    const expected = (found: string): string =>
-      `invalid-request: Cannot take ${found} as leaseMs: expected a whole number from 1000 to 43200000`;
-    expect(refused).toEqual(["NaN", "999", "43200001", "NaN"].map(expected));
+    expect(refused).toEqual(
+      ["NaN", "999", "43200001", "NaN"].map(
+        (found) => `invalid-request: Cannot take ${found} as leaseMs: expected a whole number from 1000 to 43200000`,
+      ),
+    );
     expect(settles()).toEqual([["acks l1"]]);
   });
 
