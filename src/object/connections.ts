@@ -180,8 +180,8 @@ export class Connections {
   }
 
   /** Notes that a frame came: who pings is not gone then. */
-  noteHeard(connection: number, nowMs: number): void {
-    if (this.#pings.has(connection)) this.#pings.begin(connection, nowMs);
+  noteHeard(connection: number, readNowMs: () => number): void {
+    if (this.#pings.has(connection)) this.#pings.begin(connection, readNowMs());
   }
 
   /** When the alarm has to look for silent connections (rule CN6); undefined where nobody pings. */

@@ -61,7 +61,7 @@ export class SocketDesk {
     const found = this.#connections.find(socket);
     if (found === undefined) return;
     const { connection } = found;
-    this.#connections.noteHeard(connection, this.#options.runtime.nowMs());
+    this.#connections.noteHeard(connection, () => this.#options.runtime.nowMs());
     const action = this.#readFrame(data, found);
     const bytes = typeof data === "string" ? data.length : data.byteLength;
     if (action.type === "hear") {

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
+import { parseWith } from "../../src/protocol/fault.ts";
 import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES, parseClientFrame } from "../../src/protocol/frames.ts";
 import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
@@ -163,6 +164,35 @@ describe("src/protocol/frames", () => {
       });
     },
   );
+
+  test.each([
+    '{"type":"put","id":1,"text":"a"}',
+    '{"text":"","id":0,"type":"put"}',
+    '{"type":"put","id":9007199254740991,"json":null}',
+    '{"type":"put","id":1,"base64":"YQ=="}',
+    '{"type":"put","id":-0,"text":"a"}',
+    '{"type":"put","id":-1,"text":"a"}',
+    '{"type":"put","id":1.5,"text":"a"}',
+    '{"type":"put","id":9007199254740992,"text":"a"}',
+    '{"type":"put","id":"1","text":"a"}',
+    '{"type":"put","id":null,"json":1}',
+    '{"type":"put","id":1,"text":1}',
+    '{"type":"put","id":1,"text":null}',
+    String.raw`{"type":"put","id":1,"text":"\ud800"}`,
+    '{"type":"put","id":1,"text":"a","json":1}',
+    '{"type":"put","id":1,"text":"a","extra":1}',
+    '{"type":"put","id":1,"text":"a","__proto__":1}',
+    '{"type":"put","id":1,"__proto__":{"text":"a"}}',
+    '{"type":"put","id":1,"toString":"a"}',
+    '{"type":"put","text":"a","key":"k"}',
+    '{"type":"put","id":1}',
+    '{"type":"put-batch","id":1,"text":"a"}',
+  ])("a put of a body alone is taken, or refused, as its schema does it: %s", (text) => {
+    const frame = JSON.parse(text) as { readonly type: "put" };
+    const checked = parseWith(CLIENT_FRAME_SCHEMAS[frame.type], frame);
+
+    expect(parseClientFrame(text)).toMatchObject(checked.ok ? checked : { ok: false, refusal: { refusal: checked.refusal } });
+  });
 
   test("[G6] a refusal repeats at most 64 characters of an unknown type and tells the first fault only", () => {
     const long = parseClientFrame(JSON.stringify({ type: "x".repeat(1000) }));
