@@ -1,16 +1,17 @@
 // The frames of the WebSocket subprotocol channel.v1.json: one JSON object a frame, its `type` a verb.
 import * as v from "valibot";
-import { accept, refuse, type Result } from "../base/result.ts";
+import { refuse, type Result } from "../base/result.ts";
 import { CHECKPOINT_FRAME_SCHEMAS, checkpointWriteEntries, type CheckpointFrame } from "./checkpoint-frames.ts";
 import { conditionEntries } from "./dedup.ts";
 import type { PressureState } from "./description.ts";
 import { parseJson, parseWith, invalidRequest } from "./fault.ts";
 import { leaseList } from "./lease-list.ts";
 import { LIMITS } from "./limits.ts";
-import { putMessageSchema } from "./message.ts";
+import { hasPlainBody, putMessageSchema } from "./message.ts";
 import { groupNameSchema, readerNameSchema } from "./names.ts";
 import type { Problem, Refusal } from "./problems.ts";
 import type { ScheduledReceipt } from "./schedule.ts";
+import { withShortcut } from "./shortcut.ts";
 import { leaseMsSchema, wholeNumber } from "./settings.ts";
 import { STREAM_FRAME_SCHEMAS, type PresenceFrame, type StreamFrame } from "./stream-frames.ts";
 import { MOVED_CLOSE_CODE } from "./version.ts";
@@ -35,14 +36,23 @@ const helloSchema = v.strictObject({
 /** Set when the put is sent for room that it was promised: if the promise is gone by then, nothing is stored. */
 const promisedSchema = v.optional(v.literal(true));
 
-const putSchema = v.strictObject({
-  type: v.literal("put"),
-  id: idSchema,
-  waitMs: v.optional(waitMsSchema),
-  promised: promisedSchema,
-  ...conditionEntries,
-  ...putMessageSchema.entries,
-});
+const putSchema = withShortcut(
+  v.strictObject({
+    type: v.literal("put"),
+    id: idSchema,
+    waitMs: v.optional(waitMsSchema),
+    promised: promisedSchema,
+    ...conditionEntries,
+    ...putMessageSchema.entries,
+  }),
+  isPlainPut,
+);
+
+/** Whether it has a body beside its type and id, and nothing else. */
+function isPlainPut(frame: unknown): boolean {
+  if (!hasPlainBody(frame, 3) || !("type" in frame && frame.type === "put" && "id" in frame)) return false;
+  return Number.isSafeInteger(frame.id) && Number(frame.id) >= 0;
+}
 
 export const messagesSchema = v.pipe(
   v.unknown(),
@@ -222,9 +232,6 @@ export interface FrameRefusal {
   readonly inReplyTo?: number;
 }
 
-/** `type`, `id` and the body. */
-const PLAIN_PUT_MEMBERS = 3;
-
 /** How most clients begin a frame: what comes behind it need not be read to know which request it is. */
 const BEGINNING = /^\{"type":"[a-z-]{1,64}","id":(\d{1,15})[,}]/u;
 
@@ -244,20 +251,8 @@ export function parseClientFrame(text: string): Result<ClientFrame, FrameRefusal
   if (!isClientFrameType(type)) {
     return refuse({ refusal: { kind: "unknown-frame", frameType: type.slice(0, 64), frameTypes: CLIENT_FRAME_TYPES }, ...id });
   }
-  if (isPlainPut(frame)) return accept(frame);
   const checked = parseWith(CLIENT_FRAME_SCHEMAS[type], frame);
   return checked.ok ? checked : refuse({ refusal: checked.refusal, ...id });
-}
-
-/**
- * Whether it is a put of a text or a JSON value and of nothing else, as most frames are. The schema takes it as it is, but looks for each
- * member that a put may have, which costs as much as to parse the frame (measured).
- */
-function isPlainPut(frame: object): frame is Extract<ClientFrame, { type: "put" }> {
-  if (!("type" in frame && frame.type === "put" && "id" in frame) || Object.keys(frame).length !== PLAIN_PUT_MEMBERS)
-    return false;
-  if (!Number.isSafeInteger(frame.id) || Number(frame.id) < 0) return false;
-  return "text" in frame ? typeof frame.text === "string" && frame.text.isWellFormed() : "json" in frame;
 }
 
 function isClientFrameType(type: string): type is keyof typeof CLIENT_FRAME_SCHEMAS {

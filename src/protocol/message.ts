@@ -6,6 +6,7 @@ import { invalidRequest, parseJson, type InvalidRequest } from "./fault.ts";
 import { LIMITS } from "./limits.ts";
 import { DEFAULT_CONTENT_TYPES, type Presentation } from "./presentation.ts";
 import { delayMsSchema, deliverAtMsSchema, ttlMsSchema } from "./schedule.ts";
+import { withShortcut } from "./shortcut.ts";
 
 export { DEFAULT_CONTENT_TYPES, type Presentation } from "./presentation.ts";
 
@@ -103,18 +104,27 @@ export const headersSchema = v.pipe(
 );
 
 /** The JSON form of a message that is put: exactly one of `json`, `text` and `base64` holds the body. */
-export const putMessageSchema = v.strictObject({
-  key: v.optional(keySchema),
-  messageId: v.optional(messageIdSchema),
-  contentType: v.optional(contentTypeSchema),
-  headers: v.optional(headersSchema),
-  json: v.optional(v.unknown()),
-  text: v.optional(v.pipe(v.string(), wellFormed)),
-  base64: v.optional(v.string()),
-  delayMs: v.optional(delayMsSchema),
-  deliverAtMs: v.optional(deliverAtMsSchema),
-  ttlMs: v.optional(ttlMsSchema),
-});
+export const putMessageSchema = withShortcut(
+  v.strictObject({
+    key: v.optional(keySchema),
+    messageId: v.optional(messageIdSchema),
+    contentType: v.optional(contentTypeSchema),
+    headers: v.optional(headersSchema),
+    json: v.optional(v.unknown()),
+    text: v.optional(v.pipe(v.string(), wellFormed)),
+    base64: v.optional(v.string()),
+    delayMs: v.optional(delayMsSchema),
+    deliverAtMs: v.optional(deliverAtMsSchema),
+    ttlMs: v.optional(ttlMsSchema),
+  }),
+  (message) => hasPlainBody(message, 1),
+);
+
+/** Whether it is an object of so many members of which one is a text or a JSON value, and is one that may be put. */
+export function hasPlainBody(form: unknown, members: number): form is object {
+  if (typeof form !== "object" || form === null || Object.keys(form).length !== members) return false;
+  return "text" in form ? typeof form.text === "string" && form.text.isWellFormed() : Object.hasOwn(form, "json");
+}
 
 export type PutMessageJson = v.InferOutput<typeof putMessageSchema>;
 

@@ -6,6 +6,7 @@ import { parseWith } from "../../src/protocol/fault.ts";
 import { CLIENT_FRAME_SCHEMAS, CLOSE_CODES, parseClientFrame } from "../../src/protocol/frames.ts";
 import { PROTOCOL_VERSIONS, SUBPROTOCOL_JSON } from "../../src/protocol/version.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { putMessageSchema } from "../../src/protocol/message.ts";
 import { channelNameSchema, checkpointNameSchema } from "../../src/protocol/names.ts";
 import { PROBLEM_TYPES } from "../../src/protocol/problems.ts";
 import { channelPatchSchema, givenSettingsSchema } from "../../src/protocol/settings.ts";
@@ -187,11 +188,32 @@ describe("src/protocol/frames", () => {
     '{"type":"put","text":"a","key":"k"}',
     '{"type":"put","id":1}',
     '{"type":"put-batch","id":1,"text":"a"}',
-  ])("a put of a body alone is taken, or refused, as its schema does it: %s", (text) => {
-    const frame = JSON.parse(text) as { readonly type: "put" };
-    const checked = parseWith(CLIENT_FRAME_SCHEMAS[frame.type], frame);
+  ])("a put of a body alone is taken, or refused, as its members say: %s", (text) => {
+    const frame = JSON.parse(text) as { readonly type: "put" | "put-batch" };
+    // Built anew of its members, it has no shortcut.
+    const checked = parseWith(v.strictObject(CLIENT_FRAME_SCHEMAS[frame.type].entries), frame);
 
     expect(parseClientFrame(text)).toMatchObject(checked.ok ? checked : { ok: false, refusal: { refusal: checked.refusal } });
+  });
+
+  test.each([
+    ['{"text":"a"}', true],
+    ['{"json":null}', true],
+    ['{"json":[1]}', true],
+    ['{"base64":"YQ=="}', true],
+    ['{"text":"a","key":"k"}', true],
+    ['{"text":1}', false],
+    [String.raw`{"text":"\udc00"}`, false],
+    ['{"text":"a","extra":1}', false],
+    ['{"extra":"a"}', false],
+    ['["a"]', false],
+    ["null", false],
+    ['"text"', false],
+  ])("a message of a body alone is taken, or refused, as its members say: %s", (text, isTaken) => {
+    const message = JSON.parse(text) as object;
+    const checked = parseWith(v.strictObject(putMessageSchema.entries), message);
+
+    expect([parseWith(putMessageSchema, message), checked.ok]).toEqual([checked, isTaken]);
   });
 
   test("[G6] a refusal repeats at most 64 characters of an unknown type and tells the first fault only", () => {
