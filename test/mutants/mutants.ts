@@ -81,6 +81,24 @@ const CORE: readonly Mutant[] = [
     to: "if (isTold || slot.live.size === 0) continue;",
   },
   {
+    name: "KO1: the head stays before what was removed out of the order of offsets",
+    file: "src/channel/backlog.ts",
+    from: "if (offsets.includes(this.#headOffset))",
+    to: "if (offsets[0] === this.#headOffset)",
+  },
+  {
+    name: "GP4: the head of a group stays before what was removed out of the order of offsets",
+    file: "src/channel/group-view.ts",
+    from: "if (finished.includes(this.#headOffset))",
+    to: "if (finished[0] === this.#headOffset)",
+  },
+  {
+    name: "G6: a text with half a character is taken",
+    file: "src/protocol/message.ts",
+    from: 'typeof form.text === "string" && form.text.isWellFormed()',
+    to: 'typeof form.text === "string"',
+  },
+  {
     name: "KO1: messages of a key are handed to two readers",
     file: "src/channel/choice.ts",
     from: "if (key !== undefined && !this.#isFree(key)) return this.#park(offset, key);",
