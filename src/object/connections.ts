@@ -30,8 +30,8 @@ interface Attachment {
   readonly joinsFrames?: true;
   /** Whether binary frames carry its messages. */
   readonly isBinary?: true;
-  /** When it said that it pings; absent for one that did not. */
-  readonly pingsSinceMs?: number;
+  /** When a frame of it came, as far as that was written; absent for one that did not say that it pings. */
+  readonly heardAtMs?: number;
   /** Whether it was opened for plain reading alone. */
   readonly readsPlainly?: true;
   /** Which relay it is of; absent for a client's. */
@@ -79,6 +79,8 @@ interface RemovedConnection {
 const NO_LEASES = new Uint8Array();
 /** What all members of an attachment but its requests and leases take, and the names of these. */
 const OTHER_BYTES_MAX = 400;
+/** How often is written that a frame came: an attachment is too much to be written for each. */
+const HEARD_INTERVAL_MS = LIMITS.silenceMsMax / 5;
 
 export class Connections {
   readonly #context: SocketKeeper;
@@ -165,23 +167,27 @@ export class Connections {
     return this.#attachments.get(socket);
   }
 
-  /** `pingsSinceMs`: the time, of a client that pings. */
+  /** `heardAtMs`: the time, of a client that pings. */
   greet(
     socket: WebSocket,
-    { joinsFrames, pingsSinceMs }: { readonly joinsFrames: boolean; readonly pingsSinceMs: number | undefined },
+    { joinsFrames, heardAtMs }: { readonly joinsFrames: boolean; readonly heardAtMs: number | undefined },
   ): void {
     this.#update(socket, {
       hasGreeted: true,
       ...(joinsFrames && { joinsFrames }),
-      ...(pingsSinceMs !== undefined && { pingsSinceMs }),
+      ...(heardAtMs !== undefined && { heardAtMs }),
     });
     const attachment = this.#attachments.get(socket);
-    if (attachment?.pingsSinceMs !== undefined) this.#pings.begin(attachment.connection, attachment.pingsSinceMs);
+    if (attachment?.heardAtMs !== undefined) this.#pings.begin(attachment.connection, attachment.heardAtMs);
   }
 
   /** Notes that a frame came: who pings is not gone then. */
-  noteHeard(connection: number, readNowMs: () => number): void {
-    if (this.#pings.has(connection)) this.#pings.begin(connection, readNowMs());
+  noteHeard(socket: WebSocket, readNowMs: () => number): void {
+    const { connection, heardAtMs } = this.#attachments.get(socket) ?? {};
+    if (connection === undefined || heardAtMs === undefined) return;
+    const nowMs = readNowMs();
+    this.#pings.begin(connection, nowMs);
+    if (Math.abs(nowMs - heardAtMs) >= HEARD_INTERVAL_MS) this.#update(socket, { heardAtMs: nowMs });
   }
 
   /** When the alarm has to look for silent connections (rule CN6); undefined where nobody pings. */
@@ -337,10 +343,11 @@ export class Connections {
   }
 
   #keep(socket: WebSocket, attachment: Attachment): void {
-    const { unread, pingsSinceMs, relay } = attachment;
+    const { unread, heardAtMs, relay } = attachment;
     if (relay !== undefined) this.#relays.set(attachment.connection, relay);
     this.#countPlain(attachment, 1);
-    if (pingsSinceMs !== undefined) this.#pings.begin(attachment.connection, pingsSinceMs);
+    // Of frames that came so soon after that nothing was written.
+    if (heardAtMs !== undefined) this.#pings.begin(attachment.connection, heardAtMs + HEARD_INTERVAL_MS);
     this.#unread.set(attachment.connection, unread === undefined ? new Unread() : Unread.unpack(unread));
     this.#sockets.set(attachment.connection, socket);
     this.#attachments.set(socket, attachment);

@@ -61,7 +61,7 @@ export class SocketDesk {
     const found = this.#connections.find(socket);
     if (found === undefined) return;
     const { connection } = found;
-    this.#connections.noteHeard(connection, () => this.#options.runtime.nowMs());
+    this.#connections.noteHeard(socket, () => this.#options.runtime.nowMs());
     const action = this.#readFrame(data, found);
     const bytes = typeof data === "string" ? data.length : data.byteLength;
     if (action.type === "hear") {
@@ -119,7 +119,7 @@ export class SocketDesk {
         return;
       case "greet": {
         const { version, joinsFrames, pings } = action;
-        this.#connections.greet(socket, { joinsFrames, pingsSinceMs: pings ? this.#options.runtime.nowMs() : undefined });
+        this.#connections.greet(socket, { joinsFrames, heardAtMs: pings ? this.#options.runtime.nowMs() : undefined });
         if (pings) this.#options.beginLooks();
         const { channel } = this.#options;
         const welcome = { type: "welcome", version, versions: PROTOCOL_VERSIONS, channel, connection };

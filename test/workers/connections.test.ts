@@ -247,13 +247,31 @@ describe("src/object/channel-object: pings", () => {
     expect(alarmAtMs).toBeLessThanOrEqual(Date.now() + LIMITS.silenceAlarmMs);
     await hibernate(channel);
 
-    passTime(LIMITS.silenceMsMax + 1);
+    passTime(LIMITS.silenceMsMax + LIMITS.silenceMsMax / 5 + 1);
     expect(await pinging.ask({ type: "stats", id: 1 })).toMatchObject({ type: "stats" });
     await runAlarm(channel);
 
     expect(await gone.closed).toMatchObject({ code: CLOSE_CODES.silent });
     expect(await quiet.ask({ type: "stats", id: 1 })).toMatchObject({ stats: { connections: 2 } });
     expect(await pinging.ask({ type: "stats", id: 2 })).toMatchObject({ type: "stats" });
+  });
+
+  test("[CN5] what was heard before the object slept counts after it, and not for ever", async () => {
+    const channel = await createChannel();
+    const [busy, other] = [await connect(channel), await openSocket(channel)];
+    await busy.ask({ type: "hello", versions: [1], pings: true });
+    passTime(LIMITS.silenceMsMax - 1);
+    await busy.ask({ type: "stats", id: 1 });
+    await hibernate(channel);
+    passTime(LIMITS.silenceMsMax - 1);
+    await runAlarm(channel);
+    expect(await busy.ask({ type: "stats", id: 2 })).toMatchObject({ type: "stats" });
+
+    await hibernate(channel);
+    passTime(LIMITS.silenceMsMax + LIMITS.silenceMsMax / 5 + 1);
+    await runAlarm(channel);
+    expect(await busy.closed).toMatchObject({ code: CLOSE_CODES.silent });
+    expect(await other.ask({ type: "stats", id: 1 })).toMatchObject({ type: "stats" });
   });
 
   test("[CN5] a ping is answered by the runtime, which notes the time", async () => {
