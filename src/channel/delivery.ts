@@ -284,13 +284,11 @@ export class Delivery {
     this.#offerFirstOf(key);
   }
 
-  /** Ends all leases: their messages are handed out again, the attempts counted as they are. */
+  /** Ends all leases as if their time were over. */
   endLeases(endedAtMs: number): void {
-    for (const offset of [...this.#leases.offsets()].sort((a, b) => b - a)) {
-      const lease = this.#leases.find(offset);
-      if (lease === undefined) continue;
-      this.#defer(lease, { end: "released", endedAtMs, attempts: lease.attempt, dueAtMs: 0 });
-      this.#offerFirstOf(lease.key);
+    // The last first: each attempt counts, also those behind others of their key.
+    for (const lease of [...this.#leases.all()].sort((a, b) => b.offset - a.offset)) {
+      this.giveBack(lease, { end: "expired", endedAtMs, isCounted: true, dueAtMs: 0 });
     }
     this.#mark.removeAll();
   }

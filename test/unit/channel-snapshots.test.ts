@@ -65,6 +65,23 @@ describe("channel/snapshots", () => {
     expect(expectType(target.pull({ max: 2 }), "got").messages).toEqual([]);
   });
 
+  test.each([
+    ["dead-letter", { depth: 0, counts: { deadLettered: 1 } }, "expired"],
+    ["quarantine", { depth: 1, counts: { deadLettered: 0 } }, undefined],
+  ] as const)("[SN8] [RT2] the attempt whose lease ends so may have been the last: %s", (onExhausted, facts, reason) => {
+    const source = openChannel({ delivery: { maxAttempts: 1, onExhausted } });
+    source.put(["a"]);
+    source.pull({ max: 1 });
+    const target = restore(readPages(source, beginSnapshot(source)), source.nowMs);
+
+    expect(expectType(target.pull(), "got").messages).toEqual([]);
+    expect(target.describe()).toMatchObject(facts);
+    target.evict();
+    expect(target.describe()).toMatchObject(facts);
+    const letters = target.apply({ type: "dead-letters", fromOffset: 1, limit: 10, filter: {} });
+    expect(expectType(letters, "dead-letter-page").letters[0]?.reason).toBe(reason);
+  });
+
   test("[SN2] what changes while it is read does not show, and a page that was read is read again", () => {
     const source = openChannel();
     for (let index = 0; index < 20; index++) source.put([`message ${index}`]);
