@@ -17,7 +17,11 @@ const PASSING_STATUSES: readonly number[] = [408, 425, 429];
  */
 export async function errorOfReply(reply: Response, outcome: RequestOutcome): Promise<EdgeChannelError> {
   const problem = await readProblem(reply);
-  if (problem !== undefined) return EdgeChannelError.fromProblem(problem);
+  return problem === undefined ? unexpectedReply(reply, outcome) : EdgeChannelError.fromProblem(problem);
+}
+
+/** The error that a reply of something else stands for. */
+export function unexpectedReply(reply: Response, outcome: RequestOutcome): EdgeChannelError {
   const { status } = reply;
   const isPassing = status >= 500 || PASSING_STATUSES.includes(status);
   const retryAfter = /^\d+$/.exec(reply.headers.get("Retry-After") ?? "")?.[0];

@@ -43,26 +43,27 @@ export class HttpTransport implements Transport {
       query,
       headers: formatConditions({ producer, idempotencyKey }),
       json: { messages: formatPuts(messages) },
+      member: "count",
       signal,
     });
     return parsePutReceipt(reply);
   }
 
   async get({ signal, ...take }: GetOptions = {}): Promise<GetResult> {
-    return parseGetResult(await this.#post("pull", { json: { ...take, ack: "auto" }, signal }));
+    return parseGetResult(await this.#post("pull", { json: { ...take, ack: "auto" }, member: "messages", signal }));
   }
 
   async pull({ signal, detached: _, ...take }: PullOptions = {}): Promise<PullResult> {
-    return parsePullResult(await this.#post("pull", { json: take, signal }));
+    return parsePullResult(await this.#post("pull", { json: take, member: "messages", signal }));
   }
 
   async settle(request: SettleRequest, { signal }: CallOptions = {}): Promise<SettleReport> {
     const json = formatSettle(request);
-    return parseReply<SettleReport>(await this.#post("settle", { json, signal }));
+    return parseReply<SettleReport>(await this.#post("settle", { json, member: "acked", signal }));
   }
 
   stats({ signal }: CallOptions = {}): Promise<ChannelDescription> {
-    return this.#request({ method: "GET", path: [], signal });
+    return this.#request({ method: "GET", path: [], member: "depth", signal });
   }
 
   async close(): Promise<void> {

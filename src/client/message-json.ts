@@ -27,8 +27,12 @@ export interface PutInput {
   readonly ttlMs?: number | undefined;
 }
 
-/** A message to put, or its body alone. */
-export type PutGiven = MessageBody | PutInput;
+/** A message to put, or its body alone: what else it has goes beside a `body`, and not beside `json`. */
+export type PutGiven =
+  | string
+  | Uint8Array
+  | ({ readonly json: unknown } & { readonly [Name in keyof PutInput]?: never })
+  | PutInput;
 
 /** What is known of a message wherever it lies. */
 export interface MessageFacts {
@@ -80,11 +84,16 @@ export function toPutInput(given: PutGiven): PutInput {
 export function formatBody(body: MessageBody, index = -1): Pick<PutMessageJson, "text" | "base64" | "json"> {
   if (typeof body === "string") return { text: body };
   if (body instanceof Uint8Array) return { base64: encodeBase64(body) };
-  const { json } = Object(body) as { readonly json: { readonly toJSON?: unknown } | null | undefined };
+  const given = Object(body) as { readonly json: { readonly toJSON?: unknown } | null | undefined };
+  const { json } = given;
   // JSON would leave it out, and the message without a body. Other objects have a text, or are refused when that is made.
-  if ((typeof json !== "object" || json?.toJSON !== undefined) && jsonTextOf(json) === undefined) {
+  const isSayable = (typeof json === "object" && json?.toJSON === undefined) || jsonTextOf(json) !== undefined;
+  if (!isSayable || Object.keys(given).length > 1) {
     const found = Object.prototype.toString.call(json ?? body);
-    throw refusedValue(`as a body: expected a string, a Uint8Array or { json } with what JSON can say, not ${found}`, index);
+    throw refusedValue(
+      `as a body: expected a string, a Uint8Array, or { json } alone with what JSON can say, not ${found}`,
+      index,
+    );
   }
   return { json };
 }

@@ -2,7 +2,7 @@
 import { isLongerThan } from "../protocol/bytes.ts";
 import { REQUEST_BODY_BYTES_MAX } from "../protocol/client-limits.ts";
 import { EdgeChannelError, type RequestOutcome } from "./edge-channel-error.ts";
-import { errorOfReply, type Fetch } from "./http-reply.ts";
+import { errorOfReply, unexpectedReply, type Fetch } from "./http-reply.ts";
 import { formatJson } from "./json-text.ts";
 
 export interface RequesterOptions {
@@ -22,6 +22,8 @@ export interface HttpRequest {
   /** A body in JSON. */
   readonly json?: object;
   readonly bytes?: Uint8Array;
+  /** A member of the reply in JSON: without it something else has answered. Default: none is looked for. */
+  readonly member?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -54,8 +56,11 @@ export class Requester {
   async requestJson<Body>(request: HttpRequest): Promise<Body> {
     const { reply, outcome } = await this.#send(request);
     if (reply.headers.get("Content-Type")?.startsWith("application/json") !== true) throw await errorOfReply(reply, outcome);
-    // The shape is the server's promise.
-    return receive<Body>(reply.json() as Promise<Body>, request.signal, outcome);
+    const body: unknown = await receive(reply.json(), request.signal, outcome);
+    const { member } = request;
+    if (member !== undefined && !(member in Object(body))) throw unexpectedReply(reply, outcome);
+    // The rest of the shape is the server's promise.
+    return body as Body;
   }
 
   /** Sends a request whose reply's body is bytes. */

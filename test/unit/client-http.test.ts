@@ -189,6 +189,21 @@ describe("src/client/requester: failures", () => {
     expect(await errorOf(channel.put("a"))).toMatchObject({ ...unexpected, status: 200, retryable: false, outcome: "unknown" });
   });
 
+  test.each([{}, null, [], "ok", 1, { channel: "c" }])(
+    "JSON of something else is told from a reply, and nothing was stored, taken or settled by it: %j",
+    async (body) => {
+      const { channel } = open(Array.from({ length: 5 }, () => replyJson(body as object)));
+      const unexpected = { kind: "unexpected-reply", origin: "network", status: 200, retryable: false };
+      const settles = channel.transport.settle({ acks: [{ leaseId: "l" }] });
+
+      expect(await errorOf(settles)).toMatchObject({ ...unexpected, outcome: "unknown" });
+      expect(await errorOf(channel.put("a"))).toMatchObject({ ...unexpected, outcome: "unknown" });
+      expect(await errorOf(channel.get({ ack: "server" }))).toMatchObject({ ...unexpected, outcome: "unknown" });
+      expect(await errorOf(channel.getBatch())).toMatchObject({ ...unexpected, outcome: "unknown" });
+      expect(await errorOf(channel.stats())).toMatchObject({ ...unexpected, outcome: "not-applied" });
+    },
+  );
+
   test("a request that fails on the way may have changed something, a read has not", async () => {
     const { channel } = open([failOnTheWay, failOnTheWay, breakOff]);
     const lost = { kind: "connection-lost", origin: "network", retryable: true };

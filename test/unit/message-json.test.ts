@@ -32,6 +32,9 @@ const NO_BODIES: readonly [given: unknown, found: string][] = [
   [{ body: new ArrayBuffer(1) }, "ArrayBuffer"],
   [{ body: {} }, "Object"],
   [{ json: undefined }, "Object"],
+  [{ json: { key: "a" }, key: "k" }, "Object"],
+  [{ json: 1, delayMs: 600_000 }, "Number"],
+  [{ body: { json: 1, text: "a" } }, "Number"],
   [{ json: (): number => 1 }, "Function"],
   [{ json: Symbol("a") }, "Symbol"],
   [{ json: 1n }, "BigInt"],
@@ -42,7 +45,7 @@ const REFUSED = { kind: "invalid-request", origin: "client", retryable: false, o
 
 describe("src/client/message-json", () => {
   test.each(NO_PUTS)("what is no body is refused with what may be one, %#", (given, found) => {
-    const message = `Cannot send the value as a body: expected a string, a Uint8Array or { json } with what JSON can say, not [object ${found}]`;
+    const message = `Cannot send the value as a body: expected a string, a Uint8Array, or { json } alone with what JSON can say, not [object ${found}]`;
 
     expect(() => formatPutMessage(given)).toThrow(expect.objectContaining({ ...REFUSED, message }));
     expect(() => putBytes(given)).toThrow(expect.objectContaining({ ...REFUSED, message }));
