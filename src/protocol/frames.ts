@@ -233,7 +233,7 @@ export interface FrameRefusal {
 }
 
 /** How most clients begin a frame: what comes behind it need not be read to know which request it is. */
-const BEGINNING = /^\{"type":"[a-z-]{1,64}","id":(\d{1,15})[,}]/u;
+const BEGINNING = /^\{"type":"[a-z-]{1,64}","id":(\d{1,15})\s*[,}]/u;
 
 export function parseClientFrame(text: string): Result<ClientFrame, FrameRefusal> {
   const parsed = parseJson(text);

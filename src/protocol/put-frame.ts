@@ -27,6 +27,7 @@ export function parsePutFrame(bytes: Uint8Array): Result<PutFrame, FrameRefusal>
     return refuse({ refusal: invalidRequest("", `Expected a head of at most ${LIMITS.controlBodyBytesMax} characters`) });
   const json = parseJson(text);
   if (!json.ok) return refuse({ refusal: json.refusal });
+  if (Array.isArray(json.value)) return refuse({ refusal: invalidRequest("", "Expected a JSON object") });
   const id = idOf(json.value);
   const head = parseWith(headSchema, json.value);
   if (!head.ok) return refuse({ refusal: head.refusal, ...id });

@@ -246,6 +246,7 @@ describe("src/protocol/frames", () => {
     const inReplyTo = [
       `{"type":"put","id":5,"json":${deep}}`,
       '{"type":"get","id":6}}',
+      '{"type":"put","id":11 ,"text":"a',
       '{"type":"stats","id":7',
       '{"type":"put","id":-8,',
       '{"type":"put", "id":9,',
@@ -256,7 +257,7 @@ describe("src/protocol/frames", () => {
       return parsed.ok ? "accepted" : parsed.refusal.inReplyTo;
     });
 
-    expect(inReplyTo).toEqual([5, 6, undefined, undefined, undefined, undefined, undefined]);
+    expect(inReplyTo).toEqual([5, 6, 11, undefined, undefined, undefined, undefined, undefined]);
   });
 
   test("[G6] a batch has at most batchMessagesMax messages", () => {
