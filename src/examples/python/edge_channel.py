@@ -15,6 +15,7 @@ import json
 import math
 import os
 import queue
+import re
 import socket
 import struct
 import threading
@@ -33,8 +34,10 @@ BATCH_ITEMS_MAX = 10_000
 LEASE_S_DEFAULT = 30
 EXPIRE_IDLE_MS = 30 * 24 * 60 * 60 * 1000
 TEXT, BYTES, JSON = "text/plain; charset=utf-8", "application/octet-stream", "application/json"
+PROBLEM = "application/problem+json"
 SERIALIZED = "application/x-python-serialized"
 NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+DESCRIPTION = {"channel": str, "state": str, "depth": int, "isEmpty": bool, "isFull": bool}
 SHUT_DOWN_KINDS = frozenset({"channel-draining", "channel-closed", "channel-deleted"})
 
 
@@ -47,12 +50,17 @@ class Full(queue.Full):
 
 
 class EdgeChannelError(Exception):
-    """The server refused, or did not answer (kind "connection-failed": the call may have been carried out)."""
+    """The server refused, or did not answer: kind "connection-failed", or "unexpected-reply" where another did, such as a proxy.
 
-    def __init__(self, message: str, kind: str, problem: Optional[dict] = None):
+    outcome: "not-applied", or "unknown" where the call may have been carried out.
+    """
+
+    def __init__(self, message: str, kind: str, problem: Optional[dict] = None, outcome: str = "not-applied"):
         super().__init__(message)
         self.kind = kind
         self.problem = problem or {}
+        # A refusal changed nothing, unless it says otherwise.
+        self.outcome: str = self.problem.get("outcome", outcome)
 
 
 class ShutDown(EdgeChannelError):
@@ -110,7 +118,7 @@ class Queue:
         self._serializer = serializer
         self._is_shut_down = False
         self._http = _Http(url or os.environ.get("EDGE_CHANNEL_URL"), token or os.environ.get("EDGE_CHANNEL_TOKEN"))
-        self._send("PUT", "", body=settings)
+        self._send("PUT", "", body=settings).json(**DESCRIPTION)
 
     def __len__(self) -> int:
         return self.size()
@@ -163,7 +171,8 @@ class Queue:
         if not messages:
             return
         try:
-            self._send("POST", "/messages/batch", body={"messages": messages}, headers=_new_key())
+            reply = self._send("POST", "/messages/batch", body={"messages": messages}, headers=_new_key())
+            reply.json(offset=int, count=(len(messages),))
         except EdgeChannelError as error:
             is_count = error.problem.get("unit") == "messages"
             if error.kind != "channel-full" and not (error.kind == "batch-too-large" and is_count):
@@ -184,9 +193,10 @@ class Queue:
             leases = self._lease(int(num_items), LEASE_S_DEFAULT, _Deadline(False, None), _Call())
             return self._ack_all(leases)
         except (Empty, EdgeChannelError) as error:
+            if isinstance(error, EdgeChannelError) and error.kind != "batch-too-large":
+                raise
             size = self.size()
-            is_too_few = isinstance(error, Empty) or (error.kind == "batch-too-large" and size < num_items)
-            if not is_too_few:
+            if isinstance(error, EdgeChannelError) and size >= num_items:
                 raise
             raise Empty(f"Cannot get {num_items} items from queue of size {size}.") from error
 
@@ -202,8 +212,11 @@ class Queue:
             if error.kind == "unknown-checkpoint":
                 return None
             raise
-        version = int(reply.headers["ETag"].replace("W/", "").strip('"'))
-        return Checkpoint(self._parse_bytes(reply.body, reply.headers.get_content_type()), version)
+        version = re.fullmatch(r'(?:W/)?"([0-9]+)"', reply.headers.get("ETag", ""))
+        # A page may have a tag like that, but not this.
+        if version is None or "Channel-Updated-At-Ms" not in reply.headers:
+            raise reply.unexpected()
+        return Checkpoint(self._parse_bytes(reply.body, reply.headers.get_content_type()), int(version[1]))
 
     def write_checkpoint(self, name: str, value: Any, expected_version: Optional[int] = None) -> int:
         """Writes a value of up to 1 MiB and returns its version.
@@ -217,7 +230,8 @@ class Queue:
             headers["If-None-Match" if is_new else "If-Match"] = "*" if is_new else f'"{expected_version}"'
         # Sent again after a success whose reply was lost, a condition would not hold any more.
         is_repeatable = expected_version is None
-        return self._send("PUT", _checkpoint_path(name), data=data, headers=headers, is_repeatable=is_repeatable).json()["version"]
+        reply = self._send("PUT", _checkpoint_path(name), data=data, headers=headers, is_repeatable=is_repeatable)
+        return reply.json(version=int)["version"]
 
     def shutdown(self, force: bool = False, grace_period_s: float = 5) -> None:
         """Takes no more items, and deletes the queue as soon as it is empty, at the latest when the grace is over; at once by force.
@@ -230,7 +244,7 @@ class Queue:
             raise ValueError("'grace_period_s' must be a non-negative number")
         query = {"force": "true"} if force else {"graceMs": math.ceil(grace_period_s * 1000)}
         try:
-            self._send("DELETE", "", query=query)
+            self._send("DELETE", "", query=query).json(state=("draining", "deleted"))
         except EdgeChannelError as error:
             if not isinstance(error, ShutDown) and error.kind != "unknown-channel":
                 raise
@@ -238,7 +252,7 @@ class Queue:
         self._http.close()
 
     def _describe(self) -> dict:
-        return self._send("GET", "").json()
+        return self._send("GET", "").json(**DESCRIPTION)
 
     def _put(self, item: Any, deadline: _Deadline, call: _Call) -> None:
         data, content_type = self._encode(item)
@@ -248,7 +262,8 @@ class Queue:
             wait_s = deadline.next_wait_s()
             query = {"waitMs": math.ceil(wait_s * 1000)}
             try:
-                self._send("POST", "/messages", query=query, data=data, headers=headers, wait_s=wait_s, call=call)
+                reply = self._send("POST", "/messages", query=query, data=data, headers=headers, wait_s=wait_s, call=call)
+                reply.json(offset=int, count=(1,))
                 return
             except EdgeChannelError as error:
                 if error.kind not in ("channel-full", "too-many-waiters"):
@@ -273,9 +288,13 @@ class Queue:
             wait_s = deadline.next_wait_s()
             body = {"min": count, "max": count, "leaseMs": math.ceil(lease_s * 1000), "waitMs": math.ceil(wait_s * 1000)}
             try:
-                reply = self._send("POST", "/messages/pull", body=body, wait_s=wait_s, call=call).json()
-                if reply["messages"]:
-                    return [Lease(self, message, reply["leaseUntilMs"]) for message in reply["messages"]]
+                reply = self._send("POST", "/messages/pull", body=body, wait_s=wait_s, call=call)
+                taken = reply.json(messages=list)
+                messages = taken["messages"]
+                if messages:
+                    if not _has(taken, leaseUntilMs=int) or len(messages) != count or not all(map(_is_leased, messages)):
+                        raise reply.unexpected()
+                    return [Lease(self, message, taken["leaseUntilMs"]) for message in messages]
             except EdgeChannelError as error:
                 if error.kind != "too-many-waiters":
                     raise
@@ -290,7 +309,7 @@ class Queue:
         try:
             lost = self._settle("acks", [{"leaseId": lease.lease_id} for lease in leases])
         except EdgeChannelError as error:
-            if error.kind != "connection-failed":
+            if error.outcome != "unknown":
                 raise
             # Nobody knows what became of the acks: better twice than never.
             return items
@@ -300,7 +319,9 @@ class Queue:
     def _settle(self, verdict: str, entries: list) -> list:
         """Settles leases and returns what was refused."""
         reply = self._send("POST", "/messages/settle", body={verdict: entries})
-        refused = reply.json()["refused"]
+        refused = reply.json(refused=list)["refused"]
+        if not all(map(_is_refused, refused)):
+            raise reply.unexpected()
         if not reply.is_resent:
             return refused
         # The first try may have settled them.
@@ -333,8 +354,7 @@ class Queue:
     def _parse(self, message: dict) -> Any:
         if "json" in message:
             return message["json"]
-        data = message["text"].encode() if "text" in message else base64.b64decode(message["base64"])
-        return self._parse_bytes(data, message["contentType"].split(";")[0].strip().lower())
+        return self._parse_bytes(_bytes_of(message), message["contentType"].split(";")[0].strip().lower())
 
     def _parse_bytes(self, data: bytes, content_type: str) -> Any:
         if content_type == SERIALIZED and self._serializer is not None:
@@ -488,13 +508,37 @@ async def _in_thread(function: Any, *args: Any) -> Any:
 
 
 class _Reply(NamedTuple):
+    method: str
+    target: str
     status: int
     headers: Any
     body: bytes
     is_resent: bool
 
-    def json(self) -> Any:
-        return json.loads(self.body)
+    def json(self, **members: Any) -> dict:
+        """The JSON object that it is, with what the call needs of it (see _has). Without that it says nothing of what was done."""
+        value = self._parse(JSON)
+        if not _has(value, **members):
+            raise self.unexpected()
+        return value
+
+    def refusal(self) -> EdgeChannelError:
+        problem = self._parse(PROBLEM)
+        return _error_of(problem) if _has(problem, kind=str, retry=str) else self.unexpected()
+
+    def unexpected(self) -> EdgeChannelError:
+        """A proxy's page, a redirection, the answer of another service: who gave it may have passed the request on."""
+        what = f"status {self.status} with {self.headers.get('Content-Type', 'nothing')}"
+        message = f"Cannot read the answer to {self.method} {self.target}: {what} is not of this service"
+        return EdgeChannelError(message, "unexpected-reply", outcome=_outcome_of(self.method))
+
+    def _parse(self, content_type: str) -> Any:
+        if self.headers.get_content_type() != content_type:
+            return None
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
 class _Http:
@@ -548,9 +592,9 @@ class _Http:
                 reply = self._exchange(self._open(), request, timeout_s, call, True)
             except (OSError, http.client.HTTPException) as second:
                 raise _no_answer(method, path, second) from second
-        if reply.status < 400:
+        if 200 <= reply.status < 300:
             return reply
-        raise _error_of(_parse_problem(reply))
+        raise reply.refusal()
 
     def close(self) -> None:
         with self._lock:
@@ -579,7 +623,7 @@ class _Http:
             call.use(connection.sock)
             connection.request(method, target, data, headers)
             response = connection.getresponse()
-            reply = _Reply(response.status, response.headers, response.read(), is_resent)
+            reply = _Reply(method, target, response.status, response.headers, response.read(), is_resent)
         except BaseException:
             connection.close()
             raise
@@ -594,17 +638,42 @@ class _Http:
 
 
 def _no_answer(method: str, path: str, error: Exception) -> EdgeChannelError:
-    return EdgeChannelError(f"No answer to {method} {path}: {error or type(error).__name__}", "connection-failed")
+    message = f"No answer to {method} {path}: {error or type(error).__name__}"
+    return EdgeChannelError(message, "connection-failed", outcome=_outcome_of(method))
 
 
-def _parse_problem(reply: _Reply) -> dict:
+def _outcome_of(method: str) -> str:
+    """What is known of a request that was sent, but not answered."""
+    return "not-applied" if method == "GET" else "unknown"
+
+
+def _has(value: Any, **members: Any) -> bool:
+    """Whether it is an object with all these members: each is of a type, or one of the values in a tuple."""
+    return isinstance(value, dict) and all(
+        name in value and (value[name] in right if isinstance(right, tuple) else type(value[name]) is right)
+        for name, right in members.items()
+    )
+
+
+def _is_leased(message: Any) -> bool:
+    if not _has(message, leaseId=str, offset=int, attempt=int, redelivered=bool, contentType=str):
+        return False
+    if "json" in message:
+        return True
     try:
-        problem = reply.json()
-        if isinstance(problem, dict) and isinstance(problem.get("kind"), str):
-            return problem
-    except ValueError:
-        pass
-    return {"kind": "unexpected-reply", "title": f"The server answered {reply.status}"}
+        _bytes_of(message)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _is_refused(entry: Any) -> bool:
+    is_told = _has(entry, pointer=str, problem=dict) and _has(entry["problem"], kind=str)
+    return is_told and re.match(r"/\w+/[0-9]+", entry["pointer"]) is not None
+
+
+def _bytes_of(message: dict) -> bytes:
+    return message["text"].encode() if "text" in message else base64.b64decode(message["base64"], validate=True)
 
 
 def _error_of(problem: dict) -> EdgeChannelError:

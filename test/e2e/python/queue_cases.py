@@ -4,17 +4,20 @@ Prints a line of JSON for each case that ran: {"case", "problem"}, the problem b
 """
 
 import asyncio
+import contextlib
 import http.client
+import http.server
 import json
 import pickle
 import queue as standard_queue
+import threading
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from unittest import mock
 
-from edge_channel import CheckpointConflict, EdgeChannelError, Empty, Full, LeaseLost, Queue, ShutDown
+from edge_channel import CheckpointConflict, EdgeChannelError, Empty, Full, LeaseLost, Queue, ShutDown, _Http
 
 SHORT_S = 0.03
 PATIENCE_S = 5
@@ -42,7 +45,49 @@ def losing_one_reply():
     return mock.patch.object(http.client.HTTPConnection, "getresponse", lose)
 
 
+@contextlib.contextmanager
+def stranger(answer):
+    """The address of another service: `answer` is given the path and returns status, headers and body."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_any(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, headers, body = answer(self.path)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_any
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def in_json(value, status=200, kind="application/json"):
+    return status, {"Content-Type": kind}, json.dumps(value).encode()
+
+
 class QueueCases(unittest.TestCase):
+    def assert_unexpected(self, answer, call, outcome="unknown"):
+        """The call says that this is no answer of the service, and with which status it came."""
+        with self.assertRaises(EdgeChannelError, msg=answer) as caught:
+            call()
+        self.assertEqual((type(caught.exception), caught.exception.kind), (EdgeChannelError, "unexpected-reply"), answer)
+        self.assertEqual(caught.exception.outcome, outcome)
+        self.assertIn(f"status {answer[0]}", str(caught.exception))
+        self.assertIn("not of this service", str(caught.exception))
+
     def in_background(self, call, *args, **kwargs):
         pool = ThreadPoolExecutor(1)
         self.addCleanup(pool.shutdown)
@@ -220,6 +265,99 @@ class QueueCases(unittest.TestCase):
         with losing_one_reply():
             self.assertRaises(Empty, queue.get_nowait)
         self.assertEqual((queue.size(), queue._describe()["delivery"]["leased"]), (1, 1))
+
+    def test_answers_of_another_service_are_told(self):
+        queue = Queue()
+        queue.put("a")
+        lease = queue.lease()
+        answers = [
+            (302, {"Location": "http://127.0.0.1:1/"}, b""),
+            (200, {"Content-Type": "text/html"}, b"<title>Sign in</title>"),
+            (200, {"Content-Type": "text/html"}, b"{}"),
+            (200, {"Content-Type": "application/json"}, b'{"offset":'),
+            (200, {"Content-Type": "application/json"}, b"\xff"),
+            (200, {"Content-Type": "application/json"}, b"[" * 100_000),
+            (200, {"ETag": '"abc"', "Channel-Updated-At-Ms": "1"}, b""),
+            (200, {"ETag": '"7"'}, b""),
+            (204, {}, b""),
+            in_json({}),
+            in_json(None),
+            in_json([]),
+            in_json("ok"),
+            in_json({"offset": 1, "count": 1, "messages": [], "state": "draining"}, 302),
+            in_json({"kind": "channel-full"}, 429),
+            in_json({"kind": 7, "retry": "never"}, 410, "application/problem+json"),
+            in_json(None, 500, "application/problem+json"),
+            (404, {"Content-Type": "text/html"}, b"<title>Not found</title>"),
+            (502, {}, b""),
+        ]
+        changes = [
+            lambda: queue.put("b"),
+            lambda: queue.put_nowait_batch(["b", "c"]),
+            queue.get,
+            lambda: queue.get_nowait_batch(1),
+            queue.lease,
+            lease.ack,
+            lambda: queue.write_checkpoint("at", 1),
+            queue.shutdown,
+        ]
+        looks = [queue.size, queue.empty, queue.full, lambda: queue.read_checkpoint("at")]
+        given = []
+        with stranger(lambda path: given[-1]) as url, mock.patch.object(queue, "_http", _Http(url, "")):
+            for answer in answers:
+                given.append(answer)
+                self.assert_unexpected(answer, lambda: Queue(url=url))
+                for call in changes:
+                    self.assert_unexpected(answer, call)
+                for call in looks:
+                    self.assert_unexpected(answer, call, "not-applied")
+        self.assertEqual(queue.size(), 1)
+        lease.ack()
+
+    def test_answers_that_lack_what_the_call_needs_are_told(self):
+        queue = Queue()
+        queue.put("a")
+        lease = queue.lease()
+        message = {"leaseId": "l", "offset": 1, "attempt": 1, "redelivered": False, "contentType": "text/plain", "text": "a"}
+        taken = {"messages": [message], "leaseUntilMs": 1}
+        described = {"channel": "q", "state": "open", "depth": 0, "isEmpty": True, "isFull": False}
+        refused = {"pointer": "/acks/0", "problem": {"kind": "lease-lost", "retry": "never"}}
+        bodiless = {name: value for name, value in message.items() if name != "text"}
+        wrong = [
+            (lambda: queue.put("b"), {"offset": 1, "count": 1}, {"offset": [None, "1", True], "count": [None, 0, 2, "1"]}),
+            (lambda: queue.put_nowait_batch(["b", "c"]), {"offset": 1, "count": 2}, {"offset": [None], "count": [1, [2]]}),
+            (queue.lease, taken, {"messages": [None, {}, [None], [message] * 2, [bodiless]], "leaseUntilMs": [None, "1"]}),
+            (queue.get, taken, {"messages": [[{**message, name: None}] for name in message]}),
+            (queue.get, taken, {"messages": [[{**bodiless, "base64": value}] for value in (7, "a", "\u00e4")]}),
+            (queue.get, taken, {"messages": [[{**message, "text": "\ud800"}]]}),
+            (lease.ack, {"refused": []}, {"refused": [None, {}, [None], [{"pointer": "/acks/0"}]]}),
+            (lease.ack, {"refused": []}, {"refused": [[{**refused, "pointer": 0}], [{**refused, "pointer": "/acks"}]]}),
+            (lease.ack, {"refused": []}, {"refused": [[{**refused, "problem": {}}], [{**refused, "problem": "lost"}]]}),
+            (lambda: queue.write_checkpoint("at", 1), {"version": 1}, {"version": [None, "1", 1.5]}),
+            (queue.shutdown, {"state": "draining"}, {"state": [None, "open", ["draining"]]}),
+            (queue.size, described, {"depth": [None, "0"], "isEmpty": [None, 0], "isFull": [None, 0]}),
+        ]
+        given = []
+        with stranger(lambda path: given[-1]) as url, mock.patch.object(queue, "_http", _Http(url, "")):
+            for call, right, members in wrong:
+                outcome = "not-applied" if call == queue.size else "unknown"
+                for name, values in members.items():
+                    absent = {other: value for other, value in right.items() if other != name}
+                    for body in [absent, *({**right, name: value} for value in values)]:
+                        given.append(in_json(body))
+                        self.assert_unexpected(given[-1], call, outcome)
+        self.assertEqual(queue.size(), 1)
+        lease.ack()
+
+    def test_a_get_whose_ack_is_answered_by_another_loses_nothing(self):
+        queue = Queue()
+        message = {"leaseId": "l", "offset": 1, "attempt": 1, "redelivered": False, "contentType": "text/plain", "text": "a"}
+
+        def answer(path):
+            return (502, {}, b"") if path.endswith("/settle") else in_json({"messages": [message], "leaseUntilMs": 1})
+
+        with stranger(answer) as url, mock.patch.object(queue, "_http", _Http(url, "")):
+            self.assertEqual((queue.get(), queue.get_nowait_batch(1)), ("a", ["a"]))
 
     def test_a_get_that_is_cancelled_takes_nothing(self):
         async def run(queue):
