@@ -30,6 +30,7 @@ const CASES: Readonly<Record<string, string>> = {
   test_Q8_shutdown_with_items: "[ray:Q8] a shutdown with grace leaves what is there to readers",
   test_timeout_of_0_tries_once: "[ray:timeout] a timeout of 0 takes an item that is there and uses room that is there",
   test_items_come_back_as_they_were_put: "bytes, text and JSON come back as they were put, alone and in a batch",
+  test_a_batch_that_escapes_make_too_large_fits: "a batch whose escapes would make its request too large is put all the same",
   test_items_that_json_would_change_need_a_serializer: "what JSON would change is refused, unless a serializer is chosen",
   test_a_put_whose_reply_is_lost_is_stored_once: "a put whose reply is lost is sent again and stored once",
   test_a_get_whose_reply_is_lost_loses_nothing: "a get whose reply is lost leaves its item leased, not removed",

@@ -31,6 +31,7 @@ WAIT_S_MAX = 60
 REPLY_TIMEOUT_S = 30
 IDLE_CONNECTIONS_MAX = 16
 BATCH_ITEMS_MAX = 10_000
+REQUEST_BYTES_MAX = 24 * 1024 * 1024
 LEASE_S_DEFAULT = 30
 EXPIRE_IDLE_MS = 30 * 24 * 60 * 60 * 1000
 TEXT, BYTES, JSON = "text/plain; charset=utf-8", "application/octet-stream", "application/json"
@@ -162,23 +163,29 @@ class Queue:
         return self.get(block=False)
 
     def put_nowait_batch(self, items: Iterable) -> None:
-        """Puts all items, up to 10,000 and 16 MiB, or raises Full and puts none."""
+        """Puts all items, up to 10,000 and 16 MiB, or raises Full and puts none.
+
+        Where the escapes of texts make the request too large they go as base64: the same here, bytes to readers that are not Python.
+        """
         if not isinstance(items, Iterable):
             raise TypeError("Argument 'items' must be an Iterable")
-        messages = [self._format(item) for item in items]
-        if len(messages) > BATCH_ITEMS_MAX:
-            raise ValueError(f"Cannot put {len(messages)} items at once: at most {BATCH_ITEMS_MAX}")
-        if not messages:
+        items = list(items)
+        if len(items) > BATCH_ITEMS_MAX:
+            raise ValueError(f"Cannot put {len(items)} items at once: at most {BATCH_ITEMS_MAX}")
+        if not items:
             return
+        data = _format_body({"messages": [self._format(item) for item in items]})
+        if len(data) > REQUEST_BYTES_MAX:
+            data = _format_body({"messages": [self._format(item, is_text=False) for item in items]})
         try:
-            reply = self._send("POST", "/messages/batch", body={"messages": messages}, headers=_new_key())
-            reply.json(offset=int, count=(len(messages),))
+            headers = {"Content-Type": JSON, **_new_key()}
+            self._send("POST", "/messages/batch", data=data, headers=headers).json(offset=int, count=(len(items),))
         except EdgeChannelError as error:
             is_count = error.problem.get("unit") == "messages"
             if error.kind != "channel-full" and not (error.kind == "batch-too-large" and is_count):
                 raise
             raise Full(
-                f"Cannot add {len(messages)} items to queue of size {self.size()} and maxsize {self.maxsize}."
+                f"Cannot add {len(items)} items to queue of size {self.size()} and maxsize {self.maxsize}."
             ) from error
 
     def get_nowait_batch(self, num_items: int) -> list:
@@ -342,12 +349,12 @@ class Queue:
             return item.encode(), TEXT
         return _format_json(item).encode(), JSON
 
-    def _format(self, item: Any) -> dict:
+    def _format(self, item: Any, is_text: bool = True) -> dict:
         """An item as a message of a batch."""
         data, content_type = self._encode(item)
         if content_type == JSON:
             return {"json": item}
-        if content_type == TEXT:
+        if content_type == TEXT and is_text:
             return {"text": item}
         return {"base64": base64.b64encode(data).decode(), "contentType": content_type}
 
@@ -577,7 +584,7 @@ class _Http:
         """Sends once, and once more where the connection broke and the request may be repeated."""
         headers = {**self._headers, **(headers or {})}
         if body is not None:
-            data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+            data = _format_body(body)
             headers["Content-Type"] = JSON
         target = self._base + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         request, timeout_s, call = (method, target, data, headers), wait_s + REPLY_TIMEOUT_S, call or _Call()
@@ -682,6 +689,10 @@ def _error_of(problem: dict) -> EdgeChannelError:
     error_type = ShutDown if kind in SHUT_DOWN_KINDS else known.get(kind, EdgeChannelError)
     detail = problem.get("detail")
     return error_type(f"{problem.get('title', kind)}{f': {detail}' if detail else ''}", kind, problem)
+
+
+def _format_body(body: dict) -> bytes:
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _format_json(item: Any) -> str:

@@ -239,6 +239,12 @@ class QueueCases(unittest.TestCase):
         got = queue.get_nowait_batch(len(items)) + [queue.get() for _ in items]
         self.assertEqual([repr(item) for item in got], [repr(item) for item in items + items])
 
+    def test_a_batch_that_escapes_make_too_large_fits(self):
+        queue = Queue()
+        items = ["\x00" * 1_000_000] * 5 + [{"a": 1}, b"\x00"]
+        queue.put_nowait_batch(items)
+        self.assertEqual(queue.get_nowait_batch(len(items)), items)
+
     def test_items_that_json_would_change_need_a_serializer(self):
         plain, pickled = Queue(), Queue(serializer=pickle)
         for item in [(1, 2), {1: 2}, {3}, 2**53 + 1, 10**400, object(), float("nan")]:
