@@ -42,7 +42,8 @@ const CASES: Readonly<Record<string, string>> = {
   test_threads_share_a_queue: "threads share a queue",
   test_leases_are_settled_in_every_way: "a lease is acked, retried, rejected, extended and released",
   test_checkpoints_compare_and_set: "a checkpoint is written where the expected version is there",
-  test_mistakes_are_told: "bad arguments, a wrong token and another size are refused as such",
+  test_bad_arguments_are_told_before_anything_is_sent: "bad arguments are told before anything is sent",
+  test_refusals_are_told: "a wrong token and another size are refused as such",
 };
 
 interface CaseReport {

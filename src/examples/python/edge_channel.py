@@ -32,6 +32,8 @@ REPLY_TIMEOUT_S = 30
 IDLE_CONNECTIONS_MAX = 16
 BATCH_ITEMS_MAX = 10_000
 REQUEST_BYTES_MAX = 24 * 1024 * 1024
+MAXSIZE_MAX = 1_000_000_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}")
 LEASE_S_DEFAULT = 30
 EXPIRE_IDLE_MS = 30 * 24 * 60 * 60 * 1000
 TEXT, BYTES, JSON = "text/plain; charset=utf-8", "application/octet-stream", "application/json"
@@ -88,7 +90,7 @@ class Checkpoint(NamedTuple):
 class Queue:
     """A bounded first-in-first-out queue, safe for any number of threads and processes.
 
-    maxsize: most items at once; 0 leaves it to the channel's own limits (1,000,000 items and 1 GiB by default).
+    maxsize: most items at once, up to 1,000,000,000; 0 leaves it to the channel's own limits (1,000,000 items and 1 GiB by default).
     actor_options: for Ray's sake. Its "name" is the name of the queue; there is no actor that the rest could be for.
     name: the queue to create, or to join if it exists. Default: a new one, which is dropped after 30 idle days.
     url, token: default to the environment variables EDGE_CHANNEL_URL and EDGE_CHANNEL_TOKEN.
@@ -108,17 +110,25 @@ class Queue:
         serializer: Any = None,
     ):
         _check_count("maxsize", maxsize)
+        if maxsize > MAXSIZE_MAX:
+            raise ValueError(f"'maxsize' must be at most {MAXSIZE_MAX}")
         if actor_options is not None and not isinstance(actor_options, dict):
             raise TypeError("'actor_options' must be a dictionary")
-        name = name or (actor_options or {}).get("name")
+        if name is None:
+            name = (actor_options or {}).get("name")
         settings: dict = {"maxMessages": maxsize} if maxsize > 0 else {}
         if name is None:
             settings["expireAfterIdleMs"] = EXPIRE_IDLE_MS
+            name = f"queue-{uuid.uuid4().hex}"
+        _check_name(name)
         self.maxsize = maxsize
-        self.name = name or f"queue-{uuid.uuid4().hex}"
+        self.name = name
         self._serializer = serializer
         self._is_shut_down = False
-        self._http = _Http(url or os.environ.get("EDGE_CHANNEL_URL"), token or os.environ.get("EDGE_CHANNEL_TOKEN"))
+        self._http = _Http(
+            os.environ.get("EDGE_CHANNEL_URL", "") if url is None else url,
+            os.environ.get("EDGE_CHANNEL_TOKEN", "") if token is None else token,
+        )
         self._send("PUT", "", body=settings).json(**DESCRIPTION)
 
     def __len__(self) -> int:
@@ -189,11 +199,13 @@ class Queue:
             ) from error
 
     def get_nowait_batch(self, num_items: int) -> list:
-        """Takes exactly so many items, or raises Empty and takes none.
+        """Takes exactly so many items, up to 10,000, or raises Empty and takes none.
 
         Fewer come only where the leases of some ran out before they could be acked: those go to others.
         """
         _check_count("num_items", num_items)
+        if num_items > BATCH_ITEMS_MAX:
+            raise ValueError(f"Cannot get {num_items} items at once: at most {BATCH_ITEMS_MAX}")
         if num_items == 0:
             return []
         try:
@@ -551,18 +563,18 @@ class _Reply(NamedTuple):
 class _Http:
     """Requests over connections that are kept alive and shared by all threads."""
 
-    def __init__(self, url: Optional[str], token: Optional[str]):
+    def __init__(self, url: str, token: str):
         self._lock = threading.Lock()
         self._idle: list = []
         self._process = os.getpid()
-        parts = urllib.parse.urlsplit(url or "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("Expected the http or https address of a server as `url` or in EDGE_CHANNEL_URL")
-        if token and not (token.isascii() and token.isprintable()):
+        if not isinstance(url, str):
+            raise TypeError("'url' must be a string")
+        if not isinstance(token, str):
+            raise TypeError("'token' must be a string")
+        scheme, self._address, self._base = _parse_url(url)
+        if not (token.isascii() and token.isprintable()):
             raise ValueError("Expected a token of visible ASCII characters")
-        self._connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._address = (parts.hostname, parts.port)
-        self._base = parts.path.rstrip("/")
+        self._connection_type = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def __del__(self) -> None:
@@ -691,6 +703,20 @@ def _error_of(problem: dict) -> EdgeChannelError:
     return error_type(f"{problem.get('title', kind)}{f': {detail}' if detail else ''}", kind, problem)
 
 
+def _parse_url(url: str) -> tuple:
+    """Scheme, address of the server, and the path that its own paths come behind."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        address = (parts.hostname, parts.port)
+        # What no request can name.
+        is_clean = parts.path.isascii() and (parts.netloc + parts.path).isprintable() and " " not in parts.netloc + parts.path
+    except ValueError:
+        is_clean = False
+    if not is_clean or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("Expected the http or https address of a server as `url` or in EDGE_CHANNEL_URL")
+    return parts.scheme, address, parts.path.rstrip("/")
+
+
 def _format_body(body: dict) -> bytes:
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
@@ -704,13 +730,22 @@ def _format_json(item: Any) -> str:
 
 
 def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"'{name}' must be an integer")
     if value < 0:
         raise ValueError(f"'{name}' must be a non-negative integer")
 
 
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError("'name' must be a string")
+    # Dots alone, or what has to be escaped, would make another address.
+    if NAME.fullmatch(name) is None:
+        raise ValueError("'name' must have 1 to 128 letters, digits and . _ ~ : - and begin with a letter or a digit")
+
+
 def _checkpoint_path(name: str) -> str:
+    _check_name(name)
     return f"/checkpoints/{urllib.parse.quote(name, safe='')}"
 
 

@@ -183,7 +183,10 @@ class QueueCases(unittest.TestCase):
         queue = Queue()
         self.assertRaises(TypeError, queue.put_nowait_batch, 1)
         self.assertRaises(TypeError, queue.get_nowait_batch, 1.0)
+        self.assertRaises(TypeError, queue.get_nowait_batch, True)
         self.assertRaises(ValueError, queue.get_nowait_batch, -1)
+        self.assertRaisesRegex(ValueError, "Cannot put 10001 items at once", queue.put_nowait_batch, range(10_001))
+        self.assertRaisesRegex(ValueError, "Cannot get 10001 items at once", queue.get_nowait_batch, 10_001)
         queue.put_nowait_batch([])
         queue.put_nowait_batch(item for item in [b"\x00\xff", "text", {"a": None}])
         self.assertRaises(Empty, queue.get_nowait_batch, 4)
@@ -426,11 +429,32 @@ class QueueCases(unittest.TestCase):
         self.assertGreater(queue.write_checkpoint("at", "text"), second)
         self.assertEqual(queue.read_checkpoint("at").value, "text")
 
-    def test_mistakes_are_told(self):
-        self.assertRaises(TypeError, Queue, "invalid")
-        self.assertRaises(ValueError, Queue, -1)
-        self.assertRaises(TypeError, Queue, 1, "invalid")
-        self.assertRaises(ValueError, Queue, url="localhost:8787")
+    def test_bad_arguments_are_told_before_anything_is_sent(self):
+        queue = Queue()
+        urls = ["", "localhost:8787", "http://", "http://host:port", "http://host:70000", "http://[::1", "http://a b", "http://h/\u00e4"]
+        names = ["", "bad name", "..", ".a", "-a", "a/b", "a\n", "\u00e4", "a" * 129]
+        with mock.patch.object(http.client.HTTPConnection, "request", side_effect=AssertionError("it was sent")):
+            for maxsize in [True, "1", 1.0, None]:
+                self.assertRaisesRegex(TypeError, "'maxsize' must be an integer", Queue, maxsize)
+            self.assertRaisesRegex(ValueError, "'maxsize' must be a non-negative integer", Queue, -1)
+            self.assertRaisesRegex(ValueError, "'maxsize' must be at most 1000000000", Queue, 1_000_000_001)
+            self.assertRaisesRegex(TypeError, "'actor_options' must be a dictionary", Queue, 1, "invalid")
+            for name in names:
+                self.assertRaisesRegex(ValueError, "'name' must have 1 to 128 letters", Queue, name=name)
+                self.assertRaisesRegex(ValueError, "'name' must have 1 to 128 letters", queue.read_checkpoint, name)
+                self.assertRaisesRegex(ValueError, "'name' must have 1 to 128 letters", queue.write_checkpoint, name, 1)
+            self.assertRaisesRegex(ValueError, "'name' must have 1 to 128 letters", Queue, 0, {"name": ".."})
+            for wrong in [7, b"a", True, ["a"]]:
+                self.assertRaisesRegex(TypeError, "'name' must be a string", Queue, name=wrong)
+                self.assertRaisesRegex(TypeError, "'name' must be a string", Queue, 0, {"name": wrong})
+                self.assertRaisesRegex(TypeError, "'name' must be a string", queue.read_checkpoint, wrong)
+                self.assertRaisesRegex(TypeError, "'url' must be a string", Queue, url=wrong)
+                self.assertRaisesRegex(TypeError, "'token' must be a string", Queue, token=wrong)
+            for url in urls:
+                self.assertRaisesRegex(ValueError, "Expected the http or https address", Queue, url=url)
+            self.assertRaisesRegex(ValueError, "Expected a token", Queue, token="a\n")
+
+    def test_refusals_are_told(self):
         with self.assertRaises(EdgeChannelError) as refused:
             Queue(token="wrong")
         self.assertEqual(refused.exception.kind, "unauthorized")
