@@ -163,7 +163,10 @@ class Queue:
         return await _in_thread(self._put, item, _Deadline(block, timeout))
 
     async def get_async(self, block: bool = True, timeout: Optional[float] = None) -> Any:
-        """As get. One that is cancelled takes no item."""
+        """As get. One that is cancelled takes no item.
+
+        Behind `wrangler dev` (`npm start`), which does not notice that, it may still lease one, which comes back after 30 seconds.
+        """
         return await _in_thread(self._get, _Deadline(block, timeout))
 
     def put_nowait(self, item: Any) -> None:
