@@ -86,14 +86,12 @@ export class MemoryStore implements ChannelStore {
       this.#gone.clear();
       this.#messageIds = [];
     }
-    const deleted = new Set([...changes.deleteSegments, changes.reuseSegment]);
-    const isKept = (firstOffset: number): boolean => firstOffset >= changes.deleteBelowOffset && !deleted.has(firstOffset);
-    const kept = this.#segments.filter((segment) => isKept(segment.firstOffset));
-    this.#segments = [...kept, ...changes.insertSegments].sort((a, b) => a.firstOffset - b.firstOffset);
-    for (const firstOffset of this.#gone.keys()) if (!isKept(firstOffset)) this.#gone.delete(firstOffset);
+    this.#deleteSegments(changes);
+    for (const segment of changes.insertSegments) this.#insertSegment(segment);
     for (const [firstOffset, places] of changes.writeGone) this.#gone.set(firstOffset, places);
     const deletedIds = new Set(changes.deleteMessageIds.map((entry) => entry.offset));
-    this.#messageIds = [...this.#messageIds.filter((entry) => !deletedIds.has(entry.offset)), ...changes.insertMessageIds];
+    if (deletedIds.size > 0) this.#messageIds = this.#messageIds.filter((entry) => !deletedIds.has(entry.offset));
+    this.#messageIds.push(...changes.insertMessageIds);
     this.#position = changes.position ?? this.#position;
     if (changes.checkpoints !== undefined) this.checkpoints.commit(changes.checkpoints);
     this.#channel = changes.channel ?? this.#channel;
@@ -104,6 +102,21 @@ export class MemoryStore implements ChannelStore {
     if (changes.producers !== undefined) this.producers.commit(changes.producers);
     if (changes.idempotency !== undefined) this.idempotency.commit(changes.idempotency);
     if (changes.snapshots !== undefined) this.snapshots.finish(changes.snapshots, () => this.#dump());
+  }
+
+  #deleteSegments({ deleteBelowOffset, deleteSegments, reuseSegment }: Changes): void {
+    const deleted = new Set([...deleteSegments, reuseSegment]);
+    // Most commits only add: they must not cost more the more there is.
+    if (deleteBelowOffset === 0 && deleted.size === 1 && deleted.has(0)) return;
+    const isKept = (firstOffset: number): boolean => firstOffset >= deleteBelowOffset && !deleted.has(firstOffset);
+    this.#segments = this.#segments.filter((segment) => isKept(segment.firstOffset));
+    for (const firstOffset of this.#gone.keys()) if (!isKept(firstOffset)) this.#gone.delete(firstOffset);
+  }
+
+  /** Where it belongs: mostly at the end. */
+  #insertSegment(segment: NewSegment): void {
+    const before = this.#segments.findLastIndex(({ firstOffset }) => firstOffset < segment.firstOffset);
+    this.#segments.splice(before + 1, 0, segment);
   }
 
   #dump(): SnapshotRow[] {
