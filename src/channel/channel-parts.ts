@@ -133,5 +133,6 @@ function restoreLine(waiters: Iterable<Waiter>, subscriptions: readonly Subscrip
 function retentionInForce(record: ChannelRecord | undefined): ChannelRetention {
   const settings = record?.settings ?? DEFAULT_SETTINGS;
   const { retention, maxAgeMs, whenNoGroups, delivery, messageTtlMs, onExpired } = settings;
-  return { retention, maxAgeMs, whenNoGroups, delivery, messageTtlMs, onExpired, limits: record?.limits ?? settings };
+  const { limits = settings, createdAtMs = 0 } = record ?? {};
+  return { retention, maxAgeMs, whenNoGroups, delivery, messageTtlMs, onExpired, limits, createdAtMs };
 }

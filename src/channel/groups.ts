@@ -40,6 +40,7 @@ export interface Group {
 }
 
 export interface ChannelRetention extends ExpirySettings {
+  readonly createdAtMs: number;
   readonly retention: Retention;
   readonly maxAgeMs: number | null;
   readonly whenNoGroups: "refuse" | "drop";
@@ -258,7 +259,8 @@ export class Groups {
     const ended = countEnded(fates) + fates.skipped;
     return {
       group: group.name,
-      createdAtMs: group.createdAtMs,
+      // The group of a queue is there as long as the channel.
+      createdAtMs: view === undefined ? this.#options.channelSettings().createdAtMs : group.createdAtMs,
       isPaused: group.isPaused,
       settings: this.settingsOf(group),
       expireAfterIdleMs: group.expireAfterIdleMs,

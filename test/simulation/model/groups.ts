@@ -160,9 +160,9 @@ const NOTHING_HAPPENED: AccountOf<ModelGroup> = {
 };
 
 /** The groups with which a life begins: that of a queue, or none. */
-export function firstGroups(retention: "queue" | "interest" | "log"): ModelGroup[] {
+export function firstGroups(retention: "queue" | "interest" | "log", createdAtMs: number): ModelGroup[] {
   if (retention !== "queue") return [];
-  return [{ id: 0, name: "default", createdAtMs: 0, isPaused: false, settings: {}, ...NOTHING_HAPPENED }];
+  return [{ id: 0, name: "default", createdAtMs, isPaused: false, settings: {}, ...NOTHING_HAPPENED }];
 }
 
 /** The group that is meant, or why there is none. */

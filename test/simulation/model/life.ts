@@ -70,7 +70,7 @@ export class ModelLife {
       isExpired: false,
       outbox: this.#nextOutbox(nowMs),
     };
-    this.#clear({ record, groups: firstGroups(settings.retention), changedAtMs: nowMs });
+    this.#clear({ record, groups: firstGroups(settings.retention, nowMs), changedAtMs: nowMs });
   }
 
   patch(record: ChannelRecord, { state, ...given }: ChannelPatch, nowMs: number): Outcome {
