@@ -92,7 +92,7 @@ describe("src/channel/groups", () => {
     expect(kindOf(channel.apply({ type: "delete-group", group: "default" }))).toBe("wrong-retention");
     expect(textsOf(channel.apply({ type: "get", group: "default" }))).toEqual(["a"]);
     expect(channel.apply({ type: "list-groups", limit: 10 })).toMatchObject({
-      groups: [{ group: "default", depth: 0 }],
+      groups: [{ group: "default", depth: 0, createdAtMs: channel.describe().createdAtMs }],
       next: null,
     });
   });
