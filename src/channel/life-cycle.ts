@@ -10,7 +10,7 @@ import type { Moment } from "./operation.ts";
 /** A channel that begins now. The outbox carries its registration (rule LC9). */
 export function beginLife(settings: Settings, previous: ChannelRecord | undefined, moment: Moment): ChannelRecord {
   return {
-    life: moment.freshLife,
+    life: moment.drawLife(),
     leaseSecret: Array.from({ length: 4 }, () => drawHex(moment)).join(""),
     state: "open",
     settings,

@@ -358,8 +358,8 @@ export type ChannelFacts = Omit<ChannelDescription, "channel" | "connections" | 
 /** What cannot be computed: the time, and randomness. One for all operations of a drain. */
 export interface Moment {
   readonly nowMs: number;
-  /** A fresh random id, used if a channel is created. */
-  readonly freshLife: string;
+  /** Draws the id of a new life, which no other has had. Most commits need none. */
+  readonly drawLife: () => string;
   /** Whether first use creates a channel. */
   readonly mayCreate: boolean;
   /** Draws 32 random bits that nobody can guess, as a whole number from 0. */

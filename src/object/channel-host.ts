@@ -354,7 +354,8 @@ export class ChannelHost {
 
   #takeMoment(): Moment {
     const { runtime, mayCreate } = this.#options;
-    return { nowMs: runtime.nowMs(), freshLife: runtime.freshName(), mayCreate: mayCreate(), draw32: () => runtime.draw32() };
+    const drawLife = (): string => runtime.freshName();
+    return { nowMs: runtime.nowMs(), drawLife, mayCreate: mayCreate(), draw32: () => runtime.draw32() };
   }
 }
 

@@ -280,12 +280,7 @@ export class Committer {
   #decide(request: ObjectRequest, moment: Moment): Outcome | undefined {
     switch (request.type) {
       case "operate":
-        // Each new life has an id of its own, also where one commit ends and begins several.
-        return this.#channel.apply(
-          request.operation,
-          request.operation.type === "create" ? { ...moment, freshLife: this.#options.takeMoment().freshLife } : moment,
-          request.origin,
-        );
+        return this.#channel.apply(request.operation, moment, request.origin);
       case "closed":
         this.#channel.disconnect(request.connection, moment, request.isClean);
         return undefined;

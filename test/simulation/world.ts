@@ -536,7 +536,8 @@ export class World {
   #moment(): Moment {
     const { nowMs, mayCreate } = this;
     const isRecovering = this.#isRecovering;
-    return { nowMs, freshLife: `life-${this.#lives}`, mayCreate, draw32: () => this.random.draw32(), isRecovering };
+    const life = `life-${this.#lives}`;
+    return { nowMs, drawLife: () => life, mayCreate, draw32: () => this.random.draw32(), isRecovering };
   }
 }
 

@@ -151,8 +151,8 @@ describe("src/protocol/put-frame", () => {
     ['{"id":1,"type":"put-batch"}', "/type"],
     ['{"id":1,"messages":[]}', "/messages"],
     ['{"id":1,"waitMs":-1}', "/waitMs"],
-    ['[]', ""],
-    ['[1]', ""],
+    ["[]", ""],
+    ["[1]", ""],
   ])("[RB1] the head %s is refused as it would be in JSON", (head, pointer) => {
     expect(refusalOf(joinBinaryFrame("put", head, [encodeBlock(RECORDS, 0)]))).toBe(pointer);
   });

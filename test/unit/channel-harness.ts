@@ -145,7 +145,8 @@ export class ChannelHarness {
   }
 
   get moment(): Moment {
-    return { nowMs: this.nowMs, freshLife: `life-${this.#lives}`, mayCreate: this.mayCreate, draw32: () => this.#draw() };
+    const life = `life-${this.#lives}`;
+    return { nowMs: this.nowMs, drawLife: () => life, mayCreate: this.mayCreate, draw32: () => this.#draw() };
   }
 
   get waiters(): readonly Waiter[] {

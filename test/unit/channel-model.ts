@@ -583,11 +583,11 @@ export class ChannelModel {
     return this.#described("created");
   }
 
-  #begin(settings: Settings, { nowMs, freshLife }: Moment): void {
+  #begin(settings: Settings, { nowMs, drawLife }: Moment): void {
     const limits = { maxMessages: settings.maxMessages, maxBytes: settings.maxBytes };
     const outbox = this.#nextOutbox(nowMs);
     const record: ChannelRecord = {
-      life: freshLife,
+      life: drawLife(),
       leaseSecret: "",
       state: "open",
       settings,

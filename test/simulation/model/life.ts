@@ -56,9 +56,9 @@ export class ModelLife {
     return this.described("created", moment.nowMs);
   }
 
-  begin(settings: Settings, { nowMs, freshLife }: Moment): void {
+  begin(settings: Settings, { nowMs, drawLife }: Moment): void {
     const record: ChannelRecord = {
-      life: freshLife,
+      life: drawLife(),
       leaseSecret: "",
       state: "open",
       settings,
