@@ -17,8 +17,8 @@ export interface Command extends Syntax {
 }
 
 const ENVIRONMENT = `EDGE_CHANNEL_URL is the address of the service (default http://127.0.0.1:8787), EDGE_CHANNEL_TOKEN its token (default none).`;
-const EXIT_CODES = `Ends with 0 when all is well, 1 when the server refused or nothing was there, 2 for wrong usage, 3 when the server cannot be reached,
-and 128 and the signal's number (130 after Ctrl-C) when it was stopped: what was not settled is released then.`;
+const EXIT_CODES = `Ends with 0 when all is well, 1 when the server refused or nothing was there, 2 for wrong usage, 3 when the server cannot be reached
+or does not answer within 30s, and 128 and the signal's number (130 after Ctrl-C) when it was stopped: what was not settled is released then.`;
 
 export function formatOverview(commands: readonly Command[]): string {
   const rows = commands.map((command): [string, string] => [formatSynopsis(command), command.summary]);

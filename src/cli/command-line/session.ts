@@ -1,5 +1,8 @@
 // What a command works with: the service over HTTP and sockets, input and output, and the signal that stops it.
+import type { StartTimer } from "../../base/timers.ts";
 import { type Channel, type ChannelDescription, EdgeChannel, EdgeChannelError } from "../../client/index.ts";
+import { startPlatformTimer } from "../../client/timers.ts";
+import { fetchInTime } from "./answer-time.ts";
 import type { Output } from "./output.ts";
 
 export interface SessionOptions {
@@ -10,6 +13,8 @@ export interface SessionOptions {
   readonly errors: NodeJS.WriteStream;
   /** Aborted when the command has to stop. */
   readonly signal: AbortSignal;
+  /** Of what is asked over HTTP. Default: the platform's timers. */
+  readonly startTimer?: StartTimer;
 }
 
 export interface Connected {
@@ -32,14 +37,15 @@ export class Session {
   readonly service: EdgeChannel;
   #sockets: EdgeChannel | undefined;
 
-  constructor({ url, token, input, output, errors, signal }: SessionOptions) {
+  constructor({ url, token, input, output, errors, signal, startTimer = startPlatformTimer }: SessionOptions) {
     this.url = url;
     this.token = token;
     this.input = input;
     this.output = output;
     this.errors = errors;
     this.signal = signal;
-    this.service = EdgeChannel.connect(url, { token, retries: HTTP_RETRIES });
+    const fetchNow = fetchInTime((address, init) => fetch(address, init), startTimer);
+    this.service = EdgeChannel.connect(url, { token, retries: HTTP_RETRIES, fetch: fetchNow, startTimer });
   }
 
   /** A channel over HTTP. */
