@@ -1,12 +1,15 @@
 // The parts of the command line that need no server: what is written behind a command, pieces of the input, help, text for terminals.
+import { PassThrough } from "node:stream";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { formatAttempt } from "../../src/cli/commands/inspect.ts";
+import { PUT } from "../../src/cli/commands/put.ts";
 import { formatReaders, lineOfPresence } from "../../src/cli/commands/readers.ts";
 import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
 import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
 import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
 import { splitPieces } from "../../src/cli/command-line/pieces.ts";
+import { Session, type SessionOptions } from "../../src/cli/command-line/session.ts";
 import { COMMANDS } from "../../src/cli/commands/all.ts";
 import { encodeBody } from "../../src/client/message-json.ts";
 
@@ -86,6 +89,24 @@ describe("src/cli/command-line/command", () => {
         expect(help).toContain(part);
       }
     }
+  });
+});
+
+describe("src/cli/commands/put", () => {
+  test("it ends when it is stopped while it reads its input, which may never end", async () => {
+    const stopping = new AbortController();
+    const input = new PassThrough();
+    const streams = { input, output: undefined, errors: undefined } as unknown as Pick<
+      SessionOptions,
+      "input" | "output" | "errors"
+    >;
+    const session = new Session({ url: "http://nowhere", token: undefined, ...streams, signal: stopping.signal });
+    const putting = PUT.run(Given.parse(["c"], PUT), session);
+    input.write("the beginning");
+    stopping.abort("SIGINT");
+
+    await expect(putting).rejects.toMatchObject({ name: "AbortError" });
+    expect(input.destroyed).toBe(true);
   });
 });
 

@@ -1,5 +1,6 @@
 // `channel put`: one message.
 import { createReadStream } from "node:fs";
+import { addAbortSignal } from "node:stream";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { MessageBody, PutReceipt } from "../../client/index.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
@@ -64,7 +65,7 @@ async function readBody(given: Given, { input, signal }: Session): Promise<Messa
   const path = given.text("file");
   if (text !== undefined && path !== undefined) throw new UsageError("Cannot put both TEXT and --file: give one of them");
   if (text !== undefined) return text;
-  if (path === undefined || path === "-") return bodyOfBytes(await readAll(input));
+  if (path === undefined || path === "-") return bodyOfBytes(await readAll(addAbortSignal(signal, input)));
   try {
     return bodyOfBytes(await readAll(createReadStream(path, { signal })));
   } catch (error) {
