@@ -337,6 +337,7 @@ describe("channel: what goes wrong is told in one line, with what to do", () => 
     ["settings that are null", 2, /Cannot use --settings: .*Expected Object/, ["create", "c", "--settings", "null"]],
     ["settings that are text", 2, /Cannot use --settings: .*Expected Object/, ["create", "c", "--settings", '"x"']],
     ["a file that is not there", 2, /there is no such file/, ["put", "c", "--file", "/nowhere"]],
+    ["a folder as file", 2, /Cannot read .*src: it is a folder/, ["put", "c", "--file", join(PROJECT_DIR, "src")]],
     ["a wrong address", 2, /begin with http/, ["get", "c"], { EDGE_CHANNEL_URL: "nonsense" }],
     ["no server", 3, /127.0.0.1:9.*set EDGE_CHANNEL_URL/, ["sub", "c"], nowhere],
     ["no server to watch", 3, /127.0.0.1:9.*set EDGE_CHANNEL_URL/, ["tail", "c"], nowhere],
@@ -345,6 +346,18 @@ describe("channel: what goes wrong is told in one line, with what to do", () => 
     ["no token", 1, /set EDGE_CHANNEL_TOKEN/, ["tail", "c"], { EDGE_CHANNEL_TOKEN: "" }],
     ["no channel of the name", 1, /There is no channel nothing/, ["stats", "nothing"]],
   ];
+
+  test.each(["put", "pipe"])("a folder is no input: %s", async (command) => {
+    const name = freshName();
+    const line = '"$NODE" "$CHANNEL" "$COMMAND" "$NAME" < src';
+    const ended = await new Running("sh", ["-c", line], { COMMAND: command, NAME: name }).ended;
+
+    expect(ended).toMatchObject({
+      code: 2,
+      stderr: `channel: Cannot read the input: it is a folder: see channel ${command} --help\n`,
+    });
+    expect(await run(["stats", name])).toMatchObject({ code: 1 });
+  });
 
   test("each", async () => {
     const ended = await Promise.all(cases.map(([, , , args, env]) => run(args, "", env)));

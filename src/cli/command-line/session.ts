@@ -3,12 +3,13 @@ import type { StartTimer } from "../../base/timers.ts";
 import { type Channel, type ChannelDescription, EdgeChannel, EdgeChannelError } from "../../client/index.ts";
 import { startPlatformTimer } from "../../client/timers.ts";
 import { fetchInTime } from "./answer-time.ts";
+import type { Input } from "./input.ts";
 import type { Output } from "./output.ts";
 
 export interface SessionOptions {
   readonly url: string;
   readonly token: string | undefined;
-  readonly input: NodeJS.ReadStream;
+  readonly input: Input;
   readonly output: Output;
   readonly errors: NodeJS.WriteStream;
   /** Aborted when the command has to stop. */
@@ -30,7 +31,7 @@ const SOCKET_RETRIES = 8;
 export class Session {
   readonly url: string;
   readonly token: string | undefined;
-  readonly input: NodeJS.ReadStream;
+  readonly input: Input;
   readonly output: Output;
   readonly errors: NodeJS.WriteStream;
   readonly signal: AbortSignal;

@@ -3,6 +3,7 @@ import { DEFAULT_SETTINGS } from "../../protocol/settings.ts";
 import type { ChannelDescription, Producer, ProducerOptions } from "../../client/index.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
 import type { Given } from "../command-line/given.ts";
+import { checkInput } from "../command-line/input.ts";
 import { bodyOfBytes } from "../command-line/message-text.ts";
 import { formatAmount, formatBytes, formatCount } from "../command-line/output.ts";
 import { Patience } from "../command-line/patience.ts";
@@ -40,6 +41,7 @@ interface Progress {
 
 async function pipe(given: Given, session: Session): Promise<ExitCode> {
   const { input, signal, output } = session;
+  checkInput(input);
   const progress: Progress = { messages: 0, bytes: 0, waits: 0 };
   const { channel, description } = await session.connect(given.channel, () => (progress.waits += 1));
   const { pieceBytesMax, ...bounds } = boundsOf(description);

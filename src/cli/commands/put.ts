@@ -5,9 +5,13 @@ import { LIMITS } from "../../protocol/limits.ts";
 import type { MessageBody, PutReceipt } from "../../client/index.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
 import { type Given, UsageError } from "../command-line/given.ts";
+import { checkInput } from "../command-line/input.ts";
 import { bodyOfBytes } from "../command-line/message-text.ts";
 import { formatTime } from "../command-line/output.ts";
 import type { Session } from "../command-line/session.ts";
+
+/** Why a file cannot be read, by the code of the system. */
+const UNREADABLE: Readonly<Record<string, string>> = { ENOENT: "there is no such file", EISDIR: "it is a folder" };
 
 export const PUT: Command = {
   name: "put",
@@ -65,14 +69,15 @@ async function readBody(given: Given, { input, signal }: Session): Promise<Messa
   const path = given.text("file");
   if (text !== undefined && path !== undefined) throw new UsageError("Cannot put both TEXT and --file: give one of them");
   if (text !== undefined) return text;
-  if (path === undefined || path === "-") return bodyOfBytes(await readAll(addAbortSignal(signal, input)));
+  if (path === undefined || path === "-") {
+    checkInput(input);
+    return bodyOfBytes(await readAll(addAbortSignal(signal, input)));
+  }
   try {
     return bodyOfBytes(await readAll(createReadStream(path, { signal })));
   } catch (error) {
     if (!(error instanceof Error && "code" in error) || signal.aborted) throw error;
-    throw new UsageError(`Cannot read ${path}: ${error.code === "ENOENT" ? "there is no such file" : error.message}`, {
-      cause: error,
-    });
+    throw new UsageError(`Cannot read ${path}: ${UNREADABLE[String(error.code)] ?? error.message}`, { cause: error });
   }
 }
 
