@@ -339,6 +339,7 @@ describe("channel: what goes wrong is told in one line, with what to do", () => 
     ["a file that is not there", 2, /there is no such file/, ["put", "c", "--file", "/nowhere"]],
     ["a folder as file", 2, /Cannot read .*src: it is a folder/, ["put", "c", "--file", join(PROJECT_DIR, "src")]],
     ["a wrong address", 2, /begin with http/, ["get", "c"], { EDGE_CHANNEL_URL: "nonsense" }],
+    ["a wrong port", 2, /"99999" is no port.*see channel stats/, ["stats", "c"], { EDGE_CHANNEL_URL: "http://127.0.0.1:99999" }],
     ["no server", 3, /127.0.0.1:9.*set EDGE_CHANNEL_URL/, ["sub", "c"], nowhere],
     ["no server to watch", 3, /127.0.0.1:9.*set EDGE_CHANNEL_URL/, ["tail", "c"], nowhere],
     ["a wrong token, over HTTP", 1, /set EDGE_CHANNEL_TOKEN/, ["put", "c", "a"], { EDGE_CHANNEL_TOKEN: "no" }],

@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { formatAttempt } from "../../src/cli/commands/inspect.ts";
 import { PUT } from "../../src/cli/commands/put.ts";
 import { formatReaders, lineOfPresence } from "../../src/cli/commands/readers.ts";
+import { checkAddress } from "../../src/cli/command-line/address.ts";
 import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
 import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
 import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
@@ -76,6 +77,27 @@ describe("src/cli/command-line/given", () => {
 
   test.each(["0", "-1", "1.5", "1e3", "x", "", "101"])("a number that is not whole or out of range is refused: %s", (text) => {
     expect(() => parseWhole("--max", text, 1, 100)).toThrow(`Cannot use --max "${text}": expected a whole number from 1 to 100`);
+  });
+});
+
+describe("src/cli/command-line/address", () => {
+  test.each([
+    ["http://127.0.0.1:99999", '"99999" is no port: expected a whole number from 1 to 65535'],
+    ["https://user:word@host:80a/path", '"80a" is no port'],
+    ["http://[::1]:-1", '"-1" is no port'],
+    ["http://", "it names no host"],
+    ["http://:8787", "it names no host"],
+    ["http://a b:8787", '"a b" is no host'],
+    ["HTTP://[::1", '"[::1" is no host'],
+    ["http://1.2.3.400", '"1.2.3.400" is no host'],
+  ])("what is wrong with %s is told", (url, fault) => {
+    expect(() => checkAddress(url)).toThrow(`Cannot use EDGE_CHANNEL_URL "${url}": ${fault}`);
+  });
+
+  test("any other address is left to the client", () => {
+    for (const url of ["http://host", "http://[::1]:8787/path?query", "https:host:1", "nonsense", "ftp://host:99999"]) {
+      expect(() => checkAddress(url)).not.toThrow();
+    }
   });
 });
 

@@ -2,6 +2,7 @@
 import { constants } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { EdgeChannelError } from "../../client/index.ts";
+import { checkAddress } from "./address.ts";
 import { type Command, EXIT, formatHelp, formatOverview } from "./command.ts";
 import { describeFailure } from "./failure.ts";
 import { Given, UsageError } from "./given.ts";
@@ -34,6 +35,7 @@ function exitCodeOf(name: StopSignal): number {
 }
 
 async function run(command: Command, given: Given, url: string): Promise<number> {
+  checkAddress(url);
   const signal = watchForStop();
   const token = readToken(process.env["EDGE_CHANNEL_TOKEN"]);
   const output = new Output(process.stdout, { wantsJson: given.has("json") });
