@@ -142,9 +142,15 @@ export class Given {
   }
 }
 
-export function parseWhole(name: string, text: string, min: number, max: number): number {
+/** A whole number in decimal digits; undefined where it is none, or out of range. */
+export function readWhole(text: string, min: number, max: number): number | undefined {
   const number = Number(text);
-  if (/^\d+$/.test(text) && number >= min && number <= max) return number;
+  return /^\d+$/.test(text) && number >= min && number <= max ? number : undefined;
+}
+
+export function parseWhole(name: string, text: string, min: number, max: number): number {
+  const number = readWhole(text, min, max);
+  if (number !== undefined) return number;
   throw new UsageError(`Cannot use ${name} "${text}": expected a whole number from ${min} to ${max}`);
 }
 

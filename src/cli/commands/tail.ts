@@ -2,7 +2,7 @@
 import { OFFSET_MAX } from "../../protocol/names.ts";
 import type { ControlRecord, ReceivedMessage, StreamGap, StreamStart } from "../../client/index.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
-import { type Given, parseWhole } from "../command-line/given.ts";
+import { type Given, readWhole, UsageError } from "../command-line/given.ts";
 import { jsonOfMessage, lineOfMessage } from "../command-line/message-text.ts";
 import type { Output } from "../command-line/output.ts";
 import { Patience } from "../command-line/patience.ts";
@@ -26,8 +26,8 @@ before they could be shown.`,
 
 async function tail(given: Given, session: Session): Promise<ExitCode> {
   const { output, signal } = session;
-  const { channel, description } = await session.connect(given.channel);
   const from = parsePlace(given.text("from"));
+  const { channel, description } = await session.connect(given.channel);
   const isLog = from !== undefined || description?.settings.retention === "log";
   const patience = new Patience();
   let hasBegun = false;
@@ -64,7 +64,10 @@ type Passed =
 
 function parsePlace(text: string | undefined): StreamStart | undefined {
   if (text === undefined || text === "last") return undefined;
-  return text === "first" ? { at: text } : { offset: parseWhole("--from", text, 1, OFFSET_MAX) };
+  if (text === "first") return { at: text };
+  const offset = readWhole(text, 1, OFFSET_MAX);
+  if (offset !== undefined) return { offset };
+  throw new UsageError(`Cannot use --from "${text}": expected first, last, or an offset from 1 to ${OFFSET_MAX}`);
 }
 
 function jsonOfPassed(passed: Passed): object {
