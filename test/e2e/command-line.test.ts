@@ -340,6 +340,8 @@ describe("channel: what goes wrong is told in one line, with what to do", () => 
     ["a folder as file", 2, /Cannot read .*src: it is a folder/, ["put", "c", "--file", join(PROJECT_DIR, "src")]],
     ["a wrong address", 2, /begin with http/, ["get", "c"], { EDGE_CHANNEL_URL: "nonsense" }],
     ["a wrong port", 2, /"99999" is no port.*see channel stats/, ["stats", "c"], { EDGE_CHANNEL_URL: "http://127.0.0.1:99999" }],
+    ["two headers of a name", 2, /--header "a=2": a message has one a/, ["put", "c", "x", "--header", "a=1", "--header", "a=2"]],
+    ["an option twice", 2, /Cannot use --max twice: give it once: see channel get/, ["get", "c", "--max", "5", "--max", "6"]],
     ["no place", 2, /--from "foo": expected first, last, or an offset from 1 to \d+/, ["tail", "c", "--from", "foo"], nowhere],
     ["offset 0", 2, /--from "0": expected first, last, or an offset from 1/, ["tail", "c", "--from", "0"], nowhere],
     ["no server", 3, /127.0.0.1:9.*set EDGE_CHANNEL_URL/, ["sub", "c"], nowhere],

@@ -71,8 +71,18 @@ describe("src/cli/command-line/given", () => {
     ['Cannot use "b": nothing more is expected there', ["c", "a", "b"]],
     ["'--wait <value>' argument missing", ["c", "--wait"]],
     ["Unknown option '--foo'", ["c", "--foo"]],
+    ["Cannot use --wait twice: give it once", ["c", "--wait", "1s", "--wait=1s"]],
   ])("what cannot be understood is refused: %s", (message, args) => {
     expect(() => parse(...args)).toThrow(message);
+  });
+
+  test("an option of many values and a switch may be there again", () => {
+    const given = Given.parse(["c", "--tag", "a", "--json", "--tag", "b", "--json"], {
+      needed: ["CHANNEL"],
+      options: [{ name: "tag", value: "TAG", isMany: true, text: "" }],
+    });
+
+    expect([given.texts("tag"), given.has("json")]).toEqual([["a", "b"], true]);
   });
 
   test.each(["0", "-1", "1.5", "1e3", "x", "", "101"])("a number that is not whole or out of range is refused: %s", (text) => {

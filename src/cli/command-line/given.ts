@@ -169,8 +169,16 @@ function splitArguments(
     ]),
   );
   try {
-    return parseArgs({ args: [...args], options: known, allowPositionals: true });
+    const { values, positionals, tokens } = parseArgs({ args: [...args], options: known, allowPositionals: true, tokens: true });
+    const given = tokens.flatMap((token) => (token.kind === "option" ? [token.name] : []));
+    const twice = options.find(({ name, value, isMany }) => {
+      return value !== undefined && isMany !== true && given.indexOf(name) !== given.lastIndexOf(name);
+    });
+    // Which of its values is meant nobody can tell.
+    if (twice !== undefined) throw new UsageError(`Cannot use --${twice.name} twice: give it once`);
+    return { values, positionals };
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     // The first sentence says what is wrong; further ones explain how arguments are written.
     const [sentence = ""] = (error instanceof Error ? error.message : String(error)).split(/\. |\n/);
     throw new UsageError(sentence, { cause: error });

@@ -55,13 +55,15 @@ async function put(given: Given, session: Session): Promise<ExitCode> {
 
 function parseHeaders(texts: readonly string[]): Record<string, string> | undefined {
   if (texts.length === 0) return undefined;
-  return Object.fromEntries(
-    texts.map((text) => {
-      const equalsAt = text.indexOf("=");
-      if (equalsAt < 1) throw new UsageError(`Cannot use --header "${text}": expected NAME=VALUE`);
-      return [text.slice(0, equalsAt), text.slice(equalsAt + 1)];
-    }),
-  );
+  const headers = new Map<string, string>();
+  for (const text of texts) {
+    const equalsAt = text.indexOf("=");
+    if (equalsAt < 1) throw new UsageError(`Cannot use --header "${text}": expected NAME=VALUE`);
+    const name = text.slice(0, equalsAt);
+    if (headers.has(name)) throw new UsageError(`Cannot use --header "${text}": a message has one ${name} at most`);
+    headers.set(name, text.slice(equalsAt + 1));
+  }
+  return Object.fromEntries(headers);
 }
 
 async function readBody(given: Given, { input, signal }: Session): Promise<MessageBody> {
