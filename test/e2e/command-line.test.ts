@@ -89,6 +89,13 @@ async function read(...args: readonly string[]): Promise<unknown[]> {
     .map((line): unknown => JSON.parse(line));
 }
 
+/** Asks for what no command does. */
+async function request(method: string, path: string, body: object): Promise<void> {
+  const headers = { "Content-Type": "application/json", Authorization: `Bearer ${TOKEN}` };
+  const reply = await fetch(`${runtime.url}/v1/channels/${path}`, { method, headers, body: JSON.stringify(body) });
+  expect({ path, ok: reply.ok }).toEqual({ path, ok: true });
+}
+
 function freshName(): string {
   return `c-${crypto.randomUUID()}`;
 }
@@ -132,6 +139,23 @@ describe("channel pipe and sub", () => {
     expect(stopped).toMatchObject({ code: 130, stderr: "" });
     expect(Buffer.concat([stopped.stdout, (await rest.stop()).stdout]).equals(bytes)).toBe(true);
     expect(await read("stats", name)).toMatchObject([{ depth: 0, delivery: { leased: 0 } }]);
+  });
+
+  test("sub --until-empty ends well where the channel ends with the last message, and only there", async () => {
+    const [drained, deleted, closed, log] = [freshName(), freshName(), freshName(), freshName()];
+    await read("create", log, "--retention", "log");
+    for (const group of ["g", "other"]) await request("PUT", `${log}/groups/${group}`, { start: { at: "first" } });
+    for (const name of [drained, deleted, closed, log]) expect(await run(["pipe", name], "1\n2\n3\n")).toMatchObject({ code: 0 });
+    for (const name of [drained, log]) await request("PATCH", name, { state: "draining" });
+    await request("PATCH", closed, { state: "closed" });
+    await read("rm", deleted, "--grace", "1d");
+    const all = { code: 0, stdout: Buffer.from("1\n2\n3\n"), stderr: "" };
+    const nothing = { code: 1, stdout: Buffer.alloc(0) };
+
+    for (const name of [drained, deleted]) expect(await run(["sub", name, "--until-empty", "--raw"])).toEqual(all);
+    for (const group of ["g", "other"]) expect(await run(["sub", log, "--group", group, "--until-empty", "--raw"])).toEqual(all);
+    for (const name of [drained, deleted, closed])
+      expect(await run(["sub", name, "--until-empty", "--raw"])).toMatchObject(nothing);
   });
 
   test("a line is put as soon as it has come; --nul ends messages at NUL bytes", async () => {
@@ -243,12 +267,7 @@ describe("channel", () => {
     const [{ leaseId }] = (await read("get", name, "--no-ack", "--lease", "10m")) as [{ leaseId: string }];
     expect(await read("stats", name)).toMatchObject([{ delivery: { leased: 1 } }]);
 
-    const reply = await fetch(`${runtime.url}/v1/channels/${name}/messages/settle`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Authorization: `Bearer ${TOKEN}` },
-      body: JSON.stringify({ rejects: [{ leaseId }] }),
-    });
-    expect(reply.status).toBe(200);
+    await request("POST", `${name}/messages/settle`, { rejects: [{ leaseId }] });
     expect(await read("redrive", name)).toEqual([{ moved: 1, isMore: false }]);
     expect(await read("redrive", name, "--rate", "100")).toMatchObject([{ ratePerSecond: 100 }]);
     expect(await read("get", name)).toMatchObject([{ text: "a", redrivenFrom: 1 }]);

@@ -6,13 +6,16 @@ import { formatAttempt } from "../../src/cli/commands/inspect.ts";
 import { PUT } from "../../src/cli/commands/put.ts";
 import { formatReaders, lineOfPresence } from "../../src/cli/commands/readers.ts";
 import { checkAddress } from "../../src/cli/command-line/address.ts";
+import { wasAllHad } from "../../src/cli/commands/sub.ts";
 import { formatHelp, formatOverview } from "../../src/cli/command-line/command.ts";
 import { Given, parseWhole, UsageError } from "../../src/cli/command-line/given.ts";
 import { bodyOfBytes, escapeControls } from "../../src/cli/command-line/message-text.ts";
 import { splitPieces } from "../../src/cli/command-line/pieces.ts";
 import { Session, type SessionOptions } from "../../src/cli/command-line/session.ts";
 import { COMMANDS } from "../../src/cli/commands/all.ts";
+import type { Channel } from "../../src/client/index.ts";
 import { encodeBody } from "../../src/client/message-json.ts";
+import type { Problem } from "../../src/protocol/problems.ts";
 
 const NEWLINE = 0x0a;
 const SYNTAX = {
@@ -139,6 +142,31 @@ describe("src/cli/commands/put", () => {
 
     await expect(putting).rejects.toMatchObject({ name: "AbortError" });
     expect(input.destroyed).toBe(true);
+  });
+});
+
+describe("src/cli/commands/sub --until-empty", () => {
+  const closed = { kind: "channel-closed" } as const;
+  const deleted = { kind: "channel-deleted", deletedAtMs: 1 } as const;
+
+  test.each([
+    ["closed with the last message", closed, { shown: 3 }, true],
+    ["closed for a group, with its last message", closed, { shown: 3, depth: 2, group: "done" }, true],
+    ["closed by somebody while messages were left", closed, { shown: 3, depth: 2 }, false],
+    ["closed by somebody while the group had messages left", closed, { shown: 3, group: "behind" }, false],
+    ["closed before", closed, {}, false],
+    ["deleted with the last message", { ...deleted, droppedMessages: 0 }, { shown: 3 }, true],
+    ["deleted with messages", { ...deleted, droppedMessages: 2 }, { shown: 3 }, false],
+    ["deleted before", { ...deleted, droppedMessages: 0 }, {}, false],
+    ["draining, with nothing for this group", { kind: "channel-draining", drainUntilMs: null }, {}, true],
+    ["never there", { kind: "unknown-channel", channel: "c" }, {}, false],
+  ] as const)("what is there of a channel is known to be had or not: %s", async (_, problem, had, expected) => {
+    const { shown, depth, group }: { shown?: number; depth?: number; group?: string } = had;
+    const groups = { describe: async (name: string) => ({ depth: name === "done" ? 0 : 1 }) };
+    const channel = { stats: async () => ({ depth: depth ?? 0 }), groups } as unknown as Channel;
+    const facts = { group, shown: shown ?? 0, signal: new AbortController().signal };
+
+    expect(await wasAllHad({ problem: problem as unknown as Problem }, channel, facts)).toBe(expected);
   });
 });
 

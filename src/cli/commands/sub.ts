@@ -1,5 +1,5 @@
 // `channel sub`: takes messages as they come.
-import type { Channel, Consumer, ConsumeOptions, LeasedMessage } from "../../client/index.ts";
+import { type Channel, type Consumer, type ConsumeOptions, EdgeChannelError, type LeasedMessage } from "../../client/index.ts";
 import { ackShown, formatLate, releaseAll } from "../command-line/acks.ts";
 import { EXIT, type Command, type ExitCode } from "../command-line/command.ts";
 import type { Given } from "../command-line/given.ts";
@@ -32,7 +32,9 @@ async function sub(given: Given, session: Session): Promise<ExitCode> {
   const isRaw = given.has("raw");
   const { channel } = await session.connect(given.channel);
   const patience = new Patience();
-  const late = await consumeInto(
+  const group = given.text("group");
+  const untilEmpty = given.has("until-empty");
+  const { late, shown, failure } = await consumeInto(
     (messages) =>
       isRaw
         ? output.write(Buffer.concat(messages.map(bytesOfMessage)))
@@ -40,28 +42,56 @@ async function sub(given: Given, session: Session): Promise<ExitCode> {
     channel,
     {
       max: given.whole("max", 1, Number.MAX_SAFE_INTEGER) ?? Number.POSITIVE_INFINITY,
-      group: given.text("group"),
-      untilEmpty: given.has("until-empty"),
+      group,
+      untilEmpty,
       onReconnect: patience.onFailure,
       signal: AbortSignal.any([session.signal, patience.signal]),
     },
   );
   patience.check();
   if (late > 0) session.note(formatLate(late));
-  return EXIT.ok;
+  if (failure === undefined) return EXIT.ok;
+  const isRefusal = failure instanceof EdgeChannelError;
+  const facts = { group, shown, signal: session.signal };
+  if (untilEmpty && isRefusal && (await wasAllHad(failure, session.channel(given.channel), facts))) return EXIT.ok;
+  throw failure;
+}
+
+/** Whether a channel ended since all in it was taken, and something here. What ends it in another way leaves messages, or drops them. */
+export async function wasAllHad(
+  { problem }: Pick<EdgeChannelError, "problem">,
+  channel: Channel,
+  { group, shown, signal }: { readonly group: string | undefined; readonly shown: number; readonly signal: AbortSignal },
+): Promise<boolean> {
+  // A get is refused so when it would wait for what never comes, such as after the last message of a group.
+  if (problem?.kind === "channel-draining") return true;
+  if (shown === 0) return false;
+  if (problem?.kind === "channel-deleted") return problem.droppedMessages === 0;
+  if (problem?.kind !== "channel-closed") return false;
+  const { depth } = await (group === undefined ? channel.stats({ signal }) : channel.groups.describe(group, { signal }));
+  return depth === 0;
 }
 
 interface ReadOptions extends ConsumeOptions {
   readonly max: number;
 }
 
-/** Returns how many messages were written after their lease was over: they come again. */
+interface Consumed {
+  /** How many messages were written. */
+  readonly shown: number;
+  /** How many of them after their lease was over: they come again. */
+  readonly late: number;
+  /** What ended it early. */
+  readonly failure: Error | undefined;
+}
+
 async function consumeInto(
   write: (messages: readonly LeasedMessage[]) => Promise<void>,
   channel: Channel,
   { max, ...options }: ReadOptions,
-): Promise<number> {
+): Promise<Consumed> {
   let left = max;
+  let count = 0;
   let late = 0;
   let failure: Error | undefined;
   const fail = (error: Error): readonly LeasedMessage[] => {
@@ -74,6 +104,7 @@ async function consumeInto(
     left -= wanted.length;
     if (left === 0) void consumer.stop();
     const shown = await write(wanted).then(() => wanted, fail);
+    count += shown.length;
     await releaseAll(messages.slice(shown.length));
     try {
       late += await ackShown(shown);
@@ -84,7 +115,6 @@ async function consumeInto(
   const batchSize = Math.min(BATCH_MESSAGES_MAX, max);
   const prefetch = Math.min(2 * BATCH_MESSAGES_MAX, max);
   const consumer: Consumer = channel.consume(work, { ...options, batchSize, prefetch, leaseMs: LEASE_MS });
-  await consumer.done;
-  if (failure !== undefined) throw failure;
-  return late;
+  await consumer.done.catch(fail);
+  return { shown: count, late, failure };
 }
