@@ -74,6 +74,9 @@ function repeated(item: string): string {
     : item.repeat(count);
 }
 
+/** How many times as long as `timeParsing` a request of ten times as many bytes may take, twice, and some. */
+const TIMES_PARSING_MAX = 25;
+
 /** How long this machine takes at the moment for a body of two million bytes that it has to read name by name, in milliseconds. */
 function timeParsing(): number {
   const text = `{${Array.from({ length: 120_000 }, (_, index) => `"name${index}":""`).join()}}`;
@@ -225,22 +228,28 @@ describe("test/e2e/hostile", () => {
     ["millions of bad headers in many messages", '"messages":[', '{"text":"","headers":{"A":"","B":"","C":"","D":""}},', "0]}"],
   ])("[G6] %s are refused soon, in a frame and in a body", { timeout: 30_000 }, async (_name, opening, item, closing) => {
     await using server = await startOwn(randomUUID());
-    const parsingMs = timeParsing();
-    const startedAtMs = performance.now();
     const rest = opening + repeated(item) + closing;
-    const socket = await HostileSocket.open(server.port, "huge", true);
+    const refuse = async (): Promise<void> => {
+      const socket = await HostileSocket.open(server.port, "huge", true);
+      socket.send(`{"type":"put-batch","id":1,${rest}`);
+      const { frames } = await socket.fence();
+      await socket.drop();
+      expect(frames.map((frame) => kindOf(frame))).toEqual(["invalid-request"]);
+      const headers = { "Content-Type": "application/json" };
+      const reply = await fetch(channelUrl(server, "huge/messages/batch"), { method: "POST", headers, body: `{${rest}` });
+      expect(reply.status).toBe(400);
+    };
 
-    socket.send(`{"type":"put-batch","id":1,${rest}`);
-    const { frames } = await socket.fence();
-    await socket.drop();
-    expect(frames.map((frame) => kindOf(frame))).toEqual(["invalid-request"]);
-    const headers = { "Content-Type": "application/json" };
-    const reply = await fetch(channelUrl(server, "huge/messages/batch"), { method: "POST", headers, body: `{${rest}` });
-
-    expect(reply.status).toBe(400);
-    const tookMs = performance.now() - startedAtMs;
-    // Ten times as many bytes, twice, and some.
-    expect(tookMs).toBeLessThan(25 * (parsingMs + timeParsing()));
+    let timesParsing = Infinity;
+    // What else the machine does meanwhile only makes it longer.
+    for (let tries = 0; tries < 3 && timesParsing >= TIMES_PARSING_MAX; tries++) {
+      const parsingMs = timeParsing();
+      const startedAtMs = performance.now();
+      await refuse();
+      const tookMs = performance.now() - startedAtMs;
+      timesParsing = tookMs / (parsingMs + timeParsing());
+    }
+    expect(timesParsing).toBeLessThan(TIMES_PARSING_MAX);
   });
 
   test.each([3, 4, 12, 16])("[PT1] a message of %i MiB is put as base64, in a frame and in a body", async (mebibytes) => {
