@@ -1,12 +1,13 @@
 // Binary frames as tests make and read them.
+import { listMessages } from "../src/channel/put-batch.ts";
 import type { WebSocketLike } from "../src/client/open-socket.ts";
 import { BINARY_FRAME_TYPES, joinBinaryFrame, splitBinaryFrame } from "../src/protocol/binary-frame.ts";
 import { Block } from "../src/protocol/block.ts";
 import { encodeBlock, type BlockRecord } from "../src/protocol/block-writer.ts";
 import { encodeUtf8 } from "../src/protocol/bytes.ts";
-import { contentOf, formatMessage } from "../src/protocol/message.ts";
+import { contentOf, formatMessage, type PutMessage } from "../src/protocol/message.ts";
 import { DEFAULT_CONTENT_TYPES } from "../src/protocol/presentation.ts";
-import { parsePutFrame } from "../src/protocol/put-frame.ts";
+import { parsePutBody, parsePutFrame } from "../src/protocol/put-frame.ts";
 
 /** A message to put: a text without more. */
 export function textRecord(text: string, more: Partial<BlockRecord> = {}): BlockRecord {
@@ -29,6 +30,13 @@ export function readPutFrame(data: Uint8Array): { readonly type: string; readonl
     return { ...contentOf(block.message(place)), ...(delay !== undefined && { delay }) };
   });
   return { ...head, type: "binary put", messages };
+}
+
+/** The messages that a server takes out of the body of a batch over HTTP. */
+export function readPutBody(body: Uint8Array): readonly PutMessage[] {
+  const block = parsePutBody(body);
+  if (!block.ok) throw new Error(`Not a batch: ${JSON.stringify(block.refusal)}`);
+  return listMessages(block.value);
 }
 
 /** A frame from the server that carries these records from the offset on. */
@@ -56,6 +64,14 @@ interface Leases {
   readonly group: number;
   readonly holder: string;
   readonly again?: readonly (readonly [place: number, attempt: number, redelivered: boolean])[];
+}
+
+/** The leases that the head of a frame tells of all messages of its blocks. */
+export function listLeaseIds(head: string, blocks: readonly Block[]): readonly string[] {
+  const { leases } = JSON.parse(head) as { readonly leases: Leases };
+  const attempts = new Map(leases.again?.map(([place, attempt]) => [place, attempt]));
+  const offsets = blocks.flatMap((block) => Array.from({ length: block.count }, (_, place) => block.offsetOf(place)));
+  return offsets.map((offset, place) => `${leases.group}-${offset}-${attempts.get(place) ?? 1}-${leases.holder}`);
 }
 
 /** A frame from the server as the JSON frame that says the same. */

@@ -252,7 +252,7 @@ export class PendingRun implements Run {
 
   /** A block of the records from one place to another, exclusive; with where they were put from, as it is stored, if asked for. */
   toBlock(from: number, to: number, withSources = false): Uint8Array<ArrayBuffer> {
-    const parts = [...this.#within(from, to)];
+    const parts = this.#within(from, to);
     writer.begin(parts.reduce((least, { part }) => Math.min(least, part.firstPutAtMs), Number.MAX_SAFE_INTEGER));
     for (const { part, first, end } of parts) part.writeTo(writer, first, end);
     return writer.finish(this.firstOffset + from, withSources);
@@ -271,12 +271,16 @@ export class PendingRun implements Run {
   }
 
   /** The parts that have places from one to another, exclusive, with those places in them. */
-  *#within(from: number, to: number): Iterable<Within> {
-    for (const [index, part] of this.#parts.entries()) {
+  #within(from: number, to: number): readonly Within[] {
+    const within: Within[] = [];
+    if (from >= to) return within;
+    for (let index = this.#search(from); index < this.#parts.length; index++) {
+      const part = this.#parts[index];
       const start = this.#starts[index] ?? 0;
-      const [first, end] = [Math.max(0, from - start), Math.min(part.count, to - start)];
-      if (first < end) yield { start, part, first, end };
+      if (part === undefined || start >= to) break;
+      within.push({ start, part, first: Math.max(0, from - start), end: Math.min(part.count, to - start) });
     }
+    return within;
   }
 
   #find(place: number): readonly [part: RunPart, place: number] {

@@ -11,7 +11,7 @@ import { checkOptions, type CallOptions } from "./call-options.ts";
 import type { ChannelCalls } from "./channel-calls.ts";
 import type { ListCheckpointsOptions } from "./checkpoint-options.ts";
 import { Checkpoints, type Checkpoint } from "./checkpoints.ts";
-import { consumeBatches, consumeEach, MessageStream } from "./consume.ts";
+import { consumeWith, MessageStream } from "./consume.ts";
 import type { ConsumeBatchesOptions, ConsumeOptions, ConsumeWithOptions } from "./consume-options.ts";
 import type { Consumed, Consumer } from "./consumer.ts";
 import { DeadLetters, Quarantine } from "./dead-letters.ts";
@@ -281,8 +281,7 @@ export class Channel {
     options: ConsumeWithOptions | ConsumeBatchesOptions = {},
   ): MessageStream | Consumer {
     if (typeof given !== "function") return new MessageStream(this.#consumed, checkOptions(given));
-    if ("batchSize" in checkOptions(options)) return consumeBatches(this.#consumed, given as BatchHandler, options);
-    return consumeEach(this.#consumed, given as MessageHandler, options);
+    return consumeWith(this.#consumed, given, options);
   }
 
   /** Puts messages in batches, each once and in order, also over connections that are lost. */

@@ -1,4 +1,5 @@
 // The ways to consume: a loop over messages, a handler for each, or a handler for batches.
+import { checkOptions } from "./call-options.ts";
 import {
   checkConsumeOptions,
   type ConsumeBatchesOptions,
@@ -11,16 +12,23 @@ import { MessageIterator } from "./message-iterator.ts";
 import { RetryError } from "./handler-errors.ts";
 import type { BatchHandler, MessageHandler } from "./handlers.ts";
 
-export function consumeEach(consumed: Consumed, handler: MessageHandler, options: ConsumeWithOptions): Consumer {
-  // Batches of one: what the handler throws is the outcome of its message.
-  const work: BatchHandler = async ([message], context) => {
-    if (message !== undefined) await handler(message, context);
-  };
-  return consumeBatches(consumed, work, options);
+/** With `batchSize` among the options the handler is called for batches, else for each message. */
+export function consumeWith(
+  consumed: Consumed,
+  handler: MessageHandler | BatchHandler,
+  options: ConsumeWithOptions | ConsumeBatchesOptions,
+): Consumer {
+  const isOfBatches = "batchSize" in checkOptions(options);
+  // Which of both it is the options say.
+  const work = isOfBatches ? (handler as BatchHandler) : workOnEach(handler as MessageHandler);
+  return new Consumer(consumed, checkConsumeOptions(options), work);
 }
 
-export function consumeBatches(consumed: Consumed, handler: BatchHandler, options: Partial<ConsumeBatchesOptions>): Consumer {
-  return new Consumer(consumed, checkConsumeOptions(options), handler);
+/** For batches of one: what the handler throws is the outcome of its message. */
+function workOnEach(handler: MessageHandler): BatchHandler {
+  return async ([message], context) => {
+    if (message !== undefined) await handler(message, context);
+  };
 }
 
 /**

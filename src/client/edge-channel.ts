@@ -4,7 +4,7 @@ import { checkOptions, type CallOptions } from "./call-options.ts";
 import { Channel } from "./channel.ts";
 import { ChannelCalls } from "./channel-calls.ts";
 import { ChannelSocket } from "./channel-socket.ts";
-import { consumeBatches, consumeEach } from "./consume.ts";
+import { consumeWith } from "./consume.ts";
 import type { ConsumeBatchesOptions, ConsumeWithOptions } from "./consume-options.ts";
 import type { Consumer } from "./consumer.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
@@ -110,8 +110,7 @@ export class EdgeChannel {
     if (!isFew) throw EdgeChannelError.refused(`Cannot consume: expected 1 to ${CONSUMED_MAX} names of channels, each once`);
     const retries = this.#retries;
     const channels = names.map((channel) => ({ channel, transport: this.channel(channel).transport, retries }));
-    if ("batchSize" in checkOptions(options)) return consumeBatches({ channels, retries }, handler as BatchHandler, options);
-    return consumeEach({ channels, retries }, handler as MessageHandler, options);
+    return consumeWith({ channels, retries }, handler, options);
   }
 
   /** All channels in the order of their names, from a directory that is seconds behind. */

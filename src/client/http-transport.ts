@@ -1,8 +1,10 @@
 // A channel over HTTP: one request for each call, waits held by the server.
 import type { ProducerMark } from "../protocol/dedup.ts";
 import type { ChannelDescription } from "../protocol/description.ts";
+import { FRAME_MEDIA_TYPE } from "../protocol/version.ts";
 import type { CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
+import { loadBlockCodec, type BlockCodec } from "./load-block-codec.ts";
 import { formatPuts, type PutGiven } from "./message-json.ts";
 import { checkHeader, type HttpRequest, type Requester } from "./requester.ts";
 import type {
@@ -38,11 +40,15 @@ export class HttpTransport implements Transport {
   // One message goes as a batch as well: sent alone, its body would be all there is to tell bytes, text and JSON apart.
   async putBatch(messages: readonly PutGiven[], options: PutOptions = {}): Promise<PutReceipt> {
     const { signal, producer, idempotencyKey, reserve: _, ...query } = options;
+    const codec = messages?.length > 1 ? await loadCodec() : undefined;
+    const block = codec?.packPuts(messages);
+    const conditions = formatConditions({ producer, idempotencyKey });
     const reply = await this.#post<Parameters<typeof parsePutReceipt>[0]>("batch", {
       // With what is no option, which is refused there as over a socket.
       query,
-      headers: formatConditions({ producer, idempotencyKey }),
-      json: { messages: formatPuts(messages) },
+      ...(block === undefined
+        ? { headers: conditions, json: { messages: formatPuts(messages) } }
+        : { headers: { ...conditions, "Content-Type": FRAME_MEDIA_TYPE }, bytes: codec?.joinPut("{}", block) }),
       member: "count",
       signal,
     });
@@ -50,11 +56,11 @@ export class HttpTransport implements Transport {
   }
 
   async get({ signal, ...take }: GetOptions = {}): Promise<GetResult> {
-    return parseGetResult(await this.#post("pull", { json: { ...take, ack: "auto" }, member: "messages", signal }));
+    return parseGetResult(await this.#take({ ...take, ack: "auto" }, signal));
   }
 
   async pull({ signal, detached: _, ...take }: PullOptions = {}): Promise<PullResult> {
-    return parsePullResult(await this.#post("pull", { json: take, member: "messages", signal }));
+    return parsePullResult(await this.#take(take, signal));
   }
 
   async settle(request: SettleRequest, { signal }: CallOptions = {}): Promise<SettleReport> {
@@ -69,6 +75,12 @@ export class HttpTransport implements Transport {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const closing of this.#unanswered) closing.abort();
+  }
+
+  async #take<Reply>(json: PullOptions & { readonly ack?: "auto" }, signal: AbortSignal | undefined): Promise<Reply> {
+    const codec = Number(json.max) > 1 ? await loadCodec() : undefined;
+    const framed = codec && { headers: { Accept: FRAME_MEDIA_TYPE }, readFrame: codec.readBinaryFrame };
+    return await this.#post("pull", { ...framed, json, member: "messages", signal });
   }
 
   #post<Body>(what: string, request: Omit<HttpRequest, "method" | "path">): Promise<Body> {
@@ -89,6 +101,11 @@ export class HttpTransport implements Transport {
       this.#unanswered.delete(closing);
     }
   }
+}
+
+/** Reads and writes binary frames, for more than one message; where it cannot be loaded, JSON does as well. */
+function loadCodec(): Promise<BlockCodec | undefined> {
+  return loadBlockCodec().catch(() => undefined);
 }
 
 /** The headers that make a put safe to send again. */

@@ -1,9 +1,12 @@
 // One HTTP request to the service: address, token, body, and what its failure means. Sent once; who repeats decides elsewhere.
 import { isLongerThan } from "../protocol/bytes.ts";
 import { REQUEST_BODY_BYTES_MAX } from "../protocol/client-limits.ts";
+import { FRAME_MEDIA_TYPE } from "../protocol/version.ts";
 import { EdgeChannelError, type RequestOutcome } from "./edge-channel-error.ts";
 import { errorOfReply, unexpectedReply, type Fetch } from "./http-reply.ts";
 import { formatJson } from "./json-text.ts";
+
+const JSON_TYPE = "application/json";
 
 export interface RequesterOptions {
   /** The deployment's token. Default: none, as in development on this computer. */
@@ -21,7 +24,9 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** A body in JSON. */
   readonly json?: object;
-  readonly bytes?: Uint8Array;
+  readonly bytes?: Uint8Array | undefined;
+  /** Reads a binary frame, in which the reply may come then, as the headers ask for. Default: it comes in JSON. */
+  readonly readFrame?: ((bytes: Uint8Array) => object | undefined) | undefined;
   /** A member of the reply in JSON: without it something else has answered. Default: none is looked for. */
   readonly member?: string;
   readonly signal?: AbortSignal | undefined;
@@ -52,12 +57,16 @@ export class Requester {
     return [this.#base, ...path.map(formatSegment)].join("/");
   }
 
-  /** Sends a request that is answered in JSON. */
+  /** Sends a request that is answered in JSON, or in a binary frame if asked for. */
   async requestJson<Body>(request: HttpRequest): Promise<Body> {
     const { reply, outcome } = await this.#send(request);
-    if (reply.headers.get("Content-Type")?.startsWith("application/json") !== true) throw await errorOfReply(reply, outcome);
-    const body: unknown = await receive(reply.json(), request.signal, outcome);
-    const { member } = request;
+    const { member, readFrame, signal } = request;
+    const contentType = reply.headers.get("Content-Type");
+    let body: unknown;
+    if (readFrame !== undefined && contentType === FRAME_MEDIA_TYPE)
+      body = readFrame(new Uint8Array(await receive(reply.arrayBuffer(), signal, outcome)));
+    else if (contentType?.startsWith(JSON_TYPE) === true) body = await receive(reply.json(), signal, outcome);
+    else throw await errorOfReply(reply, outcome);
     if (member !== undefined && !(member in Object(body))) throw unexpectedReply(reply, outcome);
     // The rest of the shape is the server's promise.
     return body as Body;
@@ -74,10 +83,10 @@ export class Requester {
     const { method, signal } = request;
     if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot send the request", signal);
     const body = request.json === undefined ? request.bytes : formatJson(request.json);
-    if (typeof body === "string" && isLongerThan(body, REQUEST_BODY_BYTES_MAX)) {
-      throw EdgeChannelError.tooLarge("request", REQUEST_BODY_BYTES_MAX);
-    }
-    const contentType = request.json === undefined ? {} : { "Content-Type": "application/json" };
+    const isTooLarge =
+      typeof body === "string" ? isLongerThan(body, REQUEST_BODY_BYTES_MAX) : (body?.length ?? 0) > REQUEST_BODY_BYTES_MAX;
+    if (isTooLarge) throw EdgeChannelError.tooLarge("request", REQUEST_BODY_BYTES_MAX);
+    const contentType = request.json === undefined ? {} : { "Content-Type": JSON_TYPE };
     const sending = this.#fetch(this.addressOf(request.path) + formatQuery(request.query ?? {}), {
       method,
       headers: { ...contentType, ...request.headers, ...this.#authorization },

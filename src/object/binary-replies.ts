@@ -3,22 +3,22 @@ import type { GrantedLeases, Outcome } from "../channel/operation.ts";
 import { selectionOf } from "../channel/selection.ts";
 import { joinBinaryFrame } from "../protocol/binary-frame.ts";
 
-/** The frame that answers request `id`; undefined where it has no messages, and goes as text. `state` is the JSON text of the state. */
-export function formatBinaryReply(id: number, outcome: Outcome, state: string): Uint8Array | undefined {
+/** The frame that answers request `id`, none over HTTP; undefined where it has no messages, and goes as text. `state` is the JSON text of the state. */
+export function formatBinaryReply(id: number | undefined, outcome: Outcome, state: string): Uint8Array | undefined {
   if (outcome.type !== "got" && outcome.type !== "delivered") return undefined;
   const selection = selectionOf(outcome);
   if (selection.count === 0) return undefined;
   const { controls, granted } = outcome;
-  let head = `{"id":${id}`;
-  if (granted !== undefined) head += `,"leaseUntilMs":${granted.leaseUntilMs},"leases":${formatLeases(granted)}`;
-  if (controls.length > 0) head += `,"controls":${JSON.stringify(controls)}`;
+  let head = id === undefined ? "{" : `{"id":${id},`;
+  if (granted !== undefined) head += `"leaseUntilMs":${granted.leaseUntilMs},"leases":${formatLeases(granted)},`;
+  if (controls.length > 0) head += `"controls":${JSON.stringify(controls)},`;
   if (outcome.type === "delivered") {
     const { bytes, gap, resume } = outcome;
-    head += `,"bytes":${bytes}`;
-    if (gap !== undefined) head += `,"gap":${JSON.stringify(gap)}`;
-    if (resume !== undefined) head += `,"resume":"${resume}"`;
+    head += `"bytes":${bytes},`;
+    if (gap !== undefined) head += `"gap":${JSON.stringify(gap)},`;
+    if (resume !== undefined) head += `"resume":"${resume}",`;
   }
-  return joinBinaryFrame(outcome.type === "got" ? "got" : "deliver", `${head},"state":${state}}`, selection.blocks);
+  return joinBinaryFrame(outcome.type === "got" ? "got" : "deliver", `${head}"state":${state}}`, selection.blocks);
 }
 
 /**

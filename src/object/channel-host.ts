@@ -191,9 +191,10 @@ export class ChannelHost {
   /** Carries an operation out, and answers when it is committed. `origin` names the connection and request whose promised room it uses. */
   perform(packed: PackedOperation, origin?: Origin): Promise<Performed> {
     const operation = unpackOperation(packed);
+    const isFramed = packed.type === "get" && packed.isFramed === true;
     return new Promise((answer) =>
       this.#loop.pushCall(
-        { request: { type: "operate", operation, origin }, answer },
+        { request: { type: "operate", operation, origin }, answer, isFramed },
         sizeOf(operation) + answerBytesOf(operation),
       ),
     );

@@ -32,9 +32,21 @@ import { Whereabouts, type Standing } from "./whereabouts.ts";
 const RUNTIME: Runtime = {
   nowMs: () => Date.now(),
   freshName: () => crypto.randomUUID(),
-  draw32: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+  draw32: drawFrom(new Uint32Array(256)),
   setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs),
 };
+
+/** Takes them from what was drawn before, all at once: a call of the runtime costs much more than a number. */
+function drawFrom(drawn: Uint32Array<ArrayBuffer>): () => number {
+  let next = drawn.length;
+  return () => {
+    if (next === drawn.length) {
+      crypto.getRandomValues(drawn);
+      next = 0;
+    }
+    return drawn[next++] ?? 0;
+  };
+}
 
 export class ChannelObject extends DurableObject<Env> implements RelayedStub {
   readonly #host: ChannelHost;

@@ -36,6 +36,8 @@ export interface Entry {
   readonly request: ObjectRequest;
   /** Answers a worker; without it the reply goes to the origin's socket. */
   readonly answer?: (performed: Performed) => void;
+  /** Whether that answer is wanted with its messages in a binary frame. */
+  readonly isFramed?: boolean;
 }
 
 /** What lies under the store of a channel. */
@@ -357,9 +359,10 @@ export class Committer {
     this.#alarmAtMs = atMs;
   }
 
-  #answer({ request, answer }: Entry, outcome: Outcome, commit: Told): void {
+  #answer({ request, answer, isFramed }: Entry, outcome: Outcome, commit: Told): void {
     if (answer !== undefined) {
-      const performed: Performed = { outcome: packOutcome(withOwnBodies(outcome)), state: this.#channel.pressure ?? null };
+      const packed = packOutcome(withOwnBodies(outcome), isFramed === true ? commit.state() : undefined);
+      const performed: Performed = { outcome: packed, state: this.#channel.pressure ?? null };
       answer("facts" in outcome ? { ...performed, description: this.#describe(outcome.facts) } : performed);
       return;
     }

@@ -1,8 +1,6 @@
 // What a frame from a socket asks for. Reads frames; does nothing.
 import type { Operation } from "../channel/operation.ts";
-import { listMessages, type PutBatch } from "../channel/put-batch.ts";
 import { listSettleEntries } from "../channel/settle-entries.ts";
-import type { Block } from "../protocol/block.ts";
 import { isLongerThan } from "../protocol/bytes.ts";
 import { EITHER_WAY, type ProducerMark } from "../protocol/dedup.ts";
 import { CLOSE_CODES, parseClientFrame, type ClientFrame, type FrameRefusal } from "../protocol/frames.ts";
@@ -15,6 +13,7 @@ import { parseRiders } from "../protocol/riders.ts";
 import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
 import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { readCheckpointOperation } from "./checkpoint-requests.ts";
+import { partsOfBlock, type PutParts } from "./put-parts.ts";
 import { readStreamOperation } from "./stream-requests.ts";
 import { assertNever } from "../base/assert.ts";
 import { accept, refuse, type Result } from "../base/result.ts";
@@ -93,18 +92,9 @@ function readBinaryFrame(data: ArrayBuffer, { hasGreeted, source, isBinary, read
   const { id } = head;
   if (!hasGreeted) return refuseFrame({ refusal: invalidRequest("/type", HELLO_FIRST), inReplyTo: id });
   if (readsPlainly === true) return refuseFrame({ refusal: { kind: "plain-reading-only", frameType: "put" }, inReplyTo: id });
-  const operation = formPut(block.hasDelays ? listDelayed(block) : { messages: block }, head, source);
+  const operation = formPut(partsOfBlock(block), head, source);
   if (!operation.ok) return refuseFrame({ refusal: operation.refusal.refusal, inReplyTo: id });
   return { type: "operate", operation: operation.value, request: id };
-}
-
-/** What enters later lies apart from the others, each message by itself. */
-function listDelayed(block: Block): PutParts {
-  const delays = Array.from({ length: block.count }, (_, index): MessageDelay | undefined => {
-    const delay = block.delay(index);
-    return delay && { index, pointer: `/messages/${index}/${"afterMs" in delay ? "delayMs" : "deliverAtMs"}`, delay };
-  });
-  return { messages: listMessages(block), delays: delays.filter((delay) => delay !== undefined) };
 }
 
 function readHello({ versions, joined, pings }: Extract<ClientFrame, { type: "hello" }>): FrameAction {
@@ -189,11 +179,6 @@ interface PutMembers {
   readonly producer?: ProducerMark | undefined;
   readonly idempotencyKey?: string | undefined;
   readonly expectedOffset?: number | undefined;
-}
-
-interface PutParts {
-  readonly messages: PutBatch;
-  readonly delays?: readonly MessageDelay[];
 }
 
 function readPut(

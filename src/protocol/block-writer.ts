@@ -144,6 +144,13 @@ export function encodeStoredBlock(
   return writer.finish(firstOffset, true);
 }
 
+/** A block that was put as it would be stored, in memory of its own. Where it was put from is not known. */
+export function copyStoredBlock(block: Block): Uint8Array<ArrayBuffer> {
+  writer.begin(block.baseTimeMs);
+  writer.addSlice(block, 0, block.count, undefined);
+  return writer.finish(block.firstOffset, true);
+}
+
 function addRecords(records: readonly BlockRecord[], offsets?: readonly number[]): void {
   let baseTimeMs = records[0]?.putAtMs ?? 0;
   for (const { putAtMs } of records) if (putAtMs < baseTimeMs) baseTimeMs = putAtMs;

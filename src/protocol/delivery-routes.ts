@@ -131,6 +131,7 @@ export const DELIVERY_ROUTES: readonly Route[] = [
     summary: "Take `min` to `max` messages, or none, by lease; with `ack` = `auto` they are removed at once",
     body: pullBodySchema,
     isBodyOptional: true,
+    hasFramedReply: true,
     hasStateHeaders: true,
     replies: {
       200: { description: "The messages; none if fewer than `min` came in time", schema: DELIVERY_REPLY_SCHEMAS.pulled },

@@ -6,17 +6,35 @@ import { Block } from "./block.ts";
 import { invalidRequest, parseJson, parseWith } from "./fault.ts";
 import { CLIENT_FRAME_SCHEMAS, type FrameRefusal } from "./frames.ts";
 import { LIMITS } from "./limits.ts";
+import type { Refusal } from "./problems.ts";
 import { refusePutBlock } from "./put-block.ts";
 
 const headSchema = v.strictObject(v.omit(CLIENT_FRAME_SCHEMAS["put-batch"], ["type", "messages"]).entries);
+/** Over HTTP address and headers say all that a head would. */
+const noHeadSchema = v.strictObject({});
 
-export interface PutFrame {
-  readonly head: v.InferOutput<typeof headSchema>;
+interface Parsed<Head> {
+  readonly head: Head;
   readonly block: Block;
 }
 
+export type PutFrame = Parsed<v.InferOutput<typeof headSchema>>;
+
 /** Reads a frame from a client. Refuses whatever a `put-batch` frame with these members and messages is refused for, and what is no such frame. */
 export function parsePutFrame(bytes: Uint8Array): Result<PutFrame, FrameRefusal> {
+  return parseFrame(bytes, headSchema);
+}
+
+/** Reads the body of a batch over HTTP: such a frame, whose head has no members. */
+export function parsePutBody(bytes: Uint8Array): Result<Block, Refusal> {
+  const parsed = parseFrame(bytes, noHeadSchema);
+  return parsed.ok ? accept(parsed.value.block) : refuse(parsed.refusal.refusal);
+}
+
+function parseFrame<HeadSchema extends v.GenericSchema>(
+  bytes: Uint8Array,
+  schema: HeadSchema,
+): Result<Parsed<v.InferOutput<HeadSchema>>, FrameRefusal> {
   const frame = splitBinaryFrame(bytes);
   if (!frame.ok) return refuse({ refusal: invalidRequest("", frame.refusal) });
   const { type, head: text, blocks } = frame.value;
@@ -29,7 +47,7 @@ export function parsePutFrame(bytes: Uint8Array): Result<PutFrame, FrameRefusal>
   if (!json.ok) return refuse({ refusal: json.refusal });
   if (Array.isArray(json.value)) return refuse({ refusal: invalidRequest("", "Expected a JSON object") });
   const id = idOf(json.value);
-  const head = parseWith(headSchema, json.value);
+  const head = parseWith(schema, json.value);
   if (!head.ok) return refuse({ refusal: head.refusal, ...id });
   const block = Block.parse(blocks, LIMITS.batchMessagesMax);
   if (!block.ok) {

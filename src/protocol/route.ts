@@ -31,6 +31,10 @@ export interface Route {
   /** A JSON body; `isBodyOptional` where an absent one means an empty object. */
   readonly body?: v.GenericSchema;
   readonly isBodyOptional?: boolean;
+  /** The body may be a binary frame in place of JSON. */
+  readonly mayBeFramed?: boolean;
+  /** The reply is a binary frame in place of JSON where the request accepts that. */
+  readonly hasFramedReply?: boolean;
   /** The body is the message itself. */
   readonly isMessageBody?: boolean;
   /** The body is the value of a checkpoint. */

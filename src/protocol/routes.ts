@@ -223,6 +223,7 @@ export const ROUTES: readonly Route[] = [
     summary: "Put many messages, all or none",
     query: putQuerySchema,
     body: batchBodySchema,
+    mayBeFramed: true,
     hasConditionHeaders: true,
     hasStateHeaders: true,
     replies: { 201: { description: "All are stored, at consecutive offsets or to enter later", schema: REPLY_SCHEMAS.put } },

@@ -22,15 +22,22 @@ export interface Answer<Type extends Accepted["type"]> {
   readonly description: Performed["description"];
 }
 
+export interface AskOptions {
+  /** The connection and request whose promised room a put uses. */
+  readonly origin?: Origin;
+  /** Whether messages that are taken are wanted in a binary frame. */
+  readonly isFramed?: boolean;
+}
+
 /** Performs an operation and returns its answer, of one of `types`; throws its refusal. */
 export async function ask<Type extends Accepted["type"]>(
   env: Env,
   channel: string,
   operation: Operation,
   types: readonly Type[],
-  origin?: Origin,
+  options: AskOptions = {},
 ): Promise<Answer<Type>> {
-  const { outcome, state, description } = await perform(env, channel, operation, origin);
+  const { outcome, state, description } = await perform(env, channel, operation, options);
   if (outcome.type === "refused") throw new RefusalError(outcome.refusal);
   if (!isOneOf(outcome, types)) throw new Error(`Unexpected outcome ${outcome.type} of ${operation.type}`);
   return { outcome, state: state ?? NO_STATE, description };
@@ -81,11 +88,11 @@ async function askAuthority(env: Env, channel: string, what: "move" | "place", p
   if (refusal !== undefined) throw new RefusalError(refusal);
 }
 
-async function perform(env: Env, channel: string, operation: Operation, origin: Origin | undefined): Promise<Performed> {
+async function perform(env: Env, channel: string, operation: Operation, { origin, isFramed }: AskOptions): Promise<Performed> {
   try {
     const known = routesOf(env).find(channel);
     const stub = findObject(env.CHANNELS, channel, known);
-    const packed = packOperation(operation);
+    const packed = packOperation(operation, { isFramed });
     // Most channels never moved, and most calls have no origin.
     const performed = await (known !== undefined || origin !== undefined
       ? stub.perform(packed, origin, known?.epoch)

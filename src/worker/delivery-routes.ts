@@ -14,18 +14,30 @@ import {
   redriveBodySchema,
   settleBodySchema,
 } from "../protocol/delivery-routes.ts";
+import { joinBinaryFrame } from "../protocol/binary-frame.ts";
 import type { PressureState } from "../protocol/description.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { formatMessage } from "../protocol/message.ts";
 import { parseRiders } from "../protocol/riders.ts";
 import { noQuerySchema } from "../protocol/routes.ts";
 import { ask } from "./channel-client.ts";
-import { formatStateHeaders, replyJson } from "./message-headers.ts";
+import { formatStateHeaders, replyFrame, replyJson } from "./message-headers.ts";
 import { RefusalError } from "./refusal-error.ts";
-import { channelOf, jsonBodyOf, orThrow, placeOf, queryOf, refuseBody, sourceOf, type AppContext } from "./request-parts.ts";
+import {
+  channelOf,
+  jsonBodyOf,
+  orThrow,
+  placeOf,
+  queryOf,
+  refuseBody,
+  sourceOf,
+  wantsFrame,
+  type AppContext,
+} from "./request-parts.ts";
 import { BRIDGE_REQUEST, waitOverSocket } from "./wait-bridge.ts";
 
 const CHANNEL = "/v1/channels/:channel";
+const BRIDGE_ID = `"id":${BRIDGE_REQUEST}`;
 
 export function addDeliveryRoutes(app: Hono<{ Bindings: Env }>, startTimer: StartTimer): void {
   app.post(`${CHANNEL}/messages/pull`, (context) => handlePull(context, startTimer));
@@ -55,10 +67,12 @@ async function handlePull(context: AppContext, startTimer: StartTimer): Promise<
   };
   const place = placeOf(context);
   const get: Operation = { type: "get", ...wanted, ...(place !== undefined && { place }) };
-  const { outcome, state } = await ask(context.env, channel, get, ["got"]);
+  const isFramed = wantsFrame(context);
+  const { outcome, state } = await ask(context.env, channel, get, ["got"], { isFramed });
   const cappedMs = Math.min(waitMs ?? 0, LIMITS.waitMsMax);
   const least = min ?? Math.min(1, max ?? 1);
   if (outcome.count > 0 || cappedMs === 0 || least === 0) {
+    if ("frame" in outcome) return replyFrame(outcome.frame, state);
     return replyJson(`{${outcome.takenJson},"state":${JSON.stringify(state)}}`, state);
   }
   const amounts = { ...inGroup, min: least, max: max ?? Math.max(1, least), waitMs: cappedMs };
@@ -70,11 +84,13 @@ async function handlePull(context: AppContext, startTimer: StartTimer): Promise<
     startTimer,
     place,
     signal: context.req.raw.signal,
-    use: ({ frame, text }) => {
+    isFramed,
+    use: ({ frame, data }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);
+      const stateThen = frame.type === "got" ? frame.state : state;
       // The frame's members after type and id are those of the reply; bodies are passed on as they are.
-      const prefix = `{"type":"got","id":${BRIDGE_REQUEST},`;
-      return replyJson(`{${text.slice(prefix.length)}`, frame.type === "got" ? frame.state : state);
+      if (typeof data === "string") return replyJson(`{${data.slice(`{"type":"got",${BRIDGE_ID},`.length)}`, stateThen);
+      return replyFrame(joinBinaryFrame("got", `{${data.head.slice(`{${BRIDGE_ID},`.length)}`, [data.blocks]), stateThen);
     },
   });
 }

@@ -13,6 +13,7 @@ import {
   type PutMessage,
 } from "../protocol/message.ts";
 import type { MessageDelay } from "../protocol/schedule.ts";
+import { FRAME_MEDIA_TYPE } from "../protocol/version.ts";
 import { delayMsTextSchema, deliverAtMsTextSchema, ttlMsTextSchema } from "../protocol/routes.ts";
 import { RefusalError } from "./refusal-error.ts";
 import { bytesOf, orThrow, type AppContext } from "./request-parts.ts";
@@ -137,6 +138,11 @@ export function formatStateHeaders(state: PressureState): Record<string, string>
 /** A reply in JSON, with the state beside it. */
 export function replyJson(text: string, state: PressureState, status = 200): Response {
   return new Response(text, { status, headers: { "Content-Type": "application/json", ...formatStateHeaders(state) } });
+}
+
+/** A reply in a binary frame, which has the state too. */
+export function replyFrame(frame: Uint8Array, state: PressureState): Response {
+  return new Response(frame, { headers: { "Content-Type": FRAME_MEDIA_TYPE, ...formatStateHeaders(state) } });
 }
 
 function decodeHeader(headers: Headers, name: string): string | undefined {

@@ -1,21 +1,27 @@
 // /v1/channels/{channel}/messages: put, pull, browse, read and remove.
 import type { Hono } from "hono";
 import type { StartTimer } from "../base/timers.ts";
+import { bytesOf as bytesOfBatch, countOf } from "../channel/put-batch.ts";
 import type { Env } from "../object/env.ts";
+import { partsOfBlock, type PutParts } from "../object/put-parts.ts";
 import { formatStored, formatTaken } from "../object/reply-frames.ts";
 import { Utf8Arena } from "../protocol/utf8-arena.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { PutConditions } from "../protocol/dedup.ts";
-import { messageBytes, parsePutMessage, type PutMessage } from "../protocol/message.ts";
+import { parsePutMessage } from "../protocol/message.ts";
 import type { RefusalKind } from "../protocol/problems.ts";
+import { parsePutBody } from "../protocol/put-frame.ts";
 import { batchBodySchema, browseQuerySchema, noQuerySchema, putQuerySchema } from "../protocol/routes.ts";
-import { parseDelay, type MessageDelay } from "../protocol/schedule.ts";
+import { parseDelay } from "../protocol/schedule.ts";
+import { FRAME_MEDIA_TYPE } from "../protocol/version.ts";
 import { ask, type Answer } from "./channel-client.ts";
 import { formatMessageReply, formatStateHeaders, parseDelayHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
 import { conditionsOf } from "./put-conditions.ts";
 import { RefusalError } from "./refusal-error.ts";
 import {
+  bytesOf,
   channelOf,
+  isFrame,
   jsonBodyOf,
   messageIdOf,
   offsetOf,
@@ -34,10 +40,8 @@ const MESSAGES = "/v1/channels/:channel/messages";
 const PASSING: ReadonlySet<RefusalKind> = new Set(["channel-full", "no-readers"]);
 
 /** What one put stores, which of it enters later, and on which conditions. */
-interface Put extends PutConditions {
-  readonly messages: readonly PutMessage[];
+interface Put extends PutParts, PutConditions {
   readonly source: string;
-  readonly delays?: readonly MessageDelay[];
 }
 
 export function addMessageRoutes(app: Hono<{ Bindings: Env }>, startTimer: StartTimer): void {
@@ -64,15 +68,24 @@ async function handlePutBatch(context: AppContext, startTimer: StartTimer): Prom
   const channel = channelOf(context);
   const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
   const conditions = conditionsOf(context, expectedOffset);
-  const { messages } = await jsonBodyOf(context, batchBodySchema, { bytesMax: LIMITS.requestBodyBytesMax });
+  const parts = isFrame(context) ? await readFramedBatch(context) : await readBatch(context);
+  return replyPut(context, channel, { ...parts, source: sourceOf(context), ...conditions }, { waitMs, startTimer });
+}
+
+async function readBatch(context: AppContext): Promise<PutParts> {
+  const options = { bytesMax: LIMITS.requestBodyBytesMax, accepted: ["application/json", FRAME_MEDIA_TYPE] };
+  const { messages: forms } = await jsonBodyOf(context, batchBodySchema, options);
   // Packed for the object, the bodies lie together anyway.
   const arena = new Utf8Arena();
   const encode = (text: string): Uint8Array => arena.encode(text);
-  const parsed = messages.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`, encode)));
-  const parsedDelays = messages.map((form, index) => orThrow(parseDelay(form, index, `/messages/${index}`)));
+  const messages = forms.map((form, index) => orThrow(parsePutMessage(form, `/messages/${index}`, encode)));
+  const parsedDelays = forms.map((form, index) => orThrow(parseDelay(form, index, `/messages/${index}`)));
   const delays = parsedDelays.filter((delay) => delay !== undefined);
-  const put = { messages: parsed, source: sourceOf(context), ...(delays.length > 0 && { delays }), ...conditions };
-  return replyPut(context, channel, put, { waitMs, startTimer });
+  return { messages, ...(delays.length > 0 && { delays }) };
+}
+
+async function readFramedBatch(context: AppContext): Promise<PutParts> {
+  return partsOfBlock(orThrow(parsePutBody(await bytesOf(context, LIMITS.requestBodyBytesMax))));
 }
 
 /** How long a put may wait for room, and what keeps that time. */
@@ -99,8 +112,7 @@ async function putOrWait(context: AppContext, channel: string, put: Put, wait: P
     const mayPass = error instanceof RefusalError && PASSING.has(error.refusal.kind);
     if (!mayPass || waitMs === 0) throw error;
   }
-  const bytes = messages.reduce((sum, message) => sum + messageBytes(message), 0);
-  const request = { type: "reserve", messages: messages.length, bytes, waitMs } as const;
+  const request = { type: "reserve", messages: countOf(messages), bytes: bytesOfBatch(messages), waitMs } as const;
   return waitOverSocket(context.env, channel, request, {
     startTimer,
     place: placeOf(context),
@@ -108,7 +120,7 @@ async function putOrWait(context: AppContext, channel: string, put: Put, wait: P
     use: ({ frame, connection }) => {
       if (frame.type === "problem") throw new RefusalError(frame.problem);
       const promised = { type: "put", ...put, isPromised: true } as const;
-      return ask(context.env, channel, promised, ["put"], { connection, request: BRIDGE_REQUEST });
+      return ask(context.env, channel, promised, ["put"], { origin: { connection, request: BRIDGE_REQUEST } });
     },
   });
 }

@@ -2,20 +2,25 @@
 import type { Env } from "../object/env.ts";
 import { formatPlace, PLACE_HEADER, type Place } from "../protocol/place.ts";
 import { READS_HEADER, RELAY_HEADER, type READS_PLAINLY } from "../object/relay-name.ts";
-import { SUBPROTOCOL_JSON } from "../protocol/version.ts";
+import { SUBPROTOCOL_BIN, SUBPROTOCOL_JSON } from "../protocol/version.ts";
 import { fetchFrom } from "./channel-client.ts";
 
 /**
- * Opens one for who is at `place`, not accepted yet and without a greeting; null when the object did not answer with one.
+ * Opens one for who is at `place`, not accepted yet and without a greeting; null when the object did not answer with one. `isBinary`: whether
+ * messages come in binary frames.
  */
-export async function openObjectSocket(env: Env, channel: string, place: Place | undefined): Promise<WebSocket | null> {
-  const reply = await fetchFrom(env, channel, toInternal(makeUpgrade(), place));
+export async function openObjectSocket(
+  env: Env,
+  channel: string,
+  { place, isBinary = false }: { readonly place: Place | undefined; readonly isBinary?: boolean },
+): Promise<WebSocket | null> {
+  const reply = await fetchFrom(env, channel, toInternal(makeUpgrade(isBinary), place));
   return reply.webSocket;
 }
 
 /** The request for a socket of the worker's own. */
-export function makeUpgrade(): Request {
-  const headers = { Upgrade: "websocket", "Sec-WebSocket-Protocol": SUBPROTOCOL_JSON };
+export function makeUpgrade(isBinary = false): Request {
+  const headers = { Upgrade: "websocket", "Sec-WebSocket-Protocol": isBinary ? SUBPROTOCOL_BIN : SUBPROTOCOL_JSON };
   return new Request("https://channel/socket", { headers });
 }
 

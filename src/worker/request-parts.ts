@@ -1,14 +1,16 @@
 // Takes requests apart: address, query, JSON body. A part that is not valid is refused with a pointer to it.
 import type { Context } from "hono";
+import { accepts } from "hono/accepts";
 import type * as v from "valibot";
 import type { Result } from "../base/result.ts";
 import type { Env } from "../object/env.ts";
 import { decodeUtf8 } from "../protocol/bytes.ts";
-import { invalidRequest, parseJsonObject, parseWith, type InvalidRequest } from "../protocol/fault.ts";
+import { invalidRequest, parseJsonObject, parseWith } from "../protocol/fault.ts";
 import type { Refusal } from "../protocol/problems.ts";
 import type { Place } from "../protocol/place.ts";
 import { formatSource } from "../protocol/source.ts";
 import { findMethods, pathSchemas } from "../protocol/routes.ts";
+import { FRAME_MEDIA_TYPE } from "../protocol/version.ts";
 import { findPlace } from "./place.ts";
 import { RefusalError } from "./refusal-error.ts";
 
@@ -72,18 +74,34 @@ export function queryOf<Schema extends v.GenericSchema>(context: AppContext, sch
   return orThrow(parseWith(schema, query, "/query"));
 }
 
-/** The JSON body, checked. `fallback` stands for an absent one where a route allows that. */
+/** Whether the body is a binary frame. */
+export function isFrame(context: AppContext): boolean {
+  return mediaTypeOf(context) === FRAME_MEDIA_TYPE;
+}
+
+/** Whether the reply is wanted as a binary frame: where `Accept` names it, and JSON not before it. */
+export function wantsFrame(context: AppContext): boolean {
+  const supports = ["application/json", FRAME_MEDIA_TYPE];
+  return accepts(context, { header: "Accept", supports, default: "application/json" }) === FRAME_MEDIA_TYPE;
+}
+
+function mediaTypeOf(context: AppContext): string {
+  return (context.req.header("Content-Type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+}
+
+/** The JSON body, checked. `fallback` stands for an absent one where a route allows that; `accepted` is what the route takes, if more than JSON. */
 export async function jsonBodyOf<Schema extends v.GenericSchema>(
   context: AppContext,
   schema: Schema,
-  options: { readonly bytesMax: number; readonly fallback?: unknown },
+  options: { readonly bytesMax: number; readonly fallback?: unknown; readonly accepted?: readonly string[] },
 ): Promise<v.InferOutput<Schema>> {
-  const mediaType = (context.req.header("Content-Type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  const mediaType = mediaTypeOf(context);
   const isJson = mediaType === "application/json" && isUtf8(context.req.header("Content-Type"));
   const bytes =
     isJson || (mediaType === "" && options.fallback !== undefined) ? await bytesOf(context, options.bytesMax) : undefined;
   if (bytes?.byteLength === 0 && options.fallback !== undefined) return orThrow(parseWith(schema, options.fallback));
-  if (bytes === undefined || !isJson) throw new RefusalError({ kind: "unsupported-media-type", accepted: ["application/json"] });
+  const { accepted = ["application/json"] } = options;
+  if (bytes === undefined || !isJson) throw new RefusalError({ kind: "unsupported-media-type", accepted });
   const text = decodeUtf8(bytes);
   if (text === undefined) throw new RefusalError(invalidRequest("", "Malformed JSON: the body is not UTF-8"));
   return orThrow(parseJsonObject(schema, text));
@@ -151,7 +169,7 @@ export async function refuseBody(context: AppContext): Promise<void> {
   await readBody(context.req.raw, 0, () => invalidRequest("", "Expected no body"));
 }
 
-export function orThrow<Value>(result: Result<Value, InvalidRequest>): Value {
+export function orThrow<Value>(result: Result<Value, Refusal>): Value {
   if (!result.ok) throw new RefusalError(result.refusal);
   return result.value;
 }

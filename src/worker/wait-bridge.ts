@@ -1,7 +1,9 @@
 // Waits for an HTTP request: holds a socket to the channel's object, which may hibernate meanwhile, while this side waits for free.
 // The deadline is kept here. After it, `cancel` is sent and the object's last word is taken, so nothing is taken and not delivered.
 import type { StartTimer } from "../base/timers.ts";
+import { assert } from "../base/assert.ts";
 import type { Env } from "../object/env.ts";
+import { splitBinaryFrame, type BinaryFrame } from "../protocol/binary-frame.ts";
 import { CLOSE_CODES, type ServerFrame } from "../protocol/frames.ts";
 import type { Place } from "../protocol/place.ts";
 import type { Refusal } from "../protocol/problems.ts";
@@ -29,10 +31,10 @@ function refuseLost(request: WaitFrame): Refusal {
   return { kind: "unavailable", outcome: request.type === "reserve" ? "not-applied" : "unknown", retryAfterMs: 1000 };
 }
 
-/** The final frame of the wait, and its text. */
+/** The final frame of the wait, and what it came as. */
 export interface Awaited {
   readonly frame: Extract<ServerFrame, { type: "got" | "room" | "problem" }>;
-  readonly text: string;
+  readonly data: string | BinaryFrame;
   readonly connection: number;
 }
 
@@ -49,6 +51,8 @@ export async function waitOverSocket<Value>(
     readonly signal: AbortSignal;
     /** Where the client is that waits. */
     readonly place: Place | undefined;
+    /** Whether messages are wanted in a binary frame. */
+    readonly isFramed?: boolean;
     readonly use: (awaited: Awaited) => Value | Promise<Value>;
   },
 ): Promise<Value> {
@@ -60,7 +64,7 @@ export async function waitOverSocket<Value>(
   const deadline = new Deadline(options.startTimer, request.waitMs);
   try {
     for (let isRepeated = false; ; isRepeated = true) {
-      const socket = await openObjectSocket(env, channel, options.place);
+      const socket = await openObjectSocket(env, channel, { place: options.place, isBinary: options.isFramed ?? false });
       if (socket === null) throw new RefusalError(refuseLost(request));
       try {
         options.signal.throwIfAborted();
@@ -105,9 +109,11 @@ function waitForAnswer(socket: WebSocket, request: WaitFrame, deadline: Deadline
   return new Promise((resolve, reject) => {
     let connection = 0;
     const send = (frame: object): void => socket.send(JSON.stringify(frame));
-    socket.addEventListener("message", ({ data }) => {
-      const text = String(data);
-      const frame = JSON.parse(text) as ServerFrame;
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", (event) => {
+      const data = event.data instanceof ArrayBuffer ? splitFrame(event.data) : String(event.data);
+      // Messages alone come in binary frames, and nobody here looks at them.
+      const frame = (typeof data === "string" ? JSON.parse(data) : { ...JSON.parse(data.head), type: "got" }) as ServerFrame;
       if (frame.type === "welcome") {
         ({ connection } = frame);
         send({ ...request, id: BRIDGE_REQUEST });
@@ -115,7 +121,7 @@ function waitForAnswer(socket: WebSocket, request: WaitFrame, deadline: Deadline
       }
       if (frame.type === "got" || frame.type === "room" || frame.type === "problem") {
         deadline.watch(() => undefined);
-        resolve({ frame, text, connection });
+        resolve({ frame, data, connection });
       }
     });
     const lose = (): void => {
@@ -127,4 +133,10 @@ function waitForAnswer(socket: WebSocket, request: WaitFrame, deadline: Deadline
     socket.accept();
     send({ type: "hello", versions: PROTOCOL_VERSIONS });
   });
+}
+
+function splitFrame(data: ArrayBuffer): BinaryFrame {
+  const frame = splitBinaryFrame(new Uint8Array(data));
+  assert(frame.ok, "the object sends whole frames");
+  return frame.value;
 }

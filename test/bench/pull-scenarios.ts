@@ -1,5 +1,5 @@
 // Taking: gets of batches, and batches that are put, pulled or streamed, and acked, with the rows that these write.
-import { type CycleOptions, HttpCycle } from "./http-cycle.ts";
+import { type BatchForm, type CycleOptions, HttpCycle } from "./http-cycle.ts";
 import { runHttpLoad } from "./http-load.ts";
 import type { Sides } from "./paired-rounds.ts";
 import { getDriver, putDriver, TEXT_1_KB } from "./product.ts";
@@ -13,6 +13,7 @@ import {
   loadExactly,
   loadFloor,
   PUT_BATCH,
+  PUT_BATCH_BINARY,
   rate,
   runPairs,
   runRounds,
@@ -21,6 +22,7 @@ import {
   withFloor,
   type Bench,
   type Scenario,
+  type Shape,
 } from "./scenario.ts";
 import { StreamCycle, type StreamCycleOptions } from "./stream-cycle.ts";
 import { closeSockets, openSockets } from "./ws-load.ts";
@@ -38,7 +40,11 @@ export const PULL_SCENARIOS: readonly Scenario[] = [
   },
   {
     measures: [{ id: "pull-ack-100", unit: "messages/s", baseline: "packed", goal: atLeast(0.3), floorReference: 37_000 }],
-    run: async (bench) => [measuredOfPairs(await runPairs(bench, cycleRounds(bench)))],
+    run: async (bench) => [measuredOfPairs(await runPairs(bench, cycleRounds(bench, "binary", PUT_BATCH_BINARY)))],
+  },
+  {
+    measures: [{ id: "pull-ack-100-json", unit: "messages/s", baseline: "packed", goal: null, floorReference: 37_000 }],
+    run: async (bench) => [measuredOfPairs(await runPairs(bench, cycleRounds(bench, "json", PUT_BATCH)))],
   },
   pulledRowsScenario("rows-pulled-100", 4, {}),
   pulledRowsScenario("rows-pulled-100-idempotent", 5, {
@@ -70,23 +76,25 @@ function getBatchRounds(bench: Bench): Sides<number> {
   };
 }
 
-function cycleRounds(bench: Bench): Sides<number> {
+/** `packed`: the frames in which the floor is sent the same messages. */
+function cycleRounds(bench: Bench, form: BatchForm, packed: Shape): Sides<number> {
   const times = { connections: HTTP_CONNECTIONS, warmUpMs: WARM_UP_MS, durationMs: bench.roundMs };
-  const count = PUT_BATCH.messagesPerFrame;
+  const count = packed.messagesPerFrame;
   return {
     ours: () =>
       withChannel(bench, async (product, channel) => {
-        const cycle = new HttpCycle({ messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count });
+        const cycle = new HttpCycle({ messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count, form });
         return count * (await runHttpLoad(times, (agent) => cycle.run(agent)));
       }),
-    floor: () => withFloor(bench, "row", async (url) => rate(PUT_BATCH, await loadFloor(bench, url, PUT_BATCH))),
+    floor: () => withFloor(bench, "row", async (url) => rate(packed, await loadFloor(bench, url, packed))),
   };
 }
 
 function pulledRowsScenario(id: string, limit: number, puts: Pick<CycleOptions, "putHeaders">): Scenario {
   const countRows = (bench: Bench): Promise<number> =>
     withChannel(bench, async (product, channel) => {
-      const cycle = new HttpCycle({ messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count: 100, ...puts });
+      const options = { messagesUrl: product.messagesUrl(channel), text: TEXT_1_KB, count: 100, form: "binary" } as const;
+      const cycle = new HttpCycle({ ...options, ...puts });
       // The first batch creates what the others use again.
       await cycle.runTimes(1);
       const before = await product.stats(channel);

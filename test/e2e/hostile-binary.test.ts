@@ -3,13 +3,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, assert, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { accept, type Result } from "../../src/base/result.ts";
 import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
 import { type Channel, EdgeChannel } from "../../src/client/index.ts";
 import { CLOSE_CODES } from "../../src/protocol/frames.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { parsePutFrame } from "../../src/protocol/put-frame.ts";
-import { SUBPROTOCOL_BIN } from "../../src/protocol/version.ts";
+import type { Block } from "../../src/protocol/block.ts";
+import { parsePutBody, parsePutFrame } from "../../src/protocol/put-frame.ts";
+import { FRAME_MEDIA_TYPE, SUBPROTOCOL_BIN } from "../../src/protocol/version.ts";
 import { putFrame, textRecord } from "../binary-frames.ts";
 import { MUTATION_NAMES, mutate, SLIGHT_MUTATIONS, TTL_MS, validFrame } from "./hostile/binary-mutations.ts";
 import { HostileSocket, type ReceivedFrame } from "./hostile/hostile-socket.ts";
@@ -47,16 +49,51 @@ async function openAttacker(name: string): Promise<HostileSocket> {
 }
 
 /** A valid frame whose messages enter later, or leave by themselves, cannot be counted: another is made then. */
-function mutateForGood(mutation: string, id: number, random: SeededRandom): Uint8Array {
+function mutateForGood(make: () => Uint8Array, parse: (bytes: Uint8Array) => Result<Block, unknown>): Uint8Array {
   for (;;) {
-    const bytes = mutate(mutation, id, random);
-    const frame = parsePutFrame(bytes);
-    if (!frame.ok) return bytes;
-    const { block } = frame.value;
+    const bytes = make();
+    const parsed = parse(bytes);
+    if (!parsed.ok) return bytes;
+    const block = parsed.value;
     const lives = Array.from({ length: block.count }, (_, place) => block.times(place).ttlMs ?? TTL_MS);
     if (!block.hasDelays && Math.min(...lives) >= TTL_MS) return bytes;
   }
 }
+
+function parseFrameBlock(bytes: Uint8Array): Result<Block, unknown> {
+  const frame = parsePutFrame(bytes);
+  return frame.ok ? accept(frame.value.block) : frame;
+}
+
+/** Which answers each mutation got. */
+class AnswerKinds {
+  readonly #kinds = new Map<string, Set<string | undefined>>();
+
+  note(mutation: string, kind: string | undefined): void {
+    this.#kinds.set(mutation, (this.#kinds.get(mutation) ?? new Set()).add(kind));
+  }
+
+  of(mutation: string): readonly (string | undefined)[] {
+    return [...(this.#kinds.get(mutation) ?? [])];
+  }
+
+  /** The mutations of which some were answered so. */
+  answeredBy(kind: string): readonly string[] {
+    return MUTATION_NAMES.filter((mutation) => this.#kinds.get(mutation)?.has(kind) === true);
+  }
+}
+
+/** Takes all that is there; the offsets in their order. */
+async function takeAll(channel: Channel): Promise<readonly number[]> {
+  const taken: number[] = [];
+  for (;;) {
+    const messages = await channel.getBatch({ max: 500 });
+    if (messages.length === 0) return taken.sort((a, b) => a - b);
+    taken.push(...messages.map(({ offset }) => offset));
+  }
+}
+
+const offsetsTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1);
 
 function kindOf(frame: ReceivedFrame | undefined): string | undefined {
   const problem = frame?.["problem"] as { readonly kind: string } | undefined;
@@ -73,13 +110,13 @@ describe("test/e2e/hostile: binary frames", () => {
       const bystander = openBystander("attacked");
       await bystander.create({ maxMessages: 1_000_000 });
       const attacker = await openAttacker("attacked");
-      const kinds = new Map<string, Set<string | undefined>>();
+      const kinds = new AnswerKinds();
       const surprises: string[] = [];
       let stored = 0;
 
       for (let id = 1; id <= FRAMES * MUTATION_NAMES.length; id++) {
         const mutation = MUTATION_NAMES[id % MUTATION_NAMES.length] ?? "";
-        const bytes = mutateForGood(mutation, id, random);
+        const bytes = mutateForGood(() => mutate(mutation, id, random), parseFrameBlock);
         attacker.send(bytes);
         const { frames, answer } = await attacker.fence();
         const [kind, more] = [kindOf(frames[0]), frames.length - 1];
@@ -87,7 +124,7 @@ describe("test/e2e/hostile: binary frames", () => {
         const isTold = expected.ok ? kind === "put-ok" : kind === expected.refusal.refusal.kind;
         if (!isTold || more > 0 || answer?.type !== "stats") surprises.push(`${mutation}: ${JSON.stringify(frames)}`);
         if (kind === "put-ok") stored += Number(frames[0]?.["count"]);
-        kinds.set(mutation, (kinds.get(mutation) ?? new Set()).add(kind));
+        kinds.note(mutation, kind);
         if (id % 100 !== 0) continue;
         // In between: somebody else, and the attacker when he behaves.
         await bystander.put(`other ${id}`);
@@ -97,22 +134,45 @@ describe("test/e2e/hostile: binary frames", () => {
       }
 
       expect(surprises, `seed ${seed}`).toEqual([]);
-      for (const mutation of MUTATION_NAMES.filter((name) => !SLIGHT_MUTATIONS.includes(name)))
-        expect([...(kinds.get(mutation) ?? [])], `${mutation}, seed ${seed}`).not.toContain("put-ok");
-      for (const mutation of SLIGHT_MUTATIONS) expect([...(kinds.get(mutation) ?? [])]).toContain("put-ok");
-      expect([...(kinds.get("an unknown type") ?? [])]).toEqual(["unknown-frame"]);
-      const { depth, counts } = await bystander.stats();
-      expect([depth, counts.put], `seed ${seed}`).toEqual([stored, stored]);
-      const taken: number[] = [];
-      while (taken.length < depth) {
-        const messages = await bystander.getBatch({ max: 500 });
-        assert(messages.length > 0, `Only ${taken.length} of ${depth} can be had, seed ${seed}`);
-        taken.push(...messages.map(({ offset }) => offset));
+      // All are refused, but for those that are slight, of which some are valid still.
+      expect(kinds.answeredBy("put-ok"), `seed ${seed}`).toEqual(SLIGHT_MUTATIONS);
+      expect(kinds.of("an unknown type")).toEqual(["unknown-frame"]);
+      expect((await bystander.stats()).counts.put, `seed ${seed}`).toBe(stored);
+      expect(await takeAll(bystander), `seed ${seed}`).toEqual(offsetsTo(stored));
+    },
+  );
+
+  test(
+    "[RB1] [G11] [G4] the same as the body of a batch: each is stored whole or refused as a problem, and nothing of it stored",
+    { timeout: DURATION_MS_MAX },
+    async () => {
+      const seed = chooseSeed();
+      const random = new SeededRandom(seed);
+      const bystander = openBystander("posted");
+      await bystander.create({ maxMessages: 1_000_000 });
+      const address = `${runtime.url}/v1/channels/posted/messages/batch`;
+      const kinds = new AnswerKinds();
+      const surprises: string[] = [];
+      let stored = 0;
+
+      for (let id = 1; id <= FRAMES * MUTATION_NAMES.length; id++) {
+        const mutation = MUTATION_NAMES[id % MUTATION_NAMES.length] ?? "";
+        const bytes = mutateForGood(() => mutate(mutation, id, random, {}), parsePutBody);
+        const body = new Uint8Array(bytes);
+        const reply = await fetch(address, { method: "POST", headers: { "Content-Type": FRAME_MEDIA_TYPE }, body });
+        const answer = (await reply.json()) as { readonly count?: number; readonly kind?: string };
+        const expected = parsePutBody(bytes);
+        const isTold = expected.ok ? reply.status === 201 : reply.status === 400 && answer.kind === expected.refusal.kind;
+        if (!isTold) surprises.push(`${mutation}: ${reply.status} ${JSON.stringify(answer)}`);
+        stored += answer.count ?? 0;
+        kinds.note(mutation, answer.kind ?? "stored");
       }
-      expect(
-        taken.sort((a, b) => a - b),
-        `seed ${seed}`,
-      ).toEqual(Array.from({ length: depth }, (_, index) => index + 1));
+
+      expect(surprises, `seed ${seed}`).toEqual([]);
+      expect(kinds.answeredBy("stored"), `seed ${seed}`).toEqual(SLIGHT_MUTATIONS);
+      expect(kinds.of("an unknown type")).toEqual(["unknown-frame"]);
+      expect((await bystander.stats()).counts.put, `seed ${seed}`).toBe(stored);
+      expect(await takeAll(bystander), `seed ${seed}`).toEqual(offsetsTo(stored));
     },
   );
 

@@ -9,6 +9,9 @@ import {
   type SettleRequest,
 } from "../../src/client/index.ts";
 import { connectBinding } from "../../src/client/service-binding.ts";
+import { encodeUtf8 } from "../../src/protocol/bytes.ts";
+import { FRAME_MEDIA_TYPE } from "../../src/protocol/version.ts";
+import { readPutBody, serverFrame, textRecord } from "../binary-frames.ts";
 import { errorOf, TRANSPORTS } from "../client-calls.ts";
 import { isSettled, STATE } from "./client-doubles.ts";
 import {
@@ -18,6 +21,7 @@ import {
   failOnTheWay,
   FakeService,
   neverAnswer,
+  replyFrame,
   replyJson,
   replyPage,
   replyProblem,
@@ -36,10 +40,11 @@ function open(answers: readonly Answer[], options: EdgeChannelOptions = {}): { s
 describe("src/client/http-transport: requests", () => {
   test("puts carry their conditions in the address and in headers, and each body as what it is", async () => {
     const { service, channel } = open([replyJson(STORED, 201), replyJson({ ...STORED, duplicate: true }, 201)]);
+    const bytes = { body: new Uint8Array([1]), key: "k", delayMs: 5 };
 
     const receipts = [
       await channel.put("a", { waitMs: 5, expectedOffset: 7, producer: { id: "p", epoch: 0, seq: 3 } }),
-      await channel.putBatch([{ json: null }, { body: new Uint8Array([1]), key: "k", delayMs: 5 }], { idempotencyKey: 'a "b\\' }),
+      await channel.putBatch([bytes], { idempotencyKey: 'a "b\\' }),
     ];
 
     expect(receipts.map(({ isDuplicate }) => isDuplicate)).toEqual([false, true]);
@@ -55,10 +60,58 @@ describe("src/client/http-transport: requests", () => {
         method: "POST",
         url: `${BASE}/messages/batch`,
         headers: { "Content-Type": "application/json", "Idempotency-Key": String.raw`"a \"b\\"` },
-        body: { messages: [{ json: null }, { base64: "AQ==", key: "k", delayMs: 5 }] },
+        body: { messages: [{ base64: "AQ==", key: "k", delayMs: 5 }] },
         redirect: "manual",
       },
     ]);
+  });
+
+  test("more than one message go in a binary frame, with their conditions in headers", async () => {
+    const { service, channel } = open([replyJson(STORED, 201)]);
+
+    await channel.putBatch([{ json: null }, { body: new Uint8Array([1]), key: "k" }], { waitMs: 5, idempotencyKey: "i" });
+
+    const [sent] = service.sent;
+    expect(sent).toMatchObject({
+      url: `${BASE}/messages/batch?waitMs=5`,
+      headers: { "Content-Type": FRAME_MEDIA_TYPE, "Idempotency-Key": '"i"' },
+    });
+    expect(readPutBody(sent?.body as Uint8Array)).toMatchObject([
+      { presentation: "json", body: encodeUtf8("null") },
+      { presentation: "bytes", body: new Uint8Array([1]), key: "k" },
+    ]);
+  });
+
+  test("what a frame cannot say goes as JSON, to be refused as that is", async () => {
+    const { service, channel } = open([replyJson(STORED, 201)]);
+
+    await channel.putBatch(["a", { body: "b", key: 5 } as unknown as PutGiven]);
+
+    expect(service.sent.map(({ body }) => body)).toEqual([{ messages: [{ text: "a" }, { text: "b", key: 5 }] }]);
+  });
+
+  test("several messages are asked for in a binary frame, and read from it or from JSON", async () => {
+    const head = { leaseUntilMs: 9, leases: { group: 0, holder: "h-s", again: [[1, 2, true]] }, state: STATE };
+    const records = [textRecord("a", { putAtMs: 5 }), textRecord("b", { putAtMs: 5, key: "k" })];
+    const json = { messages: [{ offset: 6, putAtMs: 5, contentType: "text/plain", text: "c" }], state: STATE };
+    const { service, channel } = open([replyFrame(serverFrame("got", head, records, 4)), replyJson(json)]);
+
+    const { messages } = await channel.pull({ max: 2 });
+    const [third] = await channel.getBatch({ max: 2, ack: "server" });
+
+    expect(messages.map(({ leaseId, attempt, redelivered }) => [leaseId, attempt, redelivered])).toEqual([
+      ["0-4-1-h-s", 1, false],
+      ["0-5-2-h-s", 2, true],
+    ]);
+    expect([...messages, third].map((message) => message?.body)).toEqual(["a", "b", "c"]);
+    expect(service.sent.map(({ headers }) => headers["Accept"])).toEqual([FRAME_MEDIA_TYPE, FRAME_MEDIA_TYPE]);
+  });
+
+  test("a reply that says it is a frame and is none is of something else", async () => {
+    const { channel } = open([replyFrame(new ArrayBuffer(7)), replyFrame(serverFrame("got", {}, [], 1).slice(0, -1))]);
+
+    for (let count = 0; count < 2; count++)
+      expect(await errorOf(channel.pull({ max: 2 }))).toMatchObject({ kind: "unexpected-reply", outcome: "unknown" });
   });
 
   test("a get that the server acks is one pull, and one that the client acks is a pull and a settle", async () => {

@@ -2,6 +2,7 @@
 import { assert } from "vitest";
 import { formatProblem } from "../../src/protocol/problem-format.ts";
 import type { Refusal } from "../../src/protocol/problems.ts";
+import { FRAME_MEDIA_TYPE } from "../../src/protocol/version.ts";
 
 /** A request as the service would get it. */
 export interface SentRequest {
@@ -37,6 +38,11 @@ export class FakeService {
 
 export function replyJson(body: object, status = 200): Answer {
   return () => Response.json(body, { status });
+}
+
+/** What a pull of several messages answers. */
+export function replyFrame(frame: ArrayBuffer): Answer {
+  return () => new Response(frame, { headers: { "Content-Type": FRAME_MEDIA_TYPE } });
 }
 
 export function replyProblem(refusal: Refusal): Answer {

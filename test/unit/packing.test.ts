@@ -1,11 +1,13 @@
 // What travels between workers and the object: unpacked it is what was packed.
 import { listMessages } from "../../src/channel/put-batch.ts";
-import { describe, expect, test } from "vitest";
+import { assert, describe, expect, test } from "vitest";
 import type { Operation, OperationOf } from "../../src/channel/operation.ts";
 import { packOperation, packOutcome, unpackOperation } from "../../src/object/packing.ts";
 import { Block } from "../../src/protocol/block.ts";
 import { encodeUtf8 } from "../../src/protocol/bytes.ts";
 import type { PutMessage } from "../../src/protocol/message.ts";
+import { parsePutBody } from "../../src/protocol/put-frame.ts";
+import { putFrame, textRecord } from "../binary-frames.ts";
 
 function passOn(operation: Operation): Operation {
   return unpackOperation(structuredClone(packOperation(operation)));
@@ -23,6 +25,16 @@ describe("src/object/packing", () => {
 
     expect(messages).toBeInstanceOf(Block);
     expect(listMessages(messages)).toEqual(MESSAGES);
+  });
+
+  test("a block that is put is passed on as it is, in memory of its own", () => {
+    const block = parsePutBody(new Uint8Array(putFrame({}, [textRecord("a"), textRecord("b", { key: "k" })])));
+    assert(block.ok);
+
+    const { messages } = passOn({ type: "put", messages: block.value }) as OperationOf<"put">;
+
+    expect(messages).toBeInstanceOf(Block);
+    expect(listMessages(messages)).toEqual(listMessages(block.value));
   });
 
   test("a put keeps its messages, their order and all that belongs to it", () => {

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { ChannelDescription } from "../../src/protocol/description.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { FRAME_MEDIA_TYPE } from "../../src/protocol/version.ts";
 import { findMethods, ROUTES } from "../../src/protocol/routes.ts";
 import { MIB, pointersOf, putBytes, type Sample } from "./http.ts";
 import { call, createChannel, describeChannel, freshChannel, pathOf, read, readProblem } from "./service.ts";
@@ -187,7 +188,8 @@ describe("src/worker/request-parts", () => {
       for (const type of ["text/plain", "application/jsonx", "application/problem+json", "multipart/form-data; boundary=a"]) {
         const reply = call(method, pathOf(channel, rest), { body: "{}", headers: { "Content-Type": type } });
 
-        const expected = { kind: "unsupported-media-type", status: 415, accepted: ["application/json"] };
+        const accepted = ["application/json", ...(rest === "/messages/batch" ? [FRAME_MEDIA_TYPE] : [])];
+        const expected = { kind: "unsupported-media-type", status: 415, accepted };
         expect(await readProblem(reply)).toMatchObject(expected);
       }
     }

@@ -1,6 +1,7 @@
 // Prose of the description that the route table does not carry: parameters, headers, operations.
 import type * as v from "valibot";
 import type { CONDITION_HEADERS } from "../../protocol/dedup.ts";
+import { FRAME_MEDIA_TYPE } from "../../protocol/version.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type {
   browseQuerySchema,
@@ -209,11 +210,11 @@ export const OPERATION_NOTES: Readonly<Record<string, OperationNotes>> = {
     replyHeaders: ["Location"],
   },
   putBatch: {
-    description: `${BATCH} They get consecutive offsets, except those with a delay: \`scheduled\` lists them. ${AUTO_CREATE}`,
+    description: `${BATCH} They get consecutive offsets, except those with a delay: \`scheduled\` lists them. As \`${FRAME_MEDIA_TYPE}\` the body is a binary \`put\` frame, as over a socket, whose head is \`{}\`. ${AUTO_CREATE}`,
     replyHeaders: ["Location"],
   },
   pullMessages: {
-    description: `The reply comes when \`min\` messages are there or \`waitMs\` is over. It holds at most ${LIMITS.replyBytesMax / MIB} MiB of messages, or one larger message. Messages are leased until they are settled or the lease ends; then they are handed out again. With \`ack\` = \`auto\` they are removed at once: messages of a reply that is lost on its way are lost. ${AUTO_CREATE}`,
+    description: `The reply comes when \`min\` messages are there or \`waitMs\` is over. It holds at most ${LIMITS.replyBytesMax / MIB} MiB of messages, or one larger message. Messages are leased until they are settled or the lease ends; then they are handed out again. With \`ack\` = \`auto\` they are removed at once: messages of a reply that is lost on its way are lost. Where \`Accept\` names \`${FRAME_MEDIA_TYPE}\`, a reply with messages is a binary \`got\` frame, as over a socket but without an id. ${AUTO_CREATE}`,
   },
   settleMessages: {
     description:

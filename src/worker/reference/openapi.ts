@@ -4,6 +4,7 @@ import type * as v from "valibot";
 import { CONDITION_HEADERS } from "../../protocol/dedup.ts";
 import type { Reply, Route } from "../../protocol/route.ts";
 import { pathSchemas, REPLY_SCHEMAS, ROUTES } from "../../protocol/routes.ts";
+import { FRAME_MEDIA_TYPE } from "../../protocol/version.ts";
 import type {
   ApiOperation,
   ApiResponse,
@@ -161,7 +162,10 @@ function buildRequestBody(route: Route): RequestBody | undefined {
   if (route.body === undefined) return undefined;
   return {
     required: route.isBodyOptional !== true,
-    content: { "application/json": { schema: convertBody(route.body), ...shown } },
+    content: {
+      "application/json": { schema: convertBody(route.body), ...shown },
+      ...(route.mayBeFramed === true && { [FRAME_MEDIA_TYPE]: {} }),
+    },
   };
 }
 
@@ -172,12 +176,13 @@ function buildReplies(route: Route): Record<string, ApiResponse> {
 
 function buildReply(route: Route, status: string, reply: Reply): ApiResponse {
   const notes = OPERATION_NOTES[route.operationId] ?? {};
+  const framed = route.hasFramedReply === true ? { [FRAME_MEDIA_TYPE]: {} } : {};
   const names = [...(notes.replyHeaders ?? []), ...(route.hasStateHeaders === true ? STATE_HEADERS : [])];
   const headers = names.map((name): [string, Reference] => [name, { $ref: `#/components/headers/${name}` }]);
   return {
     description: reply.description,
     ...(headers.length > 0 && { headers: Object.fromEntries(headers) }),
-    ...(status !== "101" && { content: buildContent(reply, notes.mediaType) }),
+    ...(status !== "101" && { content: { ...buildContent(reply, notes.mediaType), ...framed } }),
     ...(notes.isMessageReply === true && { "x-header-families": [MESSAGE_HEADER_FAMILY] }),
   };
 }

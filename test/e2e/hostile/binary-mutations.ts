@@ -63,8 +63,9 @@ export const MUTATION_NAMES: readonly string[] = Object.keys(MUTATIONS);
 /** Of which some are valid still. */
 export const SLIGHT_MUTATIONS: readonly string[] = ["one bit", "one byte of the index"];
 
-export function mutate(mutation: string, id: number, random: SeededRandom): Uint8Array {
-  const frame = new Uint8Array(validFrame(id, random));
+/** `head`: that of the frame, `{ id }` over a socket. */
+export function mutate(mutation: string, id: number, random: SeededRandom, head: object = { id }): Uint8Array {
+  const frame = new Uint8Array(validFrame(id, random, head));
   const view = new DataView(frame.buffer);
   const headEnd = PREFIX_BYTES + view.getUint32(4, true);
   const bytes = MUTATIONS[mutation]?.({ frame, view, headEnd, random });
@@ -73,9 +74,9 @@ export function mutate(mutation: string, id: number, random: SeededRandom): Uint
 }
 
 /** A put of one to five messages, with this and that of what a message may have. */
-export function validFrame(id: number, random: SeededRandom): ArrayBuffer {
+export function validFrame(id: number, random: SeededRandom, head: object = { id }): ArrayBuffer {
   const records = Array.from({ length: random.int(1, 5) }, (_, place) => randomRecord(`${id}.${place}`, random));
-  return putFrame({ id }, records);
+  return putFrame(head, records);
 }
 
 function randomRecord(text: string, random: SeededRandom): BlockRecord {
