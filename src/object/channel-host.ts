@@ -128,13 +128,14 @@ export class ChannelHost {
         if (moveState.isSuspended) return;
         this.#committer.commit(entries);
         // What subscribers are owed beyond a frame follows at once, behind what has come meanwhile.
-        if (this.#committer.hasMoreToDeliver) this.#loop.pushCall({ request: { type: "tick" } }, 0);
+        if (this.#committer.hasMoreToDeliver) this.#loop.pushRest({ request: { type: "tick" } });
         this.#armTimer();
         this.#desk.endSilent({ isForced: false });
       },
       sync: () => this.#storage.sync(),
       ownerOf: ({ request }) => ownerOf(request),
       delayMs: () => this.#committer.channel.record?.settings.commitDelayMs ?? 0,
+      callHoldMs: options.runtime.callHoldMs,
       timers: options.runtime,
     });
     this.#desk = new SocketDesk({

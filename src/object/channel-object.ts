@@ -32,6 +32,7 @@ import { Whereabouts, type Standing } from "./whereabouts.ts";
 const RUNTIME: Runtime = {
   nowMs: () => Date.now(),
   freshName: () => crypto.randomUUID(),
+  callHoldMs: 1,
   draw32: drawFrom(new Uint32Array(256)),
   setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs),
 };

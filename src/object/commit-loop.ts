@@ -16,6 +16,8 @@ export interface CommitLoopOptions<Entry> {
   readonly ownerOf: (entry: Entry) => number | undefined;
   /** How long a queue that is not full waits for more; 0 if absent. Asked for each entry. */
   readonly delayMs?: () => number;
+  /** How long calls are held at most for as many as were together lately; 0 if absent. */
+  readonly callHoldMs?: number;
   readonly timers?: Timers;
 }
 
@@ -29,6 +31,10 @@ const LOOKS_AGAIN = 2;
 const GROUP_MIN = 32;
 /** How many groups of several requests are committed between two probes. */
 const PROBE_INTERVAL_OF_GROUPS = 16;
+/** From so many calls together on, fewer are held until as many are there; fewer would all wait for each other while nobody works (measured). */
+const HELD_CALLS_MIN = 10;
+/** What remains of the expectation that so many calls come together, where fewer came. */
+const EXPECTED_CALLS_DECAY = 7 / 8;
 /** With one request in flight a probe takes more than a millisecond, so those that find nothing become rarer, up to the most. */
 const PROBE_INTERVAL_MIN = 8;
 const PROBE_INTERVAL_MAX = 256;
@@ -44,9 +50,10 @@ const PROBE_INTERVAL_MAX = 256;
  * smaller ones. (2) A single request in flight is a group by itself. (3) The next drain begins when
  * the last is on disk, which bounds the rows where commits do not block the thread; it re-arms the timer, since going on at once would
  * starve the sockets. (4) A full queue is committed by the handler, because its own write is the only thing that makes the runtime
- * stop reading. (5) The calls of workers come each in a turn of the event loop of its own, so that a group of them is never seen whole:
- * the handler leaves them to the timer, which waits for one more turn only when calls have come since: one for each call costs more.
- * (6) Large requests are committed from 256 KiB on, though more are in flight: the client makes the next while these are written. Waiting
+ * stop reading. (5) The calls of workers come each in a turn of the event loop of its own, and take much longer to come than frames. One that
+ * comes alone is committed by the handler: the timer takes a millisecond or more. Several are left to the timer, which waits for one more
+ * turn only when calls have come since. Where many come together, fewer than are expected are held for a moment, until as many are there:
+ * else what comes a little too late for one commit makes another of its own, over and over. (6) Large requests are committed from 256 KiB on, though more are in flight: the client makes the next while these are written. Waiting
  * for all of them, each side would stand still while the other works.
  *
  * With a delay (a setting of the channel, 0 unless given) none of that is needed: the first entry sets the timer, and what comes until it
@@ -61,6 +68,7 @@ export class CommitLoop<Entry> {
   readonly #options: CommitLoopOptions<Entry>;
   readonly #timers: Timers;
   readonly #queue: FairQueue<Entry>;
+  readonly #callHoldMs: number;
   #isArmed = false;
   /** How many entries the last commit took. */
   #lastCount = 1;
@@ -72,12 +80,23 @@ export class CommitLoop<Entry> {
   #probeInterval = PROBE_INTERVAL_MIN;
   /** Groups that the handler may still commit before it leaves one to the timer. */
   #untilProbe = PROBE_INTERVAL_MIN;
+  /** Whether all that is queued are calls. */
+  #isOfCalls = false;
+  /** How many calls were together lately. */
+  #expectedCalls = 1;
+  #callProbeInterval = PROBE_INTERVAL_MIN;
+  /** Calls that may still be committed as they come before one is left to the timer. */
+  #untilCallProbe = PROBE_INTERVAL_MIN;
+  #isHolding = false;
+  /** Also while the hold that it was set for is over: it ends the next one early then. */
+  #isHoldTimerSet = false;
   /** Whether the handler has committed a group since the timer was armed, so that the timer sees a remainder only. */
   #isRemainder = false;
 
   constructor(options: CommitLoopOptions<Entry>) {
     this.#options = options;
     this.#queue = new FairQueue(options.ownerOf);
+    this.#callHoldMs = options.callHoldMs ?? 0;
     this.#timers = options.timers ?? { setTimeout: (callback, delayMs) => void setTimeout(callback, delayMs) };
   }
 
@@ -87,6 +106,7 @@ export class CommitLoop<Entry> {
 
   /** Queues the entry of a socket's frame of about `bytes`; it is committed soon, in the order of the calls. */
   push(entry: Entry, bytes: number): void {
+    this.#isOfCalls = false;
     if (this.#enqueue(entry, bytes) === "full") {
       this.#drain();
       return;
@@ -108,15 +128,32 @@ export class CommitLoop<Entry> {
     if (!this.#isArmed) this.#arm();
   }
 
-  /** Queues the entry of a worker's call of about `bytes`; like `push`, but the timer alone commits it, as calls come one by one. */
+  /** Queues the entry of a worker's call of about `bytes`; it is committed at once where calls come alone. */
   pushCall(entry: Entry, bytes: number): void {
     if (this.#enqueue(entry, bytes) === "full") {
       this.#drain();
       return;
     }
+    if (this.#queue.length === 1) this.#isOfCalls = true;
     const delayMs = this.#delayMs();
     if (delayMs > 0) this.#armDelay(delayMs);
-    else if (!this.#isSyncing && !this.#isArmed) this.#arm(1);
+    else if (!this.#isSyncing) this.#takeCall();
+  }
+
+  #takeCall(): void {
+    const isHoldOver = this.#isHolding && !this.#mayMoreCallsCome;
+    if (this.#isArmed && !isHoldOver) return;
+    if (this.#queue.length === 1 && this.#expectedCalls === 1 && this.#untilCallProbe > 0) {
+      this.#untilCallProbe -= 1;
+      this.#drain();
+    } else this.#armCalls();
+  }
+
+  /** Queues what the commit that is under way leaves to be done: the timer commits it, with what comes meanwhile. */
+  pushRest(entry: Entry): void {
+    this.#isOfCalls = false;
+    this.#queue.add(entry, 0);
+    if (!this.#isSyncing && !this.#isArmed) this.#arm(1);
   }
 
   /** Commits all that is queued. */
@@ -155,6 +192,50 @@ export class CommitLoop<Entry> {
     }, 0);
   }
 
+  /** Sets the timer, which waits for so many more turns at most as long as each brings more, or holds calls that are fewer than are expected. */
+  #armCalls(turns = 1): void {
+    const queued = this.#queue.length;
+    this.#isHolding = false;
+    this.#isArmed = true;
+    this.#timers.setTimeout(() => {
+      this.#isArmed = false;
+      const { length } = this.#queue;
+      if (length === 0 || this.#isSyncing) return;
+      if (this.#mayMoreCallsCome) this.#holdCalls();
+      else if (length > queued && turns > 0 && this.#expectedCalls < HELD_CALLS_MIN) this.#armCalls(turns - 1);
+      else {
+        this.#measureCalls(length);
+        this.#drainAndPace();
+      }
+    }, 0);
+  }
+
+  #measureCalls(together: number): void {
+    const isAlone = together === 1;
+    this.#callProbeInterval = isAlone ? Math.min(PROBE_INTERVAL_MAX, this.#callProbeInterval * 2) : PROBE_INTERVAL_MIN;
+    this.#untilCallProbe = this.#callProbeInterval;
+  }
+
+  #holdCalls(): void {
+    this.#isArmed = true;
+    this.#isHolding = true;
+    if (this.#isHoldTimerSet) return;
+    this.#isHoldTimerSet = true;
+    this.#timers.setTimeout(() => {
+      this.#isHoldTimerSet = false;
+      // The hold ended before, when all were there.
+      if (!this.#isHolding) return;
+      this.#isHolding = false;
+      this.#isArmed = false;
+      if (this.#queue.length > 0 && !this.#isSyncing) this.#drainAndPace();
+    }, this.#callHoldMs);
+  }
+
+  get #mayMoreCallsCome(): boolean {
+    const isMissing = this.#expectedCalls >= HELD_CALLS_MIN && this.#queue.length < this.#expectedCalls;
+    return this.#callHoldMs > 0 && this.#isOfCalls && isMissing && !this.#hasManyBytes;
+  }
+
   get #hasManyBytes(): boolean {
     return this.#queue.bytes >= GATHERED_BYTES_MAX;
   }
@@ -188,6 +269,10 @@ export class CommitLoop<Entry> {
     this.#wasLarge = this.#hasManyBytes;
     const entries = this.#queue.takeTurn();
     this.#lastCount = entries.length;
+    if (this.#isOfCalls) {
+      const expected = Math.floor(this.#expectedCalls * EXPECTED_CALLS_DECAY);
+      this.#expectedCalls = Math.max(entries.length, expected);
+    }
     this.#options.commit(entries);
   }
 
@@ -204,7 +289,9 @@ export class CommitLoop<Entry> {
     this.#isSyncing = true;
     const goOn = (): void => {
       this.#isSyncing = false;
-      if (this.#queue.length > 0 && !this.#isArmed) this.#arm();
+      if (this.#queue.length === 0 || this.#isArmed) return;
+      if (this.#isOfCalls) this.#takeCall();
+      else this.#arm();
     };
     // A failed sync resets the object; whoever waits for a reply is told by the broken connection.
     this.#options.sync().then(goOn, goOn);

@@ -6,6 +6,8 @@ export interface Runtime extends Timers {
   nowMs(): number;
   /** A name that nothing else has. */
   freshName(): string;
+  /** How long calls may be held for others to come; 0 where a commit costs nothing. */
+  readonly callHoldMs: number;
   /** A random whole number of 32 bits. */
   draw32(): number;
 }

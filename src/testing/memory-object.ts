@@ -187,6 +187,7 @@ export class MemoryObject implements ChannelStub {
     const runtime: Runtime = {
       nowMs,
       freshName: () => chance.freshName(),
+      callHoldMs: 0,
       draw32: () => chance.draw32(),
       setTimeout: (callback, delayMs) => {
         startTimer(() => {

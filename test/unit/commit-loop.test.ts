@@ -4,6 +4,8 @@ import { describe, expect, test } from "vitest";
 import { CommitLoop } from "../../src/object/commit-loop.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 
+const HOLD_MS = 1;
+
 class LoopHarness {
   /** The entries of each commit so far. */
   readonly commits: (readonly number[])[] = [];
@@ -27,6 +29,7 @@ class LoopHarness {
       },
       ownerOf: (entry) => this.#owners.get(entry),
       delayMs: () => this.delayMs,
+      callHoldMs: HOLD_MS,
       timers: {
         setTimeout: (callback, delayMs) => {
           this.#timers.push(callback);
@@ -83,6 +86,11 @@ class LoopHarness {
       this.#pushed += 1;
       this.loop.pushCall(this.#pushed, bytes);
     }
+  }
+
+  pushRest(): void {
+    this.#pushed += 1;
+    this.loop.pushRest(this.#pushed);
   }
 
   fireTimer(): void {
@@ -263,8 +271,34 @@ describe("src/object/commit-loop", () => {
     expect(sizes).toEqual([600]);
   });
 
-  test("calls that come one by one are committed together: for them the timer waits for one turn more", async () => {
+  test("[RC4] a call that comes alone is committed at once", () => {
     const harness = new LoopHarness();
+
+    harness.pushCall();
+
+    expect(harness.commits).toEqual([[1]]);
+    expect(harness.hasTimer).toBe(false);
+  });
+
+  test("while calls come alone every eighth is left to the timer, and they become rarer up to one in 256", async () => {
+    const harness = new LoopHarness();
+    const intervals: number[] = [];
+
+    for (let atOnce = 0; intervals.length < 7; atOnce++) {
+      harness.pushCall();
+      if (!harness.hasTimer) continue;
+      harness.fireTimer();
+      await harness.settle();
+      intervals.push(atOnce);
+      atOnce = -1;
+    }
+
+    expect(intervals).toEqual([8, 16, 32, 64, 128, 256, 256]);
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
+  test("calls that come together are committed together: for them the timer waits for one turn more", async () => {
+    const harness = await withCalls(3);
 
     const sizes = await harness.sizesOf(() => {
       for (const count of [3, 2, 1]) {
@@ -276,23 +310,75 @@ describe("src/object/commit-loop", () => {
     expect(sizes).toEqual([5]);
   });
 
-  test("[RC4] a call that comes alone is committed by the first timer", async () => {
-    const harness = new LoopHarness();
+  test("of many calls that came together, fewer are held until as many are there", async () => {
+    const harness = await withCalls(12);
 
-    const sizes = await harness.sizesOf(() => {
-      harness.pushCall();
+    const early = await harness.sizesOf(() => {
+      harness.pushCall(2);
+      harness.fireTimer();
+      harness.pushCall(9);
+    });
+    const complete = await harness.sizesOf(() => {
+      harness.pushCall(1);
+      // The hold's own timer comes before the one that was set when all were there.
+      harness.fireTimer();
       harness.fireTimer();
     });
 
-    expect(sizes).toEqual([1]);
+    expect([early, complete]).toEqual([[], [12]]);
+    expect(harness.delays.slice(-3)).toEqual([0, HOLD_MS, 0]);
+    expect(harness.committed).toEqual(harness.pushed);
   });
 
-  test("a full queue of calls is committed at once", () => {
-    const harness = new LoopHarness();
+  test("calls are held for a moment at most, and not at all when fewer and fewer come", async () => {
+    const harness = await withCalls(12);
+    const holds: boolean[] = [];
 
-    harness.pushCall(LIMITS.commitQueueOperationsMax);
+    for (let times = 0; times < 4; times++) {
+      harness.pushCall(2);
+      harness.fireTimer();
+      holds.push(harness.delays.at(-1) === HOLD_MS);
+      harness.fireTimers();
+      await harness.settle();
+    }
 
-    expect(harness.commits.map((entries) => entries.length)).toEqual([LIMITS.commitQueueOperationsMax]);
+    expect(holds).toEqual([true, true, false, false]);
+    expect(harness.committed).toEqual(harness.pushed);
+  });
+
+  test("few calls are not held, and none with frames among them, nor many bytes", async () => {
+    const few = await withCalls(9);
+    few.pushCall(2);
+    few.fireTimers();
+    const mixed = await withCalls(12);
+    mixed.pushCall();
+    mixed.push();
+    mixed.fireTimers();
+    const large = await withCalls(12);
+    large.pushCall(2, 150_000);
+    large.fireTimers();
+
+    for (const { delays } of [few, mixed, large]) expect(delays).not.toContain(HOLD_MS);
+    for (const { committed, pushed } of [few, mixed, large]) expect(committed).toEqual(pushed);
+  });
+
+  test("what a commit leaves to be done is committed by the timer, and not held for calls", async () => {
+    const harness = await withCalls(12);
+
+    harness.pushRest();
+    harness.pushCall();
+    const sizes = await harness.sizesOf(() => harness.fireTimers());
+
+    expect(sizes).toEqual([2]);
+    expect(harness.delays).not.toContain(HOLD_MS);
+  });
+
+  test("a full queue of calls is committed at once", async () => {
+    const harness = await withCalls(2);
+
+    const sizes = await harness.sizesOf(() => harness.pushCall(LIMITS.commitQueueOperationsMax));
+
+    expect(sizes).toEqual([LIMITS.commitQueueOperationsMax]);
   });
 
   test("nothing is committed while the last commit is on its way to the disk, but a full queue", async () => {
@@ -442,6 +528,7 @@ describe("src/object/commit-loop", () => {
         connection: fc.integer({ min: 1, max: 3 }),
         count: fc.integer({ min: 1, max: 3_000 }),
       }),
+      fc.record({ type: fc.constant("rest" as const) }),
       fc.record({ type: fc.constant("timer" as const) }),
       fc.record({ type: fc.constant("settle" as const) }),
     );
@@ -451,11 +538,13 @@ describe("src/object/commit-loop", () => {
         for (const taken of steps) {
           if (taken.type === "push") harness.push(taken.count);
           else if (taken.type === "call") harness.pushCall(taken.count);
+          else if (taken.type === "rest") harness.pushRest();
           else if (taken.type === "frames") harness.pushOf(taken.connection, taken.count);
           else if (taken.type === "timer") harness.fireTimer();
           else await harness.settle();
           expect(harness.syncs).toBeLessThanOrEqual(1);
-          expect(harness.timers).toBeLessThanOrEqual(1);
+          // That of a hold may be left over from one that is over.
+          expect(harness.timers).toBeLessThanOrEqual(2);
         }
         while (harness.hasTimer || harness.syncs > 0) {
           harness.fireTimer();
@@ -474,6 +563,16 @@ describe("src/object/commit-loop", () => {
     );
   });
 });
+
+/** One to which so many calls came together lately. */
+async function withCalls(together: number): Promise<LoopHarness> {
+  const harness = new LoopHarness();
+  while (!harness.hasTimer) harness.pushCall();
+  harness.pushCall(together - 1);
+  harness.fireTimers();
+  await harness.settle();
+  return harness;
+}
 
 function delayed(): LoopHarness {
   const harness = new LoopHarness();
