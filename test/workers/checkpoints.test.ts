@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { CheckpointEntry } from "../../src/protocol/checkpoint.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { pointersOf } from "./http.ts";
-import { execute, restart, silenceWarnings } from "./inside.ts";
+import { execute, restart, runAlarm, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -273,6 +273,8 @@ describe("src/object/committer: checkpoints", () => {
   test("[CP10] a write is one row, a deletion two, reads and refusals none", async () => {
     const channel = await createChannel({ expireAfterIdleMs: null });
     await write(channel, "a", "x".repeat(100_000));
+    // Tells the directory, which is a row of its own.
+    await runAlarm(channel);
     await restart(channel);
 
     expect(await writtenBy(channel, () => write(channel, "b"))).toBe(1);

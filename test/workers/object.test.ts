@@ -235,7 +235,8 @@ describe("src/object/committer: storage that fails", () => {
   });
 
   test("[RC6] after a commit that failed the room that gets free is there for puts that came before them", async () => {
-    const channel = await createChannel({ maxMessages: 3 });
+    // What comes within the delay is one commit.
+    const channel = await createChannel({ maxMessages: 3, commitDelayMs: 5 });
     await putBatch(channel, ["a", "b", "c"]);
     await refuseRows(channel, "segment", "NEW.message_bytes >= 7");
     const operations: Operation[] = [{ type: "get" }, putOf("too big"), putOf("d"), putOf("e"), { type: "get" }];

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { unpackFrames } from "../../src/channel/attached-leases.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { hibernate, inObject } from "./inside.ts";
+import { hibernate, inObject, runAlarm } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -170,6 +170,8 @@ describe("src/object: streams", () => {
     const credit = { messages: 10, bytes: 1_073_741_824 };
     expect(await socket.ask({ type: "watch", id: 7 })).toMatchObject({ type: "pressure", id: 7, level: "low", credit });
     await putBatch(channel, ["1", "2", "3", "4", "5", "6", "7"]);
+    // Tells the directory, which is a row of its own.
+    await runAlarm(channel);
     await hibernate(channel);
     const before = (await describeChannel(channel)).rows.written;
     await put(channel, "8");
