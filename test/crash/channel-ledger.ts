@@ -297,7 +297,8 @@ export class ChannelLedger {
       rejected: this.#rejected,
       sends: this.#sends,
       lostGetsMax: this.#lostGetsMax,
-      unknowable: this.#unknowable,
+      // Those that the inspection itself finds among them.
+      unknowable: () => this.#unknowable,
       identify: (seen) => this.#identify(seen),
       end: (tracked, end) => this.#end(tracked, end, this.#event),
       forgetPut: ({ name }) => {

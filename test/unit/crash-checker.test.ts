@@ -203,6 +203,13 @@ const CLEAN: readonly Case[] = [
     },
   ],
   [
+    "a lost get took what a lost put had stored, of which nobody knows",
+    (s) => {
+      s.lostPut([A]).unknown(s.invokeGet(1));
+      s.kill().inspect([], { put: 1, acked: 1 });
+    },
+  ],
+  [
     "a lost get took nothing",
     (s) => {
       s.put([A], 1).unknown(s.invokeGet(1));

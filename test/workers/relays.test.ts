@@ -13,7 +13,6 @@ import {
   call,
   createChannel,
   describeChannel,
-  type Frame,
   openSocket,
   patchChannel,
   pathOf,
