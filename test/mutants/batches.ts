@@ -3,6 +3,20 @@ import type { Mutant } from "./mutant.ts";
 
 export const BATCHES: readonly Mutant[] = [
   {
+    name: "RB1: members in the head of a batch over HTTP are passed over",
+    file: "src/protocol/put-frame.ts",
+    from: "const noHeadSchema = v.strictObject({});",
+    to: "const noHeadSchema = v.object({});",
+    workersTest: "test/workers/http-frames.test.ts",
+  },
+  {
+    name: "RB3: a pull that waited is answered with the id of what waited for it",
+    file: "src/worker/delivery-routes.ts",
+    from: "`{${data.head.slice(`{${BRIDGE_ID},`.length)}`",
+    to: "data.head",
+    workersTest: "test/workers/http-frames.test.ts",
+  },
+  {
     name: "RB1: a varint may be longer than needed",
     file: "src/protocol/block.ts",
     from: "(byte === 0 && length > 1) ||",

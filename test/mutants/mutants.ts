@@ -315,6 +315,20 @@ const OBJECT: readonly Mutant[] = [
     to: "const entries = this.#queue.takeTurn().toReversed();",
   },
   {
+    name: "RC4: calls that are held for others are never committed",
+    file: "src/object/commit-loop.ts",
+    from: "this.#isHolding = false;\n      this.#isArmed = false;",
+    to: "this.#isArmed = false;\n      return;",
+    tests: ["test/unit/commit-loop.test.ts"],
+  },
+  {
+    name: "RC4: calls wait for others though all are there",
+    file: "src/object/commit-loop.ts",
+    from: "if (this.#isArmed && !isHoldOver) return;",
+    to: "if (this.#isArmed) return;",
+    tests: ["test/unit/commit-loop.test.ts"],
+  },
+  {
     name: "CN7: a connection with very many operations holds up the others",
     file: "src/object/fair-queue.ts",
     from: "if (count < LIMITS.turnOperationsMax) taken",
