@@ -79,6 +79,16 @@ function refuseUnknownHeaders(headers: Headers): void {
   }
 }
 
+/** What is said of a message there would be passed over: in a batch each says it by itself. */
+export function refuseMessageHeaders({ raw }: AppContext["req"]): void {
+  for (const name of raw.headers.keys()) {
+    if (!name.startsWith(OWN_PREFIX)) continue;
+    throw new RefusalError(
+      invalidRequest(`/header/${name}`, "A batch takes no such header: each of its messages says it by itself"),
+    );
+  }
+}
+
 /** Reads whether the message that a request is enters later. */
 export function parseDelayHeaders(context: AppContext): MessageDelay | undefined {
   const { headers } = context.req.raw;

@@ -15,7 +15,14 @@ import { batchBodySchema, browseQuerySchema, noQuerySchema, putQuerySchema } fro
 import { parseDelay } from "../protocol/schedule.ts";
 import { FRAME_MEDIA_TYPE } from "../protocol/version.ts";
 import { ask, type Answer } from "./channel-client.ts";
-import { formatMessageReply, formatStateHeaders, parseDelayHeaders, parseMessageRequest, replyJson } from "./message-headers.ts";
+import {
+  formatMessageReply,
+  formatStateHeaders,
+  parseDelayHeaders,
+  parseMessageRequest,
+  refuseMessageHeaders,
+  replyJson,
+} from "./message-headers.ts";
 import { conditionsOf } from "./put-conditions.ts";
 import { RefusalError } from "./refusal-error.ts";
 import {
@@ -68,6 +75,7 @@ async function handlePutBatch(context: AppContext, startTimer: StartTimer): Prom
   const channel = channelOf(context);
   const { waitMs, expectedOffset } = queryOf(context, putQuerySchema);
   const conditions = conditionsOf(context, expectedOffset);
+  refuseMessageHeaders(context.req);
   const parts = isFrame(context) ? await readFramedBatch(context) : await readBatch(context);
   return replyPut(context, channel, { ...parts, source: sourceOf(context), ...conditions }, { waitMs, startTimer });
 }

@@ -2,6 +2,7 @@
 // stays up, and afterwards each channel holds exactly what the accepted operations made of it.
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { connect } from "node:net";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
@@ -269,6 +270,19 @@ describe("test/e2e/hostile", () => {
     expect(frames.map((frame) => frame.type)).toEqual(["put-ok"]);
     expect(reply.status).toBe(201);
   });
+
+  test.each(["stalled/messages/batch", "stalled/nothing"])(
+    "[G6] a request to %s that is refused is answered though its body does not come",
+    async (path) => {
+      const head = `POST ${new URL(channelUrl(runtime, path)).pathname} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/foo\r\n`;
+      const connection = connect(runtime.port, "127.0.0.1");
+      connection.write(`${head}Content-Length: 1000\r\n\r\nbegun`);
+      const [reply] = (await once(connection, "data")) as [Buffer];
+      connection.destroy();
+
+      expect(reply.toString()).toMatch(/^HTTP\/1\.1 4(?:15|04) /);
+    },
+  );
 
   test("[G6] a frame above the limit is refused and closes its connection", async () => {
     const socket = await HostileSocket.open(runtime.port, "above", true);

@@ -316,6 +316,18 @@ describe("src/worker/message-routes: batch", () => {
     expect((await describeChannel(channel)).nextOffset).toBe(1);
   });
 
+  test("[G11] a batch takes no headers of a message, which would be passed over", async () => {
+    const channel = await createChannel();
+    for (const name of ["Channel-Key", "Channel-Delay-Ms", "Channel-Ttl-Ms", "Channel-Header-a", "Channel-Foo"]) {
+      const reply = call("POST", pathOf(channel, "/messages/batch"), {
+        json: { messages: [{ text: "a" }] },
+        headers: { [name]: "5" },
+      });
+      expect(await pointersOf(reply)).toEqual([`/header/${name.toLowerCase()}`]);
+    }
+    expect((await describeChannel(channel)).counts.put).toBe(0);
+  });
+
   test("[G6] a batch has at most 10,000 messages", async () => {
     const channel = await createChannel();
     const texts = Array.from({ length: LIMITS.batchMessagesMax }, () => "");
