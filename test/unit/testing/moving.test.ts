@@ -221,6 +221,19 @@ describe("a move", () => {
     expect(world.serving).toEqual([CHANNEL]);
   });
 
+  test("[NM8] what comes in the middle of a move is done by who has the channel then, and not by who leaves", async () => {
+    const world = await createWorld();
+    const moving = move(world, "weur");
+    // The first page is on its way.
+    while (world.calls < 2) await Promise.resolve();
+    const waiting = world.perform(put("d"));
+
+    expect(await moving).toBeUndefined();
+    expect((await waiting).outcome).toMatchObject({ type: "put", offset: 4 });
+    expect(await browse(world)).toEqual(["a", "b", "c", "d"].map((text, index) => [index + 1, text]));
+    expect(world.serving).toEqual([`1/${CHANNEL}`]);
+  });
+
   test("[NM8] word that another move came to nothing does not end the one that goes on", async () => {
     const world = await createWorld();
     const moving = move(world, "weur");
