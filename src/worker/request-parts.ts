@@ -79,7 +79,7 @@ export function isFrame(context: AppContext): boolean {
   return mediaTypeOf(context) === FRAME_MEDIA_TYPE;
 }
 
-/** Whether the reply is wanted as a binary frame: where `Accept` names it, and JSON not before it. */
+/** Whether the reply is wanted as a binary frame: where `Accept` prefers it to JSON. */
 export function wantsFrame(context: AppContext): boolean {
   const supports = ["application/json", FRAME_MEDIA_TYPE];
   return accepts(context, { header: "Accept", supports, default: "application/json" }) === FRAME_MEDIA_TYPE;

@@ -1,7 +1,7 @@
 // Waits for an HTTP request: holds a socket to the channel's object, which may hibernate meanwhile, while this side waits for free.
 // The deadline is kept here. After it, `cancel` is sent and the object's last word is taken, so nothing is taken and not delivered.
-import type { StartTimer } from "../base/timers.ts";
 import { assert } from "../base/assert.ts";
+import type { StartTimer } from "../base/timers.ts";
 import type { Env } from "../object/env.ts";
 import { splitBinaryFrame, type BinaryFrame } from "../protocol/binary-frame.ts";
 import { CLOSE_CODES, type ServerFrame } from "../protocol/frames.ts";

@@ -136,22 +136,25 @@ describe("src/object/commit-loop", () => {
     expect(harness.hasTimer).toBe(false);
   });
 
-  test("with one request in flight every eighth is left to the timer, and they become rarer up to one in 256", async () => {
-    const harness = new LoopHarness();
-    const intervals: number[] = [];
+  test.each(["push", "pushCall"] as const)(
+    "while requests come alone every eighth is left to the timer, and they become rarer up to one in 256 (%s)",
+    async (push) => {
+      const harness = new LoopHarness();
+      const intervals: number[] = [];
 
-    for (let atOnce = 0; intervals.length < 7; atOnce++) {
-      harness.push();
-      if (!harness.hasTimer) continue;
-      harness.fireTimer();
-      await harness.settle();
-      intervals.push(atOnce);
-      atOnce = -1;
-    }
+      for (let atOnce = 0; intervals.length < 7; atOnce++) {
+        harness[push]();
+        if (!harness.hasTimer) continue;
+        harness.fireTimer();
+        await harness.settle();
+        intervals.push(atOnce);
+        atOnce = -1;
+      }
 
-    expect(intervals).toEqual([8, 16, 32, 64, 128, 256, 256]);
-    expect(harness.committed).toEqual(harness.pushed);
-  });
+      expect(intervals).toEqual([8, 16, 32, 64, 128, 256, 256]);
+      expect(harness.committed).toEqual(harness.pushed);
+    },
+  );
 
   test("[RC4] requests that come together are committed together by the timer", async () => {
     const harness = new LoopHarness();
@@ -278,23 +281,6 @@ describe("src/object/commit-loop", () => {
 
     expect(harness.commits).toEqual([[1]]);
     expect(harness.hasTimer).toBe(false);
-  });
-
-  test("while calls come alone every eighth is left to the timer, and they become rarer up to one in 256", async () => {
-    const harness = new LoopHarness();
-    const intervals: number[] = [];
-
-    for (let atOnce = 0; intervals.length < 7; atOnce++) {
-      harness.pushCall();
-      if (!harness.hasTimer) continue;
-      harness.fireTimer();
-      await harness.settle();
-      intervals.push(atOnce);
-      atOnce = -1;
-    }
-
-    expect(intervals).toEqual([8, 16, 32, 64, 128, 256, 256]);
-    expect(harness.committed).toEqual(harness.pushed);
   });
 
   test("calls that come together are committed together: for them the timer waits for one turn more", async () => {

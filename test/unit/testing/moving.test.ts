@@ -225,7 +225,8 @@ describe("a move", () => {
     const world = await createWorld();
     const moving = move(world, "weur");
     // The first page is on its way.
-    while (world.calls < 2) await Promise.resolve();
+    for (let turn = 0; world.calls < 2 && turn < 1_000; turn++) await Promise.resolve();
+    expect(world.calls).toBe(2);
     const waiting = world.perform(put("d"));
 
     expect(await moving).toBeUndefined();
