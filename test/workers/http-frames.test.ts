@@ -205,7 +205,7 @@ describe("src/worker/delivery-routes: a pull that is answered in a binary frame"
     expect(await read(pullFramed(channel, { max: 2 }))).toMatchObject({ messages: [] });
     expect(await read(pullFramed(channel, { max: 2, waitMs: 20 }))).toMatchObject({ messages: [] });
     const group = pullFramed(channel, { group: "nobody" });
-    expect((await readProblem(group)).status).toBeGreaterThanOrEqual(400);
+    expect(await readProblem(group)).toMatchObject({ kind: "wrong-retention", status: 409 });
   });
 
   test.each([true, false])("[WT1] one that waits is answered in a frame too (leased: %s)", async (isLeased) => {
