@@ -1,9 +1,13 @@
 // The command line of the simulation: plays seeds, shows progress on a terminal, and prints what failed as short as it can be made.
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { CountedProgress } from "../counted-progress.ts";
+import { playOnThreads } from "./seed-threads.ts";
 import { shrink } from "./shrink.ts";
 import { createTally, type Failure, planSeed, playPlan, recordSeed, STEPS_PER_SEED } from "./simulate.ts";
 import { showWorld } from "./world/show.ts";
+
+const JOBS_DEFAULT = availableParallelism();
 
 const HELP = `Usage: npm run simulate -- [options]
 
@@ -15,6 +19,7 @@ same history.
 
   --seeds N     how many seeds (default 1000), of ${STEPS_PER_SEED} steps each
   --seed S      the first seed (default 1)
+  --jobs N      how many threads play them (default ${JOBS_DEFAULT}: as many as there are processors)
   --history     print the history of the first seed, and play no other
   --world       play routing over colos instead, with the seed: how much is read where it was put, what locality costs,
                 and what a million plain readers would take
@@ -27,6 +32,7 @@ on); 1 when a seed fails, with its shortened history, or when something was too 
 interface Options {
   readonly seeds: number;
   readonly firstSeed: number;
+  readonly jobs: number;
   readonly isHistory: boolean;
   readonly isWorld: boolean;
 }
@@ -38,7 +44,10 @@ function parseOptions(args: readonly string[]): Options | "help" {
   const flag = { type: "boolean", default: false } as const;
   let values;
   try {
-    ({ values } = parseArgs({ args: [...args], options: { seeds: text, seed: text, history: flag, world: flag, help: flag } }));
+    ({ values } = parseArgs({
+      args: [...args],
+      options: { seeds: text, seed: text, jobs: text, history: flag, world: flag, help: flag },
+    }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
   }
@@ -46,6 +55,7 @@ function parseOptions(args: readonly string[]): Options | "help" {
   return {
     seeds: parseWhole("seeds", values.seeds, 1000),
     firstSeed: parseWhole("seed", values.seed, 1),
+    jobs: parseWhole("jobs", values.jobs, JOBS_DEFAULT),
     isHistory: values.history,
     isWorld: values.world,
   };
@@ -58,12 +68,14 @@ function parseWhole(name: string, given: string | undefined, otherwise: number):
   return value;
 }
 
-/** The shortest plan that fails in the same way, and how it fails. */
-function explain({ seed, error }: Failure): Failure {
-  const kind = kindOf(error);
-  const fails = (plan: ReturnType<typeof planSeed>): Failure | undefined => playPlan(seed, plan, createTally());
-  const plan = shrink(planSeed(seed), (shorter) => kindOf(fails([...shorter])?.error) === kind);
-  return playPlan(seed, plan, createTally(), true) ?? { seed, step: 0, error, history: [] };
+/** The failure of a seed, and the shortest plan that fails in the same way. */
+function explain(seed: number): { readonly failure: Failure; readonly short: Failure } {
+  const plan = planSeed(seed);
+  const failure = playPlan(seed, plan, createTally());
+  if (failure === undefined) throw new Error(`Seed ${seed} failed on a thread, and does not when it is played again`);
+  const kind = kindOf(failure.error);
+  const shortest = shrink(plan, (shorter) => kindOf(playPlan(seed, [...shorter], createTally())?.error) === kind);
+  return { failure, short: playPlan(seed, shortest, createTally(), true) ?? failure };
 }
 
 /** What failures of one kind share: the words before the first number or value. */
@@ -71,18 +83,13 @@ function kindOf(error: unknown): string {
   return error instanceof Error ? (error.message.split(/[\d\n{]/u, 1)[0] ?? "") : String(error);
 }
 
-function simulate({ seeds, firstSeed }: Options): boolean {
-  const tally = createTally();
+async function simulate({ seeds, firstSeed, jobs }: Options): Promise<boolean> {
   const progress = new CountedProgress("simulate", "seeds", seeds);
-  let failure: Failure | undefined;
-  for (let seed = firstSeed; seed < firstSeed + seeds && failure === undefined; seed++) {
-    failure = playPlan(seed, planSeed(seed), tally);
-    progress.note(seed - firstSeed + 1);
-  }
+  const { tally, failedSeed } = await playOnThreads({ seeds, firstSeed, jobs, onProgress: (played) => progress.note(played) });
   progress.stop();
   console.log(tally.format());
-  if (failure !== undefined) {
-    const short = explain(failure);
+  if (failedSeed !== undefined) {
+    const { failure, short } = explain(failedSeed);
     console.error(`Seed ${failure.seed} fails at step ${failure.step}. The shortest history that fails so:\n`);
     console.error(short.history.join("\n"));
     console.error(`\n${short.error instanceof Error ? (short.error.stack ?? short.error.message) : String(short.error)}`);
@@ -98,7 +105,7 @@ try {
   const options = parseOptions(process.argv.slice(2));
   if (options === "help") console.log(HELP);
   else if (options.isHistory) console.log(recordSeed(options.firstSeed));
-  else if (options.isWorld ? !showWorld(options.firstSeed, console.log) : !simulate(options)) process.exitCode = 1;
+  else if (options.isWorld ? !showWorld(options.firstSeed, console.log) : !(await simulate(options))) process.exitCode = 1;
 } catch (error) {
   console.error(error instanceof UsageError ? `${error.message}\nTry --help.` : error);
   process.exitCode = error instanceof UsageError ? 2 : 1;

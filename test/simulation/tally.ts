@@ -7,6 +7,12 @@ const JUDGED_STEPS_MIN = 30_000;
 
 export type TallyKind = "operation" | "fault" | "refusal" | "event";
 
+/** What was counted, without what judges it: this can be passed between threads. */
+export interface TallyCounts {
+  readonly steps: number;
+  readonly byKey: ReadonlyMap<string, number>;
+}
+
 export class Tally {
   steps = 0;
   readonly #counts = new Map<string, number>();
@@ -21,9 +27,13 @@ export class Tally {
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
   }
 
-  add(other: Tally): void {
-    this.steps += other.steps;
-    for (const [key, count] of other.#counts) this.#counts.set(key, (this.#counts.get(key) ?? 0) + count);
+  get counts(): TallyCounts {
+    return { steps: this.steps, byKey: this.#counts };
+  }
+
+  add(counts: TallyCounts): void {
+    this.steps += counts.steps;
+    for (const [key, count] of counts.byKey) this.#counts.set(key, (this.#counts.get(key) ?? 0) + count);
   }
 
   /** What occurred in less than one of a thousand steps; empty for a run that is too short to say. */

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { expectSame } from "../simulation/same.ts";
 import { shrink } from "../simulation/shrink.ts";
+import { playOnThreads } from "../simulation/seed-threads.ts";
 import { createTally, planSeed, playPlan, recordSeed, STEPS_PER_SEED } from "../simulation/simulate.ts";
 import { Tally } from "../simulation/tally.ts";
 
@@ -35,6 +36,27 @@ describe("test/simulation/simulate", () => {
     const plan = planSeed(5).filter((_, index) => index % 3 !== 0);
 
     expect(playPlan(5, plan, createTally())).toBeUndefined();
+  });
+});
+
+describe("test/simulation/seed-threads", () => {
+  test("however many threads share the seeds, all are played, and the same is counted", async () => {
+    const counts = createTally();
+    for (let seed = 31; seed < 31 + 12; seed++) playPlan(seed, planSeed(seed), counts);
+    for (const jobs of [1, 2]) {
+      const told: number[] = [];
+
+      const { tally, failedSeed } = await playOnThreads({
+        firstSeed: 31,
+        seeds: 12,
+        jobs,
+        onProgress: (played) => told.push(played),
+      });
+
+      expect(failedSeed).toBeUndefined();
+      expect(tally.format()).toBe(counts.format());
+      expect(told.at(-1)).toBe(12);
+    }
   });
 });
 
