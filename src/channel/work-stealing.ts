@@ -26,8 +26,8 @@ export class WorkStealing {
   readonly #asked = new Map<number, LeasesByOffset>();
   /** A look that found nothing is not repeated before: what is leased later is too young until then. */
   #quietUntilMs = 0;
-  /** Whether a look may find something then, though nothing else happens. */
-  #isLookOwed = false;
+  /** When a look may find something though nothing else happens. */
+  #owedAtMs: number | undefined;
 
   constructor(parts: StealingParts) {
     this.#parts = parts;
@@ -35,14 +35,14 @@ export class WorkStealing {
 
   /** When to look though nobody asks. The object is awake then, so a timer serves. */
   get nextLookAtMs(): number | undefined {
-    return this.#isLookOwed ? this.#quietUntilMs : undefined;
+    return this.#owedAtMs;
   }
 
   /** A life ends, and with it all leases. */
   clear(): void {
     this.#asked.clear();
     this.#quietUntilMs = 0;
-    this.#isLookOwed = false;
+    this.#owedAtMs = undefined;
   }
 
   /** To be called when all that can be handed out is. */
@@ -52,11 +52,13 @@ export class WorkStealing {
     const ids = streams.counts.members === 0 ? [] : line.waitingGroups();
     const waiting = ids.flatMap((id) => groups.findById(id) ?? []);
     const busy = waiting.filter(({ isPaused, delivery }) => !isPaused && delivery.leased > 1);
-    this.#isLookOwed = busy.length > 0;
+    this.#owedAtMs = busy.length > 0 ? this.#quietUntilMs : undefined;
     if (busy.length === 0 || nowMs < this.#quietUntilMs) return;
     const found = busy.map((group) => this.#askOne(record, group, nowMs));
-    this.#quietUntilMs = found.includes("asked") ? nowMs : nowMs + LIMITS.revokeAgeMs;
-    this.#isLookOwed = found.includes("too-young");
+    const oldEnoughAtMs = nowMs + LIMITS.revokeAgeMs;
+    // Where one group was asked, the next commit may ask it for more; what is too young in another has its time all the same.
+    this.#quietUntilMs = found.includes("asked") ? nowMs : oldEnoughAtMs;
+    this.#owedAtMs = found.includes("too-young") ? oldEnoughAtMs : undefined;
   }
 
   /** Asks the member of a group that holds most, for the first that waits beside it. */

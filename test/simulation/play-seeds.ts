@@ -13,7 +13,7 @@ export interface PlayedSeeds {
   readonly failedSeed: number | undefined;
 }
 
-export default function playSeeds({ first, end }: SeedRange): PlayedSeeds {
+export function playSeeds({ first, end }: SeedRange): PlayedSeeds {
   const tally = createTally();
   for (let seed = first; seed < end; seed++) {
     if (playPlan(seed, planSeed(seed), tally) !== undefined) return { counts: tally.counts, failedSeed: seed };

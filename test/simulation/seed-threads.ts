@@ -24,6 +24,7 @@ export async function playOnThreads({ firstSeed, seeds, jobs, onProgress }: Seed
   const tasks = cutRange({ first: firstSeed, end: firstSeed + seeds });
   const pool = new Tinypool({
     filename: new URL("play-seeds.ts", import.meta.url).href,
+    name: "playSeeds",
     minThreads: jobs,
     maxThreads: jobs,
     isolateWorkers: false,

@@ -125,6 +125,24 @@ describe("src/channel/work-stealing", () => {
     expect(members.told("slow")).toBe("ab?b");
   });
 
+  test("[SB13] what is too young in one group is looked at in time, also where another is asked with the same look", () => {
+    const members = new Members();
+    members.leaveWaiting("ab");
+    members.channel.apply({ type: "create-group", group: "others", settings: {}, start: { at: "first" } });
+    members.subscribe("slow too", { group: "others" });
+    members.subscribe("idle too", { group: "others" });
+    members.told("slow");
+    // What was asked for is forgotten, and when was looked: both groups are looked at together.
+    members.channel.evict();
+
+    members.channel.tick(1);
+
+    expect(members.told("slow")).toBe("?b");
+    expect(members.channel.channel.nextStealingAtMs).toBe(members.channel.nowMs + AGE_MS);
+    members.channel.tick(AGE_MS);
+    expect(members.told("slow too")).toBe("ab?b");
+  });
+
   test("[SB13] nobody is looked for in a channel that is deleted, nor where only gets have taken what there was", () => {
     const members = new Members();
     members.subscribe("slow");
