@@ -7,9 +7,14 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
+import { buildOnce } from "./build-cache.ts";
 
 const PROJECT_DIR = fileURLToPath(new URL("../../", import.meta.url));
 const BUILD_TIMEOUT_MS = 60_000;
+/** Where tools keep what can be made again. */
+const CACHE_DIR = join(PROJECT_DIR, "node_modules/.cache/edge-channel");
+/** All that decides what becomes of the project's own worker: dependencies and wrangler are named by the lockfile. */
+const WORKER_SOURCES = ["src", "wrangler.toml", "package.json", "package-lock.json", "tsconfig.json"];
 const MANIFEST_NAME = "worker.json";
 
 export type ModuleKind = "esModule" | "commonJsModule" | "text" | "data" | "wasm" | "json";
@@ -52,9 +57,25 @@ export interface BuildWorkerOptions {
   readonly durableObjects?: readonly DurableObjectBinding[];
 }
 
-/** Bundles the worker into `outDir`, with a manifest beside the modules. Rejects with wrangler's output when the build fails. */
+/**
+ * Bundles the worker into `outDir`, with a manifest beside the modules. The project's own worker is built once for the same sources. Rejects
+ * with wrangler's output when the build fails.
+ */
 export async function buildWorker(options: BuildWorkerOptions): Promise<BuiltWorker> {
   const outDir = resolve(options.outDir);
+  const isOwn = options.entry === undefined && options.configPath === undefined;
+  const form = await (isOwn ? buildOwnWorker() : buildForm(options));
+  await mkdir(outDir, { recursive: true });
+  return await unpackUploadForm(form, outDir);
+}
+
+function buildOwnWorker(): Promise<Buffer> {
+  const terms = [process.env["CLOUDFLARE_ENV"] ?? ""];
+  return buildOnce({ cacheDir: CACHE_DIR, rootDir: PROJECT_DIR, sources: WORKER_SOURCES, terms }, () => buildForm({}));
+}
+
+/** What wrangler would upload. */
+async function buildForm(options: Omit<BuildWorkerOptions, "outDir">): Promise<Buffer> {
   const configPath = resolve(options.configPath ?? join(PROJECT_DIR, "wrangler.toml"));
   const workDir = await mkdtemp(join(tmpdir(), "edge-channel-build-"));
   try {
@@ -63,8 +84,7 @@ export async function buildWorker(options: BuildWorkerOptions): Promise<BuiltWor
     if (entry !== undefined) await writeConfigForEntry({ ...options, entry, configPath, usedConfigPath });
     const formPath = join(workDir, "worker.form");
     await runWrangler(["deploy", "--dry-run", "--config", usedConfigPath, "--outfile", formPath], workDir);
-    await mkdir(outDir, { recursive: true });
-    return await unpackUploadForm(await readFile(formPath), outDir);
+    return await readFile(formPath);
   } finally {
     await rm(workDir, { recursive: true, force: true });
   }
@@ -109,7 +129,7 @@ async function readWorkerSettings(configPath: string = join(PROJECT_DIR, "wrangl
 }
 
 async function writeConfigForEntry(
-  options: BuildWorkerOptions & { entry: string; configPath: string; usedConfigPath: string },
+  options: Omit<BuildWorkerOptions, "outDir"> & { entry: string; configPath: string; usedConfigPath: string },
 ): Promise<void> {
   const settings = await readWorkerSettings(options.configPath);
   const bindings = (options.durableObjects ?? []).map(({ name, className }) => ({ name, class_name: className }));
