@@ -1,9 +1,10 @@
 // Projects: `unit` (pure code, in Node), `workers` (inside workerd), `e2e` (from Node against a running server). Files of the first two share what
 // they import, which halves their time: every test has channels, clocks and clients of its own.
-import { availableParallelism } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { findMemoryDir } from "./memory-dir.ts";
 
 const root = resolve(import.meta.dirname, "..");
 /** No test waits for time: this is for machines that have much else to do. */
@@ -11,11 +12,14 @@ const TEST_TIMEOUT_MS = 30_000;
 /** Files that put other modules in the place of some. */
 const REPLACES_MODULES = ["test/unit/load-block-codec.test.ts"];
 
+// Temporary files of all tests and of what they start. Those that kill the runtime have its storage on a disk, wherever this is.
+process.env["TMPDIR"] = findMemoryDir() ?? tmpdir();
+
 export default defineConfig({
   root,
   test: {
     // Also on two cores, where one would be kept free: much of the time is waiting for the disk and for servers to start.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {
         root,

@@ -4,9 +4,9 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { readFileSync } from "node:fs";
-import { mkdir, mkdtemp, rm, statfs } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { buildWorker, type LocalRuntime, startLocalRuntime } from "../../src/cli/local-runtime.ts";
@@ -21,10 +21,6 @@ import { Lane } from "./hostile/lane.ts";
 import { chooseSeed, SeededRandom } from "./hostile/seeded-random.ts";
 import { Tally } from "./hostile/tally.ts";
 
-const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.meta.url));
-/** A file system in memory, which a container may have made too small. */
-const MEMORY_DIR = "/dev/shm";
-const MEMORY_BYTES_MIN = 2 ** 30;
 const LANES = 8;
 const STEPS_PER_LANE = 1000;
 const STEPS_PER_GROUP_LANE = 400;
@@ -41,7 +37,7 @@ let bundle: string;
 let runtime: LocalRuntime;
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(await chooseParent(), "hostile-"));
+  dir = await mkdtemp(join(tmpdir(), "hostile-"));
   ({ bundle } = await buildWorker({ outDir: join(dir, "bundle") }));
   runtime = await start("storage");
 });
@@ -50,14 +46,6 @@ afterAll(async () => {
   await runtime.stop();
   await rm(dir, { recursive: true, force: true });
 });
-
-/** Nothing here has to outlive a power cut, and waiting for a busy disk takes longer than everything else. */
-async function chooseParent(): Promise<string> {
-  const { bavail, bsize } = await statfs(MEMORY_DIR).catch(() => ({ bavail: 0, bsize: 0 }));
-  if (bavail * bsize >= MEMORY_BYTES_MIN) return MEMORY_DIR;
-  await mkdir(CACHE_DIR, { recursive: true });
-  return CACHE_DIR;
-}
 
 function start(storageName: string): Promise<LocalRuntime> {
   return startLocalRuntime({ bundle, storageDir: join(dir, storageName), vars: VARS });

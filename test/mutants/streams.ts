@@ -418,8 +418,14 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "SB13: nobody looks again when what is held is old enough",
     file: STEALING_FILE,
-    from: 'this.#isLookOwed = found.includes("too-young");',
-    to: "this.#isLookOwed = false;",
+    from: 'this.#owedAtMs = found.includes("too-young") ? oldEnoughAtMs : undefined;',
+    to: "this.#owedAtMs = undefined;",
+  },
+  {
+    name: "SB13: where one group is asked, what is too young in another is looked at too soon",
+    file: STEALING_FILE,
+    from: 'this.#owedAtMs = found.includes("too-young") ? oldEnoughAtMs : undefined;',
+    to: 'this.#owedAtMs = found.includes("too-young") ? this.#quietUntilMs : undefined;',
   },
   {
     name: "SB13: a lease is asked for again and again",
