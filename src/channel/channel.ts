@@ -14,6 +14,7 @@ import { storeExcess, type AttachedRequests } from "./socket-room.ts";
 import type { Settlement } from "./settlement.ts";
 import type { Subscription } from "./subscription.ts";
 import { NO_BACKLOG_CHANGES, type ChannelRecord, type Changes } from "./store.ts";
+import { isIdInUse } from "./request-ids.ts";
 import { refused } from "./refused.ts";
 import type { Waiter } from "./wait-line.ts";
 
@@ -255,7 +256,7 @@ export class Channel {
     const missing = lifeCycle.refuseMissing(record, this.#name);
     if (missing !== undefined || record === undefined)
       return refused(missing ?? { kind: "unknown-channel", channel: this.#name });
-    if (origin !== undefined && USES.has(operation.type) && this.#parts.streams.find(origin) !== undefined)
+    if (origin !== undefined && USES.has(operation.type) && isIdInUse(this.#parts, origin, operation))
       return refused({ kind: "request-in-use", id: origin.request });
     switch (operation.type) {
       case "subscribe":

@@ -121,6 +121,11 @@ export class Streams {
     return this.#kept.all();
   }
 
+  /** Whether a subscription ended since effects were taken last. */
+  hasUntoldEnd({ connection, request }: Origin): boolean {
+    return this.#effects.some((one) => one.connection === connection && one.request === request && one.outcome.type === "ended");
+  }
+
   takeEffects(): readonly Effect[] {
     const effects = this.#effects;
     this.#effects = [];

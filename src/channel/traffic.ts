@@ -219,6 +219,11 @@ export class Traffic {
     this.#drainRate.record(messages, nowMs);
   }
 
+  /** Whether a request that waited was answered since effects were taken last. */
+  hasUntoldEnd({ connection, request }: Origin): boolean {
+    return this.#effects.some((one) => one.connection === connection && one.request === request && one.outcome.type !== "room");
+  }
+
   takeEffects(): readonly Effect[] {
     const effects = this.#effects;
     this.#effects = [];

@@ -195,6 +195,12 @@ const CORE: readonly Mutant[] = [
     to: "",
   },
   {
+    name: "WT10: the id of a request is free before its end is told",
+    file: "src/channel/request-ids.ts",
+    from: "traffic.hasUntoldEnd(origin) || streams.hasUntoldEnd(origin)",
+    to: "traffic.hasUntoldEnd(origin)",
+  },
+  {
     name: "WT8: waiters are forgotten on eviction",
     file: "src/channel/channel-parts.ts",
     from: "line.restore([...waiters, ...places]);",

@@ -228,6 +228,8 @@ export class ChannelModel {
     const { record } = this.#state;
     if (record === undefined || record.isExpired) return refused({ kind: "unknown-channel", channel: "orders" });
     if (record.state === "deleted") return refused(deletedRefusal(record));
+    if (origin !== undefined && isUse && this.#hasUntoldEnd(operation, origin))
+      return refused({ kind: "request-in-use", id: origin.request });
     switch (operation.type) {
       case "put":
         return this.#put(record, operation, moment.nowMs, origin);
@@ -257,6 +259,12 @@ export class ChannelModel {
       default:
         throw new Error(`The model knows nothing of ${operation.type}`);
     }
+  }
+
+  /** WT10, with WT4 for promised puts. */
+  #hasUntoldEnd(operation: ModelOperation, { connection, request }: Origin): boolean {
+    if (operation.type === "put" && operation.isPromised === true) return false;
+    return this.#effects.some((one) => one.connection === connection && one.request === request && one.outcome.type !== "room");
   }
 
   #decideOnMessages(operation: OperationOf<"browse" | "read" | "remove" | "remove-by-id" | "purge">, nowMs: number): Outcome {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { Origin } from "../../src/channel/operation.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { ChannelHarness, kindOf, refusalOf, START_MS, textsOf } from "./channel-harness.ts";
+import { ChannelHarness, kindOf, refusalOf, START_MS, textMessage, textsOf } from "./channel-harness.ts";
 
 const NOTHING = { type: "got", messages: [], controls: [] };
 const ROOM = { type: "room", reservedMs: LIMITS.reservationMs };
@@ -523,5 +523,37 @@ describe("src/channel/traffic", () => {
     waitForMessages(channel, reader);
 
     expect(refusalOf(channel.get({}, reader))).toEqual({ kind: "request-in-use", id: 1 });
+  });
+
+  test("[WT10] the id of a request that time has just ended is in use until that is told", () => {
+    const channel = channelOf(1);
+    const delays = [{ index: 0, pointer: "", delay: { afterMs: 1000 } }];
+    channel.apply({ type: "put", messages: [textMessage("late")], delays });
+    const reader = connect(channel);
+    waitForMessages(channel, reader);
+    channel.nowMs += 1000;
+
+    expect(refusalOf(channel.get({ waitMs: WAIT_MS }, reader))).toEqual({ kind: "request-in-use", id: 1 });
+
+    expect(answersOf(channel)).toEqual([[reader.connection, "got late"]]);
+    waitForMessages(channel, reader);
+  });
+
+  test("[WT10] [SB1] so is that of a subscription that has just ended with its channel", () => {
+    const channel = new ChannelHarness({ settings: { retention: "log" } });
+    const reader = connect(channel);
+    const credit = { messages: 0, bytes: 1 };
+    const join = { type: "subscribe", target: { type: "member", leaseMs: 30_000, group: "readers" }, credit } as const;
+    const read = { type: "subscribe", target: { type: "reader", from: { at: "first" } }, credit } as const;
+    channel.apply({ type: "create-group", group: "readers", settings: {}, start: { at: "first" } });
+    channel.putMessages([{ ...textMessage("short"), ttlMs: 1000 }]);
+    expect(kindOf(channel.apply(join, reader))).toBe("subscribed");
+    channel.apply({ type: "patch", patch: { state: "draining" } });
+    channel.nowMs += 1000;
+
+    expect(refusalOf(channel.apply(read, reader))).toEqual({ kind: "request-in-use", id: 1 });
+
+    expect(answersOf(channel)).toEqual([[reader.connection, "ended"]]);
+    expect(kindOf(channel.apply(read, reader))).toBe("subscribed");
   });
 });

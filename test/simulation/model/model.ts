@@ -350,13 +350,19 @@ export class Model {
     return this.#decideOnRecord(operation, moment, origin);
   }
 
+  #isInUse(origin: Origin, operation: Operation): boolean {
+    // SB1: a subscription has its id for itself.
+    if ((this.#streams.find(origin) ?? this.#watches.find(origin)) !== undefined) return true;
+    const usesPromise = operation.type === "put" && operation.isPromised === true;
+    return !usesPromise && this.#book.hasUntoldEnd(origin);
+  }
+
   #decideOnRecord(operation: Exclude<Operation, { type: "create" }>, moment: Moment, origin: Origin | undefined): Outcome {
     const { record } = this.state;
     const { nowMs } = moment;
     if (record === undefined || record.isExpired) return refused({ kind: "unknown-channel", channel: "orders" });
     if (record.state === "deleted") return refused(deletedRefusal(record));
-    // SB1: a subscription has its id for itself.
-    if (origin !== undefined && isUseOf(operation) && (this.#streams.find(origin) ?? this.#watches.find(origin)) !== undefined)
+    if (origin !== undefined && isUseOf(operation) && this.#isInUse(origin, operation))
       return refused({ kind: "request-in-use", id: origin.request });
     switch (operation.type) {
       case "subscribe":

@@ -300,6 +300,15 @@ export class Book {
     this.#sent.push({ connection, request, outcome });
   }
 
+  /** WT10: whether the answer to a request is not told yet. */
+  hasUntoldEnd({ connection, request }: Origin): boolean {
+    const ends = [
+      ...this.#effects.filter(({ outcome }) => outcome.type !== "room"),
+      ...this.#sent.filter(({ outcome }) => outcome.type === "ended"),
+    ];
+    return ends.some((one) => one.connection === connection && one.request === request);
+  }
+
   takeEffects(): Effect[] {
     return [...this.#effects.splice(0), ...this.#sent.splice(0)];
   }
