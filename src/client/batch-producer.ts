@@ -1,6 +1,6 @@
 // Puts many messages in few frames, each once and in order, also over connections that are lost.
 import { BatchSender } from "./batch-sender.ts";
-import { checkOptions, type CallOptions } from "./call-options.ts";
+import { signalOf, type CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { putBytes, type PutGiven } from "./message-json.ts";
 import { receiptsOf, type ProducedReceipt } from "./own-offsets.ts";
@@ -62,7 +62,7 @@ export class BatchProducer {
   put(message: PutGiven, options: CallOptions): Promise<ProducedReceipt> {
     const { promise, resolve, reject } = Promise.withResolvers<ProducedReceipt>();
     try {
-      const { signal } = checkOptions(options);
+      const signal = signalOf(options);
       if (this.#failure !== undefined) throw this.#failure;
       if (signal?.aborted === true) throw EdgeChannelError.aborted("Cannot put", signal);
       const put: Put = { message, bytes: putBytes(message), promise, resolve, reject };

@@ -17,9 +17,14 @@ export async function workOn(
     const returned: unknown = await handler(messages, context);
     if (returned === undefined) return [];
     const { length } = messages;
-    const outcomes = Array.isArray(returned) && returned.length === length ? returned.filter(isOutcome) : [];
-    if (outcomes.length === length) return outcomes.map(checkOutcome);
-    throw EdgeChannelError.refused(`Cannot settle ${length} messages by ${outcomes.length} outcomes`);
+    const isList = Array.isArray(returned);
+    if (isList && returned.length === length && returned.every(isOutcome)) return returned.map(checkOutcome);
+    const found = isList
+      ? `${returned.filter(isOutcome).length} outcomes among ${returned.length} values`
+      : `a ${typeof returned}`;
+    throw EdgeChannelError.refused(
+      `Cannot settle ${length} messages by ${found}: expected one for each, as of Promise.allSettled`,
+    );
   } catch (error) {
     return messages.map(() => checkOutcome({ status: "rejected", reason: error }));
   }

@@ -1,5 +1,5 @@
 // What is asked of one channel over HTTP alone: requests below its address, reads of which are repeated when they fail.
-import { checkOptions, type CallOptions } from "./call-options.ts";
+import { checkOptions, signalOf, type CallOptions } from "./call-options.ts";
 import type { HttpRequest, BytesReply, Requester } from "./requester.ts";
 import type { Retries } from "./retries.ts";
 
@@ -64,6 +64,6 @@ export class ChannelCalls {
   }
 
   #request(method: HttpRequest["method"], path: Path, options: CallOptions): HttpRequest {
-    return { method, path: [...this.#prefix, ...path], signal: checkOptions(options).signal };
+    return { method, path: [...this.#prefix, ...path], signal: signalOf(options) };
   }
 }

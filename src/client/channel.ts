@@ -7,7 +7,7 @@ import type { PlacementGiven } from "../protocol/placement.ts";
 import type { ReaderDescription } from "../protocol/reader-routes.ts";
 import type { ChannelPatch, GivenSettings } from "../protocol/settings.ts";
 import { getAcknowledged } from "./acknowledged-get.ts";
-import { checkOptions, type CallOptions } from "./call-options.ts";
+import { checkOptions, expectType, signalOf, type CallOptions } from "./call-options.ts";
 import type { ChannelCalls } from "./channel-calls.ts";
 import type { ListCheckpointsOptions } from "./checkpoint-options.ts";
 import { Checkpoints, type Checkpoint } from "./checkpoints.ts";
@@ -200,7 +200,7 @@ export class Channel {
    * await channel.settle({ acks: messages, checkpoint: { name: "done", value: { json: messages.at(-1)?.offset } }, puts: ["next"] });
    */
   async settle(request: SettleRequest, options: CallOptions = {}): Promise<SettleReport> {
-    return this.transport.settle(request, checkOptions(options));
+    return this.transport.settle(request, { signal: signalOf(options) });
   }
 
   /** The first message that is kept, without taking it; undefined where there is none. */
@@ -217,9 +217,8 @@ export class Channel {
 
   /** One page of it, with the records of the channel itself. */
   async browsePage(options: BrowseOptions = {}): Promise<BrowsedPage> {
-    const { from, pageSize } = checkOptions(options);
-    const query = { from, limit: pageSize };
-    const page = await this.#calls.read<BrowsedPageReply>(["messages"], options, query);
+    const { signal, pageSize, ...query } = checkOptions(options);
+    const page = await this.#calls.read<BrowsedPageReply>(["messages"], { signal }, { ...query, limit: pageSize });
     return { messages: page.messages.map(parseMessage), controls: page.controls ?? [], next: page.next };
   }
 
@@ -291,7 +290,8 @@ export class Channel {
 
   /** Describes the channel: settings, limits, state, counts. */
   async stats(options: CallOptions = {}): Promise<ChannelDescription> {
-    return this.#retries.run(() => this.transport.stats(options), checkOptions(options).signal);
+    const signal = signalOf(options);
+    return this.#retries.run(() => this.transport.stats({ signal }), signal);
   }
 
   /** Who reads and who puts, and from where, in the order of their ids, as each page finds them. */
@@ -339,12 +339,14 @@ export class Channel {
 
   /** Deletes the channel with all that is in it, when its readers are done or the grace is over. */
   async delete(options: DeleteOptions = {}): Promise<DeleteReport> {
-    const { graceMs, force } = checkOptions(options);
-    return this.#calls.change("DELETE", [], options, { query: { graceMs, force } });
+    // With what is no option, which the server refuses.
+    const { signal, ...query } = checkOptions(options);
+    return this.#calls.change("DELETE", [], { signal }, { query });
   }
 
   /** A checkpoint by its name; nothing is sent yet. */
   checkpoint(name: string): Checkpoint {
+    expectType("string", name, "the name of a checkpoint");
     return this.#checkpoints.named(name);
   }
 
@@ -366,6 +368,8 @@ export class Channel {
   #take(options: GetBatchOptions): Promise<GetResult> {
     const { ack, leaseMs, reader, detached, ...take } = checkOptions(options);
     if (ack === "server") return this.transport.get(take);
+    if (ack !== undefined && ack !== "client")
+      throw EdgeChannelError.refused('Cannot take the ack: expected "client" or "server"');
     return getAcknowledged(this.transport, this.#retries, { ...take, leaseMs, reader, detached });
   }
 

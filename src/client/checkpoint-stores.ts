@@ -56,8 +56,8 @@ class SocketCheckpoints implements CheckpointStore {
     return parseReply<CheckpointEntry>(await this.#transport.ask("checkpoint-written", frame, { signal }));
   }
 
-  delete(name: string, { signal, ifMatch }: DeleteCheckpointOptions): Promise<unknown> {
-    return this.#transport.ask("checkpoint-deleted", { type: "delete-checkpoint", name, ifMatch }, { signal });
+  delete(name: string, { signal, ...given }: DeleteCheckpointOptions): Promise<unknown> {
+    return this.#transport.ask("checkpoint-deleted", { type: "delete-checkpoint", name, ...given }, { signal });
   }
 
   list({ signal, prefix, after, pageSize }: ListCheckpointsOptions): Promise<CheckpointPage> {
@@ -79,22 +79,24 @@ class HttpCheckpoints implements CheckpointStore {
 
   async write(name: string, value: MessageBody, options: WriteCheckpointOptions): Promise<CheckpointEntry> {
     const { bytes, contentType } = encodeBody(value);
-    const { ifMatch, ifNoneMatch } = options;
+    // With what is no option, which the server refuses: a write without the condition that was meant would be a lost one.
+    const { signal, ifMatch, ifNoneMatch, contentType: given, ...query } = options;
+    if (given === "") throw EdgeChannelError.refused("Cannot take the content type: it is empty");
     const headers = {
-      "Content-Type": options.contentType ?? contentType,
+      "Content-Type": given ?? contentType,
       ...formatIfMatch(ifMatch),
       ...(ifNoneMatch !== undefined && { "If-None-Match": ifNoneMatch }),
     };
-    return this.#calls.change<CheckpointEntry>("PUT", pathOf(name), options, { headers, bytes });
+    return this.#calls.change<CheckpointEntry>("PUT", pathOf(name), { signal }, { headers, bytes, query });
   }
 
-  delete(name: string, options: DeleteCheckpointOptions): Promise<unknown> {
-    return this.#calls.change("DELETE", pathOf(name), options, { headers: formatIfMatch(options.ifMatch) });
+  async delete(name: string, { signal, ifMatch, ...query }: DeleteCheckpointOptions): Promise<unknown> {
+    return await this.#calls.change("DELETE", pathOf(name), { signal }, { headers: formatIfMatch(ifMatch), query });
   }
 
   list(options: ListCheckpointsOptions): Promise<CheckpointPage> {
-    const { prefix, after, pageSize } = options;
-    return this.#calls.read<CheckpointPage>(pathOf(), options, { after, prefix, limit: pageSize });
+    const { signal, prefix, after, pageSize } = options;
+    return this.#calls.read<CheckpointPage>(pathOf(), { signal }, { after, prefix, limit: pageSize });
   }
 }
 
@@ -116,5 +118,7 @@ function parseValue({ headers, bytes }: BytesReply): CheckpointValue {
 
 function formatIfMatch(ifMatch: number | "*" | undefined): Record<string, string> {
   if (ifMatch === undefined) return {};
+  if (ifMatch !== "*" && typeof ifMatch !== "number")
+    throw EdgeChannelError.refused('Cannot take ifMatch: expected a version, which is a number, or "*"');
   return { "If-Match": ifMatch === "*" ? ifMatch : `"${ifMatch}"` };
 }

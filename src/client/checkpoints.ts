@@ -1,6 +1,6 @@
 // The checkpoints of a channel: named values beside its messages, each with a version.
 import type { CheckpointEntry } from "../protocol/checkpoint.ts";
-import { checkOptions, type CallOptions } from "./call-options.ts";
+import { checkOptions, refuseUnknown, signalOf, type CallOptions } from "./call-options.ts";
 import type {
   CheckpointPage,
   CheckpointParts,
@@ -34,8 +34,10 @@ export class Checkpoints {
 
   /** All in the order of their names, without their values. */
   async *list(options: ListCheckpointsOptions): AsyncGenerator<CheckpointEntry, void, undefined> {
-    for (let after: string | null | undefined = checkOptions(options).after; after !== null;) {
-      const page: CheckpointPage = await (await this.#open(options)).list({ ...options, after });
+    const { signal, prefix, after: from, pageSize, ...rest } = checkOptions(options);
+    refuseUnknown(rest);
+    for (let after: string | null | undefined = from; after !== null;) {
+      const page: CheckpointPage = await (await this.#open(options)).list({ signal, prefix, after, pageSize });
       yield* page.checkpoints;
       after = page.next;
     }
@@ -56,7 +58,7 @@ export class Checkpoint {
   /** Its value, or undefined where there is none. */
   async read(options: CallOptions = {}): Promise<CheckpointValue | undefined> {
     try {
-      return await (await this.#open(options)).read(this.name, options);
+      return await (await this.#open(options)).read(this.name, { signal: signalOf(options) });
     } catch (error) {
       if (error instanceof EdgeChannelError && error.kind === "unknown-checkpoint") return undefined;
       throw error;

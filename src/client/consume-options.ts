@@ -8,7 +8,7 @@ import {
   LEASE_MS_DEFAULT,
 } from "../protocol/client-limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
-import { checkOptions, type CallOptions } from "./call-options.ts";
+import { checkCallbacks, checkOptions, refuseUnknown, type CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
 import type { LeasedMessage } from "./leased-message.ts";
@@ -24,7 +24,7 @@ export interface ConsumeOptions extends CallOptions {
   /**
    * How many messages are held at most, those that are worked on included: at least `concurrency` × `batchSize`, at most 10,000. With as many
    * as are worked off in the time that one takes to come, a message costs the longer of both times and not their sum; with more, other readers
-   * of the group get fewer.
+   * of the group get fewer, and messages with a time to live may be old when they are worked on: that time counts until they are handed out.
    * Default: what the times that are seen make of it, up to `prefetchMax`, and first 32 or twice what is worked on at a time.
    */
   readonly prefetch?: number | undefined;
@@ -87,6 +87,7 @@ const PREFETCH_BYTES_DEFAULT = 8 * 1024 * 1024;
 
 export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): CheckedConsumeOptions {
   checkOptions(given);
+  checkCallbacks(given);
   if (given.prefetch !== undefined && given.prefetchMax !== undefined)
     throw EdgeChannelError.refused("Cannot take prefetchMax: prefetch says how many are held");
   // First what the bounds of the others are made of.
@@ -103,6 +104,8 @@ export function checkConsumeOptions(given: Partial<ConsumeBatchesOptions>): Chec
     prefetchMax: [atLeast(PREFETCH_MAX_DEFAULT), atOnce, CREDIT_MESSAGES_MAX],
     prefetchBytes: [PREFETCH_BYTES_DEFAULT, 1, CREDIT_BYTES_MAX],
   });
+  const { signal, group, reader, untilEmpty, onControl, onReconnect, onError, ...numbers } = given;
+  refuseUnknown(numbers, { concurrency, batchSize, ...checked });
   const prefetchMax = given.prefetch ?? checked.prefetchMax;
   return { given, concurrency, batchSize, ...checked, prefetch: Math.min(checked.prefetch, prefetchMax), prefetchMax };
 }

@@ -1,5 +1,5 @@
 // The ways to consume: a loop over messages, a handler for each, or a handler for batches.
-import { checkOptions } from "./call-options.ts";
+import { checkOptions, expectType } from "./call-options.ts";
 import {
   checkConsumeOptions,
   type ConsumeBatchesOptions,
@@ -18,6 +18,7 @@ export function consumeWith(
   handler: MessageHandler | BatchHandler,
   options: ConsumeWithOptions | ConsumeBatchesOptions,
 ): Consumer {
+  expectType("function", handler, "the handler");
   const isOfBatches = "batchSize" in checkOptions(options);
   // Which of both it is the options say.
   const work = isOfBatches ? (handler as BatchHandler) : workOnEach(handler as MessageHandler);

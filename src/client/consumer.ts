@@ -37,7 +37,8 @@ export class Consumer implements AsyncDisposable {
 
   /**
    * Takes no more messages, finishes those that are worked on, and gives the others back. Resolves when all of it is settled. Aborting the
-   * signal ends it at once: the handlers' signals are aborted, and what they work on is handed out again when its lease is over.
+   * signal ends it at once: the handlers' signals are aborted, and what they work on is handed out again, over a socket at once and over HTTP
+   * when its lease is over: a handler that works on although its signal was aborted may not be the only one that does.
    *
    * It waits for the handlers: awaited in one of them, it never resolves. Over HTTP its last pull is aborted. Where a proxy does not tell the
    * service of that, as that of `wrangler dev` does not, the pull may still take messages until its wait ends, up to 20 seconds later; they come

@@ -123,9 +123,9 @@ export class Quarantine {
 
   /** The first of them. */
   async list(options: ListQuarantineOptions = {}): Promise<QuarantinedMessage[]> {
-    const { group, max } = checkOptions(options);
-    const query = { group, limit: max };
-    const reading = this.#calls.read<{ messages: MessageJson<QuarantinedMessage>[] }>(["quarantine"], options, query);
+    const { signal, max, ...others } = checkOptions(options);
+    const query = { ...others, limit: max };
+    const reading = this.#calls.read<{ messages: MessageJson<QuarantinedMessage>[] }>(["quarantine"], { signal }, query);
     return (await reading).messages.map(parseMessage);
   }
 

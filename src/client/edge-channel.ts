@@ -1,6 +1,6 @@
 // The way in: one service, its channels by their names.
 import type { ChannelEntry } from "../protocol/description.ts";
-import { checkOptions, type CallOptions } from "./call-options.ts";
+import { checkOptions, expectType, type CallOptions } from "./call-options.ts";
 import { Channel } from "./channel.ts";
 import { ChannelCalls } from "./channel-calls.ts";
 import { ChannelSocket } from "./channel-socket.ts";
@@ -80,7 +80,7 @@ export class EdgeChannel {
 
   /** A channel by its name: 1 to 128 letters, digits and `. _ ~ : -`. Over sockets the same name is the same connection, until that is ended. */
   channel(name: string): Channel {
-    if (typeof name !== "string") throw EdgeChannelError.refused(`Cannot take ${typeof name} as a channel: expected its name`);
+    expectType("string", name, "the name of a channel");
     const known = this.#connected.get(name);
     if (known !== undefined) return known;
     const calls = new ChannelCalls(this.#requester, this.#retries, name);
@@ -120,9 +120,10 @@ export class EdgeChannel {
   }
 
   /**
-   * Ends all WebSockets; what is unanswered over them rejects with kind `connection-closed`, and so does every later call of the channels
-   * that used them; `channel()` makes new ones from then on. The channels themselves go on. Over HTTP there is nothing to end: calls go on,
-   * and consumers have to be stopped by their own `stop` or signal.
+   * Ends all WebSockets; what is unanswered over them rejects with kind `connection-closed`, and so does all that the channels that used
+   * them would send over one later: puts, gets, pulls, settles, stats, streams, checkpoints. `channel()` makes new ones from then on. The channels
+   * themselves go on. Over HTTP there is nothing to end: calls go on, also those that went over HTTP beside a WebSocket, and consumers
+   * have to be stopped by their own `stop` or signal.
    */
   async close(): Promise<void> {
     await Promise.all([...this.#connected.values()].map((channel) => channel.disconnect()));

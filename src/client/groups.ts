@@ -37,8 +37,8 @@ export class Groups {
 
   /** Creates a group, or confirms that it exists: then nothing is changed. */
   async create(group: string, options: CreateGroupOptions = {}): Promise<GroupDescription> {
-    const { signal: _, ...json } = checkOptions(options);
-    return this.#calls.change("PUT", ["groups", group], options, { json });
+    const { signal, ...json } = checkOptions(options);
+    return this.#calls.change("PUT", ["groups", group], { signal }, { json });
   }
 
   describe(group: string, options: CallOptions = {}): Promise<GroupDescription> {

@@ -1,5 +1,5 @@
 // A message that a reader holds, and how it is settled by itself.
-import { checkOptions, type CallOptions } from "./call-options.ts";
+import { checkOptions, refuseUnknown, signalOf, type CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import type { MessageBody } from "./message-json.ts";
 import type { Leased, SettleReport, SettleRequest } from "./transport.ts";
@@ -50,8 +50,9 @@ export class LeasedMessage implements Leased {
 
   /** It is handed out again later, as another attempt, or becomes a dead letter when its attempts are used up. */
   async retry(options: RetryMessageOptions = {}): Promise<void> {
-    const { delayMs, reason } = checkOptions(options);
-    await this.#settle({ retries: [{ leaseId: this.leaseId, delayMs, reason }] }, options);
+    const { signal, delayMs, reason, ...rest } = checkOptions(options);
+    refuseUnknown(rest);
+    await this.#settle({ retries: [{ leaseId: this.leaseId, delayMs, reason }] }, { signal });
   }
 
   /** It is held for `leaseMs` from now on, 1,000 to 43,200,000. */
@@ -70,7 +71,7 @@ export class LeasedMessage implements Leased {
   }
 
   async #settle(request: SettleRequest, options: CallOptions): Promise<void> {
-    const { refused } = await this.#settler.settle(request, checkOptions(options));
+    const { refused } = await this.#settler.settle(request, { signal: signalOf(options) });
     const problem = refused[0]?.problem;
     if (problem !== undefined) throw EdgeChannelError.fromProblem(problem);
   }

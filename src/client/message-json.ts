@@ -23,7 +23,10 @@ export interface PutInput {
   readonly delayMs?: number | undefined;
   /** Enters the channel at this time, in milliseconds since 1970; at once if it is over. Not together with `delayMs`. Default: at once. */
   readonly deliverAtMs?: number | undefined;
-  /** How long it is worth handing out once it entered, in milliseconds, at most 10 years. Default: the channel's `messageTtlMs`. */
+  /**
+   * How long it is worth handing out once it entered, in milliseconds, at most 10 years; what a reader was handed by then is its own, also what a
+   * consumer holds ahead. Default: the channel's `messageTtlMs`.
+   */
   readonly ttlMs?: number | undefined;
 }
 

@@ -1,6 +1,6 @@
 // How a program produces: what it may say, and what is said for it.
 import { BATCH_MESSAGES_MAX, BATCH_BYTES_MAX, PRODUCER_EPOCH_MAX } from "../protocol/client-limits.ts";
-import type { CallOptions } from "./call-options.ts";
+import { checkCallbacks, refuseUnknown, type CallOptions } from "./call-options.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
 
@@ -40,6 +40,7 @@ const LINGER_MS_MAX = 60_000;
 const MIB = 1024 * 1024;
 
 export function checkProducerOptions(given: ProducerOptions): CheckedProducerOptions {
+  checkCallbacks(given);
   if ((given.id === undefined) !== (given.epoch === undefined)) {
     throw EdgeChannelError.refused("Cannot make the producer: an id needs an epoch, an epoch an id");
   }
@@ -50,5 +51,7 @@ export function checkProducerOptions(given: ProducerOptions): CheckedProducerOpt
     maxBatchBytes: [MIB, 1, BATCH_BYTES_MAX],
     maxOutstandingBytes: [8 * MIB, 1, Number.MAX_SAFE_INTEGER],
   });
+  const { signal, id, onRetry, ...numbers } = given;
+  refuseUnknown(numbers, checked);
   return { given, ...checked };
 }

@@ -134,7 +134,7 @@ function formatSegment(segment: string | number): string {
   } catch {
     // Text with lone surrogates.
   }
-  throw EdgeChannelError.refused(`Cannot name "${String(segment)}" in an address`);
+  throw EdgeChannelError.refused(`Cannot take "${String(segment)}" as a name in an address`);
 }
 
 function formatQuery(query: NonNullable<HttpRequest["query"]>): string {

@@ -2,7 +2,7 @@
 import { CREDIT_MESSAGES_MAX, CREDIT_BYTES_MAX } from "../protocol/client-limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
-import type { CallOptions } from "./call-options.ts";
+import { checkCallbacks, checkOptions, refuseUnknown, type CallOptions } from "./call-options.ts";
 import { CreditWindow } from "./credit-window.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
@@ -56,6 +56,12 @@ const CREDIT_BOUNDS = {
   bytes: [1024 * 1024, 1, CREDIT_BYTES_MAX],
 } as const;
 
+function checkSubscribeOptions(options: SubscribeOptions): void {
+  const { signal, from, resume, tap, filter, credit, onControl, onGap, onBegin, onReconnect, ...rest } = options;
+  refuseUnknown(rest);
+  checkCallbacks(options);
+}
+
 /**
  * Messages in order, each once, also over connections that are lost. Ends cleanly when its signal is aborted, and by `return` and disposal;
  * with an EdgeChannelError when the server ends it (`channel-closed` after the rest, `channel-deleted`, `resume-lost`) or refuses it.
@@ -74,7 +80,8 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
   constructor(parts: SubscriptionParts, options: SubscribeOptions) {
     super();
     const transport = needStreams(parts.transport, "subscribe");
-    this.#window = new CreditWindow(checkNumbers(options.credit ?? {}, CREDIT_BOUNDS));
+    checkSubscribeOptions(options);
+    this.#window = new CreditWindow(checkNumbers({ ...checkOptions(options.credit ?? {}) }, CREDIT_BOUNDS));
     this.#options = options;
     this.#sentResume = this.#resume = options.resume;
     this.#kept = new KeptSubscription({

@@ -98,6 +98,6 @@ export class Clock {
 }
 
 function checkDuration(ms: number): number {
-  if (!(Number.isFinite(ms) && ms >= 0)) throw new RangeError(`Cannot move time by ${ms} ms: expected 0 or more`);
-  return ms;
+  if (Number.isFinite(ms) && ms >= 0) return ms;
+  throw new RangeError(`Cannot move time by ${typeof ms === "number" ? ms : `a ${typeof ms}`}: expected milliseconds, 0 or more`);
 }

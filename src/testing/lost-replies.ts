@@ -6,7 +6,9 @@ import { parseClientFrame, type ClientFrame, type ServerFrame } from "../protoco
 import type { Frame } from "./socket-pair.ts";
 
 /** What is called: a put of one or many, a get, a pull, a settle call, or anything else. */
-export type CallKind = "put" | "get" | "pull" | "settle" | "other";
+export const CALL_KINDS = ["put", "get", "pull", "settle", "other"] as const;
+
+export type CallKind = (typeof CALL_KINDS)[number];
 
 export interface LostReplyOptions {
   /** Default: of any channel. */

@@ -1,5 +1,8 @@
 // The service in the memory of a test: the routes, the core and the commit loop of a deployment, without its runtime.
+import { checkOptions, refuseUnknown } from "../client/call-options.ts";
+import { EdgeChannelError } from "../client/edge-channel-error.ts";
 import { EdgeChannel, type EdgeChannelOptions } from "../client/edge-channel.ts";
+import { checkNumbers } from "../client/given-number.ts";
 import type { Fetch } from "../client/http-reply.ts";
 import { loadBlockCodec } from "../client/load-block-codec.ts";
 import { upgradeWith, type OpenSocket } from "../client/open-socket.ts";
@@ -15,7 +18,7 @@ import { pathSchemas } from "../protocol/routes.ts";
 import { buildApp, type App } from "../worker/build-app.ts";
 import { Chance } from "./chance.ts";
 import { Clock } from "./clock.ts";
-import { LostReplies, readCall, ReplyWatch, type LostReplyOptions } from "./lost-replies.ts";
+import { CALL_KINDS, LostReplies, readCall, ReplyWatch, type LostReplyOptions } from "./lost-replies.ts";
 import { MemoryObject } from "./memory-object.ts";
 
 export interface TestServiceOptions {
@@ -33,7 +36,8 @@ export type TestClientOptions = Omit<
 >;
 
 const ADDRESS = "http://edge-channel.test";
-const START_MS = 1_800_000_000_000;
+/** The end of time is that of `Date`. */
+const NUMBERS = { startMs: [1_800_000_000_000, 0, 8.64e15], seed: [1, 0, 2 ** 32 - 1] } as const;
 
 /**
  * A service of its own, with channels in memory, a time that stands still until it is moved, and faults.
@@ -54,11 +58,14 @@ export class TestService {
   readonly #objects = new Map<string, MemoryObject>();
   readonly #lostReplies = new LostReplies();
   /** Consumers, producers and sockets load it with the first of them: no time is moved before it is there. */
-  readonly #machinery = Promise.all([import("../client/machinery.ts"), loadBlockCodec()]);
+  #moved: Promise<unknown> = Promise.all([import("../client/machinery.ts"), loadBlockCodec()]);
 
-  constructor({ autoCreate = true, startMs = START_MS, seed = 1 }: TestServiceOptions = {}) {
-    this.#clock = new Clock(startMs);
-    this.#chance = new Chance(seed);
+  constructor(options: TestServiceOptions = {}) {
+    const { autoCreate = true, startMs, seed, ...rest } = checkOptions(options);
+    refuseUnknown(rest);
+    const checked = checkNumbers({ startMs, seed }, NUMBERS);
+    this.#clock = new Clock(checked.startMs);
+    this.#chance = new Chance(checked.seed);
     this.#mayCreate = autoCreate;
     this.#app = buildApp({
       listChannels: (_, query) => Promise.resolve(this.#list(query)),
@@ -91,6 +98,8 @@ export class TestService {
 
   /** Serves a request, as `fetch` for clients of the program's own making. Sockets are opened by `openSocket`, and `…/events` is not served. */
   readonly fetch: Fetch = async (url, init) => {
+    const { pathname: path } = new URL(url);
+    if (/^\/v1\/channels\/[^/]+\/events$/.test(path)) return replyWithProblem({ kind: "unknown-route", path });
     const reply = await orAborted(Promise.resolve(this.#app.fetch(new Request(url, init), this.#env)), init.signal);
     if (reply.ok && this.#lostReplies.takes(readCall(url, init))) throw new TypeError("The reply was lost");
     return reply;
@@ -112,11 +121,10 @@ export class TestService {
 
   /**
    * Moves time on by `ms`, for the service and its clients: what is due by then happens at its own time, leases end, delayed messages enter,
-   * waits are over, pauses too. Resolves when all that this brings has happened.
+   * waits are over, pauses too. Resolves when all that this brings has happened. One that is called before another one is done follows it.
    */
-  async advance(ms: number): Promise<void> {
-    await this.#machinery;
-    await this.#clock.advance(ms);
+  advance(ms: number): Promise<void> {
+    return this.#inTurn(() => this.#clock.advance(ms));
   }
 
   /**
@@ -124,6 +132,10 @@ export class TestService {
    * connection breaks in its place. Each call of this method loses one.
    */
   loseReply(options: LostReplyOptions = {}): void {
+    const { channel, to = "other", ...rest } = checkOptions(options);
+    refuseUnknown(rest);
+    if (!CALL_KINDS.includes(to))
+      throw EdgeChannelError.refused(`Cannot lose the reply to "${to}": expected one of ${CALL_KINDS.join(", ")}`);
     this.#lostReplies.add(options);
   }
 
@@ -131,17 +143,24 @@ export class TestService {
    * Lets the leases end that are over within `leaseMs`, 30,000 unless given, the time of a lease that asks for none. For so long the program
    * stands still, as one whose computer sleeps: what it would have done meanwhile to keep them comes too late.
    */
-  async expireLeases(leaseMs: number = LEASE_MS_DEFAULT): Promise<void> {
-    await this.#machinery;
-    await this.#clock.skip(leaseMs);
+  expireLeases(leaseMs: number = LEASE_MS_DEFAULT): Promise<void> {
+    return this.#inTurn(() => this.#clock.skip(leaseMs));
   }
 
   /** Replaces the running code: all connections are cut and what waits for an answer fails. What is stored stays; subscriptions resume. */
-  async deploy(): Promise<void> {
-    await this.#machinery;
-    await this.#clock.settle();
-    for (const object of this.#objects.values()) object.reset();
-    await this.#clock.settle();
+  deploy(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#clock.settle();
+      for (const object of this.#objects.values()) object.reset();
+      await this.#clock.settle();
+    });
+  }
+
+  /** Time has one hand that moves it. */
+  #inTurn(move: () => Promise<void>): Promise<void> {
+    const moved = this.#moved.then(move);
+    this.#moved = moved.catch(() => undefined);
+    return moved;
   }
 
   #objectOf(name: string): MemoryObject {

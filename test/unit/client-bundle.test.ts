@@ -8,7 +8,7 @@ const ROOT = resolve(import.meta.dirname, "../..");
 /** Of what is loaded before the page's own program runs. */
 const FIRST_BYTES_MAX = 15_000;
 /** Of all parts together, but for what reads and writes binary frames. */
-const OTHER_BYTES_MAX = 22_700;
+const OTHER_BYTES_MAX = 23_300;
 /** Of that. */
 const CODEC_BYTES_MAX = 5_250;
 

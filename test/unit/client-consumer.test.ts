@@ -534,7 +534,7 @@ describe("src/client/consumer", () => {
     await deliver(["1", "2"]);
 
     expect(settles()).toEqual([["retries l1", "retries l2"]]);
-    expect(errors[0]).toContain("2 messages by 0 outcomes");
+    expect(errors[0]).toContain("2 messages by 0 outcomes among 0 values: expected one for each");
   });
 
   test("a loop that is left retries the message it had and gives the others back", async () => {

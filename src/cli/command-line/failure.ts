@@ -35,7 +35,7 @@ export function describeFailure(error: unknown, url: string): Failure {
 /** Where the server's words are about requests, ours are about commands. */
 function formatRefusal({ kind, message, problem }: EdgeChannelError): string {
   if (problem?.kind === "unknown-channel")
-    return `There is no channel ${problem.channel}: channel create ${problem.channel} makes it`;
+    return `There is no channel ${problem.channel}: channel channels lists those there are, channel create ${problem.channel} makes it`;
   if (problem?.kind === "channel-deleted") return "The channel was deleted: channel create makes it anew";
   if (problem?.kind === "unknown-group") {
     const { group } = problem;

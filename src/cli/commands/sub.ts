@@ -14,7 +14,8 @@ export const SUB: Command = {
   name: "sub",
   needed: ["CHANNEL"],
   summary: "Takes messages as they come and shows them, each acked when it is shown",
-  notes: `Stopped, it releases what it holds. If it is killed between a message and its ack, the message comes again.`,
+  notes: `Stopped, it releases what it holds. If it is killed between a message and its ack, the message comes again. Shown is what was written:
+what a program behind a pipe leaves there unread is acked all the same. Name with --max how many are wanted.`,
   options: [
     { name: "group", value: "GROUP", text: "for whom; a channel with retention log or interest needs it" },
     { name: "max", value: "N", text: "ends after so many messages" },

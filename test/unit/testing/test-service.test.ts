@@ -236,4 +236,34 @@ describe("src/testing", () => {
     expect(await reply.text()).toBe("one");
     await client.close();
   });
+
+  test("[TE1] it has no events, and says so", async () => {
+    const reply = await new TestService().fetch("https://channels.example.com/v1/channels/jobs/events", {});
+
+    expect(reply.status).toBe(404);
+    expect(await reply.json()).toMatchObject({ kind: "unknown-route" });
+  });
+
+  test("[TE2] moves of time that are asked for at once follow each other, also where one is refused", async () => {
+    const service = new TestService({ startMs: 0 });
+
+    const moves = [service.advance(1000), service.advance(-1), service.expireLeases(500), service.advance(1000)];
+
+    expect((await Promise.allSettled(moves)).map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+    ]);
+    expect(service.nowMs).toBe(2500);
+    await expect(service.advance("5" as unknown as number)).rejects.toThrow("Cannot move time by a string");
+  });
+
+  test("what is no option of it, and no call that has a reply, is refused", () => {
+    const refused = expect.objectContaining({ kind: "invalid-request" });
+    for (const options of [null, { startMs: Number.NaN }, { startMs: -1 }, { seed: "x" }, { autocreate: true }] as object[])
+      expect(() => new TestService(options)).toThrow(refused);
+    for (const options of [null, { to: "bogus" }, { too: "put" }] as object[])
+      expect(() => new TestService().loseReply(options)).toThrow(refused);
+  });
 });

@@ -77,6 +77,8 @@ describe.each(TRANSPORTS)("src/client over %s", (transport) => {
       message?.retry(nothing),
       message?.reject("r", nothing),
       message?.ack(noSignal("x")),
+      message?.release({ delayMs: 5 } as object),
+      message?.retry({ delay: 5 } as object),
     ])
       expect(await errorOf(Promise.resolve(call))).toMatchObject(REFUSED);
     await message?.ack();
@@ -108,17 +110,52 @@ describe.each(TRANSPORTS)("src/client over %s", (transport) => {
     expect((await channel.stats()).depth).toBe(0);
   });
 
-  test("a name that is no option is refused, and not passed over", async () => {
+  test.each(CALLS)("a name that is no option is refused, and not passed over: %s", async (_, call) => {
     const channel = open();
     await channel.create();
 
-    for (const call of [
-      channel.put("x", { waitms: 5 } as object),
-      channel.get({ waitms: 5 } as object),
-      channel.pull({ maxx: 5 } as object),
+    const error = await errorOf(call(channel, { waitms: 5 } as object));
+
+    expect(error).toMatchObject({ kind: "invalid-request", outcome: "not-applied", message: expect.stringContaining("waitms") });
+    expect(await channel.stats()).toMatchObject({ depth: 0, state: "open" });
+  });
+
+  test("so is one for a stream, a consumer or a producer, and what cannot be called back", () => {
+    const channel = open();
+    const stream = transport === "http" ? [] : [() => channel.subscribe({ form: { at: "first" } } as object)];
+    for (const make of [
+      ...stream,
+      () => channel.consume({ bogus: 1 } as object),
+      () => channel.consume(doNothing, { onError: 5 } as object),
+      () => channel.consume(doNothing, { onRetry: doNothing } as object),
+      () => channel.producer({ linger: 1 } as object),
+      () => channel.producer({ onRetry: "x" } as object),
     ])
-      expect(await errorOf(call)).toMatchObject({ kind: "invalid-request", outcome: "not-applied" });
-    expect((await channel.stats()).depth).toBe(0);
+      expect(make).toThrow(expect.objectContaining(REFUSED));
+  });
+
+  test("a condition of a checkpoint that is none is refused, and nothing is written", async () => {
+    const channel = open();
+    await channel.create();
+    const checkpoint = channel.checkpoint("c");
+    await checkpoint.write("v1");
+    await checkpoint.write("v2");
+
+    for (const options of [{ ifmatch: 1 }, { ifMatch: "7" }, { ifMatch: null }, { contentType: "" }] as object[]) {
+      expect(await errorOf(checkpoint.write("stale", options))).toMatchObject({ kind: "invalid-request" });
+    }
+    expect(await errorOf(checkpoint.delete({ ifmatch: 1 } as object))).toMatchObject({ kind: "invalid-request" });
+    expect(await checkpoint.read()).toMatchObject({ version: 2, value: "v2" });
+    for (const name of [null, 5])
+      expect(() => channel.checkpoint(name as unknown as string)).toThrow(expect.objectContaining(REFUSED));
+  });
+
+  test("an ack that is none is refused, and nothing is taken", async () => {
+    const channel = open();
+    await channel.put("a");
+
+    for (const ack of ["Server", 5, null, {}] as "server"[]) expect(await errorOf(channel.get({ ack }))).toMatchObject(REFUSED);
+    expect((await channel.stats()).depth).toBe(1);
   });
 
   test("a put of a producer whose signal was aborted before is not applied", async () => {
