@@ -1,7 +1,8 @@
 // The command line of the mutants: breaks a copy of the sources in one place after the other, and lets the simulation and the tests find it.
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Mutant } from "./mutant.ts";
@@ -13,12 +14,15 @@ const COPIED = ["src", "test", "package.json", "tsconfig.json", "wrangler.toml"]
 const SEEDS = 60;
 const STEP_MS_MAX = 180_000;
 
+const JOBS_DEFAULT = availableParallelism();
+
 const HELP = `Usage: npm run mutants -- [options]
 
 Breaks ${MUTANTS.length} invariants on purpose, one at a time, in a copy of the sources: a small simulation, the unit tests and where it needs them the
 tests in the runtime have to find each, or those that are named for it.
 
   --only TEXT   only the mutants whose name or file contains it
+  --jobs N      how many are looked for at a time, each in a copy of its own (default ${JOBS_DEFAULT}: as many as there are processors)
   --help        this text
 
 Ends with 0 when all were found; 1 when one survived, or when its text is not in the sources any more; 2 for wrong options.
@@ -39,9 +43,12 @@ interface Checks {
 }
 
 /** Runs a command in the copy; whether it failed, which for a mutant is good. */
-function fails(copy: string, command: readonly string[]): boolean {
+async function fails(copy: string, command: readonly string[]): Promise<boolean> {
   const [program = "", ...args] = command;
-  return spawnSync(program, args, { cwd: copy, stdio: "ignore", timeout: STEP_MS_MAX }).status !== 0;
+  const [code] = (await once(spawn(program, args, { cwd: copy, stdio: "ignore", timeout: STEP_MS_MAX }), "close")) as [
+    number | null,
+  ];
+  return code !== 0;
 }
 
 function vitest(...args: readonly string[]): string[] {
@@ -49,13 +56,14 @@ function vitest(...args: readonly string[]): string[] {
 }
 
 /** Who finds the broken copy, the quickest first. */
-function findBreak(copy: string, { tests, workersTests }: Checks): Verdict {
+async function findBreak(copy: string, { tests, workersTests }: Checks): Promise<Verdict> {
   if (tests === undefined) {
-    if (fails(copy, [process.execPath, "test/simulation/run.ts", "--seeds", String(SEEDS)])) return "simulation";
+    const simulation = ["test/simulation/run.ts", "--seeds", String(SEEDS), "--jobs", "1"];
+    if (await fails(copy, [process.execPath, ...simulation])) return "simulation";
     // The test of the mutants' own texts fails for every one of them, and so says nothing.
-    if (fails(copy, vitest("--project", "unit*", "--exclude", "test/unit/mutants.test.ts"))) return "unit tests";
-  } else if (tests.length > 0 && fails(copy, vitest("--project", "unit", ...tests))) return "unit tests";
-  if (workersTests.length > 0 && fails(copy, vitest("--project", "workers", ...workersTests))) return "runtime tests";
+    if (await fails(copy, vitest("--project", "unit*", "--exclude", "test/unit/mutants.test.ts"))) return "unit tests";
+  } else if (tests.length > 0 && (await fails(copy, vitest("--project", "unit", ...tests)))) return "unit tests";
+  if (workersTests.length > 0 && (await fails(copy, vitest("--project", "workers", ...workersTests)))) return "runtime tests";
   return "SURVIVED";
 }
 
@@ -68,7 +76,7 @@ function checksOf(mutants: readonly Mutant[]): Checks {
   };
 }
 
-function judge(copy: string, mutant: Mutant): Judged {
+async function judge(copy: string, mutant: Mutant): Promise<Judged> {
   const begunAtMs = performance.now();
   const path = join(copy, mutant.file);
   const source = readFileSync(path, "utf8");
@@ -76,7 +84,7 @@ function judge(copy: string, mutant: Mutant): Judged {
   let verdict: Verdict = "TEXT NOT FOUND";
   if (parts.length === 2) {
     writeFileSync(path, parts.join(mutant.to));
-    verdict = findBreak(copy, checksOf([mutant]));
+    verdict = await findBreak(copy, checksOf([mutant]));
     writeFileSync(path, source);
   }
   return { mutant, verdict, seconds: (performance.now() - begunAtMs) / 1000 };
@@ -86,38 +94,58 @@ function formatRow({ mutant, verdict, seconds }: Judged): string {
   return `${verdict.padEnd(14)} ${seconds.toFixed(1).padStart(6)} s  ${mutant.name}`;
 }
 
-function runMutants(mutants: readonly Mutant[]): boolean {
+/** Runs `work` with a copy of the sources, which goes with it. */
+async function withCopy<Value>(work: (copy: string) => Promise<Value>): Promise<Value> {
   const copy = mkdtempSync(join(tmpdir(), "mutants-"));
   try {
     for (const name of COPIED) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
     symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-    // What fails unbroken finds nothing.
-    const unbroken = findBreak(copy, checksOf(mutants));
-    if (unbroken !== "SURVIVED") {
-      console.error(`The sources fail as they are: ${unbroken}`);
-      return false;
-    }
-    const judged = mutants.map((mutant) => {
-      const one = judge(copy, mutant);
-      // At once: all of them take minutes.
-      console.log(formatRow(one));
-      return one;
-    });
-    const survivors = judged.filter(({ verdict }) => verdict === "SURVIVED" || verdict === "TEXT NOT FOUND");
-    console.log(`${judged.length - survivors.length} of ${judged.length} found`);
-    return survivors.length === 0;
+    return await work(copy);
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
 }
 
-function parseOptions(args: readonly string[]): readonly Mutant[] | "help" {
-  const options = { only: { type: "string", default: "" }, help: { type: "boolean", default: false } } as const;
+async function runMutants({ mutants, jobs }: Options): Promise<boolean> {
+  // What fails unbroken finds nothing.
+  const unbroken = await withCopy((copy) => findBreak(copy, checksOf(mutants)));
+  if (unbroken !== "SURVIVED") {
+    console.error(`The sources fail as they are: ${unbroken}`);
+    return false;
+  }
+  const waiting = mutants.values();
+  const judged: Judged[] = [];
+  const judgeNext = (): Promise<void> =>
+    withCopy(async (copy) => {
+      for (const mutant of waiting) {
+        const one = await judge(copy, mutant);
+        judged.push(one);
+        // At once: all of them take minutes.
+        console.log(formatRow(one));
+      }
+    });
+  await Promise.all(Array.from({ length: jobs }, judgeNext));
+  const survivors = judged.filter(({ verdict }) => verdict === "SURVIVED" || verdict === "TEXT NOT FOUND");
+  console.log(`${judged.length - survivors.length} of ${judged.length} found`);
+  return survivors.length === 0;
+}
+
+interface Options {
+  readonly mutants: readonly Mutant[];
+  readonly jobs: number;
+}
+
+function parseOptions(args: readonly string[]): Options | "help" {
+  const jobsOption = { type: "string", default: String(JOBS_DEFAULT) } as const;
+  const options = { only: { type: "string", default: "" }, jobs: jobsOption, help: { type: "boolean", default: false } } as const;
   const { values } = parseArgs({ args: [...args], options });
   if (values.help) return "help";
   const mutants = MUTANTS.filter(({ name, file }) => `${name} ${file}`.includes(values.only));
   if (mutants.length === 0) throw new Error(`No mutant is named so: ${values.only}`);
-  return mutants;
+  const jobs = Number(values.jobs);
+  if (!Number.isSafeInteger(jobs) || jobs < 1)
+    throw new Error(`Expected a whole number above 0 for --jobs, got "${values.jobs}"`);
+  return { mutants, jobs };
 }
 
 let chosen: ReturnType<typeof parseOptions> | undefined;
@@ -128,4 +156,4 @@ try {
   process.exitCode = 2;
 }
 if (chosen === "help") console.log(HELP);
-else if (chosen !== undefined && !runMutants(chosen)) process.exitCode = 1;
+else if (chosen !== undefined && !(await runMutants(chosen))) process.exitCode = 1;
