@@ -18,7 +18,7 @@ process.env["TMPDIR"] = findMemoryDir() ?? tmpdir();
 export default defineConfig({
   root,
   test: {
-    // Also on two cores, where one would be kept free: much of the time is waiting for the disk and for servers to start.
+    // Three also on two cores: much of the time is waiting for the disk and for servers to start.
     maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {

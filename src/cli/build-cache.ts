@@ -1,5 +1,5 @@
 // Keeps what a build brought, by the contents of all that goes into it: what has not changed is not built again.
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -29,7 +29,7 @@ export async function buildOnce(options: BuildCacheOptions, build: () => Promise
 async function keep(cacheDir: string, path: string, built: Buffer): Promise<void> {
   await mkdir(cacheDir, { recursive: true });
   // Whoever reads at the same time finds all of it, or nothing.
-  const unfinished = `${path}.${process.pid}`;
+  const unfinished = `${path}.${randomUUID()}`;
   await writeFile(unfinished, built);
   await rename(unfinished, path);
   const others = (await readdir(cacheDir)).map((name) => join(cacheDir, name)).filter((other) => other !== path);

@@ -21,7 +21,7 @@ export async function workOn(
     if (isList && returned.length === length && returned.every(isOutcome)) return returned.map(checkOutcome);
     const found = isList
       ? `${returned.filter(isOutcome).length} outcomes among ${returned.length} values`
-      : `a ${typeof returned}`;
+      : `a value of type ${typeof returned}`;
     throw EdgeChannelError.refused(
       `Cannot settle ${length} messages by ${found}: expected one for each, as of Promise.allSettled`,
     );

@@ -28,8 +28,8 @@ export function checkCallbacks(options: object): void {
 }
 
 /** Refuses what a program without types gave in the place of something else. */
-export function expectType(type: "function" | "string", value: unknown, what: string): void {
-  if (typeof value !== type) throw EdgeChannelError.refused(`Cannot take ${typeof value} as ${what}: expected a ${type}`);
+export function expectType(type: "function" | "object" | "string", value: unknown, what: string): void {
+  if (typeof value !== type) throw EdgeChannelError.refused(`Cannot take ${typeof value} as ${what}: expected type ${type}`);
 }
 
 /**

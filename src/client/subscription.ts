@@ -2,7 +2,7 @@
 import { CREDIT_MESSAGES_MAX, CREDIT_BYTES_MAX } from "../protocol/client-limits.ts";
 import type { ControlRecord } from "../protocol/message.ts";
 import type { MessageFilter, StreamGap } from "../protocol/stream-frames.ts";
-import { checkCallbacks, checkOptions, refuseUnknown, type CallOptions } from "./call-options.ts";
+import { checkCallbacks, expectType, refuseUnknown, type CallOptions } from "./call-options.ts";
 import { CreditWindow } from "./credit-window.ts";
 import { EdgeChannelError } from "./edge-channel-error.ts";
 import { checkNumbers } from "./given-number.ts";
@@ -60,6 +60,7 @@ function checkSubscribeOptions(options: SubscribeOptions): void {
   const { signal, from, resume, tap, filter, credit, onControl, onGap, onBegin, onReconnect, ...rest } = options;
   refuseUnknown(rest);
   checkCallbacks(options);
+  expectType("object", credit ?? {}, "credit");
 }
 
 /**
@@ -81,7 +82,7 @@ export class Subscription extends MessageIterator<ReceivedMessage> {
     super();
     const transport = needStreams(parts.transport, "subscribe");
     checkSubscribeOptions(options);
-    this.#window = new CreditWindow(checkNumbers({ ...checkOptions(options.credit ?? {}) }, CREDIT_BOUNDS));
+    this.#window = new CreditWindow(checkNumbers(options.credit ?? {}, CREDIT_BOUNDS));
     this.#options = options;
     this.#sentResume = this.#resume = options.resume;
     this.#kept = new KeptSubscription({

@@ -111,8 +111,8 @@ describe.each(TRANSPORTS)("src/client/consumer over %s", (transport) => {
     ],
     ["some outcomes", "1 outcomes among 2 values", () => [{ status: "fulfilled" }, {}]],
     ["too many outcomes", "3 outcomes among 3 values", () => Array.from({ length: 3 }, () => ({ status: "fulfilled" }))],
-    ["text of that length", "a string", () => "ab"],
-    ["null", "a object", () => null],
+    ["text of that length", "a value of type string", () => "ab"],
+    ["null", "a value of type object", () => null],
   ])("a batch handler that returns %s has acked nothing, and is told: %s", async (_, found, answer) => {
     const { service, channel, told, onError } = await open(["a", "b"]);
     const attempts: number[] = [];

@@ -122,7 +122,10 @@ describe.each(TRANSPORTS)("src/client over %s", (transport) => {
 
   test("so is one for a stream, a consumer or a producer, and what cannot be called back", () => {
     const channel = open();
-    const stream = transport === "http" ? [] : [() => channel.subscribe({ form: { at: "first" } } as object)];
+    const stream =
+      transport === "http"
+        ? []
+        : [() => channel.subscribe({ form: { at: "first" } } as object), () => channel.subscribe({ credit: 5 } as object)];
     for (const make of [
       ...stream,
       () => channel.consume({ bogus: 1 } as object),
