@@ -1,6 +1,5 @@
 // Crashes under producers that repeat whatever was not answered: workerd is killed in the middle of their work, they send again, and
 // each put is stored once, in order, with one outcome (G9).
-import { once } from "node:events";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +11,9 @@ import { chooseSeed, SeededRandom } from "./hostile/seeded-random.ts";
 const CACHE_DIR = fileURLToPath(new URL("../../node_modules/.cache/", import.meta.url));
 const ROUNDS = 8;
 const IN_FLIGHT = 48;
+/** The kill of a round comes behind so many answers, whatever the speed of the machine. */
+const ANSWERS_MIN = 300;
+const ANSWERS_MAX = 2_000;
 const PRODUCERS = ["numbered-0", "numbered-1", "keyed-0", "keyed-1"];
 
 interface PutOk {
@@ -37,22 +39,25 @@ class Producer {
     this.name = name;
   }
 
-  /** Sends again what was not answered, and some of what was; then goes on until the connection ends. */
-  async run(address: string, random: SeededRandom): Promise<void> {
+  /** Sends again what was not answered, and some of what was; then goes on until the connection ends, which may be before it is open. */
+  async run(address: string, random: SeededRandom, onAnswer: () => void): Promise<void> {
     const socket = new WebSocket(address, "channel.v1.json", { perMessageDeflate: false });
     this.#socket = socket;
-    const closed = once(socket, "close").catch(() => undefined);
     socket.on("error", () => undefined);
     socket.on("message", (data: Buffer) => {
       const frame = JSON.parse(data.toString()) as PutOk;
-      if (frame.type === "echo") socket.send(data.toString());
-      else this.#take(frame);
+      if (frame.type === "echo") return socket.send(data.toString());
+      this.#take(frame);
+      onAnswer();
     });
-    await Promise.race([once(socket, "open"), closed]);
+    socket.on("open", () => this.#begin(socket, random));
+    await new Promise((settle) => socket.on("close", settle));
+  }
+
+  #begin(socket: WebSocket, random: SeededRandom): void {
     socket.send('{"type":"hello","versions":[1]}');
     for (let number = Math.max(1, this.offsets.size - random.int(0, 20)); number <= this.#sent; number += 1) this.#put(number);
     while (this.#sent - this.offsets.size < IN_FLIGHT) this.#put((this.#sent += 1));
-    await closed;
   }
 
   get sent(): number {
@@ -131,11 +136,14 @@ describe("test/e2e/kill-dedup", () => {
         const runtime = await startLocalRuntime({ bundle, storageDir: join(dir, "storage"), vars: { DEVELOPMENT: "1" } });
         if (round === 1) await fetch(`${runtime.url}/v1/channels/kill`, { method: "PUT" });
         const address = `ws://127.0.0.1:${runtime.port}/v1/channels/kill/socket`;
-        const running = producers.map((producer) => producer.run(address, random));
-        await new Promise((resolve) => setTimeout(resolve, random.int(150, 400)));
-        process.kill(runtime.pid, "SIGKILL");
-        await runtime.kill();
+        let left = random.int(ANSWERS_MIN, ANSWERS_MAX);
+        const running = producers.map((producer) =>
+          producer.run(address, random, () => {
+            if ((left -= 1) === 0) process.kill(runtime.pid, "SIGKILL");
+          }),
+        );
         await Promise.all(running);
+        await runtime.kill();
       }
       const runtime = await startLocalRuntime({ bundle, storageDir: join(dir, "storage"), vars: { DEVELOPMENT: "1" } });
       const places = await browseAll(runtime);
