@@ -14,6 +14,8 @@ const REPLACES_MODULES = ["test/unit/load-block-codec.test.ts"];
 
 // Temporary files of all tests and of what they start. Those that kill the runtime have its storage on a disk, wherever this is.
 process.env["TMPDIR"] = findMemoryDir() ?? tmpdir();
+// The programs that tests start, a hundred and more, compile their sources once.
+process.env["NODE_COMPILE_CACHE"] = `${root}/node_modules/.cache/edge-channel/compiled`;
 
 export default defineConfig({
   root,

@@ -184,6 +184,8 @@ describe("the npm package", () => {
     await run(process.execPath, [command, "put", "lines", "hello"], dir, withUrl);
     await expect(run(process.execPath, [command, "get", "lines", "--json"], dir, withUrl)).resolves.toContain('"hello"');
     await expect(run(process.execPath, [command, "--help"], dir)).resolves.toContain("pipe CHANNEL");
+    const { version } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as { readonly version: string };
+    await expect(run(process.execPath, [command, "--version"], dir)).resolves.toBe(`${version}\n`);
   });
 
   test("under a Node that is too old the command line says which it needs, and imports nothing that is not there", async () => {

@@ -64,6 +64,12 @@ describe("src/cli/command-line/given", () => {
     expect(() => parse("c", `--wait=${text}`).timeMs("wait", 0, 86_400_000)).toThrow(UsageError);
   });
 
+  test("a negative number behind an option is refused as its value", () => {
+    expect(() => parse("c", "--size", "-1").bytes("size", 0, 9)).toThrow('Cannot use --size "-1": expected a size such as');
+    expect(() => parse("c", "-1")).toThrow("Unknown option '-1'");
+    expect(() => parse("c", "--", "--wait", "-1")).toThrow('Cannot use "-1": nothing more is expected there');
+  });
+
   test("a text that looks like an option stands behind --, and help needs no operands", () => {
     expect(parse("c", "--", "--wait").operand("TEXT")).toBe("--wait");
     expect(parse("--help").has("help")).toBe(true);

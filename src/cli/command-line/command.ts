@@ -26,7 +26,7 @@ export function formatOverview(commands: readonly Command[]): string {
 
 ${formatRows(rows)}
 
-channel COMMAND --help explains a command. A time is written with its unit: 500ms, 10s, 5m, 2h, 1d.
+channel COMMAND --help explains a command, channel --version tells the release. A time is written with its unit: 500ms, 10s, 5m, 2h, 1d.
 ${ENVIRONMENT}
 ${EXIT_CODES}`;
 }

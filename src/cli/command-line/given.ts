@@ -169,7 +169,8 @@ function splitArguments(
     ]),
   );
   try {
-    const { values, positionals, tokens } = parseArgs({ args: [...args], options: known, allowPositionals: true, tokens: true });
+    const joined = joinNegatives(args, options);
+    const { values, positionals, tokens } = parseArgs({ args: joined, options: known, allowPositionals: true, tokens: true });
     const given = tokens.flatMap((token) => (token.kind === "option" ? [token.name] : []));
     const twice = options.find(({ name, value, isMany }) => {
       return value !== undefined && isMany !== true && given.indexOf(name) !== given.lastIndexOf(name);
@@ -183,4 +184,17 @@ function splitArguments(
     const [sentence = ""] = (error instanceof Error ? error.message : String(error)).split(/\. |\n/);
     throw new UsageError(sentence, { cause: error });
   }
+}
+
+/** A negative number behind an option is its value, to be refused as that: the parser would take it for an option without a name. */
+function joinNegatives(args: readonly string[], options: readonly Option[]): string[] {
+  const valued = new Set(options.flatMap(({ name, value }) => (value === undefined ? [] : [`--${name}`])));
+  const joined: string[] = [];
+  for (const arg of args) {
+    const option = joined.at(-1) ?? "";
+    const isItsValue = /^-\d/.test(arg) && valued.has(option) && !joined.includes("--");
+    if (isItsValue) joined[joined.length - 1] = `${option}=${arg}`;
+    else joined.push(arg);
+  }
+  return joined;
 }

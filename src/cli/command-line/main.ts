@@ -9,6 +9,7 @@ import { Given, UsageError } from "./given.ts";
 import { Output, OutputClosedError } from "./output.ts";
 import { Session } from "./session.ts";
 import { COMMANDS } from "../commands/all.ts";
+import manifest from "../../../package.json" with { type: "json" };
 
 const DEFAULT_URL = "http://127.0.0.1:8787";
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -82,6 +83,10 @@ export async function main([name, ...args]: readonly string[]): Promise<number> 
   try {
     if (name === "--help" || name === "-h" || name === "help") {
       console.log(formatOverview(COMMANDS));
+      return EXIT.ok;
+    }
+    if (name === "--version") {
+      console.log(manifest.version);
       return EXIT.ok;
     }
     if (command === undefined) throw new UsageError(name === undefined ? "No command is given" : `There is no command "${name}"`);
