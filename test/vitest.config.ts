@@ -44,10 +44,10 @@ export default defineConfig({
               bindings: {
                 AUTO_CREATE: "true",
                 DEVELOPMENT: "1",
-                // How many messages storage-proportion.test.ts settles behind a stuck one: a million takes longer than most want to wait.
                 // Rounds of relay-rounds.test.ts, and what they draw by; 0 for a fresh seed.
                 RELAY_ROUNDS: process.env["RELAY_ROUNDS"] ?? "8",
                 RELAY_SEED: process.env["RELAY_SEED"] ?? "0",
+                // How many messages storage-proportion.test.ts settles behind a stuck one: a million takes longer than most want to wait.
                 STUCK_MESSAGES: process.env["STUCK_MESSAGES"] ?? "200000",
               },
             },

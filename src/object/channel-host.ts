@@ -275,7 +275,7 @@ export class ChannelHost {
     this.#desk.lose(socket);
   }
 
-  /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. */
+  /** Does what is due, tells the directory, and sets the next alarm at least a second away. May run twice. Rejects where it is superseded. */
   async alarm(): Promise<void> {
     this.#committer.noteAlarm();
     if (this.#options.moveState.isSuspended) {
@@ -315,6 +315,8 @@ export class ChannelHost {
     const { version } = record.outbox;
     const channel = this.#name;
     const { registry } = this.#options;
+    // What is told was committed; one that is superseded may know an older state, and is stopped here (rule RC11).
+    this.#storage.assertCurrent();
     const isDone = await (
       record.state === "deleted"
         ? registry.unregister({ channel, version, nowMs: record.deletedAtMs ?? 0 })

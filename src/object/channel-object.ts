@@ -79,6 +79,7 @@ export class ChannelObject extends DurableObject<Env> implements RelayedStub {
         wake: async (relay) => {
           const { jurisdiction } = whereabouts;
           if (env.RELAYS === undefined) return { readers: 0 };
+          storage.assertCurrent();
           return await findRelay(env.RELAYS, { channel: name, relay, jurisdiction }).wake();
         },
       },

@@ -47,6 +47,8 @@ export interface ObjectStorage {
   /** Runs `work` whole or not at all; a throw takes back everything in it, the alarm too. */
   transaction<Value>(work: () => Value): Value;
   setAlarm(atMs: number): void;
+  /** Throws where another instance of the object has taken the place of this one. */
+  assertCurrent(): void;
 }
 
 /** One that can tell whether what lies in it is what a channel stores. */
@@ -308,7 +310,9 @@ export class Committer {
     try {
       if (changes !== undefined && this.#channel.snapshots.isInstalled) this.#replace(changes, nowMs);
       else if (changes === undefined) {
-        if (alarmAtMs !== undefined) this.#setAlarm(alarmAtMs);
+        // Answers follow, and messages that sockets' leases go with: who touches no storage never learns that it is superseded (rule RC11).
+        if (alarmAtMs === undefined) this.#options.storage.assertCurrent();
+        else this.#setAlarm(alarmAtMs);
       } else if (alarmAtMs === undefined) this.#store.commit(changes);
       else {
         this.#options.storage.transaction(() => {

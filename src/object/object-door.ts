@@ -113,6 +113,7 @@ export class ObjectDoor implements ChannelStub {
 
   /** Nothing is left of the channel: its name is the authority's again. */
   async #giveUp(): Promise<void> {
+    this.#whereabouts.confirm();
     await this.#authority().comeHome(this.#whereabouts.generation);
     await this.#whereabouts.eraseAll();
     this.#host.reload();

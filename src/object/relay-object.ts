@@ -5,6 +5,7 @@ import { formatPlace, makePlace, PLACE_HEADER } from "../protocol/place.ts";
 import { parseRoute } from "../protocol/placement.ts";
 import type { RelayDescription } from "../protocol/relay-routes.ts";
 import { PING_FRAME, PONG_FRAME, SUBPROTOCOL_BIN } from "../protocol/version.ts";
+import { MeteredStorage } from "../storage/metered-storage.ts";
 import { EPOCH_HEADER, findObject, ROUTE_HEADER, type RelayedStub } from "./channel-stub.ts";
 import { Connections } from "./connections.ts";
 import type { Env } from "./env.ts";
@@ -38,6 +39,7 @@ export class RelayObject extends DurableObject<Env> implements RelayStub {
 
   constructor(context: DurableObjectState, env: Env) {
     super(context, env);
+    const storage = new MeteredStorage(context.storage);
     const { channel, relay: name, colo, jurisdiction } = parseRelayObject(context.id.name ?? "");
     context.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING_FRAME, PONG_FRAME));
     this.#connections = new Connections(context, draw32, name);
@@ -65,11 +67,12 @@ export class RelayObject extends DurableObject<Env> implements RelayStub {
         return () => clearTimeout(timer);
       },
       leave: () => {
+        storage.assertCurrent();
         (findObject(env.CHANNELS, channel, undefined) as RelayedStub)
           .leaveRelay(name)
           .catch((error: unknown) => logWarning("relay-leave-failed", { channel, relay: name }, error));
       },
-      setAlarm: (atMs) => void context.storage.setAlarm(atMs),
+      setAlarm: (atMs) => storage.setAlarm(atMs),
     });
   }
 

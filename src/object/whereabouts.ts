@@ -126,6 +126,11 @@ export class Whereabouts {
     this.postponeLook();
   }
 
+  /** Writes once more what is known, before others are told of it: one that is superseded is refused that (rule RC11). */
+  confirm(): void {
+    if (this.#standing !== undefined) this.#store.write(this.#standing);
+  }
+
   /** Forgets the channel, and not where it is. */
   async eraseChannel(): Promise<void> {
     if (this.#standing === undefined) await this.#store.eraseAll();

@@ -42,6 +42,14 @@ export class MeteredStorage {
     }
   }
 
+  /**
+   * Throws where another instance of the object has taken the place of this one, which only learns it by touching its storage (rule RC11).
+   * Reads no row.
+   */
+  assertCurrent(): void {
+    this.exec("SELECT 1");
+  }
+
   /** Resolves when everything written so far is on disk. */
   sync(): Promise<void> {
     return this.#storage.sync();

@@ -35,6 +35,9 @@ export class MemoryStorage implements HostedStorage {
     this.#set(atMs);
   }
 
+  /** No other instance can take the place of one that has its storage to itself. */
+  assertCurrent(): void {}
+
   /** The alarm goes off, and so is not set any more. */
   noteAlarm(): void {
     this.#alarmAtMs = undefined;

@@ -301,6 +301,27 @@ const OBJECT: readonly Mutant[] = [
     workersTest: "test/workers/object.test.ts",
   },
   {
+    name: "RC11: a commit that writes nothing answers without touching storage",
+    file: "src/object/committer.ts",
+    from: "if (alarmAtMs === undefined) this.#options.storage.assertCurrent();",
+    to: "if (alarmAtMs === undefined) void 0;",
+    workersTest: "test/workers/superseded.test.ts",
+  },
+  {
+    name: "RC11: the directory is told by an object that is superseded",
+    file: "src/object/channel-host.ts",
+    from: "this.#storage.assertCurrent();",
+    to: "",
+    workersTest: "test/workers/superseded.test.ts",
+  },
+  {
+    name: "RC11: a channel's name is given back by an object that is superseded",
+    file: "src/object/object-door.ts",
+    from: "this.#whereabouts.confirm();",
+    to: "",
+    workersTest: "test/workers/superseded.test.ts",
+  },
+  {
     name: "RC6: after a failed commit what frees room does not go first",
     file: "src/object/committer.ts",
     from: "const ordered = [...entries.filter(freesRoom), ...entries.filter((entry) => !freesRoom(entry))];",

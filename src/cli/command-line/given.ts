@@ -186,7 +186,7 @@ function splitArguments(
   }
 }
 
-/** A negative number behind an option is its value, to be refused as that: the parser would take it for an option without a name. */
+/** A negative number behind an option is its value, which a number refuses and a text takes: the parser would take it for an option without a name. */
 function joinNegatives(args: readonly string[], options: readonly Option[]): string[] {
   const valued = new Set(options.flatMap(({ name, value }) => (value === undefined ? [] : [`--${name}`])));
   const joined: string[] = [];
