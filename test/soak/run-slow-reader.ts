@@ -1,8 +1,9 @@
 // The command line: `npm run soak:slow-reader`.
+import { median } from "../bench/paired-rounds.ts";
 import { parseWholeOptions } from "./options.ts";
 import { measureSlowReader, type SlowReaderReport } from "./slow-reader.ts";
 
-const DEFAULTS = { seconds: 60, readers: 4, bytes: 100 } as const;
+const DEFAULTS = { seconds: 60, rounds: 8, readers: 4, bytes: 100 } as const;
 /** The last quarter's median above the first's. */
 const GROWTH_MIB_MAX = 16;
 const RATIO_MIN = 0.9;
@@ -12,34 +13,27 @@ const HELP = `Usage: npm run soak:slow-reader -- [options]
 Puts messages into a log on the real runtime as fast as its readers take them, while one more reader stops granting credit. The memory of
 the runtime must not grow for it, and the other readers must not slow down. Needs Linux.
 
-  --seconds N  how long the reader stands still, at least 4; default ${DEFAULTS.seconds}
+  --seconds N  how long the reader stands still while the memory is watched, at least 4; default ${DEFAULTS.seconds}
+  --rounds N   how often the others are measured with and without one that stands still, in turns; default ${DEFAULTS.rounds}
   --readers N  how many others there are; default ${DEFAULTS.readers}
   --bytes N    of a message; default ${DEFAULTS.bytes}
   --help       this text
 
-Ends with 0 when the last quarter's median memory is less than ${GROWTH_MIB_MAX} MiB above the first's and the others' median rate with the slow reader is at
-least ${RATIO_MIN} of that without it, 1 otherwise, 2 for wrong options.`;
-
-function medianOf(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.ceil(middle) - 1] ?? 0) + (sorted[Math.floor(middle)] ?? 0)) / 2;
-}
+Ends with 0 when the last quarter's median memory is less than ${GROWTH_MIB_MAX} MiB above the first's and the others' rate with the slow reader is at least
+${RATIO_MIN} of that without it, in the median of the rounds, 1 otherwise, 2 for wrong options.`;
 
 interface Verdict {
   readonly firstMib: number;
   readonly lastMib: number;
-  readonly without: number;
-  readonly with: number;
+  readonly ratio: number;
   readonly isClean: boolean;
 }
 
-function judge({ rssMib, ratesWith, ratesWithout, takenAfter }: SlowReaderReport): Verdict {
+function judge({ rssMib, rates, takenAfter }: SlowReaderReport): Verdict {
   const quarter = Math.max(1, Math.floor(rssMib.length / 4));
-  const [firstMib, lastMib] = [medianOf(rssMib.slice(0, quarter)), medianOf(rssMib.slice(-quarter))];
-  const rates = { without: medianOf(ratesWithout), with: medianOf(ratesWith) };
-  const isClean = lastMib - firstMib < GROWTH_MIB_MAX && rates.with >= RATIO_MIN * rates.without && takenAfter > 0;
-  return { firstMib, lastMib, ...rates, isClean };
+  const [firstMib, lastMib] = [median(rssMib.slice(0, quarter)), median(rssMib.slice(-quarter))];
+  const ratio = median(rates.map(({ ours, floor }) => ours / floor));
+  return { firstMib, lastMib, ratio, isClean: lastMib - firstMib < GROWTH_MIB_MAX && ratio >= RATIO_MIN && takenAfter > 0 };
 }
 
 function formatMib(value: number): string {
@@ -56,9 +50,9 @@ function formatReport(report: SlowReaderReport, verdict: Verdict): string {
     ["memory, median of the last quarter", formatMib(verdict.lastMib)],
     ["difference", formatMib(verdict.lastMib - verdict.firstMib)],
     ["least and most", `${formatMib(Math.min(...report.rssMib))}, ${formatMib(Math.max(...report.rssMib))}`],
-    ["deliveries/s to the others without", formatRate(verdict.without)],
-    ["deliveries/s to the others with", formatRate(verdict.with)],
-    ["ratio", (verdict.with / verdict.without).toFixed(3)],
+    ["deliveries/s to the others without", formatRate(median(report.rates.map(({ floor }) => floor)))],
+    ["deliveries/s to the others with", formatRate(median(report.rates.map(({ ours }) => ours)))],
+    ["ratio, median of the rounds", verdict.ratio.toFixed(3)],
     ["taken by the slow reader afterwards", formatRate(report.takenAfter)],
     ["given up by the log, as it was told", formatRate(report.missed)],
   ];

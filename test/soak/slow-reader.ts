@@ -2,19 +2,21 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Channel, EdgeChannel, type Producer, type Subscription } from "../../src/client/index.ts";
+import { median, runPairedRounds, type Pair } from "../bench/paired-rounds.ts";
 import { SoakServer } from "./server.ts";
 
 export interface SlowReaderPlan {
-  /** How long the reader stands still. Without it the others are measured as long, half of that before and half after. */
+  /** How long the reader stands still while the memory is watched. */
   readonly seconds: number;
+  /** How often the others are measured then, with and without one that stands still, in turns: the machine's speed drifts. */
+  readonly rounds: number;
   readonly readers: number;
   readonly bytes: number;
 }
 
 export interface SlowReaderReport {
-  /** Of all other readers together, each second. */
-  readonly ratesWithout: readonly number[];
-  readonly ratesWith: readonly number[];
+  /** Deliveries a second of all other readers together, `ours` with the slow reader and `floor` without it. */
+  readonly rates: readonly Pair<number>[];
   /** The resident memory of workerd while the reader stood still, each second, in MiB. */
   readonly rssMib: readonly number[];
   /** Messages that the reader took after it had stood still. */
@@ -30,7 +32,11 @@ const MESSAGES_MAX = 200_000;
 const WINDOW = 10_000;
 const CREDIT_MESSAGES = 2_000;
 const STALLED_CREDIT_MESSAGES = 500;
-const WARM_UP_SECONDS = 10;
+/** Until the heap of the runtime has the size that the load needs. */
+const WARM_UP_SECONDS = 60;
+/** Each side of a round. */
+const ROUND_SECONDS = 5;
+const GO_ON_SECONDS = 10;
 const SECOND_MS = 1000;
 const KIB_PER_MIB = 1024;
 
@@ -64,22 +70,31 @@ class SlowReaderRun {
   }
 
   async run(): Promise<SlowReaderReport> {
-    const { seconds } = this.#plan;
+    const { seconds, rounds } = this.#plan;
     await this.#connect().create({ retention: "log", maxMessages: MESSAGES_MAX });
     const reading = this.#counts.map((_, reader) => this.#watch(this.#read(reader)));
     const producing = this.#watch(this.#produce(this.#connect().producer()));
     await this.#measure("warming up", WARM_UP_SECONDS);
-    const before = await this.#measure("without the slow reader", seconds / 2);
     const stream = await this.#stall();
-    const during = await this.#measure("while the reader stands still", seconds);
+    const { rssMib } = await this.#measure("while the reader stands still", seconds);
     const takenAfter = await this.#goOn(stream);
-    const after = await this.#measure("without it again", seconds / 2);
+    const rates = await this.#compare(rounds);
     this.#stop.abort();
     this.#wakeProducer();
     await Promise.all([producing, ...reading]);
     await Promise.all(this.#clients.map((client) => client.close()));
-    const ratesWithout = [...before.rates, ...after.rates];
-    return { ratesWithout, ratesWith: during.rates, rssMib: during.rssMib, takenAfter, missed: this.#missed };
+    return { rates, rssMib, takenAfter, missed: this.#missed };
+  }
+
+  async #compare(rounds: number): Promise<Pair<number>[]> {
+    const measure = async (phase: string): Promise<number> => median((await this.#measure(phase, ROUND_SECONDS)).rates);
+    const measureWith = async (): Promise<number> => {
+      const stream = await this.#stall();
+      const rate = await measure("with a slow reader");
+      await stream.return();
+      return rate;
+    };
+    return await runPairedRounds(rounds, { ours: measureWith, floor: () => measure("without one") }, () => undefined);
   }
 
   #connect(): Channel {
@@ -128,7 +143,7 @@ class SlowReaderRun {
   async #goOn(stream: Subscription): Promise<number> {
     this.#onPhase("the reader goes on");
     let taken = 0;
-    const endMs = performance.now() + WARM_UP_SECONDS * SECOND_MS;
+    const endMs = performance.now() + GO_ON_SECONDS * SECOND_MS;
     for (; performance.now() < endMs; taken++) await this.#next(stream);
     await stream.return();
     return taken;
