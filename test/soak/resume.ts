@@ -4,7 +4,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Channel, type Consumer, EdgeChannel, type EdgeChannelError } from "../../src/client/index.ts";
 import { Random } from "../simulation/random.ts";
 import { CutSockets } from "./cut-sockets.ts";
-import { Faults, GroupLedger, makeMessage, ReaderLedger } from "./ledger.ts";
+import { GroupLedger } from "./group-ledger.ts";
+import { Faults, makeMessage, ReaderLedger } from "./ledger.ts";
 import { SoakServer } from "./server.ts";
 
 export interface ResumePlan {
@@ -135,8 +136,7 @@ class ResumeSoak {
   #consume(): Consumer {
     const options = { group: GROUP, concurrency: 16, prefetch: CREDIT_MESSAGES, onReconnect: this.#countLoss };
     const channel = this.#connect();
-    this.#group.watch(channel);
-    const consumer = channel.consume(this.#group.work, {
+    const consumer = channel.consume(this.#group.join(channel), {
       ...options,
       onError: (error) => this.#failed.reject(error),
     });
