@@ -20,6 +20,7 @@ interface Waiting {
   readonly entry: SettleEntry;
   readonly resolve: (problem: Problem | undefined | Promise<Problem | undefined>) => void;
   readonly reject: (error: unknown) => void;
+  readonly answer: Promise<Problem | undefined>;
 }
 
 /** What an earlier try of the call that settled it leaves behind. */
@@ -34,7 +35,7 @@ export class SettleQueue {
   readonly #retries: Retries;
   readonly #signal: AbortSignal;
   readonly #onAnswer: (ms: number) => void;
-  /** By lease: a call names each once, so what comes later takes the place, and its answer is that to both. */
+  /** By lease: a call names each once, so what comes later takes the place, and its answer is that to both. An end stays before an extension. */
   readonly #waiting = new Map<string, Waiting>();
   #sending: Promise<void> | undefined;
   /** The call that is on the way. */
@@ -54,11 +55,14 @@ export class SettleQueue {
 
   /** Resolves when the server has answered: with the problem for which it was refused, if it was. */
   settle(verb: SettleVerb, entry: SettleEntry): Promise<Problem | undefined> {
-    const { promise, resolve, reject } = Promise.withResolvers<Problem | undefined>();
-    this.#take(entry)?.resolve(promise);
-    this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject });
+    const before = this.#waiting.get(entry.leaseId);
+    if (verb === "extends" && before !== undefined && before.verb !== verb) return before.answer;
+    this.#take(entry);
+    const { promise: answer, resolve, reject } = Promise.withResolvers<Problem | undefined>();
+    before?.resolve(answer);
+    this.#waiting.set(entry.leaseId, { verb, entry, resolve, reject, answer });
     this.#sending ??= this.#sendAll();
-    return promise;
+    return answer;
   }
 
   /** The leases of what is not answered. */

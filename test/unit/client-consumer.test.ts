@@ -313,6 +313,24 @@ describe("src/client/consumer", () => {
     expect(answers.toSorted()).toEqual(["first", "second lease-lost", "third lease-lost"]);
   });
 
+  test("an extension does not take the place of an ack: who acked is not told that it is done where it is not", async () => {
+    const { channel } = open();
+    const kinds: string[] = [];
+    channel.consume(async (message) => {
+      void message.ack().catch(({ kind }: { readonly kind: string }) => kinds.push(`ack ${kind}`));
+      await settleDown();
+      void message.retry().catch(({ kind }: { readonly kind: string }) => kinds.push(`retry ${kind}`));
+      await message.extend(1_000).catch(({ kind }: { readonly kind: string }) => kinds.push(`extend ${kind}`));
+    });
+    await begin();
+    await deliver(["1"]);
+    await answer();
+    expect(settles()).toEqual([["acks l1"], ["retries l1"]]);
+    await answer({ "/retries/0/leaseId": { kind: "lease-lost", offset: 1, cause: "settled" } });
+
+    expect(kinds.toSorted()).toEqual(["extend lease-lost", "retry lease-lost"]);
+  });
+
   test("an extension of no length, or of one that the server would refuse, is refused and goes with no other settling", async () => {
     const { channel } = open();
     const refused: string[] = [];
