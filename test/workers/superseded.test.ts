@@ -151,7 +151,7 @@ describe("src/object: an object that is superseded", () => {
     expect((await inObject(channel, (authority) => authority.tellRoute())).route.generation).toBe(0);
   });
 
-  test("[RC11] [RY8] does not tell the channel that a relay has no readers", async () => {
+  test("[RC11] [RY12] does not tell the channel that a relay has no readers", async () => {
     const channel = await createChannel({ retention: "log", relays: { from: 1 } });
     const socket = await openSocket(channel, { colo: "LHR", read: "plain" });
     const subscribing = { type: "subscribe", id: 1, credit: { messages: 9, bytes: 1000 }, from: { at: "last" } };
