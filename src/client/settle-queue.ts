@@ -23,8 +23,14 @@ interface Waiting {
   readonly answer: Promise<Problem | undefined>;
 }
 
-/** What an earlier try of the call that settled it leaves behind. */
-const OWN_TRACES = /settled|retried|released/;
+/** What an earlier try of the call that settled it leaves behind. Of an ack nothing else does: who retried or released it meanwhile has not done it. */
+const OWN_TRACES: Readonly<Record<SettleVerb, RegExp>> = {
+  acks: /settled/,
+  rejects: /settled/,
+  retries: /settled|retried/,
+  releases: /settled|released/,
+  extends: /^$/,
+};
 
 /**
  * One call is on the way at a time, so that acks of a key arrive in their order. A call that may have failed is repeated: a lease ends only
@@ -35,7 +41,7 @@ export class SettleQueue {
   readonly #retries: Retries;
   readonly #signal: AbortSignal;
   readonly #onAnswer: (ms: number) => void;
-  /** By lease: a call names each once, so what comes later takes the place, and its answer is that to both. An end stays before an extension. */
+  /** By lease: a call names each once, so what comes later takes the place, and its answer is that to both; an extension is asked for behind what ends the message. */
   readonly #waiting = new Map<string, Waiting>();
   #sending: Promise<void> | undefined;
   /** The call that is on the way. */
@@ -56,7 +62,8 @@ export class SettleQueue {
   /** Resolves when the server has answered: with the problem for which it was refused, if it was. */
   settle(verb: SettleVerb, entry: SettleEntry): Promise<Problem | undefined> {
     const before = this.#waiting.get(entry.leaseId);
-    if (verb === "extends" && before !== undefined && before.verb !== verb) return before.answer;
+    if (verb === "extends" && (before?.verb === "acks" || before?.verb === "rejects"))
+      return before.answer.then(() => this.settle(verb, entry));
     this.#take(entry);
     const { promise: answer, resolve, reject } = Promise.withResolvers<Problem | undefined>();
     before?.resolve(answer);
@@ -132,7 +139,8 @@ export class SettleQueue {
     }
     for (const { pointer, problem } of report.refused) {
       const run = byPointer.get(pointer);
-      const isOwnTrace = tries > 1 && run?.verb !== "extends" && problem.kind === "lease-lost" && OWN_TRACES.test(problem.cause);
+      const isOwnTrace =
+        tries > 1 && run !== undefined && problem.kind === "lease-lost" && OWN_TRACES[run.verb].test(problem.cause);
       if (!isOwnTrace) findRefused(run, problem)?.resolve(problem);
     }
     // For those that were told a problem nothing changes any more.

@@ -313,22 +313,37 @@ describe("src/client/consumer", () => {
     expect(answers.toSorted()).toEqual(["first", "second lease-lost", "third lease-lost"]);
   });
 
-  test("an extension does not take the place of an ack: who acked is not told that it is done where it is not", async () => {
+  test("an extension does not take the place of an ack: it is asked for behind it", async () => {
     const { channel } = open();
-    const kinds: string[] = [];
-    channel.consume(async (message) => {
-      void message.ack().catch(({ kind }: { readonly kind: string }) => kinds.push(`ack ${kind}`));
-      await settleDown();
-      void message.retry().catch(({ kind }: { readonly kind: string }) => kinds.push(`retry ${kind}`));
-      await message.extend(1_000).catch(({ kind }: { readonly kind: string }) => kinds.push(`extend ${kind}`));
-    });
+    const told: string[] = [];
+    const note = (name: string, call: Promise<void>): void => {
+      call.then(
+        () => told.push(name),
+        ({ kind }: { readonly kind: string }) => told.push(`${name} ${kind}`),
+      );
+    };
+    channel.consume(
+      async (message) => {
+        // The call that is on the way.
+        if (message.body === "1") await message.extend(1_000);
+        else {
+          await settleDown();
+          note("ack", message.ack());
+          note("extension", message.extend(1_000));
+        }
+        await new Promise(() => undefined);
+      },
+      { concurrency: 2 },
+    );
     await begin();
-    await deliver(["1"]);
+    await deliver(["1", "2"]);
     await answer();
-    expect(settles()).toEqual([["acks l1"], ["retries l1"]]);
-    await answer({ "/retries/0/leaseId": { kind: "lease-lost", offset: 1, cause: "settled" } });
+    expect(settles()).toEqual([["extends l1"], ["acks l2"]]);
+    await answer();
+    expect(settles().slice(2)).toEqual([["extends l2"]]);
+    await answer({ "/extends/0/leaseId": { kind: "lease-lost", offset: 2, cause: "settled" } });
 
-    expect(kinds.toSorted()).toEqual(["extend lease-lost", "retry lease-lost"]);
+    expect(told).toEqual(["ack", "extension lease-lost"]);
   });
 
   test("an extension of no length, or of one that the server would refuse, is refused and goes with no other settling", async () => {
@@ -469,6 +484,27 @@ describe("src/client/consumer", () => {
     await answer({ "/acks/0/leaseId": { kind: "lease-lost", offset: 1, cause: "settled" } });
     await consumer.stop();
   });
+
+  test.each(["released", "retried"] as const)(
+    "an ack that was sent again is not told as done where the message was %s meanwhile: nobody has done it",
+    async (cause) => {
+      const { channel, timers } = open();
+      const told: string[] = [];
+      channel.consume((message) =>
+        message.ack().then(
+          () => void told.push("done"),
+          ({ kind }: { readonly kind: string }) => void told.push(kind),
+        ),
+      );
+      await begin();
+      await deliver(["1"]);
+      await reconnect(timers);
+      expect(settles()).toEqual([["acks l1"]]);
+      await answer({ "/acks/0/leaseId": { kind: "lease-lost", offset: 1, cause } });
+
+      expect(told).toEqual(["lease-lost"]);
+    },
+  );
 
   test("stopping finishes what runs, gives back what waits and what still comes, and ends the subscription then", async () => {
     const { channel } = open();
