@@ -365,13 +365,18 @@ export class Delivery {
     };
   }
 
-  /** Takes the leases that a socket carries; what ended before it could be told so is none of them. */
+  /**
+   * Takes the leases that a socket carries; what ended before it could be told so is none of them. Where they counted as lost before, what has
+   * a key is none of them either: earlier messages of it were given back (G5).
+   */
   #adopt({ offsets, group: _, ...terms }: CarriedFrame): void {
+    const isLate = !this.#mark.has(terms.connection);
     for (const offset of offsets) {
       const isKnown = this.#leases.find(offset) !== undefined || this.#deferred.find(offset) !== undefined;
       const run = isKnown || !this.#log.isKept(offset) ? undefined : this.#log.runFrom(offset);
-      if (run === undefined) continue;
-      const lease: Lease = { ...terms, offset, attempt: 1, key: run.key(offset - run.firstOffset), history: undefined };
+      const key = run?.key(offset - run.firstOffset);
+      if (run === undefined || (isLate && key !== undefined)) continue;
+      const lease: Lease = { ...terms, offset, attempt: 1, key, history: undefined };
       this.#leases.attach([lease], terms.connection);
       this.#holdKey(lease);
     }

@@ -18,6 +18,11 @@ export class LeaseMark {
     return this.#connections;
   }
 
+  /** Whether leases that lie with the socket of a connection were given, and did not count as lost since. */
+  has(connection: number): boolean {
+    return this.#connections.has(connection);
+  }
+
   /** Whether the message at `offset` may have been handed out before, as far as nothing else says so. */
   isInDoubt(offset: number): boolean {
     return offset < this.#doubtBefore;

@@ -292,11 +292,12 @@ export class Connections {
     this.#sockets.delete(connection);
     this.#unread.delete(connection);
     this.#pings.end(connection);
-    if (leases !== undefined) this.#left.set(connection, leases);
+    // Also nothing is told: who is not known to have closed counts as lost (rule LS9).
+    this.#left.set(connection, leases ?? NO_LEASES);
     return { connection, isNews: known === undefined && leases !== undefined, relay };
   }
 
-  /** Notes that it is decided and stored what became of the leases of a connection that has closed. */
+  /** Has to be called for each connection that closed, when it is decided and stored what became of its leases. */
   forget(connection: number): void {
     this.#left.delete(connection);
   }

@@ -75,6 +75,8 @@ export class RelayHost {
       beginLooks: () => this.#beginLooks(),
       forget: ({ connection }) => {
         this.#relay.disconnect(connection);
+        // A relay leases nothing.
+        this.#connections.forget(connection);
         // One of which nothing was known was there before the object slept: the channel knows of it.
         this.#isKnown = true;
         this.#settle();

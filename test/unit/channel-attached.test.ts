@@ -242,6 +242,25 @@ describe("src/channel/attached-leases", () => {
     expect(storedLeases(channel)).toEqual([1]);
   });
 
+  test("[LS13] [G5] what a socket tells of too late is leased no more where it has a key: earlier ones may have been given back", () => {
+    const channel = channelWith({ delivery: { retryDelaysMs: [0] } });
+    const { connection } = subscribe(channel);
+    channel.apply({ type: "put", messages: keyed("a", "b") });
+    const [, second] = idsOf(takeFrames(channel));
+    // It comes again with a history, and so is stored.
+    channel.settle({ retries: second === undefined ? [] : [second] });
+    takeFrames(channel);
+    channel.apply({ type: "put", messages: keyed("c") });
+    const [third] = idsOf(takeFrames(channel));
+    channel.evict({ without: connection });
+    channel.tick();
+
+    channel.evict();
+
+    expect(channel.settle({ acks: third === undefined ? [] : [third] })).toMatchObject({ counts: { ack: 0 } });
+    expect(sent(channel).map(([text]) => text)).toEqual(["a", "b", "c"]);
+  });
+
   test("[LS8] after a crash a message that may have been handed out is redelivered, whatever follows, and no other is", () => {
     Object.assign(LIMITS, { scanMarkLagMax: 3 });
     const channel = channelWith();
