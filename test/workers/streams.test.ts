@@ -355,6 +355,27 @@ describe("src/object: streams", () => {
     expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
   });
 
+  test("[LS9] [RC6] what is stored of a connection that was cut off keeps its grace though the commit of it fails first", async () => {
+    const channel = await createChannel({ delivery: { retryDelaysMs: [0] } });
+    const socket = await subscribe(channel);
+    const producer = await openSocket(channel);
+    expect(await producer.ask({ type: "put", id: 1, text: "a", key: "k" })).toMatchObject({ type: "put-ok" });
+    const first = await socket.next();
+    // It comes again with a history, and so is stored.
+    await settle(channel, { retries: entriesOf(first.messages) });
+    const { messages } = await socket.next();
+    await inObject(channel, (_, { storage }) => {
+      storage.sql.exec("CREATE TRIGGER refuse BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END");
+    });
+    socket.close(1001);
+    while ((await inObject(channel, (_, state) => state.getWebSockets().length)) > 1) await scheduler.wait(1);
+    await inObject(channel, (_, { storage }) => {
+      storage.sql.exec("DROP TRIGGER refuse");
+    });
+
+    expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
+  });
+
   test("[SB11] a member that was cut off comes back to what it held, on another connection and through an eviction", async () => {
     const channel = await createChannel();
     const first = await openSocket(channel);
