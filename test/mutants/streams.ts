@@ -271,6 +271,19 @@ export const STREAMS: readonly Mutant[] = [
     to: "this.#leases.attach([lease], terms.connection);",
   },
   {
+    name: "LS13: what a socket tells of too late is leased before earlier messages of its key",
+    file: "src/channel/delivery.ts",
+    from: "(isLate && key !== undefined)",
+    to: "false",
+  },
+  {
+    name: "LS9: who closed counts as lost where its socket carried no leases and the commit failed",
+    file: "src/object/connections.ts",
+    from: "this.#left.set(connection, leases ?? NO_LEASES);",
+    to: "if (leases !== undefined) this.#left.set(connection, leases);",
+    workersTest: "test/workers/streams.test.ts",
+  },
+  {
     name: "LS13: a message with a history is leased without a row",
     file: "src/channel/lease-giver.ts",
     from: "isAttached && attempt === 1 && history === undefined &&",
@@ -315,7 +328,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     name: "LS9: what a socket held that has closed is forgotten before it is decided on",
     file: "src/object/connections.ts",
-    from: "if (leases !== undefined) this.#left.set(connection, leases);",
+    from: "this.#left.set(connection, leases ?? NO_LEASES);",
     to: "",
     workersTest: "test/workers/streams.test.ts",
   },
@@ -456,6 +469,20 @@ export const STREAMS: readonly Mutant[] = [
     file: STREAMS_FILE,
     from: "this.#keep(this.#enter(member));\n      // Who stood",
     to: "this.#keep(member);\n      // Who stood",
+  },
+  {
+    name: "LS: an ack that was sent again is told as done though somebody else gave the message back",
+    file: "src/client/settle-queue.ts",
+    from: "acks: /settled/,",
+    to: "acks: /settled|retried|released/,",
+    tests: ["test/unit/client-consumer.test.ts"],
+  },
+  {
+    name: "LS: an extension takes the place of an ack that waits",
+    file: "src/client/settle-queue.ts",
+    from: '(before?.verb === "acks" || before?.verb === "rejects")',
+    to: "false",
+    tests: ["test/unit/client-consumer.test.ts"],
   },
   {
     name: "SB13: a consumer releases later messages of a key that it works on",
