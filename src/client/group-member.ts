@@ -10,7 +10,7 @@ import { LeasedMessage } from "./leased-message.ts";
 import { openLeaseSource, type LeaseSource } from "./lease-source.ts";
 import { PrefetchDepth } from "./prefetch-depth.ts";
 import type { Retries } from "./retries.ts";
-import { SettleQueue, type SettleEntry, type SettleVerb } from "./settle-queue.ts";
+import { isDone, SettleQueue, type SettleEntry, type SettleVerb } from "./settle-queue.ts";
 import { checkDelay, checkLease, reasonOf } from "./settle-terms.ts";
 import type { Leased, SettleReport, SettleRequest, Transport } from "./transport.ts";
 import type { Turns, TurnTaker } from "./turns.ts";
@@ -424,8 +424,4 @@ export class GroupMember implements TurnTaker {
     if (this.#failure === undefined) this.#done.resolve();
     else this.#done.reject(this.#failure);
   }
-}
-
-function isDone(over: Held["over"]): boolean {
-  return over === "acks" || over === "rejects";
 }

@@ -23,14 +23,21 @@ interface Waiting {
   readonly answer: Promise<Problem | undefined>;
 }
 
-/** What an earlier try of the call that settled it leaves behind. Of an ack nothing else does: who retried or released it meanwhile has not done it. */
-const OWN_TRACES: Readonly<Record<SettleVerb, RegExp>> = {
+/**
+ * What an earlier try of the call that settled it leaves behind, by verb. Of an ack nothing but `settled`: who retried or released the message
+ * meanwhile has not done it.
+ */
+const OWN_TRACES: Partial<Record<SettleVerb, RegExp>> = {
   acks: /settled/,
   rejects: /settled/,
   retries: /settled|retried/,
   releases: /settled|released/,
-  extends: /^$/,
 };
+
+/** Whether the message is over by it, and handed out to nobody again. */
+export function isDone(verb: SettleVerb | "lost" | undefined): boolean {
+  return verb === "acks" || verb === "rejects";
+}
 
 /**
  * One call is on the way at a time, so that acks of a key arrive in their order. A call that may have failed is repeated: a lease ends only
@@ -41,7 +48,10 @@ export class SettleQueue {
   readonly #retries: Retries;
   readonly #signal: AbortSignal;
   readonly #onAnswer: (ms: number) => void;
-  /** By lease: a call names each once, so what comes later takes the place, and its answer is that to both; an extension is asked for behind what ends the message. */
+  /**
+   * By lease: a call names each once, so what comes later takes the place, and its answer is that to both. An extension is asked for behind
+   * what ends the message.
+   */
   readonly #waiting = new Map<string, Waiting>();
   #sending: Promise<void> | undefined;
   /** The call that is on the way. */
@@ -62,7 +72,7 @@ export class SettleQueue {
   /** Resolves when the server has answered: with the problem for which it was refused, if it was. */
   settle(verb: SettleVerb, entry: SettleEntry): Promise<Problem | undefined> {
     const before = this.#waiting.get(entry.leaseId);
-    if (verb === "extends" && (before?.verb === "acks" || before?.verb === "rejects"))
+    if (before !== undefined && verb === "extends" && isDone(before.verb))
       return before.answer.then(() => this.settle(verb, entry));
     this.#take(entry);
     const { promise: answer, resolve, reject } = Promise.withResolvers<Problem | undefined>();
@@ -139,8 +149,8 @@ export class SettleQueue {
     }
     for (const { pointer, problem } of report.refused) {
       const run = byPointer.get(pointer);
-      const isOwnTrace =
-        tries > 1 && run !== undefined && problem.kind === "lease-lost" && OWN_TRACES[run.verb].test(problem.cause);
+      const ownTraces = run && OWN_TRACES[run.verb];
+      const isOwnTrace = tries > 1 && problem.kind === "lease-lost" && ownTraces?.test(problem.cause) === true;
       if (!isOwnTrace) findRefused(run, problem)?.resolve(problem);
     }
     // For those that were told a problem nothing changes any more.

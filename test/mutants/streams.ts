@@ -471,18 +471,18 @@ export const STREAMS: readonly Mutant[] = [
     to: "this.#keep(member);\n      // Who stood",
   },
   {
-    name: "LS: an ack that was sent again is told as done though somebody else gave the message back",
+    name: "LS4: an ack that was sent again is told as done though somebody else gave the message back",
     file: "src/client/settle-queue.ts",
     from: "acks: /settled/,",
     to: "acks: /settled|retried|released/,",
-    tests: ["test/unit/client-consumer.test.ts"],
+    tests: ["test/unit/client-settling.test.ts"],
   },
   {
-    name: "LS: an extension takes the place of an ack that waits",
+    name: "LS4: an extension takes the place of an ack that waits",
     file: "src/client/settle-queue.ts",
-    from: '(before?.verb === "acks" || before?.verb === "rejects")',
+    from: 'verb === "extends" && isDone(before.verb)',
     to: "false",
-    tests: ["test/unit/client-consumer.test.ts"],
+    tests: ["test/unit/client-settling.test.ts"],
   },
   {
     name: "SB13: a consumer releases later messages of a key that it works on",

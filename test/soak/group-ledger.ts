@@ -27,7 +27,8 @@ const NEVER = Infinity;
  *
  * Two members have a connection each, and what comes on one says nothing of when it was sent on the other. So these are faults: a message
  * is given to somebody before an ack of the one before it of its key was sent; and a call whose ack is accepted began after that of a later
- * message of its key was answered. Each fault tells what happened to both messages.
+ * message of its key was answered. An ack that is accepted while one of the message before it is on its way tells nothing. Each fault
+ * tells what happened to both messages.
  */
 export class GroupLedger {
   readonly #faults: Faults;

@@ -45,11 +45,11 @@ function refuse(refused: Readonly<Record<string, Refusal>>): Answer {
 }
 
 /** A member of the group: given a message, it acks it by a call of its own. */
-function joinMember(group: GroupLedger, answer: Answer = refuse({})): (index: number, leaseId?: string) => Promise<void> {
+function joinMember(group: GroupLedger, answer: Answer = refuse({})): (index: number) => Promise<void> {
   const channel = { transport: { settle: answer } } as unknown as Channel;
   const work = group.join(channel);
-  return (index, leaseId = `l${index}`) =>
-    work(new LeasedMessage({ ...received(index), leaseId, attempt: 1, redelivered: false }, channel.transport));
+  return (index) =>
+    work(new LeasedMessage({ ...received(index), leaseId: `l${index}`, attempt: 1, redelivered: false }, channel.transport));
 }
 
 describe("test/soak/group-ledger", () => {

@@ -28,6 +28,15 @@ export function execute(channel: string, ...statements: readonly string[]): Prom
   });
 }
 
+/** Lets every write to a table fail, as a disk does that gives up between two rows of a commit. */
+export function breakTable(channel: string, table: string): Promise<void> {
+  return execute(channel, `CREATE TRIGGER broken BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END`);
+}
+
+export function mendTable(channel: string): Promise<void> {
+  return execute(channel, "DROP TRIGGER broken");
+}
+
 /**
  * Sets the clock for the rest of the test, that of the object, too: it runs in the same isolate. The clock stands still from then on, timers
  * and alarms keep real time.

@@ -5,7 +5,7 @@
 // idles dead actors again, the barrier and the reference counts of experimental channels, and the sizes of shards.
 import { describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { inObject, passTime, restart, setClock, silenceWarnings } from "./inside.ts";
+import { breakTable, mendTable, passTime, restart, setClock, silenceWarnings } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -29,16 +29,6 @@ const PRODUCER = { "Producer-Id": "p", "Producer-Epoch": "0" };
 
 function numbers(from: number, to: number): string[] {
   return Array.from({ length: to - from }, (_, index) => String(from + index));
-}
-
-/** Lets every write to a table fail, as a disk does that gives up between two rows of a commit. */
-function breakTable(channel: string, table: string): Promise<void> {
-  const trigger = `CREATE TRIGGER broken BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END`;
-  return inObject(channel, (_, { storage }) => void storage.sql.exec(trigger));
-}
-
-function mendTable(channel: string): Promise<void> {
-  return inObject(channel, (_, { storage }) => void storage.sql.exec("DROP TRIGGER broken"));
 }
 
 function settleRaw(channel: string, lists: object): Promise<Response> {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { unpackFrames } from "../../src/channel/attached-leases.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { hibernate, inObject, runAlarm } from "./inside.ts";
+import { breakTable, hibernate, inObject, mendTable, runAlarm } from "./inside.ts";
 import {
   call,
   createChannel,
@@ -340,16 +340,10 @@ describe("src/object: streams", () => {
     const socket = await subscribe(channel);
     await put(channel, "a");
     const { messages } = await socket.next();
-    await inObject(channel, (_, { storage }) => {
-      storage.sql.exec(
-        "CREATE TRIGGER refuse BEFORE INSERT ON deferred BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
-      );
-    });
+    await breakTable(channel, "deferred");
     socket.close();
     await untilChannel(channel, ({ connections }) => connections === 0);
-    await inObject(channel, (_, { storage }) => {
-      storage.sql.exec("DROP TRIGGER refuse");
-    });
+    await mendTable(channel);
 
     // It could not be given back at once: it is kept for its reader a while, as one of a connection that was cut off.
     expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
@@ -364,14 +358,11 @@ describe("src/object: streams", () => {
     // It comes again with a history, and so is stored.
     await settle(channel, { retries: entriesOf(first.messages) });
     const { messages } = await socket.next();
-    await inObject(channel, (_, { storage }) => {
-      storage.sql.exec("CREATE TRIGGER refuse BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END");
-    });
+    await breakTable(channel, "lease");
     socket.close(1001);
-    while ((await inObject(channel, (_, state) => state.getWebSockets().length)) > 1) await scheduler.wait(1);
-    await inObject(channel, (_, { storage }) => {
-      storage.sql.exec("DROP TRIGGER refuse");
-    });
+    // Not by a look at the channel: that would have to be committed.
+    while ((await inObject(channel, (_, state) => state.getWebSockets().length)) > 1);
+    await mendTable(channel);
 
     expect(await settle(channel, { acks: entriesOf(messages) })).toMatchObject({ acked: 1, refused: [] });
   });
