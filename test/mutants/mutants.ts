@@ -7,6 +7,14 @@ import { PLACES } from "./places.ts";
 import { ROUTING } from "./routing.ts";
 import { STREAMS } from "./streams.ts";
 
+/** Changes a text and nothing that it does: whatever finds it would find anything. */
+export const CONTROL: Mutant = {
+  name: "nothing is broken",
+  file: "src/channel/lost-leases.ts",
+  from: "let from = cursor;",
+  to: "let from = cursor + 0;",
+};
+
 const CORE: readonly Mutant[] = [
   {
     name: "LS3: a settle does not check whose lease it is",

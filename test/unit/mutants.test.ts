@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { MUTANTS } from "../mutants/mutants.ts";
+import { CONTROL, MUTANTS } from "../mutants/mutants.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
 describe("Mutants", () => {
-  it.each(MUTANTS)("$name: the text that it changes is in the sources once", ({ file, from }) => {
+  it.each([CONTROL, ...MUTANTS])("$name: the text that it changes is in the sources once", ({ file, from }) => {
     expect(readFileSync(join(ROOT, file), "utf8").split(from)).toHaveLength(2);
   });
 
