@@ -4,7 +4,7 @@ import type { Outcome } from "../../src/channel/operation.ts";
 import { computeRetryDelay } from "../../src/channel/retry-delay.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { GivenSettings } from "../../src/protocol/settings.ts";
-import { ChannelHarness, expectType, kindOf, refusalOf, textMessage, textsOf } from "./channel-harness.ts";
+import { ChannelHarness, describeGroup, expectType, kindOf, refusalOf, textMessage, textsOf } from "./channel-harness.ts";
 
 /** Puts messages whose texts begin with their key: "a1" has the key "a", "1" has none. */
 function put(channel: ChannelHarness, ...texts: readonly string[]): void {
@@ -49,6 +49,24 @@ function withDead(): ChannelHarness {
 }
 
 describe("src/channel/key-lines", () => {
+  test.each(["queue", "log"] as const)(
+    "[KO5] what is taken out of the order of offsets after waking moves the head of a %s",
+    (retention) => {
+      const channel = new ChannelHarness({ settings: { retention } });
+      channel.apply({ type: "create-group", group: "default", settings: {}, start: { at: "first" } });
+      put(channel, "a1", "a2", "3");
+      const first = idsOf(channel.pull())("a1");
+      const third = idsOf(channel.pull({ max: 2 }))("3");
+      channel.settle({ releases: lease(third) });
+      channel.evict();
+      channel.settle({ acks: lease(first) });
+
+      // What came back is known, and "a2" is found again by the scan.
+      expect(textsOf(channel.get({ max: 2 }))).toEqual(["3", "a2"]);
+      expect(describeGroup(channel, "default")).toMatchObject({ headOffset: 4, depth: 0 });
+    },
+  );
+
   test("[KO1] while a message of a key is held, the next ones wait for their holder to settle; others pass", () => {
     const channel = filled(["a1", "a2", "b1", "1", "a3"]);
     const first = channel.pull({ max: 1 });
